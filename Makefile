@@ -1,0 +1,51 @@
+# The environments are made from pyproject.toml when they are missing or older than it.
+# PYTHON names the Python that makes them: make test PYTHON=python3.12
+
+PYTHON ?= python3
+VENV := .venv
+DEMO_VENV := .venv-demo
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help test lint typecheck unit format demo gpu clean
+
+help:  ## Show this list
+	@sed -nE 's/^([a-z-]+):.*  ## (.*)$$/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+test: lint typecheck unit  ## Check everything that needs no GPU: format, rules, types, tests, coverage
+
+lint: $(VENV)/.installed  ## Check rules and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+typecheck: $(VENV)/.installed  ## Check types
+	$(BIN)/mypy
+
+unit: $(VENV)/.installed  ## Run the tests and measure their coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest --timeout=300
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+format: $(VENV)/.installed  ## Put the code into its format and mend what Ruff can mend
+	$(BIN)/ruff check --fix-only --exit-zero
+	$(BIN)/ruff format
+
+demo: $(DEMO_VENV)/.installed  ## Run the demonstration (no GPU needed)
+	$(DEMO_VENV)/bin/python examples/demo.py
+
+gpu:  ## Run the tests that need a GPU, with the Python that has what they need
+	$(PYTHON) -m pytest tests/gpu
+
+clean:  ## Remove the environments and everything that tools have left
+	rm -rf $(VENV) $(DEMO_VENV) dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(DEMO_VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(DEMO_VENV)
+	$(DEMO_VENV)/bin/python -m pip install --quiet --editable .
+	@touch $@

@@ -1,0 +1,42 @@
+"""Where the baseline of a test lies: names that any file system and any diff can bear."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import PurePosixPath
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_LONGEST = 120
+_DIGEST = 8
+
+
+def device_slug(name: str) -> str:
+    """A folder name for a device: ``NVIDIA H200`` is ``nvidia-h200``."""
+    return _UNSAFE.sub("-", name.lower()).strip("-.") or "unknown"
+
+
+def baseline_path(device: str, nodeid: str) -> PurePosixPath:
+    """``nvidia-h200/tests/test_x.py/TestY.test_z.json`` for a node id, relative to the root.
+
+    A short digest of the node id follows where the readable name is not the whole truth:
+    parameters with other characters, or names too long for a file system.
+    """
+    file, _, rest = nodeid.partition("::")
+    folders = [_component(part) for part in PurePosixPath(file).parts if part not in ("/", ".")]
+    plain = rest.replace("::", ".")
+    name = _UNSAFE.sub("-", plain).strip("-.")
+    if name != plain or len(name) > _LONGEST or not name:
+        name = f"{name[:_LONGEST]}-{_digest(nodeid)}".lstrip("-")
+    return PurePosixPath(device_slug(device), *folders, f"{name}.json")
+
+
+def _component(part: str) -> str:
+    name = _UNSAFE.sub("-", part)
+    if part == ".." or name != part or len(name) > _LONGEST:
+        return f"{name.strip('.')[:_LONGEST]}-{_digest(part)}".lstrip("-")
+    return name
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:_DIGEST]

@@ -1,0 +1,122 @@
+"""The folder of baselines: reading, and writing under a lock, each file in one step."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_nsys.baselines.document import parse, render
+from pytest_nsys.baselines.location import baseline_path
+from pytest_nsys.errors import BaselineError
+from pytest_nsys.measurement import Measurement
+
+_LOCK = ".lock"
+_LOCK_DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Change:
+    """A baseline that was written.
+
+    Attributes:
+        path: the file.
+        before: what it held; None if it is new.
+        after: what it holds.
+    """
+
+    path: Path
+    before: Measurement | None
+    after: Measurement
+
+
+class BaselineStore:
+    """Baselines in a folder, by device and test."""
+
+    def __init__(self, root: Path, *, lock_deadline_s: float = _LOCK_DEADLINE_S) -> None:
+        self._root = root
+        self._lock_deadline_s = lock_deadline_s
+
+    def path(self, device: str, nodeid: str) -> Path:
+        """The file of a test's baseline."""
+        return self._root / baseline_path(device, nodeid)
+
+    def read(self, device: str, nodeid: str) -> Measurement | None:
+        """The baseline of a test; None if there is none.
+
+        Raises:
+            BaselineDamaged: the file cannot be understood; it is left alone.
+            BaselineError: it cannot be read.
+        """
+        path = self.path(device, nodeid)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise BaselineError(
+                f"{path} cannot be read", evidence=str(error), remedy="see to the file"
+            ) from None
+        return parse(text, str(path))
+
+    def devices(self, nodeid: str) -> tuple[str, ...]:
+        """The devices that there is a baseline of this test for."""
+        if not self._root.is_dir():
+            return ()
+        folders = sorted(folder.name for folder in self._root.iterdir() if folder.is_dir())
+        return tuple(name for name in folders if self.path(name, nodeid).is_file())
+
+    def write(self, measurement: Measurement) -> Change:
+        """Make a measurement the baseline of its test.
+
+        Raises:
+            BaselineDamaged: the present file cannot be understood; it is left alone.
+            BaselineError: the folder cannot be written, or stays locked by another run.
+        """
+        from filelock import FileLock, Timeout
+
+        path = self.path(measurement.device, measurement.nodeid)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._keep_lock_out_of_git()
+            with FileLock(self._root / _LOCK, timeout=self._lock_deadline_s):
+                before = self.read(measurement.device, measurement.nodeid)
+                _replace(path, render(measurement))
+        except Timeout:
+            raise BaselineError(
+                f"{self._root} stayed locked by another run for {self._lock_deadline_s:g} s",
+                evidence=str(self._root / _LOCK),
+                remedy="wait for the other run to end, or end it",
+            ) from None
+        except OSError as error:
+            raise BaselineError(
+                f"the baseline {path} cannot be written",
+                evidence=str(error),
+                remedy="make the folder writable, or name another with --nsys-baseline-dir",
+            ) from None
+        return Change(path, before, measurement)
+
+    def _keep_lock_out_of_git(self) -> None:
+        ignore = self._root / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text(f"{_LOCK}\n", encoding="utf-8")
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace a file's content in one step: a reader sees the old text or the new."""
+    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
+
+

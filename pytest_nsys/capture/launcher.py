@@ -1,0 +1,49 @@
+"""Runs below nsys, above the worker: restores the real environment, then becomes the command.
+
+nsys stores the environment and command line that it is started with in every report. So it is
+started with next to nothing, this script reads what the worker needs from a private file,
+deletes the file, and replaces itself by the worker. The worker's output goes to private files
+for the same reason, and because nsys would mix its own lines into it.
+
+It is run by path with ``python -S -E`` and imports only the standard library.
+"""
+
+import json
+import os
+import sys
+
+# Lists of folders or libraries, to which nsys adds and the user may have added too.
+_LISTS = {"LD_PRELOAD": ":", "LD_LIBRARY_PATH": ":", "PYTHONPATH": ":"}
+
+
+def merge_environment(
+    user: dict[str, str], minimal: dict[str, str], current: dict[str, str]
+) -> dict[str, str]:
+    """The user's environment with what nsys added or changed on top of ``minimal``."""
+    merged = dict(user)
+    for name, value in current.items():
+        if minimal.get(name) == value:
+            continue
+        if name in _LISTS and user.get(name):
+            value = value + _LISTS[name] + user[name]
+        merged[name] = value
+    return merged
+
+
+def main(path: str) -> None:
+    """Become the command described in the JSON file at ``path``."""
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123
+        launch = json.load(file)
+    os.unlink(path)  # noqa: PTH108
+    with open(launch["pid_file"], "w", encoding="utf-8") as file:  # noqa: PTH123
+        file.write(str(os.getpid()))
+    for fd, name in ((1, "stdout"), (2, "stderr")):
+        target = os.open(launch[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(target, fd)
+        os.close(target)
+    environment = merge_environment(launch["environment"], launch["minimal"], dict(os.environ))
+    os.execve(launch["command"][0], launch["command"], environment)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,248 @@
+"""Capturing a batch of tests: one worker under one nsys, and another for what a crash left over."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import platform
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pytest_nsys.capture.export import export_report
+from pytest_nsys.capture.nsys import Nsys, trace_options
+from pytest_nsys.capture.proof import prove_report, prove_trace
+from pytest_nsys.capture.result import CaptureResult, RanTest
+from pytest_nsys.capture.run import Deadlines, Listener, RunFolder, WorkerRun, run_worker
+from pytest_nsys.config.settings import Settings
+from pytest_nsys.errors import NsysError
+from pytest_nsys.plan import Batch, PlannedTest
+from pytest_nsys.trace import Trace, load_trace
+from pytest_nsys.windows import WindowRecord
+from pytest_nsys.worker.job import Job, Repeats
+
+_FRAMEWORKS = ("torch", "triton", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x", "transformers")
+
+
+@dataclass(frozen=True)
+class Command:
+    """How the worker's pytest is started: as the controller's was.
+
+    Attributes:
+        args: pytest's arguments.
+        argv: ``sys.argv``.
+        sys_path: ``sys.path``.
+        basetemp: base folder of ``tmp_path``; None for pytest's own choice.
+    """
+
+    args: tuple[str, ...]
+    argv: tuple[str, ...]
+    sys_path: tuple[str, ...]
+    basetemp: str | None = None
+
+
+class LiveCapture:
+    """Captures batches with a real nsys."""
+
+    def __init__(
+        self,
+        nsys: Nsys,
+        settings: Settings,
+        command: Command,
+        folder: RunFolder,
+        listener: Listener,
+        deadlines: Deadlines = Deadlines(),
+    ) -> None:
+        self._nsys = nsys
+        self._settings = settings
+        self._command = command
+        self._folder = folder
+        self._listener = listener
+        self._deadlines = deadlines
+        self._number = 0
+
+    def capture(self, batch: Batch, maxfail: int) -> Iterator[CaptureResult]:
+        """Run the batch; one result per worker.
+
+        A test in which a worker died is not run again. What had not been run goes to a new
+        worker, and so does what was complete if the death took its capture with it.
+        """
+        left = list(batch.tests)
+        while left:
+            run = self._run(left, maxfail)
+            result = self._analyse(run, left, batch)
+            lost_capture = run.lost is not None and any(t.problem for t in result.tests)
+            if lost_capture:
+                kept = tuple(test for test in result.tests if test.problem is None)
+                result = replace(result, tests=kept)
+            done = {test.nodeid for test in result.tests}
+            yield result
+            left = [test for test in left if test.nodeid not in done]
+
+    def _run(self, tests: Sequence[PlannedTest], maxfail: int) -> WorkerRun:
+        self._number += 1
+        folder = self._folder.path / f"worker-{self._number}"
+        folder.mkdir(mode=0o700)
+        repeats = {t.nodeid: Repeats(t.spec.warmup, t.spec.rounds) for t in tests}
+        job = Job(
+            args=self._command.args,
+            argv=self._command.argv,
+            sys_path=self._command.sys_path,
+            basetemp=self._command.basetemp,
+            tests=repeats,
+            events=str(folder / "events.jsonl"),
+            maxfail=maxfail,
+        )
+        return run_worker(
+            self._nsys,
+            job,
+            folder,
+            self._listener,
+            nsys_args=self._nsys_args(tests),
+            timeouts={test.nodeid: test.spec.timeout_s for test in tests},
+            deadlines=self._deadlines,
+        )
+
+    def _nsys_args(self, tests: Sequence[PlannedTest]) -> tuple[str, ...]:
+        return (*self._settings.nsys_args, *tests[0].spec.nsys_args)
+
+    def _analyse(
+        self, run: WorkerRun, planned: Sequence[PlannedTest], batch: Batch
+    ) -> CaptureResult:
+        tests = _ran_tests(run, planned)
+        records = tuple(
+            WindowRecord.from_json(event) for event in run.events if event["event"] == "window"
+        )
+        seconds = dict(run.wall_s)
+        trace, export = None, None
+        passed = {test.nodeid for test in tests if test.passed}
+        if passed:
+            self._keep(run.report)
+            try:
+                prove_report(run.report, run.nsys_output)
+                began = time.monotonic()
+                export = export_report(
+                    self._nsys, run.report, run.report.parent, deadline_s=self._deadlines.export
+                )
+                seconds["export"] = time.monotonic() - began
+                began = time.monotonic()
+                trace = load_trace(export)
+                seconds["load"] = time.monotonic() - began
+                self._prove(trace, records, run, planned, passed)
+            except NsysError as error:
+                trace, export = None, None
+                tests = [
+                    replace(test, problem=error) if test.nodeid in passed else test
+                    for test in tests
+                ]
+        return CaptureResult(
+            tests=tuple(tests),
+            trace=trace,
+            records=records,
+            options=trace_options(self._nsys_args(batch.tests)),
+            nsys=self._nsys.version_text,
+            date=datetime.date.today().isoformat(),
+            versions=installed_versions(),
+            export=export,
+            seconds=seconds,
+        )
+
+    def _prove(
+        self,
+        trace: Trace,
+        records: Sequence[WindowRecord],
+        run: WorkerRun,
+        planned: Sequence[PlannedTest],
+        passed: set[str],
+    ) -> None:
+        needs_gpu = self._settings.device is None
+        uses_gpu = any(t.nodeid in passed and not t.spec.allow_empty for t in planned)
+        prove_trace(
+            trace,
+            records,
+            complete=run.ended,
+            needs_gpu=needs_gpu,
+            needs_cuda=needs_gpu and uses_gpu,
+        )
+
+    def _keep(self, report: Path) -> None:
+        if self._settings.keep is not None and report.exists():
+            self._settings.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+            kept = self._settings.keep / f"report-{self._number}.nsys-rep"
+            shutil.copyfile(report, kept)
+            kept.chmod(0o600)
+
+
+def _ran_tests(run: WorkerRun, planned: Sequence[PlannedTest]) -> list[RanTest]:
+    """How each test of the job ended; without those that a dead worker did not come to."""
+    reports: dict[str, list[Mapping[str, Any]]] = {}
+    for event in run.events:
+        if event["event"] == "report":
+            reports.setdefault(event["nodeid"], []).append(event["data"])
+    collected = {
+        nodeid
+        for event in run.events
+        if event["event"] == "collected"
+        for nodeid in event["nodeids"]
+    }
+    started = {event["nodeid"] for event in run.events if event["event"] == "start"}
+    stop = _stop_reason(run)
+    tests = []
+    for test in planned:
+        ran = RanTest(
+            test.nodeid,
+            tuple(reports.get(test.nodeid, ())),
+            warmup=test.spec.warmup,
+            rounds=test.spec.rounds,
+        )
+        if test.nodeid == run.lost:
+            tests.append(replace(ran, lost=_loss(run)))
+        elif test.nodeid in started:
+            tests.append(ran)
+        elif test.nodeid not in collected:
+            tests.append(replace(ran, lost=_not_collected(run)))
+        elif run.ended or stop:
+            tests.append(replace(ran, stopped=stop or "the worker stopped early"))
+    if not tests:
+        # A worker that dies between tests would otherwise be started for ever.
+        first = planned[0]
+        lost = RanTest(first.nodeid, (), first.spec.warmup, first.spec.rounds, lost=_loss(run))
+        tests.append(lost)
+    return tests
+
+
+def _stop_reason(run: WorkerRun) -> str:
+    for event in run.events:
+        if event["event"] == "exit":
+            return str(event["reason"])
+        if event["event"] == "internal_error":
+            return f"internal error in the worker:\n{event['text']}"
+        if event["event"] == "end" and event["stop"]:
+            return str(event["stop"])
+    return ""
+
+
+def _loss(run: WorkerRun) -> str:
+    reason = run.reason or "the worker ended suddenly"
+    return f"{reason}\n\n{run.stderr}".strip() if run.stderr else reason
+
+
+def _not_collected(run: WorkerRun) -> str:
+    errors = [event["text"] for event in run.events if event["event"] == "collect_error"]
+    return "the worker did not collect this test, the controller did" + "".join(
+        f"\n{text}" for text in errors
+    )
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of Python and of the frameworks that are installed (not whether they are used)."""
+    versions = {"python": platform.python_version()}
+    for name in _FRAMEWORKS:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,167 @@
+"""The nsys program: finding it, its version, and the command lines we use."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_nsys.errors import NsysNotFound
+
+# Folders in which NVIDIA's installers leave nsys without putting it on the PATH; newest wins.
+_INSTALL_PATTERNS = (
+    "/opt/nvidia/nsight-systems/*/bin/nsys",
+    "/opt/nvidia/nsight-systems-cli/*/bin/nsys",
+    "/usr/local/cuda/bin/nsys",
+    "/usr/local/cuda-*/bin/nsys",
+    "/opt/nvidia/nsight-compute/*/host/target-linux-x64/nsys",
+)
+
+_VERSION = re.compile(r"version\s+(\d+)\.(\d+)\.(\d+)")
+_VERSION_DEADLINE_S = 60
+
+DEFAULT_FLAGS = (
+    "--trace=cuda,nvtx",
+    "--sample=none",
+    "--cpuctxsw=none",
+    "--cuda-memory-usage=true",
+    "--cuda-graph-trace=node",
+)
+"""What every capture is made with unless the user says otherwise; part of a baseline."""
+
+_OWN_FLAGS = ("--force-overwrite=true", "--wait=primary")
+
+_SHORT = {"-t": "--trace", "-s": "--sample"}
+
+# What nsys itself needs. Everything it is started with is stored in every report it writes, so
+# the worker's real environment is restored below it, by the launcher.
+_ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
+
+
+@dataclass(frozen=True)
+class Nsys:
+    """An nsys that was found.
+
+    Attributes:
+        path: the executable.
+        version: such as (2025, 3, 1).
+    """
+
+    path: Path
+    version: tuple[int, int, int]
+
+    @property
+    def version_text(self) -> str:
+        """The version as people write it."""
+        return ".".join(map(str, self.version))
+
+    @property
+    def can_select_tables(self) -> bool:
+        """Whether ``nsys export`` knows ``--tables`` and ``--type=parquetdir``."""
+        return self.version >= (2023, 4, 0)
+
+
+def find_nsys(
+    executable: str | None = None, patterns: Iterable[str] = _INSTALL_PATTERNS
+) -> Nsys:
+    """The nsys to use: the one asked for, else the one on the PATH, else an installed one.
+
+    Raises:
+        NsysNotFound: there is none, or it does not say its version.
+    """
+    if executable is not None:
+        found = shutil.which(executable)
+        if found is None:
+            raise NsysNotFound(
+                f"there is no program {executable!r}",
+                remedy="correct --nsys-executable (or the ini value nsys_executable)",
+            )
+        return _identify(Path(found))
+    on_path = shutil.which("nsys")
+    candidates = [on_path] if on_path else _installed(patterns)
+    if not candidates:
+        raise NsysNotFound(
+            "nsys (NVIDIA Nsight Systems) was not found",
+            evidence="looked on the PATH and for " + ", ".join(patterns),
+            remedy="install Nsight Systems, put nsys on the PATH, or name it with "
+            "--nsys-executable; tests run unprofiled without the --nsys options",
+        )
+    return _identify(Path(candidates[0]))
+
+
+def _installed(patterns: Iterable[str]) -> list[str]:
+    found = []
+    for pattern in patterns:
+        matches = [str(path) for path in Path("/").glob(pattern.lstrip("/"))]
+        found += sorted(matches, key=_numbers, reverse=True)
+    return [path for path in found if os.access(path, os.X_OK)]
+
+
+def _numbers(path: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", path)]
+
+
+def _identify(path: Path) -> Nsys:
+    evidence = ""
+    try:
+        done = subprocess.run(
+            [str(path), "--version"],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=_VERSION_DEADLINE_S,
+            env=minimal_environment(),
+            check=False,
+        )
+        evidence = done.stdout + done.stderr
+    except (OSError, subprocess.TimeoutExpired) as error:
+        evidence = str(error)
+    match = _VERSION.search(evidence)
+    if match is None:
+        raise NsysNotFound(
+            f"{path} does not answer 'nsys --version'",
+            evidence=evidence[:500],
+            remedy="run it by hand, reinstall Nsight Systems, or name another nsys with "
+            "--nsys-executable",
+        )
+    return Nsys(path, (int(match[1]), int(match[2]), int(match[3])))
+
+
+def minimal_environment(full: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The few variables that nsys is started with."""
+    full = os.environ if full is None else full
+    return {name: full[name] for name in _ENVIRONMENT if name in full}
+
+
+def trace_options(nsys_args: Sequence[str]) -> tuple[str, ...]:
+    """The options that decide what a capture holds: our defaults, the user's put over them."""
+    given = {_option_name(argument) for argument in nsys_args}
+    kept = [flag for flag in DEFAULT_FLAGS if _option_name(flag) not in given]
+    return (*kept, *nsys_args)
+
+
+def _option_name(argument: str) -> str:
+    name = argument.split("=", 1)[0]
+    return _SHORT.get(name[:2], name) if not name.startswith("--") else name
+
+
+def profile_command(
+    nsys: Nsys, output: Path, command: Sequence[str], nsys_args: Sequence[str] = ()
+) -> list[str]:
+    """``nsys profile`` of ``command`` into ``output`` (absolute, without suffix)."""
+    options = [*trace_options(nsys_args), *_OWN_FLAGS]
+    return [str(nsys.path), "profile", *options, "-o", str(output), *command]
+
+
+def export_command(
+    nsys: Nsys, report: Path, output: Path, kind: str, tables: Sequence[str]
+) -> list[str]:
+    """``nsys export`` of the named tables, where this nsys can select."""
+    command = [str(nsys.path), "export", "--type", kind, "--force-overwrite", "true"]
+    if nsys.can_select_tables:
+        command += ["--tables", ",".join(tables)]
+    return [*command, "-o", str(output), str(report)]

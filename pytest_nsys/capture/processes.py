@@ -1,0 +1,47 @@
+"""Ending process trees, whatever their members do about it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterable
+
+import psutil
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    """The process and all its descendants that can be seen now; empty if it is gone."""
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process exists and has not ended (a zombie has)."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def end_trees(
+    pids: Iterable[int], *, first: signal.Signals = signal.SIGTERM, grace_s: float = 5.0
+) -> None:
+    """End the processes and all their descendants: ``first``, then SIGKILL for what is left.
+
+    nsys's child is a session and process group of its own, so a signal to nsys's group misses
+    it; the members are found by descent before the first signal breaks it.
+    """
+    members = [process for pid in pids for process in tree(pid)]
+    for process in members:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(first)
+    _, alive = psutil.wait_procs(members, timeout=grace_s)
+    # Children may have been born since; their parents are still there to be asked.
+    late = [child for process in alive for child in tree(process.pid)]
+    for process in {*alive, *late}:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs([*alive, *late], timeout=grace_s)

@@ -1,0 +1,115 @@
+"""Proving a capture: nsys's exit code is its child's and says nothing of the report.
+
+A capture counts only when the report is new, its import and export are complete, nsys itself
+reports no error in it, and every window and the sentinel are there. Each failure is an error of
+its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_nsys.cut import cut_records
+from pytest_nsys.errors import (
+    CaptureMissing,
+    DiagnosticError,
+    ImporterFailed,
+    NoCudaEvents,
+    NoGpu,
+    WindowsMissing,
+)
+from pytest_nsys.trace.schema import SEVERITY_ERROR
+from pytest_nsys.trace.tables import Trace
+from pytest_nsys.windows import WindowRecord
+
+_IMPORT_TROUBLE = ("Importer error status", "Errors occurred while processing", "Failed to create")
+
+
+def prove_report(report: Path, nsys_output: str) -> None:
+    """The report exists and its import went through; the folder was empty before the run.
+
+    Raises:
+        ImporterFailed: nsys left raw events and no report, or complained while importing.
+        CaptureMissing: nsys left nothing.
+    """
+    raw = report.with_suffix(".qdstrm")
+    trouble = [line for line in nsys_output.splitlines() if _is_trouble(line)]
+    if raw.exists() or trouble:
+        raise ImporterFailed(
+            "nsys could not make a report of what it recorded",
+            evidence="\n".join(trouble) or nsys_output,
+            remedy="the usual causes are a missing libdw.so.1 (install libdw1), an nsys package "
+            "without its importer, or a full disk ($TMPDIR); 'nsys profile true' by hand "
+            "shows the same",
+        )
+    if not report.exists():
+        raise CaptureMissing(
+            "nsys ended and left no report",
+            evidence=nsys_output,
+            remedy="see nsys's own lines above; check that $TMPDIR is writable and not full",
+        )
+
+
+def _is_trouble(line: str) -> bool:
+    return any(text in line for text in _IMPORT_TROUBLE)
+
+
+def prove_trace(
+    trace: Trace,
+    records: Sequence[WindowRecord],
+    *,
+    complete: bool,
+    needs_gpu: bool,
+    needs_cuda: bool,
+) -> None:
+    """The capture holds what the worker did.
+
+    Args:
+        trace: the exported capture.
+        records: the worker's records of windows.
+        complete: whether the worker reached its end, so that there must be a sentinel.
+        needs_gpu: whether there must be a GPU.
+        needs_cuda: whether some test must have used it.
+
+    Raises:
+        DiagnosticError: nsys reports an error in its own capture.
+        WindowsMissing: a window or the sentinel is missing.
+        NoGpu: there is no GPU.
+        NoCudaEvents: nothing was recorded of CUDA.
+    """
+    cut_records(trace, records)
+    if complete and not any(record.kind == "sentinel" for record in records):
+        raise WindowsMissing(
+            "the capture does not reach the end of the run: its sentinel is missing",
+            evidence=f"{len(records)} window records",
+            remedy="run again; if it stays so, a plugin ends the worker's session early",
+        )
+    if needs_gpu and not trace.gpus:
+        raise NoGpu(
+            "nsys saw no NVIDIA GPU on this machine",
+            evidence=_diagnostics(trace),
+            remedy="run on a machine with a GPU and its driver (nvidia-smi shows it); judge a "
+            "recording from such a machine with --nsys-replay; without the --nsys options the "
+            "tests run as ordinary tests",
+        )
+    errors = [text for severity, text in trace.diagnostics if severity >= SEVERITY_ERROR]
+    if errors:
+        raise DiagnosticError(
+            "nsys reports errors in its own capture",
+            evidence="\n".join(errors[:5]),
+            remedy="an nsys older than the driver is the usual cause: use a newer nsys",
+        )
+    if needs_cuda and not trace.has_cuda_activity:
+        raise NoCudaEvents(
+            "the capture holds no CUDA events at all",
+            evidence=_diagnostics(trace),
+            remedy="check that the tests use the GPU (allow_empty=True in the marker says that "
+            "one need not), and that nsys is not older than the driver",
+        )
+
+
+def _diagnostics(trace: Trace) -> str:
+    lines = [text for severity, text in trace.diagnostics if severity > 1]
+    version = f"nsys {trace.nsys}, driver {trace.driver or 'unknown'}"
+    return "\n".join([*lines[:5], version])

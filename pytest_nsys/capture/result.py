@@ -1,0 +1,70 @@
+"""What a capture gives to the rest: how its tests ended, and the trace to measure them in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pytest_nsys.errors import NsysError
+from pytest_nsys.trace.tables import Trace
+from pytest_nsys.windows import WindowRecord
+
+PHASES = ("setup", "call", "teardown")
+
+
+@dataclass(frozen=True)
+class RanTest:
+    """How one test ended.
+
+    Attributes:
+        nodeid: the test.
+        reports: its reports, serialised by pytest.
+        lost: why it has no proper end (worker's death, deadline); "" if it has.
+        stopped: why it was not run at all (``pytest.exit`` in an earlier one); "" if it was.
+        problem: why it cannot be measured although it ran; None if it can.
+        warmup: calls before the measured ones.
+        rounds: measured calls.
+    """
+
+    nodeid: str
+    reports: tuple[Mapping[str, Any], ...]
+    warmup: int
+    rounds: int
+    lost: str = ""
+    stopped: str = ""
+    problem: NsysError | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether every phase was run and passed."""
+        phases = {report["when"]: report["outcome"] for report in self.reports}
+        return not self.lost and all(phases.get(phase) == "passed" for phase in PHASES)
+
+
+@dataclass(frozen=True)
+class CaptureResult:
+    """One capture and its tests.
+
+    Attributes:
+        tests: in the order they ran.
+        trace: the capture; None if no test needs it or it cannot be used.
+        records: the worker's windows.
+        options: the options of the capture.
+        export: the exported capture, while the run's folder lives.
+        nsys: version of nsys.
+        date: day of the run (ISO 8601).
+        versions: Python and frameworks of the run.
+        seconds: where the time went.
+    """
+
+    tests: tuple[RanTest, ...]
+    trace: Trace | None
+    records: tuple[WindowRecord, ...]
+    options: tuple[str, ...]
+    nsys: str
+    date: str
+    versions: Mapping[str, str]
+    export: Path | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)

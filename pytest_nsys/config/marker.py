@@ -1,0 +1,171 @@
+"""``@pytest.mark.nsys``: its arguments, checked at collection and merged into a frozen `Spec`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from pytest_nsys.catalogue import Metric, lookup, suggest
+from pytest_nsys.config.settings import Settings
+from pytest_nsys.errors import MarkerError, NsysError
+from pytest_nsys.quantities import Tolerance, parse_amount, parse_tolerance
+
+if TYPE_CHECKING:
+    import pytest
+
+MARKER_LINE = (
+    "nsys(warmup, rounds, tolerance, budget, require, forbid, check, isolate, timeout, "
+    "nsys_args, allow_empty): measure this test under NVIDIA Nsight Systems when pytest runs "
+    "with --nsys, --nsys-baseline or --nsys-update"
+)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How one test is measured and judged.
+
+    Attributes:
+        warmup: calls of the body before the measured ones.
+        rounds: measured calls.
+        tolerance: per metric; ``*`` is the default of every timed metric.
+        budget: absolute upper limits per metric (lower limits where down is worse).
+        require: patterns of kernels, copies or API calls that every window must contain.
+        forbid: patterns of kernels, copies or API calls that no window may contain.
+        check: called with each window's measurement in the controller; False or an
+            AssertionError fails the test.
+        isolate: whether the test gets a worker and a capture of its own.
+        timeout_s: longest time for the test with all its rounds.
+        nsys_args: further arguments of ``nsys profile``; tests share a capture only with tests of
+            the same arguments.
+        allow_empty: whether a test without any CUDA activity is all right.
+    """
+
+    warmup: int
+    rounds: int
+    timeout_s: float
+    tolerance: Mapping[str, Tolerance] = field(default_factory=dict)
+    budget: Mapping[str, float] = field(default_factory=dict)
+    require: tuple[str, ...] = ()
+    forbid: tuple[str, ...] = ()
+    check: Callable[[Any], object] | None = None
+    isolate: bool = False
+    nsys_args: tuple[str, ...] = ()
+    allow_empty: bool = False
+
+    def tolerance_of(self, metric: Metric) -> Tolerance | None:
+        """The tolerance the metric is gated with; None where it is not gated."""
+        if metric.key in self.tolerance:
+            return self.tolerance[metric.key]
+        if not metric.gated:
+            return None
+        if metric.kind == "timed" and "*" in self.tolerance:
+            return self.tolerance["*"]
+        return metric.tolerance
+
+
+_ARGUMENTS = {f.name for f in fields(Spec)} - {"timeout_s"} | {"timeout"}
+
+
+def read_spec(item: pytest.Item, settings: Settings) -> Spec:
+    """The merged marks of a test: the closest wins, argument by argument and key by key.
+
+    Raises:
+        MarkerError: an argument is unknown or its value cannot be read; the test, the argument
+            and the nearest valid name are named.
+    """
+    merged: dict[str, Any] = {}
+    for mark in reversed(list(item.iter_markers("nsys"))):
+        if mark.args:
+            raise _error(item, f"takes no positional arguments, got {mark.args!r}")
+        for name, value in mark.kwargs.items():
+            if name not in _ARGUMENTS:
+                raise _error(
+                    item, f"has no argument {name!r}", remedy=suggest(name, sorted(_ARGUMENTS))
+                )
+            if name in ("tolerance", "budget"):
+                merged[name] = {**merged.get(name, {}), **_as_mapping(item, name, value)}
+            else:
+                merged[name] = value
+    tolerance = {
+        **dict(settings.tolerance),
+        **_read(item, "tolerance", merged.get("tolerance", {}), parse_tolerance),
+    }
+    return Spec(
+        warmup=_whole(item, "warmup", merged.get("warmup", settings.warmup), least=0),
+        rounds=_whole(item, "rounds", merged.get("rounds", settings.rounds), least=1),
+        timeout_s=_timeout(item, merged.get("timeout", settings.timeout_s)),
+        tolerance=tolerance,
+        budget=_read(item, "budget", merged.get("budget", {}), parse_amount),
+        require=_patterns(item, "require", merged.get("require", ())),
+        forbid=_patterns(item, "forbid", merged.get("forbid", ())),
+        check=_callable(item, merged.get("check")),
+        isolate=_flag(item, "isolate", merged.get("isolate", False)),
+        nsys_args=_patterns(item, "nsys_args", merged.get("nsys_args", ())),
+        allow_empty=_flag(item, "allow_empty", merged.get("allow_empty", False)),
+    )
+
+
+def _error(item: pytest.Item, message: str, *, remedy: str = "") -> MarkerError:
+    return MarkerError(f"{item.nodeid}: @pytest.mark.nsys {message}", remedy=remedy)
+
+
+def _as_mapping(item: pytest.Item, name: str, value: object) -> dict[str, object]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if name == "tolerance":
+        return {"*": value}
+    raise _error(
+        item,
+        f"has budget={value!r}",
+        remedy='write a dictionary such as budget={"gpu.kernel_time": "2.5 ms"}',
+    )
+
+
+def _read(
+    item: pytest.Item, name: str, values: Mapping[str, Any], parse: Callable[[Any, Any], Any]
+) -> dict[str, Any]:
+    read = {}
+    for key, value in values.items():
+        try:
+            unit = "ns" if key == "*" and name == "tolerance" else lookup(key).unit
+            read[key] = parse(value, unit)
+        except NsysError as error:
+            raise _error(
+                item, f"has {name}={{{key!r}: {value!r}}}: {error.what}", remedy=error.remedy
+            ) from None
+    return read
+
+
+def _whole(item: pytest.Item, name: str, value: object, *, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise _error(item, f"has {name}={value!r}", remedy=f"give a whole number from {least} on")
+    return value
+
+
+def _timeout(item: pytest.Item, value: object) -> float:
+    valid = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not valid or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type,operator]
+        raise _error(item, f"has timeout={value!r}", remedy="give seconds above zero")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _patterns(item: pytest.Item, name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, (list, tuple)) and all(isinstance(part, str) and part for part in value):
+        return tuple(value)
+    raise _error(item, f"has {name}={value!r}", remedy="give a string or a list of strings")
+
+
+def _callable(item: pytest.Item, value: Any) -> Callable[[Any], object] | None:
+    if value is None or callable(value):
+        return value  # type: ignore[no-any-return]
+    raise _error(item, f"has check={value!r}", remedy="give a function of one argument")
+
+
+def _flag(item: pytest.Item, name: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise _error(item, f"has {name}={value!r}", remedy="give True or False")

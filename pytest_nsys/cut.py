@@ -1,0 +1,145 @@
+"""Cutting: which rows of a trace belong to which window.
+
+A GPU operation belongs to the window in which it was launched, from any thread and any process
+under the worker. nsys's own NVTX reports look at the range's thread only, and so miss what, for
+example, PyTorch's autograd threads launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pytest_nsys.errors import WindowsMissing
+from pytest_nsys.trace.tables import Trace
+from pytest_nsys.windows import DOMAIN, WindowRecord
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Members:
+    """The rows of one table in each window; a row may be in several (nested) windows.
+
+    Attributes:
+        window: number of the window, ascending.
+        row: number of the row.
+    """
+
+    window: Ints
+    row: Ints
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A trace and windows of it.
+
+    Attributes:
+        trace: the trace.
+        starts: ns, one per window.
+        ends: ns, one per window.
+    """
+
+    trace: Trace
+    starts: Ints
+    ends: Ints
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def members(self, times: pd.Series) -> Members:
+        """Which of the ascending ``times`` lie in each window: start <= time < end."""
+        values = times.to_numpy()
+        low = np.searchsorted(values, self.starts, side="left")
+        high = np.maximum(np.searchsorted(values, self.ends, side="left"), low)
+        sizes = high - low
+        window = np.repeat(np.arange(len(self.starts)), sizes)
+        offset = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return Members(window, np.repeat(low, sizes) + offset)
+
+    @cached_property
+    def kernels(self) -> Members:
+        """Kernels by the window they were launched in."""
+        return self.members(self.trace.kernels["launched"])
+
+    @cached_property
+    def copies(self) -> Members:
+        """Copies by the window they were launched in."""
+        return self.members(self.trace.copies["launched"])
+
+    @cached_property
+    def memsets(self) -> Members:
+        """Memory sets by the window they were launched in."""
+        return self.members(self.trace.memsets["launched"])
+
+    @cached_property
+    def calls(self) -> Members:
+        """CUDA API calls by the window they began in."""
+        return self.members(self.trace.calls["start"])
+
+    def total(self, members: Members, values: Ints | None = None) -> Floats:
+        """Per window, the sum of ``values`` (one per row of the table), or the number of rows."""
+        weights = None if values is None else values[members.row]
+        sums = np.bincount(members.window, weights=weights, minlength=len(self))
+        return sums.astype(np.float64)
+
+
+def whole(trace: Trace) -> Cut:
+    """One window that holds everything."""
+    tables = [trace.kernels, trace.copies, trace.memsets, trace.calls, trace.ranges, trace.memory]
+    filled = [table for table in tables if len(table)]
+    start = min((int(table["start"].min()) for table in filled), default=0)
+    end = max((int(table.get("end", table["start"]).max()) for table in filled), default=0)
+    return Cut(trace, np.array([start]), np.array([end + 1]))
+
+
+def cut_ranges(trace: Trace, rows: pd.DataFrame) -> Cut:
+    """Windows from rows of ``trace.ranges``."""
+    return Cut(trace, rows["start"].to_numpy(np.int64), rows["end"].to_numpy(np.int64))
+
+
+def cut_records(trace: Trace, records: Sequence[WindowRecord]) -> Cut:
+    """The windows of the worker's records, in their order, found by their NVTX ranges.
+
+    Raises:
+        WindowsMissing: the capture lacks the range of a record, or it never ended.
+    """
+    found = _own_ranges(trace)
+    missing = [record for record in records if record.index not in found]
+    if missing:
+        raise WindowsMissing(
+            f"{len(missing)} of {len(records)} windows are missing in the capture",
+            evidence=_evidence(trace, missing, len(found)),
+            remedy="the nvtx package and this nsys do not understand each other: use nsys "
+            "2025 or newer, or, with an nsys of 2023 or older, 'pip install \"nvtx<0.2.12\"'"
+            if not found
+            else "run again; if it stays so, the capture lost events: profile fewer tests at once",
+        )
+    starts, ends = zip(*(found[record.index] for record in records), strict=True)
+    return Cut(trace, np.array(starts, dtype=np.int64), np.array(ends, dtype=np.int64))
+
+
+def _own_ranges(trace: Trace) -> dict[int, tuple[int, int]]:
+    """Start and end of the plugin's own closed ranges, by the index in their text."""
+    own = trace.ranges[(trace.ranges["domain"] == DOMAIN) & (trace.ranges["end"] >= 0)]
+    rows: Iterable[tuple[str, int, int]] = zip(own["text"], own["start"], own["end"], strict=True)
+    return {
+        int(index): (int(start), int(end))
+        for text, start, end in rows
+        if (index := text.partition(" ")[0]).isdecimal()
+    }
+
+
+def _evidence(trace: Trace, missing: Sequence[WindowRecord], found: int) -> str:
+    lines = [f"missing: {record.label}" for record in missing[:3]]
+    lines.append(f"NVTX ranges in the capture: {len(trace.ranges)}, of them ours: {found}")
+    lines += [text for severity, text in trace.diagnostics if severity > 1][:5]
+    if trace.nsys:
+        lines.append(f"nsys {trace.nsys}")
+    return "\n".join(lines)

@@ -1,0 +1,111 @@
+"""What can go wrong, one exception per cause.
+
+Every error carries three things, and shows them in this order: what happened, the evidence
+(the line nsys printed, the file and line that is damaged), and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class NsysError(Exception):
+    """Base of every error this package raises for a reason a user can act on.
+
+    Args:
+        what: what happened, one sentence.
+        evidence: what was seen: lines of a tool's output, a path, a number.
+        remedy: what to do now.
+    """
+
+    def __init__(self, what: str, *, evidence: str = "", remedy: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.evidence = evidence.strip()
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.evidence:
+            lines += [f"  {line}" for line in self.evidence.splitlines()]
+        if self.remedy:
+            lines.append(f"What to do: {self.remedy}")
+        return "\n".join(lines)
+
+
+class MarkerError(NsysError):
+    """An argument of ``@pytest.mark.nsys`` is wrong."""
+
+
+class SettingsError(NsysError):
+    """A command-line option or ini value is wrong, or options contradict each other."""
+
+
+class QuantityError(NsysError):
+    """A quantity such as ``"200 us"`` or ``"5%"`` cannot be read."""
+
+
+class UnknownMetric(NsysError):
+    """No metric has this key."""
+
+
+class NsysNotFound(NsysError):
+    """There is no nsys to run."""
+
+
+class NsysUsageError(NsysError):
+    """nsys refused its command line."""
+
+
+class CaptureError(NsysError):
+    """A capture was made, or should have been, and cannot be used."""
+
+
+class CaptureMissing(CaptureError):
+    """nsys ended and left no new report."""
+
+
+class ImporterFailed(CaptureError):
+    """nsys left raw events (``.qdstrm``) and could not make a report of them."""
+
+
+class ExportFailed(CaptureError):
+    """``nsys export`` failed or its output is not a complete database."""
+
+
+class WindowsMissing(CaptureError):
+    """The capture lacks NVTX ranges that the worker opened."""
+
+
+class NoGpu(CaptureError):
+    """nsys saw no NVIDIA GPU."""
+
+
+class NoCudaEvents(CaptureError):
+    """The capture holds no CUDA activity although the tests used the GPU."""
+
+
+class DiagnosticError(CaptureError):
+    """nsys itself says that the capture is not good."""
+
+
+class DeadlineExceeded(CaptureError):
+    """A program did not end in its time, and was ended."""
+
+
+class WorkerFailed(CaptureError):
+    """The worker ended before it ran its first test."""
+
+
+class NotACapture(NsysError):
+    """A file that should be a capture (report, SQLite export or recording) is none."""
+
+
+class BaselineError(NsysError):
+    """A baseline cannot be read or written."""
+
+
+class BaselineDamaged(BaselineError):
+    """A baseline file is not what this version wrote: damaged, in conflict, or newer."""
+
+
+class RecordingError(NsysError):
+    """A recording is missing, damaged, or of a newer version."""

@@ -1,0 +1,1 @@
+"""Judging: a measurement against its baseline, its budget and its other demands."""

@@ -1,0 +1,55 @@
+"""Which kernels, copies or calls make up the change of a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pytest_nsys.catalogue import Metric, parse_family
+from pytest_nsys.gate.verdict import Contribution
+from pytest_nsys.measurement import Part, Parts, WindowMeasurement
+
+
+def contributions(
+    metric: Metric, baseline: WindowMeasurement, current: WindowMeasurement
+) -> tuple[Contribution, ...]:
+    """The parts of the window that changed, in the metric's unit, the largest first.
+
+    Those that pull the metric in its worse direction come before those that pull it back.
+    """
+    if metric.breakdown is None:
+        return ()
+    chosen = _chooser(metric)
+    before = _by_label(baseline.breakdown.get(metric.breakdown, Parts()), chosen)
+    after = _by_label(current.breakdown.get(metric.breakdown, Parts()), chosen)
+    found = []
+    for label in sorted({*before, *after}):
+        change = _size(metric, after.get(label)) - _size(metric, before.get(label))
+        if change:
+            found.append(Contribution(label, before.get(label), after.get(label), change))
+    sign = 1 if metric.worse == "up" else -1
+    return tuple(sorted(found, key=lambda part: -sign * part.change))
+
+
+def _by_label(parts: Parts, chosen: Callable[[Part], bool]) -> dict[str, Part]:
+    return {part.label: part for part in parts if chosen(part)}
+
+
+def _size(metric: Metric, part: Part | None) -> float:
+    if part is None:
+        return 0.0
+    return part.count if metric.unit == "1" else part.amount
+
+
+def _chooser(metric: Metric) -> Callable[[Part], bool]:
+    """Which lines of the breakdown the metric is made of."""
+    words = metric.key.split(".")
+    if words[0] == "memcpy":
+        if words[1] == "pageable":
+            return lambda part: part.label.endswith(" pageable")
+        return lambda part: part.label.startswith(words[1] + " ")
+    family = parse_family(metric.key)
+    if family is not None and family.family == "category":
+        return lambda part: part.category == family.pattern
+    if family is not None:
+        return lambda part: part.matches(family.pattern)
+    return lambda part: True

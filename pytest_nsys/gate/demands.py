@@ -1,0 +1,97 @@
+"""Demands that need no baseline: ``budget``, ``require``, ``forbid`` and ``check``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pytest_nsys.catalogue import lookup
+from pytest_nsys.config.marker import Spec
+from pytest_nsys.gate.verdict import Demand
+from pytest_nsys.measurement import Part, WindowMeasurement
+from pytest_nsys.quantities import format_amount
+from pytest_nsys.windows import MAIN
+
+_SHOWN = 3
+
+
+def broken_demands(spec: Spec, window: WindowMeasurement) -> tuple[Demand, ...]:
+    """The demands of a test that one window does not meet.
+
+    Budgets, ``forbid`` and ``check`` hold for every window; ``require`` for the whole body.
+    """
+    found = [*_budgets(spec, window), *_forbidden(spec, window), *_check(spec, window)]
+    if window.name == MAIN:
+        found += _required(spec, window)
+    return tuple(found)
+
+
+def _budgets(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
+    for key, limit in spec.budget.items():
+        metric = lookup(key)
+        if not window.values(key):
+            if window.name == MAIN:
+                yield Demand(window.name, "violated", f"{key} has a budget and was not measured")
+            continue
+        value = window[key]
+        beyond = value > limit if metric.worse == "up" else value < limit
+        if beyond:
+            yield Demand(
+                window.name,
+                "over budget",
+                f"{key} is {format_amount(value, metric.unit)}, "
+                f"over its budget of {format_amount(limit, metric.unit)}",
+            )
+
+
+def _candidates(window: WindowMeasurement) -> Iterator[Part]:
+    for kind in ("kernels", "copies", "memsets", "calls"):
+        yield from window.breakdown.get(kind, ())  # type: ignore[call-overload]
+
+
+def _forbidden(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
+    for pattern in spec.forbid:
+        matching = [part for part in _candidates(window) if part.matches(pattern) and part.count]
+        if matching:
+            named = ", ".join(f"{part.label} ({part.count:g}x)" for part in matching[:_SHOWN])
+            more = f" and {len(matching) - _SHOWN} more" if len(matching) > _SHOWN else ""
+            yield Demand(window.name, "violated", f"{pattern!r} is forbidden: {named}{more}")
+
+
+def _required(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
+    for pattern in spec.require:
+        if not any(part.matches(pattern) and part.count for part in _candidates(window)):
+            kernels = sorted(window.kernels, key=lambda part: -part.amount)[:_SHOWN]
+            seen = ", ".join(part.label for part in kernels) or "none"
+            yield Demand(
+                window.name, "violated", f"{pattern!r} is required and missing; kernels: {seen}"
+            )
+
+
+def _check(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
+    if spec.check is None or window.name != MAIN:
+        return
+    try:
+        held = spec.check(window)
+    except AssertionError as error:
+        yield Demand(window.name, "violated", f"check failed: {error or _source(spec.check)}")
+    except Exception as error:
+        yield Demand(
+            window.name,
+            "violated",
+            f"check raised {type(error).__name__}: {error} ({_source(spec.check)})",
+        )
+    else:
+        if held is False:
+            yield Demand(window.name, "violated", f"check returned False: {_source(spec.check)}")
+
+
+def _source(check: Callable[[Any], object]) -> str:
+    """The check's source on one line, as far as Python knows it."""
+    try:
+        lines = inspect.getsource(check).split()
+    except (OSError, TypeError):
+        return getattr(check, "__qualname__", repr(check))
+    text = " ".join(lines)
+    return text if len(text) <= 160 else text[:157] + "..."

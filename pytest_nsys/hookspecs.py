@@ -1,0 +1,49 @@
+"""Hooks that a project or another plugin implements to extend pytest-nsys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_nsys.gate.verdict import Verdict
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_nsys_kernel_name(name: str) -> str | None:  # type: ignore[empty-body]
+    """The canonical name of a kernel, under which runs are compared.
+
+    Args:
+        name: the raw, demangled name.
+
+    Returns:
+        The canonical name, or None to leave it to the next implementation.
+    """
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_nsys_kernel_category(name: str) -> str | None:  # type: ignore[empty-body]
+    """The category of a kernel (gemm, attention, ...), or None to leave it to the next."""
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_nsys_device_key(gpus: tuple[str, ...]) -> str | None:  # type: ignore[empty-body]
+    """The key of the baseline folder for a test that used these GPUs.
+
+    Args:
+        gpus: the names of the GPUs the test used, one per GPU; empty if it used none.
+
+    Returns:
+        The key, or None for the default: the model's name, and ``-xN`` for several.
+    """
+
+
+@pytest.hookspec
+def pytest_nsys_release_memory() -> None:
+    """Called in the worker before each measured test: give cached device memory back."""
+
+
+@pytest.hookspec
+def pytest_nsys_verdict(nodeid: str, verdict: Verdict) -> None:
+    """Called in the controller with each verdict; it can be read and not changed."""

@@ -1,0 +1,182 @@
+"""What was measured of a test: samples by metric, and what they are made of.
+
+The value between measuring and judging; free of pandas, so that baselines and recordings of
+verdicts can be read without it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from pytest_nsys.catalogue import Breakdown, split_per_unit
+
+Sessions = tuple[tuple[float, ...], ...]
+"""Samples of one metric: one tuple per session (worker process), one number per round."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One line of a breakdown, per round (the median over rounds).
+
+    Attributes:
+        label: canonical kernel name, copy by direction and size, or API function.
+        count: how many.
+        amount: ns (kernels, calls) or bytes (copies, memory).
+        category: class of a kernel; empty for others.
+        raw: the names patterns are matched with, apart from the label; not kept in baselines.
+    """
+
+    label: str
+    count: float
+    amount: float
+    category: str = ""
+    raw: tuple[str, ...] = ()
+
+    def matches(self, pattern: str) -> bool:
+        """Whether the label or a raw name matches the shell-style pattern (case counts)."""
+        return any(fnmatchcase(name, pattern) for name in (self.label, *self.raw))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """One breakdown of a window: its parts, the largest amount first."""
+
+    parts: tuple[Part, ...] = ()
+
+    def __iter__(self) -> Iterable[Part]:  # type: ignore[override]
+        return iter(self.parts)
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def matching(self, pattern: str) -> tuple[Part, ...]:
+        """The parts that match the pattern."""
+        return tuple(part for part in self.parts if part.matches(pattern))
+
+    def count(self, pattern: str = "*") -> float:
+        """How many per round match the pattern."""
+        return sum(part.count for part in self.matching(pattern))
+
+    def amount(self, pattern: str = "*") -> float:
+        """The amount (ns or bytes) per round of what matches the pattern."""
+        return sum(part.amount for part in self.matching(pattern))
+
+    time = amount
+
+
+@dataclass(frozen=True)
+class WindowMeasurement:
+    """What was measured of one window of a test: its body, or a named part of it.
+
+    ``check`` functions get this value.
+
+    Attributes:
+        name: "test" for the body, else the name given to ``nsys.range``.
+        samples: per metric key, its samples by session and round.
+        units: what a round processes (median over rounds).
+        breakdown: what a round is made of.
+    """
+
+    name: str
+    samples: Mapping[str, Sessions]
+    units: Mapping[str, float] = field(default_factory=dict)
+    breakdown: Mapping[Breakdown, Parts] = field(default_factory=dict)
+
+    def sessions(self, key: str) -> Sessions:
+        """The samples of a metric by session; empty if it was not measured.
+
+        ``X.per_unit`` is derived where the test declared the unit.
+        """
+        if key in self.samples:
+            return self.samples[key]
+        per_unit = split_per_unit(key)
+        if per_unit is None or per_unit[1] not in self.units:
+            return ()
+        count = self.units[per_unit[1]]
+        return tuple(
+            tuple(value / count for value in session) for session in self.sessions(per_unit[0])
+        )
+
+    def values(self, key: str) -> tuple[float, ...]:
+        """All samples of a metric, over sessions and rounds; empty if it was not measured."""
+        return tuple(value for session in self.sessions(key) for value in session)
+
+    def __getitem__(self, key: str) -> float:
+        """The median of a metric.
+
+        Raises:
+            KeyError: it was not measured.
+        """
+        values = self.values(key)
+        if not values:
+            raise KeyError(key)
+        return statistics.median(values)
+
+    @property
+    def kernels(self) -> Parts:
+        """Kernels by canonical name."""
+        return self.breakdown.get("kernels", Parts())
+
+    @property
+    def copies(self) -> Parts:
+        """Copies by direction and size."""
+        return self.breakdown.get("copies", Parts())
+
+    @property
+    def calls(self) -> Parts:
+        """CUDA API calls by name."""
+        return self.breakdown.get("calls", Parts())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing at all was recorded of the GPU."""
+        keys = ("gpu.kernel_count", "api.count", "memset.count")
+        copies = [f"memcpy.{kind}.count" for kind in ("h2d", "d2h", "d2d", "p2p")]
+        return not any(value for key in (*keys, *copies) for value in self.values(key))
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where and with what a measurement was made.
+
+    Attributes:
+        gpu: name of the GPU, "" if there was none.
+        driver: version of the NVIDIA driver.
+        cuda: CUDA version of the driver.
+        nsys: version of nsys.
+        trace: options of the capture.
+        versions: Python and the frameworks that are installed.
+        date: day of the measurement (ISO 8601).
+    """
+
+    gpu: str = ""
+    driver: str = ""
+    cuda: str = ""
+    nsys: str = ""
+    trace: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    date: str = ""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Everything measured of one test.
+
+    Attributes:
+        nodeid: the test.
+        device: the key of its baseline folder.
+        warmup: calls before the measured ones.
+        rounds: measured calls per session.
+        windows: by name; the body's first.
+        environment: where it was made.
+    """
+
+    nodeid: str
+    device: str
+    warmup: int
+    rounds: int
+    windows: Mapping[str, WindowMeasurement]
+    environment: Environment

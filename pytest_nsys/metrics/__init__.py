@@ -1,0 +1,10 @@
+"""Metrics: pure functions from a cut trace to one number per window.
+
+What each metric means is in `pytest_nsys.catalogue`; a test holds the two to the same keys.
+"""
+
+from pytest_nsys.metrics.breakdown import breakdowns
+from pytest_nsys.metrics.memory import SPAN_METRICS
+from pytest_nsys.metrics.window import WINDOW_METRICS
+
+__all__ = ["SPAN_METRICS", "WINDOW_METRICS", "breakdowns"]

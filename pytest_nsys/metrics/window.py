@@ -1,0 +1,148 @@
+"""Metrics of single windows: sums and counts over the rows that belong to them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from pytest_nsys.cut import Cut, Floats, Ints, Members
+from pytest_nsys.trace.schema import MemcpyKind, MemKind
+
+COPY_KINDS: Mapping[str, int] = {
+    "h2d": MemcpyKind.H2D,
+    "d2h": MemcpyKind.D2H,
+    "d2d": MemcpyKind.D2D,
+    "p2p": MemcpyKind.P2P,
+}
+
+_BLOCKING = re.compile(r"(cuda(Device|Stream|Event)|cu(Ctx|Stream|Event))Synchronize")
+_GRAPH_LAUNCH = re.compile(r"cu(da)?GraphLaunch")
+_ASYNC_COPY = re.compile(r"cu(da)?Memcpy.*Async")
+
+
+def api_name(raw: str) -> str:
+    """A CUDA API function's name without version and stream suffixes.
+
+    ``cudaLaunchKernel_v7000`` and ``cudaLaunchKernel_ptsz_v7000`` are ``cudaLaunchKernel``.
+    """
+    return re.sub(r"_v\d+", "", re.sub(r"_pt[sd]z", "", raw))
+
+
+def durations(table: pd.DataFrame) -> Ints:
+    """end - start of each row, ns."""
+    return (table["end"] - table["start"]).to_numpy(np.int64)
+
+
+def named_calls(cut: Cut, pattern: re.Pattern[str]) -> Members:
+    """The API calls whose whole name, suffixes stripped, matches."""
+    strings = cut.trace.strings
+    wanted = [key for key, name in strings.items() if pattern.fullmatch(api_name(name))]
+    chosen = np.isin(cut.trace.calls["name"].to_numpy()[cut.calls.row], wanted)
+    return Members(cut.calls.window[chosen], cut.calls.row[chosen])
+
+
+def copies_of(cut: Cut, kind: int) -> Members:
+    """The copies in one direction."""
+    chosen = cut.trace.copies["kind"].to_numpy()[cut.copies.row] == kind
+    return Members(cut.copies.window[chosen], cut.copies.row[chosen])
+
+
+def _kernel_time(cut: Cut) -> Floats:
+    return cut.total(cut.kernels, durations(cut.trace.kernels))
+
+
+def _kernel_count(cut: Cut) -> Floats:
+    return cut.total(cut.kernels)
+
+
+def _copy_bytes(cut: Cut, kind: int) -> Floats:
+    return cut.total(copies_of(cut, kind), cut.trace.copies["bytes"].to_numpy())
+
+
+def _copy_count(cut: Cut, kind: int) -> Floats:
+    return cut.total(copies_of(cut, kind))
+
+
+def _copy_time(cut: Cut, kind: int) -> Floats:
+    return cut.total(copies_of(cut, kind), durations(cut.trace.copies))
+
+
+def pageable_copies(cut: Cut) -> Members:
+    """Asynchronous copies with a side in pageable host memory."""
+    table = cut.trace.copies
+    asynchronous = [
+        key for key, name in cut.trace.strings.items() if _ASYNC_COPY.match(api_name(name))
+    ]
+    pageable = (table["source"] == MemKind.PAGEABLE) | (table["target"] == MemKind.PAGEABLE)
+    rows = (pageable & table["call"].isin(asynchronous)).to_numpy()
+    chosen = rows[cut.copies.row]
+    return Members(cut.copies.window[chosen], cut.copies.row[chosen])
+
+
+def _pageable(cut: Cut) -> Floats:
+    return cut.total(pageable_copies(cut))
+
+
+def _memset_bytes(cut: Cut) -> Floats:
+    return cut.total(cut.memsets, cut.trace.memsets["bytes"].to_numpy())
+
+
+def _memset_count(cut: Cut) -> Floats:
+    return cut.total(cut.memsets)
+
+
+def _memset_time(cut: Cut) -> Floats:
+    return cut.total(cut.memsets, durations(cut.trace.memsets))
+
+
+def blocking_calls(cut: Cut) -> Members:
+    """Calls that wait for the device.
+
+    By name, and not by rows of the SYNCHRONIZATION table: nsys 2025.3 numbers that table's
+    syncType one below CUPTI's for streams (cudaStreamSynchronize has the 2 of
+    cudaStreamWaitEvent, which blocks nobody) and gives cudaDeviceSynchronize no row.
+    """
+    return named_calls(cut, _BLOCKING)
+
+
+def _sync_count(cut: Cut) -> Floats:
+    return cut.total(blocking_calls(cut))
+
+
+def _sync_time(cut: Cut) -> Floats:
+    return cut.total(blocking_calls(cut), durations(cut.trace.calls))
+
+
+def _graph_launches(cut: Cut) -> Floats:
+    return cut.total(named_calls(cut, _GRAPH_LAUNCH))
+
+
+def _api_count(cut: Cut) -> Floats:
+    return cut.total(cut.calls)
+
+
+def _wall_time(cut: Cut) -> Floats:
+    return (cut.ends - cut.starts).astype(np.float64)
+
+
+WINDOW_METRICS: Mapping[str, Callable[[Cut], Floats]] = {
+    "gpu.kernel_time": _kernel_time,
+    "gpu.kernel_count": _kernel_count,
+    **{f"memcpy.{name}.bytes": partial(_copy_bytes, kind=k) for name, k in COPY_KINDS.items()},
+    **{f"memcpy.{name}.count": partial(_copy_count, kind=k) for name, k in COPY_KINDS.items()},
+    **{f"memcpy.{name}.time": partial(_copy_time, kind=k) for name, k in COPY_KINDS.items()},
+    "memcpy.pageable": _pageable,
+    "memset.bytes": _memset_bytes,
+    "memset.count": _memset_count,
+    "memset.time": _memset_time,
+    "sync.count": _sync_count,
+    "sync.time": _sync_time,
+    "graph.launches": _graph_launches,
+    "api.count": _api_count,
+    "wall.time": _wall_time,
+}
+"""Per key, the function that computes it for every window of a cut."""

@@ -1,0 +1,88 @@
+"""The pytest plugin: options, the marker, the fixture, and which role this process has.
+
+It is loaded in every run of a project that has it installed, so it imports next to nothing; what
+measures and judges is imported when a run asks for it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_nsys.config.settings import add_options, is_active
+
+if TYPE_CHECKING:
+    from pytest_nsys.fixture import Nsys
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options and their ini twins."""
+    add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the extension points."""
+    from pytest_nsys import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker and take on this process's role: worker, controller, or idle."""
+    from pytest_nsys.config.marker import MARKER_LINE
+
+    config.addinivalue_line("markers", MARKER_LINE)
+    if _is_worker(config):
+        from pytest_nsys.worker.release import ReleaseMemory
+
+        config.pluginmanager.register(ReleaseMemory(), "nsys-release-memory")
+    elif is_active(config) and not hasattr(config, "workerinput"):
+        _become_controller(config)
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return getattr(config, "workerinput", {}).get("workerid") == "nsys"
+
+
+def _become_controller(config: pytest.Config) -> None:
+    from pytest_nsys.config.settings import read_settings
+    from pytest_nsys.controller import Controller, check_conflicts
+    from pytest_nsys.errors import NsysError
+
+    try:
+        settings = read_settings(config)
+        if settings.active:
+            check_conflicts(config)
+    except NsysError as error:
+        raise pytest.UsageError(str(error)) from None
+    if settings.active:
+        config.pluginmanager.register(Controller(config, settings), "nsys-controller")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Check the marks of every collected test, whether it will be measured or not."""
+    if hasattr(config, "workerinput"):
+        return
+    marked = [item for item in items if "nsys" in item.keywords and item.get_closest_marker("nsys")]
+    if not marked:
+        return
+    from pytest_nsys.config.marker import read_spec
+    from pytest_nsys.config.settings import read_settings
+    from pytest_nsys.errors import NsysError
+
+    try:
+        settings = read_settings(config)
+        for item in marked:
+            read_spec(item, settings)
+    except NsysError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+@pytest.fixture
+def nsys(request: pytest.FixtureRequest) -> Nsys:
+    """Names parts of a measured test, its units, or the one call to measure; inert elsewhere."""
+    from pytest_nsys.fixture import nsys_of
+
+    return nsys_of(request.node)

@@ -1,0 +1,171 @@
+"""Reading and writing quantities: nanoseconds and bytes inside, units only for people."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from pytest_nsys.errors import QuantityError
+
+Unit = Literal["ns", "B", "1", "%", "B/s"]
+"""Units of metrics: nanoseconds, bytes, a count, percent, bytes per second."""
+
+_TIME = {"ns": 1.0, "us": 1e3, "µs": 1e3, "μs": 1e3, "ms": 1e6, "s": 1e9}
+_SIZE = {
+    "B": 1.0,
+    "kB": 1e3,
+    "KB": 1e3,
+    "MB": 1e6,
+    "GB": 1e9,
+    "KiB": 2.0**10,
+    "MiB": 2.0**20,
+    "GiB": 2.0**30,
+}
+_FACTORS: dict[Unit, dict[str, float]] = {
+    "ns": _TIME,
+    "B": _SIZE,
+    "1": {},
+    "%": {"%": 1.0, "pp": 1.0},
+    "B/s": {f"{name}/s": factor for name, factor in _SIZE.items()},
+}
+_NUMBER = re.compile(r"\s*([0-9][0-9_]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+)\s*(\S*)\s*")
+
+Amount = str | int | float
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a metric may move: the larger of a relative and an absolute part.
+
+    Attributes:
+        relative: fraction of the baseline (0.05 is 5 %).
+        absolute: in the metric's own unit (ns, B, 1, percentage points).
+    """
+
+    relative: float = 0.0
+    absolute: float = 0.0
+
+    def limit(self, baseline: float) -> float:
+        """The largest change, in the metric's unit, that is within tolerance of ``baseline``."""
+        return max(self.relative * abs(baseline), self.absolute)
+
+
+def parse_amount(value: Amount, unit: Unit) -> float:
+    """``value`` in ``unit``: ``parse_amount("2.5 ms", "ns") == 2.5e6``.
+
+    Plain numbers are already in ``unit``.
+
+    Raises:
+        QuantityError: not a finite number at or above zero, or a unit of another kind.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise QuantityError(f"{value!r} is not a quantity", remedy=_examples(unit))
+    if isinstance(value, str):
+        match = _NUMBER.fullmatch(value)
+        if match is None:
+            raise QuantityError(f"{value!r} is not a quantity", remedy=_examples(unit))
+        number, suffix = float(match[1].replace("_", "")), match[2]
+        factors = _FACTORS[unit]
+        if suffix and suffix not in factors:
+            raise QuantityError(
+                f"{value!r} has the unit {suffix!r}, which does not fit here",
+                remedy=_examples(unit),
+            )
+        amount = number * factors.get(suffix, 1.0)
+    else:
+        amount = float(value)
+    if not math.isfinite(amount) or amount < 0:
+        raise QuantityError(f"{value!r} is negative or not finite", remedy=_examples(unit))
+    return amount
+
+
+def parse_tolerance(value: object, unit: Unit) -> Tolerance:
+    """A tolerance from ``"5%"``, ``"200 us"``, ``3`` or a pair of which the larger applies.
+
+    Raises:
+        QuantityError: neither of these, negative, or two parts of the same kind.
+    """
+    if isinstance(value, Tolerance):
+        return value
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise QuantityError(
+                f"{value!r} is not a tolerance", remedy='write a pair such as ("2%", "16 MiB")'
+            )
+        parts = [parse_tolerance(part, unit) for part in value]
+        relative = max(part.relative for part in parts)
+        return Tolerance(relative, max(part.absolute for part in parts))
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return Tolerance(relative=parse_amount(value, "%") / 100.0)
+    if not isinstance(value, (str, int, float)):
+        raise QuantityError(f"{value!r} is not a tolerance", remedy=_examples(unit))
+    return Tolerance(absolute=parse_amount(value, unit))
+
+
+def _examples(unit: Unit) -> str:
+    examples = {
+        "ns": '"2.5 ms", "200 us", or a number of nanoseconds',
+        "B": '"16 MiB", "4 kB", or a number of bytes',
+        "1": "a count such as 3",
+        "%": '"3%" or "3 pp"',
+        "B/s": '"20 GB/s" or a number of bytes per second',
+    }
+    return f"write {examples[unit]}; relative parts as 5%"
+
+
+def _scaled(value: float, steps: list[tuple[float, str]]) -> str:
+    for factor, name in steps:
+        if abs(value) >= factor:
+            return f"{_digits(value / factor)} {name}"
+    factor, name = steps[-1]
+    return f"{_digits(value / factor)} {name}"
+
+
+def _digits(value: float) -> str:
+    if value == int(value) and abs(value) < 1e6:
+        return str(int(value))
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+
+
+def format_amount(value: float, unit: Unit) -> str:
+    """``value`` for people, in a unit that keeps the number readable, to four digits."""
+    if math.isnan(value):
+        return "-"
+    if unit == "ns":
+        return _scaled(value, [(1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns")])
+    if unit in ("B", "B/s"):
+        steps = [(2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")]
+        per = "/s" if unit == "B/s" else ""
+        return _scaled(value, steps) + per
+    if unit == "%":
+        return f"{_digits(value)}%"
+    return _digits(value)
+
+
+def format_change(baseline: float, current: float, unit: Unit) -> str:
+    """The change from ``baseline`` to ``current``: relative where that says something."""
+    difference = current - baseline
+    sign = "+" if difference >= 0 else "-"
+    if baseline and unit != "%" and not (unit == "1" and abs(difference) < 1e6):
+        percent = abs(difference / baseline) * 100
+        shown = f"{percent:.1f}" if percent < 100 else f"{percent:,.0f}"
+        return f"{sign}{shown}%"
+    if unit == "%":
+        return f"{sign}{_digits(abs(difference))} pp"
+    return f"{sign}{format_amount(abs(difference), unit)}"
+
+
+def format_tolerance(tolerance: Tolerance, unit: Unit) -> str:
+    """The tolerance as a person would write it: ``"3% or 20 us"``."""
+    parts = []
+    if tolerance.relative:
+        parts.append(f"{_digits(tolerance.relative * 100)}%")
+    if tolerance.absolute:
+        parts.append(
+            f"{_digits(tolerance.absolute)} pp"
+            if unit == "%"
+            else format_amount(tolerance.absolute, unit)
+        )
+    return " or ".join(parts) or "no change"

@@ -1,0 +1,54 @@
+"""Replaying: the results of a recording, as if its captures had just been made."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from pytest_nsys.capture.result import CaptureResult, RanTest
+from pytest_nsys.errors import RecordingError
+from pytest_nsys.plan import Batch
+from pytest_nsys.recording import RecordedTest, load_capture, read_recording
+
+
+class Replay:
+    """Answers for a live capture from a recording."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._recording = read_recording(folder)
+
+    @property
+    def nodeids(self) -> Collection[str]:
+        """The tests that the recording holds."""
+        return {test.nodeid for test in self._recording.tests}
+
+    def capture(self, batch: Batch, maxfail: int) -> Iterator[CaptureResult]:
+        """The recorded results of the batch's tests, one per recorded capture."""
+        del maxfail  # the recorded run has ended
+        wanted = {test.nodeid for test in batch.tests}
+        by_capture: dict[int | None, list[RecordedTest]] = {}
+        for test in self._recording.tests:
+            if test.nodeid in wanted:
+                by_capture.setdefault(test.capture, []).append(test)
+        for number, tests in by_capture.items():
+            capture = None if number is None else self._recording.captures[number]
+            yield CaptureResult(
+                tests=tuple(map(_ran, tests)),
+                trace=None if capture is None else load_capture(self._folder, capture),
+                records=() if capture is None else capture.records,
+                options=() if capture is None else capture.options,
+                nsys=self._recording.nsys,
+                date=self._recording.date,
+                versions=self._recording.versions,
+            )
+
+
+def _ran(test: RecordedTest) -> RanTest:
+    return RanTest(
+        nodeid=test.nodeid,
+        reports=test.reports,
+        warmup=test.warmup,
+        rounds=test.rounds,
+        problem=RecordingError(test.problem) if test.problem else None,
+    )

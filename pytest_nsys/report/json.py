@@ -1,0 +1,274 @@
+"""A run's results as JSON, for tools and dashboards.
+
+Schema 1. A later version of this package may add keys; it raises ``schema`` when a key goes or
+changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says otherwise.
+``null`` stands for what was not measured, or cannot be compared; NaN and infinity never appear.
+
+::
+
+    {"schema": 1,
+     "tool": {"name": "pytest-nsys", "version": "..."},
+     "mode": "profile" | "gate" | "update" | "update-new",
+     "counts": {STATUS: tests, ..., "unmeasured": tests},      every status, zeros included
+     "seconds": {"worker": 12.5, ...},                         where the time went
+     "environment": {"gpu", "driver", "cuda", "nsys", "date": text,
+                     "trace": [option, ...], "versions": {name: version}} | null,
+     "tests": [                                                in the order of the run
+       {"nodeid": text, "device": text,
+        "status": STATUS,                                      the worst of its parts
+        "failed": bool,                                        whether the test fails by it
+        "headline": text,                                      the verdict in one line
+        "notes": [text, ...],
+        "demands": [{"window", "status", "text"}, ...],        those that do not hold
+        "windows": [
+          {"name": text, "units": {name: per round},
+           "metrics": [
+             {"key": text, "unit": "ns" | "B" | "1" | "%" | "B/s",
+              "kind": "exact" | "timed", "worse": "up" | "down",
+              "status": STATUS,                                "ok" also where it is only shown
+              "gated": bool,                                   whether it can fail the test
+              "note": text,                                    why it cannot be compared, or ""
+              "baseline": median | null, "current": median | null,
+              "change": current - baseline | null,
+              "tolerance": {"relative": fraction, "absolute": in unit} | null,
+              "samples": [[round, ...] of each session],
+              "baseline_samples": [[round, ...] of each session] | null,
+              "culprits": [{"label": text, "baseline_count": number, "current_count": number,
+                            "change": in unit}, ...]}],        regressed metrics only
+           "kernels": [{"name", "category": text,              per round; 0 where it does not run
+                        "count", "total_ns": number | null,    null: window not measured
+                        "baseline_count", "baseline_total_ns": number | null}]}]}],
+     "unmeasured": [{"nodeid": text, "reason": text}],
+     "baselines_written": [{"path": text, "nodeid": text, "new": bool}]}
+
+STATUS is one of "ok", "improved", "regressed", "inconclusive", "new", "incomparable",
+"over budget" and "violated". A metric that was not compared, as in a run without baselines, has
+``baseline``, ``change`` and ``tolerance`` null, and is not ``gated``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import statistics
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pytest_nsys import __version__
+from pytest_nsys.catalogue import lookup
+from pytest_nsys.errors import NsysError
+from pytest_nsys.gate.verdict import SEVERITY, Comparison, Contribution, Verdict
+from pytest_nsys.gate.wording import headline
+from pytest_nsys.measurement import Measurement, Part, WindowMeasurement
+from pytest_nsys.report.run import RunReport
+
+SCHEMA = 1
+
+_EXACT = 2.0**53
+
+
+def write_json(run: RunReport, path: Path) -> None:
+    """Write the results of a run; a reader sees the old file or the new, never a part.
+
+    Raises:
+        NsysError: the file cannot be written.
+    """
+    write_report(path, json.dumps(report_document(run), indent=1, allow_nan=False) + "\n")
+
+
+def write_report(path: Path, text: str) -> None:
+    """Replace a file's content in one step, making the folders above it.
+
+    Raises:
+        NsysError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+        try:
+            with os.fdopen(fd, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            raise
+    except OSError as error:
+        raise NsysError(
+            f"the report {path} cannot be written",
+            evidence=str(error),
+            remedy="make its folder writable, or name another file",
+        ) from None
+
+
+def report_document(run: RunReport) -> dict[str, Any]:
+    """The results of a run as JSON values, in the schema that this module documents."""
+    counts = run.counts()
+    first = run.verdicts[0].measurement if run.verdicts else None
+    document: dict[str, Any] = _clean(
+        {
+            "schema": SCHEMA,
+            "tool": {"name": "pytest-nsys", "version": __version__},
+            "mode": run.mode,
+            "counts": {status: counts[status] for status in (*SEVERITY, "unmeasured")},
+            "seconds": run.seconds,
+            "environment": vars(first.environment) if first else None,
+            "tests": [_test(verdict) for verdict in run.verdicts],
+            "unmeasured": [vars(test) for test in run.unmeasured],
+            "baselines_written": [
+                {
+                    "path": str(change.path),
+                    "nodeid": change.after.nodeid,
+                    "new": change.before is None,
+                }
+                for change in run.changes
+            ],
+        }
+    )
+    return document
+
+
+def compared(verdict: Verdict) -> dict[str, list[Comparison]]:
+    """Every metric of every window, also where the judgement holds no comparison of it.
+
+    The windows are those of the measurement, then those that only the baseline has.
+    """
+    found: dict[str, list[Comparison]] = {name: [] for name in verdict.measurement.windows}
+    for part in verdict.comparisons:
+        found.setdefault(part.window, []).append(part)
+    for name, window in verdict.measurement.windows.items():
+        judged = [
+            replace(part, current=_median(window, part.metric.key))
+            if part.current is None
+            else part
+            for part in found[name]
+        ]
+        known = {part.metric.key for part in judged}
+        rest = [
+            Comparison(name, lookup(key), "new", False, None, _median(window, key))
+            for key in window.samples
+            if key not in known
+        ]
+        if _window(verdict.baseline, name) is not None:
+            apart = any(part.status == "incomparable" for part in judged)
+            rest = [replace(part, status="incomparable" if apart else "ok") for part in rest]
+        found[name] = judged + rest
+    return found
+
+
+def pairs(
+    now: tuple[Part, ...], then: tuple[Part, ...]
+) -> list[tuple[str, Part | None, Part | None]]:
+    """Label, then and now of the parts of two breakdowns, in the order of the newer one."""
+    before = {part.label: part for part in then}
+    after = {part.label: part for part in now}
+    return [(label, before.get(label), after.get(label)) for label in {**after, **before}]
+
+
+def _test(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "nodeid": verdict.nodeid,
+        "device": verdict.measurement.device,
+        "status": verdict.status,
+        "failed": verdict.failed,
+        "headline": headline(verdict),
+        "notes": verdict.notes,
+        "demands": [vars(demand) for demand in verdict.demands],
+        "windows": [
+            _window_document(verdict, name, parts) for name, parts in compared(verdict).items()
+        ],
+    }
+
+
+def _window_document(verdict: Verdict, name: str, parts: list[Comparison]) -> dict[str, Any]:
+    now, then = _window(verdict.measurement, name), _window(verdict.baseline, name)
+    return {
+        "name": name,
+        "units": now.units if now else {},
+        "metrics": [_metric(part, now, then) for part in parts],
+        "kernels": _kernels(now, then),
+    }
+
+
+def _metric(
+    part: Comparison, now: WindowMeasurement | None, then: WindowMeasurement | None
+) -> dict[str, Any]:
+    metric = part.metric
+    both = part.baseline is not None and part.current is not None
+    return {
+        "key": metric.key,
+        "unit": metric.unit,
+        "kind": metric.kind,
+        "worse": metric.worse,
+        "status": part.status,
+        "gated": part.gated,
+        "note": part.note,
+        "baseline": part.baseline,
+        "current": part.current,
+        "change": (part.current or 0.0) - (part.baseline or 0.0) if both else None,
+        "tolerance": vars(part.tolerance) if part.tolerance else None,
+        "samples": now.sessions(metric.key) if now else [],
+        "baseline_samples": then.sessions(metric.key) if then and both else None,
+        "culprits": [_culprit(culprit) for culprit in part.culprits],
+    }
+
+
+def _culprit(culprit: Contribution) -> dict[str, Any]:
+    return {
+        "label": culprit.label,
+        "baseline_count": culprit.baseline.count if culprit.baseline else 0,
+        "current_count": culprit.current.count if culprit.current else 0,
+        "change": culprit.change,
+    }
+
+
+def _kernels(
+    now: WindowMeasurement | None, then: WindowMeasurement | None
+) -> list[dict[str, Any]]:
+    rows = pairs(now.kernels.parts if now else (), then.kernels.parts if then else ())
+    return [
+        {
+            "name": label,
+            "category": next(part.category for part in (after, before) if part),
+            "count": _of(now, after and after.count),
+            "total_ns": _of(now, after and after.amount),
+            "baseline_count": _of(then, before and before.count),
+            "baseline_total_ns": _of(then, before and before.amount),
+        }
+        for label, before, after in rows
+    ]
+
+
+def _of(window: WindowMeasurement | None, value: float | None) -> float | None:
+    """A number of a part of the window: 0 where the part is not in it, None without a window."""
+    return None if window is None else value or 0
+
+
+def _window(measurement: Measurement | None, name: str) -> WindowMeasurement | None:
+    return measurement.windows.get(name) if measurement else None
+
+
+def _median(window: WindowMeasurement, key: str) -> float | None:
+    values = window.values(key)
+    return statistics.median(values) if values else None
+
+
+def _clean(value: Any) -> Any:
+    """The value with lists, finite numbers and encodable text only."""
+    if isinstance(value, Mapping):
+        return {_clean(str(key)): _clean(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_clean(item) for item in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return int(value) if value == int(value) and abs(value) < _EXACT else value
+    return value

@@ -1,0 +1,83 @@
+"""Progress while a worker runs: a line that rewrites itself on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from pytest_nsys.plan import Batch
+
+_BAR = 20
+_PLAIN_EVERY_S = 1.0
+
+
+class Progress:
+    """Shows which test runs, which round, and how many are left."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+        self._silent = self._reporter is None or config.getoption("verbose") < 0
+        self._relay = config.getoption("capture") == "no"
+        self._rewrites = not self._silent and not self._relay and bool(self._reporter.isatty)
+        self._rounds: dict[str, int] = {}
+        self._order: dict[str, int] = {}
+        self._last_plain = float("-inf")
+
+    def begin(self, batch: Batch) -> None:
+        """Announce a batch."""
+        self._rounds = {test.nodeid: test.spec.rounds for test in batch.tests}
+        self._order = {test.nodeid: number for number, test in enumerate(batch.tests, 1)}
+        count = len(batch.tests)
+        self._line(f"nsys: measuring {count} test{'s' * (count > 1)} in one capture")
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Show what the worker says."""
+        if event["event"] == "start":
+            self._show(event["nodeid"], "")
+        elif event["event"] == "round" and self._rewrites:
+            number = event["round"]
+            total = self._rounds[event["nodeid"]]
+            what = f"round {number + 1}/{total}" if number >= 0 else "warm-up"
+            self._show(event["nodeid"], what)
+        elif event["event"] == "end":
+            self._line("nsys: writing the report and reading it", keep=not self._rewrites)
+
+    def stdout(self, data: bytes) -> None:
+        """Pass the worker's output on, where pytest was told not to capture it."""
+        if self._relay:
+            sys.stdout.write(data.decode("utf-8", "replace"))
+            sys.stdout.flush()
+
+    def stderr(self, data: bytes) -> None:
+        """As `stdout`."""
+        if self._relay:
+            sys.stderr.write(data.decode("utf-8", "replace"))
+            sys.stderr.flush()
+
+    def end(self) -> None:
+        """Clear the line."""
+        if self._rewrites:
+            self._reporter.rewrite("", erase=True)
+
+    def _show(self, nodeid: str, what: str) -> None:
+        number, total = self._order[nodeid], len(self._order)
+        if self._rewrites:
+            filled = _BAR * (number - 1) // total
+            bar = "#" * filled + "-" * (_BAR - filled)
+            self._line(f"nsys [{bar}] {number}/{total} {what} {nodeid}", keep=False)
+        elif time.monotonic() - self._last_plain >= _PLAIN_EVERY_S:
+            self._last_plain = time.monotonic()
+            self._line(f"nsys: {number}/{total} {nodeid}")
+
+    def _line(self, text: str, *, keep: bool = True) -> None:
+        if self._silent:
+            return
+        if keep:
+            self._reporter.ensure_newline()
+            self._reporter.write_line(text)
+        else:
+            width = self._reporter._tw.fullwidth
+            self._reporter.rewrite(text[: width - 1], erase=True)

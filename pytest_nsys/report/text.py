@@ -1,0 +1,149 @@
+"""Verdicts as lines of text that fit an 80-column terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from pytest_nsys.baselines import Change
+from pytest_nsys.catalogue import METRICS
+from pytest_nsys.gate.verdict import Comparison, Verdict
+from pytest_nsys.gate.wording import (
+    describe_contribution,
+    headline,
+    place,
+    reproduce,
+)
+from pytest_nsys.quantities import format_amount, format_change, format_tolerance
+from pytest_nsys.report.run import RunReport
+from pytest_nsys.windows import MAIN
+
+_CULPRITS = 5
+_HEADER = ("metric", "baseline", "current", "change", "limit", "")
+
+
+def verdict_lines(verdict: Verdict) -> list[str]:
+    """What stands under the headline: tables, culprits, demands, and how to repeat it."""
+    lines = []
+    shown = [part for part in verdict.comparisons if part.gated]
+    for window, parts in groupby(shown, key=lambda part: part.window):
+        rows = list(parts)
+        lines += ["", f"window {window!r}:" if window != MAIN else "the test's body:"]
+        lines += table([_HEADER, *(_row(part) for part in rows if part.current is not None)])
+        lines += [f"  {part.note}" for part in rows if part.note]
+    for part in verdict.worse:
+        lines += _culprits(part)
+    if verdict.demands:
+        lines += ["", "demands that do not hold:"]
+        lines += [f"  {place(demand.window)}{demand.text}" for demand in verdict.demands]
+    lines += [f"note: {note}" for note in verdict.notes]
+    lines += ["", f"to measure it again: {reproduce(verdict.nodeid)}"]
+    if verdict.worse:
+        lines.append(f"to accept it:        pytest --nsys-update '{verdict.nodeid}'")
+    return lines
+
+
+def _culprits(part: Comparison) -> list[str]:
+    if not part.culprits:
+        return []
+    lines = ["", f"{place(part.window)}{part.metric.key} changed by:"]
+    lines += [f"  {describe_contribution(part, culprit)}" for culprit in part.culprits[:_CULPRITS]]
+    rest = part.culprits[_CULPRITS:]
+    if rest:
+        change = sum(culprit.change for culprit in rest)
+        sign = "+" if change >= 0 else "-"
+        amount = format_amount(abs(change), part.metric.unit)
+        lines.append(f"  {len(rest)} others {sign}{amount}")
+    return lines
+
+
+def _row(part: Comparison) -> tuple[str, ...]:
+    unit = part.metric.unit
+    baseline = "-" if part.baseline is None else format_amount(part.baseline, unit)
+    current = "-" if part.current is None else format_amount(part.current, unit)
+    change = (
+        ""
+        if part.baseline is None or part.current is None
+        else format_change(part.baseline, part.current, unit)
+    )
+    limit = "" if part.tolerance is None else format_tolerance(part.tolerance, unit)
+    return (part.metric.key, baseline, current, change, limit, _mark(part))
+
+
+def _mark(part: Comparison) -> str:
+    return {"regressed": "<- worse", "improved": "better", "ok": ""}.get(part.status, part.status)
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns under each other: the first to the left, figures to the right."""
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if n in (0, len(row) - 1) else cell.rjust(width)
+            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append(("  " + "  ".join(cells)).rstrip())
+    return lines
+
+
+def summary_lines(run: RunReport) -> list[str]:
+    """The summary section: counts, what got worse, what could not be compared, what changed."""
+    counts = run.counts()
+    lines = [", ".join(f"{count} {status}" for status, count in counts.most_common()) or "no tests"]
+    worst = [verdict for verdict in run.verdicts if verdict.failed]
+    others = [v for v in run.verdicts if not v.failed and v.status not in ("ok",)]
+    for verdict in worst:
+        lines.append(f"FAILED {verdict.nodeid}")
+        lines.append(f"  {headline(verdict)}")
+    quiet = run.mode in ("update", "update-new")
+    if not quiet:
+        for status, group in groupby(
+            sorted(others, key=lambda v: v.status), key=lambda v: v.status
+        ):
+            verdicts = list(group)
+            for verdict in verdicts[:10]:
+                lines.append(f"{status}: {verdict.nodeid}")
+                if status != "new":
+                    lines.append(f"  {headline(verdict)}")
+            if len(verdicts) > 10:
+                lines.append(f"  and {len(verdicts) - 10} more {status}")
+            if status == "new":
+                lines.append("  record their baselines with: pytest --nsys-update-new")
+    for test in run.unmeasured:
+        if test.reason not in ("failed", "skipped"):
+            lines.append(f"not measured: {test.nodeid}: {test.reason}")
+    lines += _changes(run.changes)
+    if run.kept:
+        lines.append(
+            f"raw reports are in {run.kept}; they hold command lines and output: do not publish them"
+        )
+    return lines
+
+
+def _changes(changes: Iterable[Change]) -> list[str]:
+    lines = []
+    for change in changes:
+        if change.before is None:
+            lines.append(f"recorded {change.after.nodeid}")
+            continue
+        lines.append(f"updated {change.after.nodeid}")
+        lines += [f"  {line}" for line in _moved(change)]
+    return lines
+
+
+def _moved(change: Change) -> Iterable[str]:
+    """Gated metrics that moved, baseline by baseline."""
+    for name, window in change.after.windows.items():
+        before = change.before and change.before.windows.get(name)
+        for metric in METRICS:
+            if before is None or not metric.gated or not window.values(metric.key):
+                continue
+            if not before.values(metric.key):
+                continue
+            then, now = before[metric.key], window[metric.key]
+            if then != now:
+                yield (
+                    f"{place(name)}{metric.key} {format_amount(then, metric.unit)} -> "
+                    f"{format_amount(now, metric.unit)} ({format_change(then, now, metric.unit)})"
+                )

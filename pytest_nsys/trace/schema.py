@@ -1,0 +1,132 @@
+"""The tables and columns of an nsys export that we read; nothing else leaves a capture.
+
+Tables are lazy (no data, no table) and columns come and go between schema versions, so every
+column here is asked for by presence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+KERNEL: Final = "CUPTI_ACTIVITY_KIND_KERNEL"
+MEMCPY: Final = "CUPTI_ACTIVITY_KIND_MEMCPY"
+MEMSET: Final = "CUPTI_ACTIVITY_KIND_MEMSET"
+RUNTIME: Final = "CUPTI_ACTIVITY_KIND_RUNTIME"
+GRAPH_TRACE: Final = "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"
+MEMORY: Final = "CUDA_GPU_MEMORY_USAGE_EVENTS"
+NVTX: Final = "NVTX_EVENTS"
+STRINGS: Final = "StringIds"
+DIAGNOSTIC: Final = "DIAGNOSTIC_EVENT"
+GPU: Final = "TARGET_INFO_GPU"
+SYSTEM: Final = "TARGET_INFO_SYSTEM_ENV"
+EXPORT: Final = "META_DATA_EXPORT"
+
+COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    KERNEL: (
+        "start",
+        "end",
+        "deviceId",
+        "contextId",
+        "streamId",
+        "correlationId",
+        "globalPid",
+        "demangledName",
+        "shortName",
+        "graphNodeId",
+    ),
+    MEMCPY: (
+        "start",
+        "end",
+        "deviceId",
+        "contextId",
+        "streamId",
+        "correlationId",
+        "globalPid",
+        "bytes",
+        "copyKind",
+        "srcKind",
+        "dstKind",
+        "graphNodeId",
+    ),
+    MEMSET: (
+        "start",
+        "end",
+        "deviceId",
+        "contextId",
+        "streamId",
+        "correlationId",
+        "globalPid",
+        "bytes",
+        "graphNodeId",
+    ),
+    GRAPH_TRACE: (
+        "start",
+        "end",
+        "deviceId",
+        "contextId",
+        "streamId",
+        "correlationId",
+        "globalPid",
+        "graphId",
+    ),
+    RUNTIME: ("start", "end", "globalTid", "correlationId", "nameId"),
+    MEMORY: (
+        "start",
+        "globalPid",
+        "deviceId",
+        "contextId",
+        "address",
+        "bytes",
+        "memKind",
+        "memoryOperationType",
+    ),
+    NVTX: ("start", "end", "eventType", "text", "textId", "globalTid", "domainId"),
+    STRINGS: ("id", "value"),
+    DIAGNOSTIC: ("severity", "text"),
+    GPU: ("id", "name", "totalMemory", "smCount"),
+    SYSTEM: ("name", "value"),
+    EXPORT: ("name", "value"),
+}
+"""Per table, the columns that are read (and kept in a recording)."""
+
+TABLES: Final = tuple(COLUMNS)
+
+SYSTEM_NAMES: Final = ("NvDriverVersion", "CudaDriverVersion")
+"""Rows of `SYSTEM` that are read; its others describe the machine and its environment."""
+
+EXPORT_NAMES: Final = ("EXPORT_PRODUCT_VERSION", "EXPORT_SCHEMA_VERSION")
+"""Rows of `EXPORT` that are read."""
+
+
+class MemcpyKind:
+    """Values of MEMCPY.copyKind (ENUM_CUDA_MEMCPY_OPER)."""
+
+    H2D = 1
+    D2H = 2
+    D2D = 8
+    P2P = 10
+
+
+class MemKind:
+    """Values of memory kinds (ENUM_CUDA_MEM_KIND)."""
+
+    PAGEABLE = 0
+    PINNED = 1
+    DEVICE = 2
+    ARRAY = 3
+    MANAGED = 4
+    DEVICE_STATIC = 5
+    MANAGED_STATIC = 6
+
+
+class NvtxType:
+    """Values of NVTX_EVENTS.eventType (ENUM_NSYS_EVENT_TYPE)."""
+
+    PUSH_POP = 59
+    START_END = 60
+    DOMAIN_CREATE = 75
+
+
+SEVERITY_ERROR: Final = 3
+"""DIAGNOSTIC_EVENT.severity of an error (2 is a warning)."""

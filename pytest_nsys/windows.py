@@ -1,0 +1,75 @@
+"""Windows: the stretches of a capture that belong to one round, one named part, or one test.
+
+The worker opens each window as an NVTX range in a domain of its own and writes a record of it;
+the analysis finds the range of every record in the capture. This module is what the two agree
+on, so it imports nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+DOMAIN = "pytest-nsys"
+"""NVTX domain of the plugin's ranges; whatever else a program marks is in other domains."""
+
+MAIN = "test"
+"""Name of the window around a test's body, or around the call that it hands to ``nsys``."""
+
+_LABEL_LENGTH = 200
+
+WindowKind = Literal["span", "round", "range", "sentinel"]
+"""span: a test's whole call phase; round: one measured call; range: a named part of a round;
+sentinel: an empty range that closes the capture."""
+
+
+@dataclass(frozen=True)
+class WindowRecord:
+    """What the worker knows of one window.
+
+    Attributes:
+        index: number within the capture; the first word of the NVTX range's text.
+        kind: what the window is.
+        nodeid: the test.
+        name: `MAIN`, or the name given to ``nsys.range``.
+        round: number of the round, from 0; -1 for a span or sentinel.
+        units: what the round processed (``nsys.units(tokens=256)``).
+    """
+
+    index: int
+    kind: WindowKind
+    nodeid: str
+    name: str
+    round: int
+    units: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The text of the NVTX range: the index, then what a person reads in a timeline."""
+        part = "" if self.name == MAIN else f" {self.name}"
+        when = f" round {self.round}" if self.round >= 0 else f" {self.kind}"
+        return f"{self.index} {self.nodeid[:_LABEL_LENGTH]}{part[:_LABEL_LENGTH]}{when}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        return {
+            "index": self.index,
+            "kind": self.kind,
+            "nodeid": self.nodeid,
+            "name": self.name,
+            "round": self.round,
+            "units": dict(self.units),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> WindowRecord:
+        """The inverse of `to_json`."""
+        return cls(
+            index=int(data["index"]),
+            kind=data["kind"],
+            nodeid=str(data["nodeid"]),
+            name=str(data["name"]),
+            round=int(data["round"]),
+            units={str(unit): float(count) for unit, count in data["units"].items()},
+        )

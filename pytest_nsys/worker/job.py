@@ -1,0 +1,51 @@
+"""What the controller tells the worker, as one JSON file in the run's private folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """How often a test's body is called."""
+
+    warmup: int
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """The worker's task.
+
+    Attributes:
+        args: the arguments pytest was started with.
+        argv: ``sys.argv`` of the controller.
+        sys_path: ``sys.path`` of the controller.
+        tests: the tests to run, in order, by node id.
+        events: the file that events are appended to.
+        maxfail: failures after which the worker stops; 0 for no limit.
+        basetemp: base folder of ``tmp_path`` in the worker; None for pytest's own choice.
+    """
+
+    args: tuple[str, ...]
+    argv: tuple[str, ...]
+    sys_path: tuple[str, ...]
+    tests: Mapping[str, Repeats]
+    events: str
+    maxfail: int = 0
+    basetemp: str | None = None
+
+    def write(self, path: Path) -> None:
+        """Write the job where `read` finds it."""
+        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        """The inverse of `write`."""
+        data = json.loads(path.read_text(encoding="utf-8"))
+        tests = {nodeid: Repeats(**repeats) for nodeid, repeats in data.pop("tests").items()}
+        lists = {key: tuple(data.pop(key)) for key in ("args", "argv", "sys_path")}
+        return cls(tests=tests, **lists, **data)

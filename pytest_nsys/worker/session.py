@@ -1,0 +1,175 @@
+"""The worker's pytest plugin: runs the chosen tests in rounds and reports what happens."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+
+from pytest_nsys.fixture import RECORDER
+from pytest_nsys.worker.device import synchronize
+from pytest_nsys.worker.events import EventLog
+from pytest_nsys.worker.job import Job
+from pytest_nsys.worker.recorder import Recorder, WindowLog
+
+# A second attempt would open a second set of windows for the same test.
+_UNWANTED_PLUGINS = ("rerunfailures",)
+
+
+class WorkerSession:
+    """Hooks of the worker; the user's own plugins and conftest files run beside it as always."""
+
+    def __init__(self, job: Job, events: EventLog) -> None:
+        self._job = job
+        self._events = events
+        self._log = WindowLog(events)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_cmdline_parse(self) -> Generator[None, pytest.Config, pytest.Config]:
+        """Present this process to other plugins as what it is: a worker.
+
+        ``workerinput`` is the attribute by which pytest itself and its plugins know that reports,
+        caches and result files belong to another process.
+        """
+        config = yield
+        config.workerinput = {  # type: ignore[attr-defined]
+            "workerid": "nsys",
+            "workercount": 1,
+            "mainargv": list(self._job.argv),
+            "testrunuid": str(os.getppid()),
+        }
+        config.workeroutput = {}  # type: ignore[attr-defined]
+        option = config.option
+        option.continue_on_collection_errors = True
+        option.maxfail = self._job.maxfail
+        option.usepdb = option.trace = False
+        option.numprocesses, option.dist, option.tx = None, "no", []
+        option.basetemp = self._job.basetemp
+        if getattr(option, "log_file", None):
+            option.log_file += ".nsys-worker"
+        for name in _UNWANTED_PLUGINS:
+            if config.pluginmanager.hasplugin(name):
+                config.pluginmanager.unregister(name=name)
+        return config
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Silence the worker's terminal reporter, which is kept because plugins ask for it."""
+        config.get_terminal_writer()._file = open(os.devnull, "w")  # noqa: SIM115, PTH123
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Keep the job's tests, in the job's order."""
+        found: dict[str, pytest.Item] = {}
+        for item in items:
+            found.setdefault(item.nodeid, item)
+        items[:] = [found[nodeid] for nodeid in self._job.tests if nodeid in found]
+        self._events.write("collected", nodeids=[item.nodeid for item in items])
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Announce the test, and say when it is over."""
+        self._events.write("start", nodeid=item.nodeid)
+        item.stash[RECORDER] = Recorder(
+            item.nodeid, self._job.tests[item.nodeid], self._log, self._events
+        )
+        result = yield
+        self._events.write("finish", nodeid=item.nodeid)
+        return result
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Make ``item.runtest`` run the rounds."""
+        item.config.hook.pytest_nsys_release_memory()
+        recorder = item.stash[RECORDER]
+        original = item.runtest
+
+        def stop() -> bool:
+            # unittest keeps failures on the item instead of raising them.
+            return bool(getattr(item, "_excinfo", None))
+
+        if isinstance(item, pytest.Function):
+            item.obj = _in_window(item.obj, recorder)
+            call: Callable[[], object] = original
+        else:
+            call = _in_window(original, recorder)
+        item.runtest = functools.partial(recorder.measure, call, stop)  # type: ignore[method-assign]
+        try:
+            return (yield)
+        finally:
+            del item.runtest
+
+    @pytest.hookimpl
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Send the report."""
+        data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+        self._events.write("report", nodeid=report.nodeid, data=data)
+
+    @pytest.hookimpl
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Send what could not be collected here: it may explain a test that is missing."""
+        if report.failed:
+            self._events.write("collect_error", nodeid=report.nodeid, text=report.longreprtext)
+
+    @pytest.hookimpl
+    def pytest_warning_recorded(
+        self, warning_message: Any, when: str, nodeid: str, location: Any
+    ) -> None:
+        """Send warnings, for the controller's summary."""
+        self._events.write(
+            "warning",
+            when=when,
+            nodeid=nodeid,
+            location=location,
+            text=str(warning_message.message),
+            category=warning_message.category.__name__,
+            filename=warning_message.filename,
+            lineno=warning_message.lineno,
+        )
+
+    @pytest.hookimpl
+    def pytest_internalerror(self, excrepr: Any) -> None:
+        """Send the traceback of an error in pytest or a plugin."""
+        self._events.write("internal_error", text=str(excrepr))
+
+    @pytest.hookimpl
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Send why the session was left (``pytest.exit`` in a test)."""
+        self._events.write("exit", reason=str(excinfo.value))
+
+    @pytest.hookimpl
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Remember the configuration, for reports."""
+        self._config = session.config
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Close the capture with the sentinel."""
+        synchronize()
+        self._log.close()
+        self._events.write(
+            "end", exitstatus=int(exitstatus), stop=str(session.shouldstop or "")
+        )
+
+
+def _in_window(function: Callable[..., Any], recorder: Recorder) -> Callable[..., Any]:
+    """``function`` inside the round's window; a coroutine function stays one."""
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def coroutine(*args: Any, **kwargs: Any) -> Any:
+            with recorder.window():
+                return await function(*args, **kwargs)
+
+        return coroutine
+
+    @functools.wraps(function)
+    def plain(*args: Any, **kwargs: Any) -> Any:
+        with recorder.window():
+            return function(*args, **kwargs)
+
+    return plain
