@@ -531,7 +531,7 @@ def _published(report: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(longrepr, Mapping):
         with suppress(KeyError, TypeError):
             crash = longrepr["reprcrash"]
-            longrepr = f"{crash['path']}:{crash['lineno']}: {crash['message']}"
+            longrepr = f"{Path(crash['path']).name}:{crash['lineno']}: {crash['message']}"
     kept["longrepr"] = longrepr if isinstance(longrepr, (str, list)) else None
     if "wasxfail" in report:
         kept["wasxfail"] = report["wasxfail"]

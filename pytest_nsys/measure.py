@@ -112,10 +112,10 @@ def measure_cut(cut: Cut, name: str, naming: Naming = Naming()) -> WindowMeasure
         key: ((float(compute(cut).sum()),),) for key, compute in WINDOW_METRICS.items()
     }
     memory = MemoryTimeline(cut.trace)
-    samples |= {
-        key: ((float(compute(cut, memory).max(initial=0.0)),),)
-        for key, compute in SPAN_METRICS.items()
-    }
+    for key, compute in SPAN_METRICS.items():
+        values = compute(cut, memory)
+        highest = key in ("mem.peak", "mem.peak_total")
+        samples[key] = ((float(values.max(initial=0.0) if highest else values.sum()),),)
     return WindowMeasurement(
         name=name,
         samples=samples,

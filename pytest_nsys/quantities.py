@@ -147,6 +147,8 @@ def format_amount(value: float, unit: Unit) -> str:
 def format_change(baseline: float, current: float, unit: Unit) -> str:
     """The change from ``baseline`` to ``current``: relative where that says something."""
     difference = current - baseline
+    if not difference:
+        return "="
     sign = "+" if difference >= 0 else "-"
     if baseline and unit != "%" and not (unit == "1" and abs(difference) < 1e6):
         percent = abs(difference / baseline) * 100
@@ -158,7 +160,7 @@ def format_change(baseline: float, current: float, unit: Unit) -> str:
 
 
 def format_tolerance(tolerance: Tolerance, unit: Unit) -> str:
-    """The tolerance as a person would write it: ``"3% or 20 us"``."""
+    """The tolerance as a person would write it: ``"3% or 20 us"``; "none" allows no change."""
     parts = []
     if tolerance.relative:
         parts.append(f"{_digits(tolerance.relative * 100)}%")
@@ -168,4 +170,4 @@ def format_tolerance(tolerance: Tolerance, unit: Unit) -> str:
             if unit == "%"
             else format_amount(tolerance.absolute, unit)
         )
-    return " or ".join(parts) or "no change"
+    return " or ".join(parts) or "none"

@@ -177,7 +177,7 @@ def read_settings(config: pytest.Config) -> Settings:
         keep=values["nsys_keep"],
         rounds=_count("nsys_rounds", values["nsys_rounds"], default=5, least=1),
         warmup=_count("nsys_warmup", values["nsys_warmup"], default=1, least=0),
-        tolerance=_tolerances(values["nsys_tolerance"] or []),
+        tolerance=read_tolerances(values["nsys_tolerance"] or []),
         executable=values["nsys_executable"],
         nsys_args=tuple(shlex.split(values["nsys_args"] or "")),
         device=values["nsys_device"],
@@ -220,8 +220,12 @@ def _seconds(name: str, text: str | None, *, default: float) -> float:
         raise SettingsError(f"{name}: {error.what}", remedy="give seconds, such as 600") from None
 
 
-def _tolerances(lines: list[str]) -> tuple[tuple[str, Tolerance], ...]:
-    """Pairs of metric and tolerance; the metric ``*`` stands for every timed one."""
+def read_tolerances(lines: list[str]) -> tuple[tuple[str, Tolerance], ...]:
+    """Pairs of metric and tolerance; the metric ``*`` stands for every timed one.
+
+    Raises:
+        SettingsError: a line cannot be read.
+    """
     tolerances = []
     for line in lines:
         key, equals, text = line.rpartition("=")

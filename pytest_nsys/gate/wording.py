@@ -35,21 +35,20 @@ def headline(verdict: Verdict) -> str:
 
 
 def describe(comparison: Comparison) -> str:
-    """A comparison in a sentence: metric, change, limit, culprits."""
-    unit = comparison.metric.unit
-    if comparison.baseline is None or comparison.current is None:
-        return comparison.note or f"{comparison.metric.key}: {comparison.status}"
-    text = (
-        f"{place(comparison.window)}{comparison.metric.key} {comparison.status}: "
-        f"{format_amount(comparison.baseline, unit)} -> {format_amount(comparison.current, unit)} "
-        f"({format_change(comparison.baseline, comparison.current, unit)}"
-    )
+    """A comparison in a sentence: metric, change, limit, culprit, values.
+
+    The change and the culprit come first, because the line may be cut off at the right.
+    """
+    metric, then, now = comparison.metric, comparison.baseline, comparison.current
+    if then is None or now is None:
+        return comparison.note or f"{metric.key}: {comparison.status}"
+    change = format_change(then, now, metric.unit)
+    text = f"{place(comparison.window)}{metric.key} {change}"
     if comparison.tolerance is not None:
-        text += f", limit {format_tolerance(comparison.tolerance, unit)}"
-    text += ")"
+        text += f", limit {format_tolerance(comparison.tolerance, metric.unit)}"
     if comparison.culprits:
         text += f": {describe_contribution(comparison, comparison.culprits[0])}"
-    return text
+    return text + f"; {format_amount(then, metric.unit)} -> {format_amount(now, metric.unit)}"
 
 
 def describe_contribution(comparison: Comparison, part: Contribution) -> str:

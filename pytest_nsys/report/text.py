@@ -23,23 +23,37 @@ _HEADER = ("metric", "baseline", "current", "change", "limit", "")
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:
-    """What stands under the headline: tables, culprits, demands, and how to repeat it."""
+    """What stands under the headline of a failed test: all there is, and how to repeat it."""
+    lines = [*_tables(verdict), *_demands(verdict)]
+    lines += [f"note: {note}" for note in verdict.notes]
+    lines += ["", f"to measure it again: {reproduce(verdict.nodeid)}"]
+    if verdict.worse:
+        lines.append(f"to accept it:        pytest --nsys-update '{verdict.nodeid}'")
+    return lines
+
+
+def comparison_lines(verdict: Verdict) -> list[str]:
+    """A verdict on a stored capture: its name, the headline, the tables."""
+    return [f"{verdict.nodeid}: {headline(verdict)}", *_tables(verdict), ""]
+
+
+def _demands(verdict: Verdict) -> list[str]:
+    if not verdict.demands:
+        return []
+    lines = [f"  {place(demand.window)}{demand.text}" for demand in verdict.demands]
+    return ["", "demands that do not hold:", *lines]
+
+
+def _tables(verdict: Verdict) -> list[str]:
     lines = []
     shown = [part for part in verdict.comparisons if part.gated]
     for window, parts in groupby(shown, key=lambda part: part.window):
         rows = list(parts)
         lines += ["", f"window {window!r}:" if window != MAIN else "the test's body:"]
-        lines += table([_HEADER, *(_row(part) for part in rows if part.current is not None)])
+        lines += table([_HEADER, *(_row(part) for part in rows if _says_something(part))])
         lines += [f"  {part.note}" for part in rows if part.note]
     for part in verdict.worse:
         lines += _culprits(part)
-    if verdict.demands:
-        lines += ["", "demands that do not hold:"]
-        lines += [f"  {place(demand.window)}{demand.text}" for demand in verdict.demands]
-    lines += [f"note: {note}" for note in verdict.notes]
-    lines += ["", f"to measure it again: {reproduce(verdict.nodeid)}"]
-    if verdict.worse:
-        lines.append(f"to accept it:        pytest --nsys-update '{verdict.nodeid}'")
     return lines
 
 
@@ -55,6 +69,11 @@ def _culprits(part: Comparison) -> list[str]:
         amount = format_amount(abs(change), part.metric.unit)
         lines.append(f"  {len(rest)} others {sign}{amount}")
     return lines
+
+
+def _says_something(part: Comparison) -> bool:
+    """Whether a row is worth a line: what is zero on both sides is not."""
+    return part.current is not None and (part.status != "ok" or bool(part.current or part.baseline))
 
 
 def _row(part: Comparison) -> tuple[str, ...]:
@@ -90,14 +109,16 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 def summary_lines(run: RunReport) -> list[str]:
     """The summary section: counts, what got worse, what could not be compared, what changed."""
     counts = run.counts()
-    lines = [", ".join(f"{count} {status}" for status, count in counts.most_common()) or "no tests"]
+    if run.mode == "update":
+        counts["recorded"] = counts.pop("new", 0)
+    shown = [f"{count} {status}" for status, count in counts.most_common() if count]
+    lines = [", ".join(shown) or "no measured tests"]
     worst = [verdict for verdict in run.verdicts if verdict.failed]
     others = [v for v in run.verdicts if not v.failed and v.status not in ("ok",)]
     for verdict in worst:
         lines.append(f"FAILED {verdict.nodeid}")
         lines.append(f"  {headline(verdict)}")
-    quiet = run.mode in ("update", "update-new")
-    if not quiet:
+    if run.mode != "update":
         for status, group in groupby(
             sorted(others, key=lambda v: v.status), key=lambda v: v.status
         ):

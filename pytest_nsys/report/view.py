@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_nsys import __version__
 from pytest_nsys.baselines import Change
 from pytest_nsys.catalogue import Breakdown, lookup
 from pytest_nsys.config.settings import Mode
-from pytest_nsys.gate.verdict import SEVERITY, Comparison, Contribution, Verdict
-from pytest_nsys.gate.wording import headline, reproduce
-from pytest_nsys.measurement import Environment, Measurement, Part, Parts
-from pytest_nsys.quantities import Unit, format_amount, format_change, format_tolerance
+from pytest_nsys.gate.verdict import SEVERITY, Comparison, Verdict
+from pytest_nsys.gate.wording import headline, place, reproduce
+from pytest_nsys.measurement import Measurement, Part, Parts, WindowMeasurement
+from pytest_nsys.quantities import (
+    Unit,
+    format_amount,
+    format_change,
+    format_tolerance,
+    parse_amount,
+)
 from pytest_nsys.report.json import compared, pairs
 from pytest_nsys.report.run import RunReport
 from pytest_nsys.windows import MAIN
 
 NOTHING = "\N{EN DASH}"
-_DEFAULT = "gpu.kernel_time"
-_LONG_NAME = 240
-_SHOWN_NAME = 160
-_SHOWN_ORIGINS = 10
-_SHOWN_PARTS = 12
+
+_GLANCE = "gpu.kernel_time"
+_ORIGINS = 10
+_PARTS = 12
 
 
 @dataclass(frozen=True)
 class Badge:
-    """A status: symbol, word, and the class of its colour; each says enough on its own."""
+    """A status as symbol, word, and class of a colour, which never stands alone."""
 
     symbol: str
     word: str
@@ -37,18 +43,10 @@ class Badge:
 
 
 @dataclass(frozen=True)
-class Name:
-    """A name as it is shown; ``full`` is only set where it is so long that it is folded."""
-
-    text: str
-    full: str = ""
-
-
-@dataclass(frozen=True)
 class Row:
-    """Something then and now: a fact, a difference, or one line of a breakdown."""
+    """One line of a table; what a table has no column for stays empty."""
 
-    name: Name
+    name: str
     then: str = ""
     now: str = ""
     change: str = ""
@@ -59,7 +57,7 @@ class Row:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One metric of one window."""
+    """One metric of one window; the ranges are those of its samples, where they differ."""
 
     key: str
     badge: Badge
@@ -74,7 +72,7 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the change of a metric comes from: the rows' changes add up to the total."""
+    """Where the change of a metric comes from: the changes of the rows add up to the total."""
 
     metric: str
     rows: tuple[Row, ...]
@@ -83,7 +81,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Table:
-    """One breakdown of a window; what did not fit is in ``more``."""
+    """One breakdown of a window; ``more`` is what is folded."""
 
     title: str
     glance: str
@@ -98,9 +96,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Window:
-    """One window of a test."""
+    """One window of a test; its title is empty where it is the only one."""
 
     title: str
+    units: str
     open: bool
     gated: tuple[MetricRow, ...]
     shown: tuple[MetricRow, ...]
@@ -109,16 +108,8 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Demand:
-    """A demand that does not hold."""
-
-    badge: Badge
-    text: str
-
-
-@dataclass(frozen=True)
 class Test:
-    """One test."""
+    """One test; ``demands`` are those that do not hold."""
 
     __test__ = False
 
@@ -128,19 +119,18 @@ class Test:
     headline: str
     plan: str
     notes: tuple[str, ...]
-    demands: tuple[Demand, ...]
+    demands: tuple[tuple[Badge, str], ...]
     windows: tuple[Window, ...]
-    differences: tuple[Row, ...]
     compared: bool
+    differences: tuple[Row, ...]
     reproduce: str
 
 
 @dataclass(frozen=True)
 class Page:
-    """The page."""
+    """The page; ``differences`` are those between this run and the baselines of its tests."""
 
     title: str
-    summary: str
     mode: str
     counts: tuple[tuple[Badge, str], ...]
     failures: tuple[Test, ...]
@@ -153,6 +143,26 @@ class Page:
     footer: str
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """A breakdown and its words: title, what a line is, and what its amount is."""
+
+    key: Breakdown
+    title: str
+    item: str
+    amount: str
+    unit: Unit
+
+
+_KINDS = (
+    _Kind("kernels", "Kernels", "Kernel", "time", "ns"),
+    _Kind("copies", "Copies", "Copy", "bytes", "B"),
+    _Kind("syncs", "Blocking calls", "Call", "host time", "ns"),
+    _Kind("allocations", "Allocations live at the memory peak", "Size", "bytes", "B"),
+    _Kind("memsets", "Memory sets", "Memory set", "bytes", "B"),
+    _Kind("calls", "CUDA API calls", "Call", "host time", "ns"),
+)
+
 _BADGES: Mapping[str, Badge] = {
     "ok": Badge("\N{CHECK MARK}", "ok", "good"),
     "improved": Badge("\N{BLACK STAR}", "improved", "good"),
@@ -164,49 +174,31 @@ _BADGES: Mapping[str, Badge] = {
     "regressed": Badge("\N{BALLOT X}", "regressed", "bad"),
     "unmeasured": Badge("!", "unmeasured", "warn"),
 }
-_UNGATED = Badge("", "not gated", "plain")
 
 _MODES: Mapping[Mode, str] = {
     "idle": "",
-    "profile": "--nsys: compared with baselines where there are any",
-    "gate": "--nsys-baseline: a test that cannot be compared fails too",
-    "update": "--nsys-update: every measured test becomes its own baseline",
-    "update-new": "--nsys-update-new: baselines are recorded where there are none",
+    "profile": "Compared with baselines where there are any (--nsys).",
+    "gate": "A gate: tests that cannot be compared fail too (--nsys-baseline).",
+    "update": "Every measured test was to become its own baseline (--nsys-update).",
+    "update-new": "Missing baselines were to be recorded (--nsys-update-new).",
 }
-
-_TABLES: tuple[tuple[Breakdown, str, str, str, Unit], ...] = (
-    ("kernels", "Kernels", "Kernel", "Time", "ns"),
-    ("copies", "Copies", "Copy", "Bytes", "B"),
-    ("syncs", "Blocking calls", "Call", "Host time", "ns"),
-    ("allocations", "Allocations live at the memory peak", "Size", "Bytes", "B"),
-    ("memsets", "Memory sets", "Memset", "Bytes", "B"),
-    ("calls", "CUDA API calls", "Call", "Host time", "ns"),
-)
 
 
 def page(run: RunReport) -> Page:
-    """Everything the page says about a run, failures first and the worst of them first."""
-    numbered = sorted(
-        enumerate(run.verdicts, start=1), key=lambda pair: -SEVERITY[pair[1].status]
-    )
-    failed = sum(verdict.failed for verdict in run.verdicts)
-    total = len(run.verdicts) + len(run.unmeasured)
-    summary = f"{failed} of {_tests(total)} failed" if failed else f"{_tests(total)}, none failed"
-    if run.unmeasured:
-        summary += f", {len(run.unmeasured)} not measured"
+    """Everything the page says about a run; failures come first, the worst of them first."""
+    order = sorted(enumerate(run.verdicts, start=1), key=lambda pair: -SEVERITY[pair[1].status])
     counts = run.counts()
     return Page(
-        title=f"GPU performance: {summary}",
-        summary=summary,
+        title=_title(run),
         mode=_MODES[run.mode],
         counts=tuple(
             (_BADGES[status], str(counts[status]))
             for status in (*reversed(SEVERITY), "unmeasured")
             if counts[status]
         ),
-        failures=tuple(_test(verdict, n) for n, verdict in numbered if verdict.failed),
-        others=tuple(_test(verdict, n) for n, verdict in numbered if not verdict.failed),
-        unmeasured=tuple(Row(Name(test.nodeid), now=test.reason) for test in run.unmeasured),
+        failures=tuple(_test(verdict, number) for number, verdict in order if verdict.failed),
+        others=tuple(_test(verdict, number) for number, verdict in order if not verdict.failed),
+        unmeasured=tuple(Row(test.nodeid, now=test.reason) for test in run.unmeasured),
         differences=_common_differences(run.verdicts),
         written=tuple(_written(change) for change in run.changes),
         facts=tuple(_facts(run)),
@@ -215,49 +207,50 @@ def page(run: RunReport) -> Page:
     )
 
 
+def _title(run: RunReport) -> str:
+    failed = sum(verdict.failed for verdict in run.verdicts)
+    tests = _tests(len(run.verdicts) + len(run.unmeasured))
+    title = f"{failed} of {tests} failed" if failed else f"{tests}, no performance failure"
+    return title + (f", {len(run.unmeasured)} not measured" if run.unmeasured else "")
+
+
 def _tests(count: int) -> str:
-    return "1 test" if count == 1 else f"{count} tests"
+    return f"{count} test{'' if count == 1 else 's'}"
 
 
 def _test(verdict: Verdict, number: int) -> Test:
     said = headline(verdict)
-    comparisons = compared(verdict)
+    metrics = compared(verdict)
+    alone = len(metrics) == 1
     return Test(
         anchor=f"test-{number}",
         badge=_BADGES[verdict.status],
         nodeid=verdict.nodeid,
-        headline=_glance(verdict) if said == verdict.status else said,
+        headline=_glance(metrics) if said == verdict.status else said,
         plan=_plan(verdict),
         notes=tuple(note for note in verdict.notes if note not in said),
-        demands=tuple(Demand(_BADGES[d.status], _placed(d.window, d.text)) for d in verdict.demands),
-        windows=tuple(
-            _window(verdict, name, parts, alone=len(comparisons) == 1)
-            for name, parts in comparisons.items()
-        ),
-        differences=tuple(_differences(verdict)),
+        demands=tuple((_BADGES[d.status], place(d.window) + d.text) for d in verdict.demands),
+        windows=tuple(_window(verdict, name, parts, alone) for name, parts in metrics.items()),
         compared=verdict.baseline is not None,
+        differences=tuple(_differences(verdict)),
         reproduce=reproduce(verdict.nodeid),
     )
 
 
-def _glance(verdict: Verdict) -> str:
-    """What a reader wants to know of a test that has no story."""
-    for parts in compared(verdict).values():
-        for part in parts:
-            if part.metric.key == _DEFAULT:
-                then = _amount(part.baseline, "ns")
-                arrow = f"{then} -> " if part.baseline is not None else ""
-                change = f" ({_change(part, brief=True)})" if arrow else ""
-                return f"{_DEFAULT} {arrow}{_amount(part.current, 'ns')}{change}"
+def _glance(metrics: Mapping[str, list[Comparison]]) -> str:
+    """What to say of a test that has no story."""
+    for part in (part for parts in metrics.values() for part in parts):
+        if part.metric.key == _GLANCE and part.current is not None:
+            now = format_amount(part.current, "ns")
+            if part.baseline is None:
+                return f"{_GLANCE} {now}"
+            change = format_change(part.baseline, part.current, "ns")
+            return f"{_GLANCE} {format_amount(part.baseline, 'ns')} -> {now} ({change})"
     return ""
 
 
-def _placed(window: str, text: str) -> str:
-    return text if window == MAIN else f"[{window}] {text}"
-
-
 def _plan(verdict: Verdict) -> str:
-    text = f"Measured: {_measured(verdict.measurement)} on {verdict.measurement.device}."
+    text = f"Measured {_measured(verdict.measurement)} on {verdict.measurement.device}."
     if verdict.baseline is not None:
         date = verdict.baseline.environment.date
         text += f" Baseline{f' of {date}' if date else ''}: {_measured(verdict.baseline)}."
@@ -268,31 +261,249 @@ def _measured(measurement: Measurement) -> str:
     sessions = max(
         (len(s) for w in measurement.windows.values() for s in w.samples.values()), default=0
     )
-    rounds = f"{measurement.rounds} round{'s' * (measurement.rounds != 1)}"
+    rounds = f"{measurement.rounds} round{'' if measurement.rounds == 1 else 's'}"
     return f"{sessions} sessions of {rounds}" if sessions > 1 else rounds
 
 
-def _window(verdict: Verdict, name: str, parts: list[Comparison], *, alone: bool) -> Window:
+def _window(verdict: Verdict, name: str, parts: list[Comparison], alone: bool) -> Window:
     now = verdict.measurement.windows.get(name)
     then = verdict.baseline.windows.get(name) if verdict.baseline else None
-    troubled = {part.window for part in verdict.comparisons if part.status not in ("ok", "improved")}
-    troubled |= {demand.window for demand in verdict.demands}
-    units = ", ".join(f"{_amount(n, '1')} {unit}(s)" for unit, n in now.units.items()) if now else ""
-    title = "" if alone else ("Test body" if name == MAIN else f"Range {name}")
-    rows = [(part, _metric(verdict, part)) for part in parts]
+    troubled = {part.window for part in (*verdict.worse, *verdict.demands)}
+    troubled |= {part.window for part in verdict.comparisons if part.note}
+    units = [f"{_amount(count, '1')} {unit}(s)" for unit, count in (now.units if now else {}).items()]
     return Window(
-        title=title + (f" ({units} a round)" if units and title else ""),
-        open=name in troubled or name == MAIN,
-        gated=tuple(row for part, row in rows if _is_gated(verdict, part)),
-        shown=tuple(row for part, row in rows if not _is_gated(verdict, part)),
+        title="" if alone else "Test body" if name == MAIN else f"Range: {name}",
+        units=", ".join(units),
+        open=name in troubled or (not troubled and name == MAIN),
+        gated=tuple(_metric(verdict, part) for part in parts if _judged(part, then)),
+        shown=tuple(_metric(verdict, part) for part in parts if not _judged(part, then)),
         origins=tuple(_origin(part) for part in parts if part.culprits),
-        tables=tuple(
-            _table(
-                (kind, *words),
-                now.breakdown.get(kind, Parts()) if now else Parts(),
-                then.breakdown.get(kind, Parts()) if then else None,
-            )
-            for kind, *words in _TABLES
-            if any(w is not None and len(w.breakdown.get(kind, Parts())) for w in (now, then))
-        ),
+        tables=tuple(table for kind in _KINDS for table in _table(kind, now, then)),
     )
+
+
+def _judged(part: Comparison, then: WindowMeasurement | None) -> bool:
+    """Whether a metric is gated, or would be if there were something to compare it with."""
+    return part.gated or (then is None and part.metric.gated)
+
+
+def _metric(verdict: Verdict, part: Comparison) -> MetricRow:
+    unit = part.metric.unit
+    return MetricRow(
+        key=part.metric.key,
+        badge=_BADGES[part.status],
+        then=_amount(part.baseline, unit),
+        then_range=_range(verdict.baseline, part) if part.baseline is not None else "",
+        now=_amount(part.current, unit),
+        now_range=_range(verdict.measurement, part),
+        change=_change(part.baseline, part.current, unit),
+        limit=format_tolerance(part.tolerance, unit) if part.tolerance else NOTHING,
+        note=part.note,
+    )
+
+
+def _range(measurement: Measurement | None, part: Comparison) -> str:
+    window = measurement.windows.get(part.window) if measurement else None
+    values = window.values(part.metric.key) if window else ()
+    if not values or min(values) == max(values):
+        return ""
+    return f"{_amount(min(values), part.metric.unit)} to {_amount(max(values), part.metric.unit)}"
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """A unit and a number of decimals; amounts are whole numbers of its smallest step."""
+
+    factor: float
+    unit: str
+    decimals: int
+
+    @classmethod
+    def of(cls, amount: float, unit: Unit) -> _Scale:
+        """The scale in which `format_amount` shows the amount, to four digits."""
+        name = format_amount(abs(amount), unit).partition(" ")[2]
+        factor = parse_amount(f"1 {name}", unit) if name else 1.0
+        scaled = abs(amount) / factor
+        if not scaled or (factor == 1 and scaled == int(scaled)):
+            return cls(factor, name, 0)
+        return cls(factor, name, max(0, 3 - math.floor(math.log10(scaled))))
+
+    def steps(self, amount: float) -> int:
+        return round(amount / self.factor * 10**self.decimals)
+
+    def signed(self, steps: int) -> str:
+        return f"{steps / 10**self.decimals:+,.{self.decimals}f} {self.unit}".rstrip()
+
+
+def _origin(part: Comparison) -> Origin:
+    """A change taken apart, in one unit with one precision so that what is shown adds up."""
+    unit = part.metric.unit
+    total = (part.current or 0.0) - (part.baseline or 0.0)
+    scale = _Scale.of(total, unit)
+    by_size = sorted(part.culprits, key=lambda culprit: -abs(culprit.change))
+    kept = {culprit.label for culprit in by_size[:_ORIGINS]}
+    named = [culprit for culprit in part.culprits if culprit.label in kept]
+    rows = [
+        Row(
+            culprit.label,
+            then=_part_amount(culprit.baseline, unit),
+            now=_part_amount(culprit.current, unit),
+            change=scale.signed(scale.steps(culprit.change)),
+            count=f"{culprit.change / total:.0%}" if total else NOTHING,
+            tag=_tag(culprit.baseline, culprit.current),
+        )
+        for culprit in named
+    ]
+    left = scale.steps(total) - sum(scale.steps(culprit.change) for culprit in named)
+    others = len(part.culprits) - len(named)
+    rest = [f"{others} others"] if others else []
+    if scale.steps(total - sum(culprit.change for culprit in part.culprits)) or not others:
+        rest.append("remainder (medians of parts need not add up to the median of the whole)")
+    if left or others:
+        share = f"{left / scale.steps(total):.0%}" if scale.steps(total) else NOTHING
+        rows.append(Row(" and ".join(rest), NOTHING, NOTHING, scale.signed(left), share))
+    return Origin(part.metric.key, tuple(rows), scale.signed(scale.steps(total)))
+
+
+def _part_amount(part: Part | None, unit: Unit) -> str:
+    if part is None:
+        return NOTHING
+    count = _amount(part.count, "1")
+    return count if unit == "1" else f"{_amount(part.amount, unit)} ({count}x)"
+
+
+def _tag(then: Part | None, now: Part | None) -> str:
+    return "new" if then is None else "gone" if now is None else ""
+
+
+def _table(
+    kind: _Kind, now: WindowMeasurement | None, then: WindowMeasurement | None
+) -> Iterator[Table]:
+    """The table of a breakdown, if it has any line, the largest change first."""
+    before, after = (w.breakdown.get(kind.key, Parts()).parts if w else () for w in (then, now))
+    found = pairs(after, before)
+    if not found:
+        return
+    both = now is not None and then is not None
+    if both:
+        found.sort(key=lambda line: -abs(_size(line[2]) - _size(line[1])))
+    rows = tuple(_part(kind, *line, both) for line in found)
+    tags = Counter(row.tag for row in rows if row.tag)
+    yield Table(
+        title=kind.title,
+        glance=", ".join([str(len(rows)), *(f"{count} {tag}" for tag, count in tags.items())]),
+        item=kind.item,
+        amount=kind.amount,
+        compared=both,
+        has_kinds=any(row.kind for row in rows),
+        open=kind.key == "kernels" or (bool(tags) and kind.key != "calls"),
+        rows=rows[:_PARTS],
+        more=rows[_PARTS:],
+    )
+
+
+def _part(kind: _Kind, label: str, then: Part | None, now: Part | None, both: bool) -> Row:
+    before, after = (_amount(part.count if part else 0.0, "1") for part in (then, now))
+    tag = _tag(then, now) or ("other count" if before != after else "")
+    category = "".join([part.category for part in (now, then) if part][:1])
+    if not both:
+        one = now or then
+        return Row(label, now=_amount(_size(one), kind.unit), count=before if now is None else after)
+    return Row(
+        label,
+        then=NOTHING if then is None else format_amount(then.amount, kind.unit),
+        now=NOTHING if now is None else format_amount(now.amount, kind.unit),
+        change=_change(_size(then), _size(now), kind.unit),
+        count=after if before == after else f"{before} -> {after}",
+        kind=category,
+        tag=tag,
+    )
+
+
+def _size(part: Part | None) -> float:
+    return part.amount if part else 0.0
+
+
+def _amount(value: float | None, unit: Unit) -> str:
+    return NOTHING if value is None or not math.isfinite(value) else format_amount(value, unit)
+
+
+def _change(then: float | None, now: float | None, unit: Unit) -> str:
+    """The change in the unit, and as a fraction where that says something."""
+    if then is None or now is None or not math.isfinite(now - then):
+        return NOTHING
+    if now == then:
+        return "0"
+    change = format_change(then, now, unit)
+    if unit in ("1", "%") or not then:
+        return change
+    return f"{'+' if now > then else '-'}{format_amount(abs(now - then), unit)} ({change})"
+
+
+def _circumstances(measurement: Measurement) -> dict[str, str]:
+    environment = measurement.environment
+    return {
+        "GPU": environment.gpu,
+        "Driver": environment.driver,
+        "CUDA": environment.cuda,
+        "nsys": environment.nsys,
+        **dict(sorted(environment.versions.items())),
+        "Capture options": " ".join(environment.trace),
+        "Warm-up calls": str(measurement.warmup),
+        "Rounds": str(measurement.rounds),
+    }
+
+
+def _differences(verdict: Verdict) -> Iterator[Row]:
+    """What was different when the baseline was recorded, apart from the code under test."""
+    if verdict.baseline is None:
+        return
+    now, then = _circumstances(verdict.measurement), _circumstances(verdict.baseline)
+    for name in {**now, **then}:
+        if now.get(name) != then.get(name):
+            yield Row(name, then.get(name) or NOTHING, now.get(name) or NOTHING)
+
+
+def _common_differences(verdicts: Iterable[Verdict]) -> tuple[Row, ...]:
+    found = Counter(row for verdict in verdicts for row in _differences(verdict))
+    return tuple(replace(row, count=_tests(count)) for row, count in found.most_common())
+
+
+def _written(change: Change) -> Row:
+    """A baseline that was written; the change is that of its first window's kernel time."""
+    medians = [_kernel_time(measurement) for measurement in (change.before, change.after)]
+    return Row(
+        change.after.nodeid,
+        then=_amount(medians[0], "ns"),
+        now=_amount(medians[1], "ns"),
+        change=_change(*medians, "ns"),
+        kind=str(change.path),
+        tag="new" if change.before is None else "updated",
+    )
+
+
+def _kernel_time(measurement: Measurement | None) -> float | None:
+    for window in measurement.windows.values() if measurement else ():
+        values = window.values(_GLANCE)
+        return statistics.median(values) if values else None
+    return None
+
+
+def _facts(run: RunReport) -> Iterator[Row]:
+    if run.command:
+        yield Row("Command", now=run.command)
+    if run.verdicts:
+        for name, value in _circumstances(run.verdicts[0].measurement).items():
+            if value:
+                yield Row(name, now=value)
+    if run.seconds:
+        spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in run.seconds.items())
+        yield Row("Time spent", now=spent)
+    if run.kept:
+        yield Row("Raw reports kept in", now=run.kept)
+
+
+def _glossary(verdicts: Iterable[Verdict]) -> tuple[Row, ...]:
+    windows = [window for verdict in verdicts for window in verdict.measurement.windows.values()]
+    keys = dict.fromkeys(key for window in windows for key in window.samples)
+    return tuple(Row(key, now=lookup(key).about) for key in keys)

@@ -1,0 +1,115 @@
+"""Comparing two stored captures, or two recordings test by test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pytest_nsys.config.marker import Spec
+from pytest_nsys.cut import cut_ranges, whole
+from pytest_nsys.errors import NotACapture
+from pytest_nsys.gate.judge import judge
+from pytest_nsys.gate.verdict import Verdict
+from pytest_nsys.measure import measure, measure_cut
+from pytest_nsys.measurement import Environment, Measurement
+from pytest_nsys.quantities import Tolerance
+from pytest_nsys.recording import load_capture, read_recording
+from pytest_nsys.stored import is_recording, load_stored
+from pytest_nsys.trace import Trace
+from pytest_nsys.windows import DOMAIN, MAIN
+
+
+def compare_stored(
+    before: Path,
+    after: Path,
+    *,
+    range_name: str | None = None,
+    tolerance: Mapping[str, Tolerance] | None = None,
+    executable: str | None = None,
+) -> list[Verdict]:
+    """The verdicts on ``after`` with ``before`` as its baseline.
+
+    Two recordings are compared test by test; anything else, or one NVTX range of anything, as
+    whole captures.
+
+    Raises:
+        NsysError: one of them cannot be read, has nothing to compare, or lacks the range.
+    """
+    if is_recording(before) and is_recording(after) and range_name is None:
+        then, now = _recorded(before), _recorded(after)
+        common = [nodeid for nodeid in now if nodeid in then]
+        if not common:
+            raise NotACapture(
+                "the two recordings have no measured test in common",
+                evidence=f"{before}: {len(then)} tests; {after}: {len(now)} tests",
+                remedy="record the same tests twice",
+            )
+    else:
+        then, now = (
+            {str(after): _captured(path, str(after), range_name, executable)}
+            for path in (before, after)
+        )
+        common = list(now)
+    spec = Spec(warmup=0, rounds=1, timeout_s=1, tolerance=tolerance or {}, allow_empty=True)
+    return [judge(spec, now[nodeid], then[nodeid], "profile") for nodeid in common]
+
+
+def _captured(
+    path: Path, name: str, range_name: str | None, executable: str | None
+) -> Measurement:
+    trace = load_stored(path, executable)
+    if not trace.has_cuda_activity:
+        raise NotACapture(f"{path} holds no CUDA activity", remedy="compare captures of GPU work")
+    if range_name is None:
+        cut = whole(trace)
+    else:
+        ranges = trace.ranges
+        rows = ranges[
+            (ranges["text"] == range_name) & (ranges["domain"] != DOMAIN) & (ranges["end"] >= 0)
+        ]
+        if rows.empty:
+            raise NotACapture(
+                f"{path} has no NVTX range {range_name!r}", remedy="see 'pytest-nsys stats'"
+            )
+        cut = cut_ranges(trace, rows)
+    return Measurement(
+        nodeid=name,
+        device="",
+        warmup=0,
+        rounds=1,
+        windows={MAIN: measure_cut(cut, MAIN)},
+        environment=_environment(trace),
+    )
+
+
+def _recorded(folder: Path) -> dict[str, Measurement]:
+    recording = read_recording(folder)
+    measurements: dict[str, Measurement] = {}
+    for number, capture in enumerate(recording.captures):
+        tests = {
+            test.nodeid: test
+            for test in recording.tests
+            if test.capture == number and not test.problem
+        }
+        trace = load_capture(folder, capture)
+        records = [record for record in capture.records if record.nodeid in tests]
+        for nodeid, found in measure(trace, records).items():
+            measurements[nodeid] = Measurement(
+                nodeid=nodeid,
+                device="",
+                warmup=tests[nodeid].warmup,
+                rounds=tests[nodeid].rounds,
+                windows=found.windows,
+                environment=_environment(trace, capture.options),
+            )
+    return measurements
+
+
+def _environment(trace: Trace, options: tuple[str, ...] = ()) -> Environment:
+    return Environment(
+        gpu=", ".join(dict.fromkeys(gpu.name for gpu in trace.gpus)),
+        driver=trace.driver,
+        cuda=trace.cuda,
+        nsys=trace.nsys,
+        trace=options,
+    )

@@ -1,0 +1,42 @@
+"""Stored captures: a report, an export, a packed export, or a recording, given by path."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from pytest_nsys.capture.export import export_report
+from pytest_nsys.capture.nsys import find_nsys
+from pytest_nsys.errors import NotACapture
+from pytest_nsys.recording import INDEX, load_capture, load_packed, read_recording
+from pytest_nsys.trace import Trace, load_trace
+
+
+def is_recording(path: Path) -> bool:
+    """Whether the path is a folder that ``--nsys-record`` wrote."""
+    return (path / INDEX).is_file()
+
+
+def load_stored(path: Path, executable: str | None = None) -> Trace:
+    """The trace of a stored capture: .nsys-rep (where nsys is there), .sqlite, .sqlite.xz, a
+    folder of Parquet files, or a recording with one capture.
+
+    Raises:
+        NsysError: it is none of these, is damaged, or cannot be exported.
+    """
+    if is_recording(path):
+        captures = read_recording(path).captures
+        if len(captures) != 1:
+            files = ", ".join(capture.file for capture in captures) or "none"
+            raise NotACapture(
+                f"{path} is a recording with {len(captures)} captures",
+                evidence=files,
+                remedy=f"name one of them, such as {path / 'capture-1.sqlite.xz'}",
+            )
+        return load_capture(path, captures[0])
+    if path.suffix == ".nsys-rep":
+        with tempfile.TemporaryDirectory(prefix="pytest-nsys-") as folder:
+            return load_trace(export_report(find_nsys(executable), path, Path(folder)))
+    if path.name.endswith(".sqlite.xz"):
+        return load_packed(path)
+    return load_trace(path)
