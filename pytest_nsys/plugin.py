@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_nsys.config.settings import add_options, is_active
+from pytest_nsys.config.options import MARKER_LINE, add_options, is_active
 
 if TYPE_CHECKING:
     from pytest_nsys.fixture import Nsys
@@ -30,8 +30,6 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker and take on this process's role: worker, controller, or idle."""
-    from pytest_nsys.config.marker import MARKER_LINE
-
     config.addinivalue_line("markers", MARKER_LINE)
     if _is_worker(config):
         from pytest_nsys.worker.release import ReleaseMemory

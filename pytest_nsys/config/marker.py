@@ -15,13 +15,6 @@ from pytest_nsys.quantities import Tolerance, parse_amount, parse_tolerance
 if TYPE_CHECKING:
     import pytest
 
-MARKER_LINE = (
-    "nsys(warmup, rounds, tolerance, budget, require, forbid, check, isolate, timeout, "
-    "nsys_args, allow_empty): measure this test under NVIDIA Nsight Systems when pytest runs "
-    "with --nsys, --nsys-baseline or --nsys-update"
-)
-
-
 @dataclass(frozen=True)
 class Spec:
     """How one test is measured and judged.

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pytest_nsys.catalogue import METRICS, Metric, lookup
 from pytest_nsys.config.marker import Spec
-from pytest_nsys.config.settings import Mode
+from pytest_nsys.config.options import Mode
 from pytest_nsys.gate.culprit import contributions
 from pytest_nsys.gate.demands import broken_demands
 from pytest_nsys.gate.rule import Rule, median_rule

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pytest_nsys.baselines import Change
-from pytest_nsys.config.settings import Mode
+from pytest_nsys.config.options import Mode
 from pytest_nsys.gate.verdict import Verdict
 
 

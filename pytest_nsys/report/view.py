@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pytest_nsys import __version__
 from pytest_nsys.baselines import Change
 from pytest_nsys.catalogue import Breakdown, lookup
-from pytest_nsys.config.settings import Mode
+from pytest_nsys.config.options import Mode
 from pytest_nsys.gate.verdict import SEVERITY, Comparison, Verdict
 from pytest_nsys.gate.wording import headline, place, reproduce
 from pytest_nsys.measurement import Measurement, Part, Parts, WindowMeasurement
@@ -31,6 +31,7 @@ NOTHING = "\N{EN DASH}"
 _GLANCE = "gpu.kernel_time"
 _ORIGINS = 10
 _PARTS = 12
+_REMAINDER = "remainder (medians of parts need not add up to the median of the whole)"
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,13 @@ class MetricRow:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the change of a metric comes from: the changes of the rows add up to the total."""
+    """Where the change of a metric comes from: rows and rest add up to the total."""
 
     metric: str
     rows: tuple[Row, ...]
+    rest: tuple[Row, ...]
+    then: str
+    now: str
     total: str
 
 
@@ -340,29 +344,31 @@ def _origin(part: Comparison) -> Origin:
     unit = part.metric.unit
     total = (part.current or 0.0) - (part.baseline or 0.0)
     scale = _Scale.of(total, unit)
-    by_size = sorted(part.culprits, key=lambda culprit: -abs(culprit.change))
-    kept = {culprit.label for culprit in by_size[:_ORIGINS]}
-    named = [culprit for culprit in part.culprits if culprit.label in kept]
-    rows = [
-        Row(
-            culprit.label,
-            then=_part_amount(culprit.baseline, unit),
-            now=_part_amount(culprit.current, unit),
-            change=scale.signed(scale.steps(culprit.change)),
-            count=f"{culprit.change / total:.0%}" if total else NOTHING,
-            tag=_tag(culprit.baseline, culprit.current),
-        )
-        for culprit in named
-    ]
+    largest = sorted(part.culprits, key=lambda culprit: -abs(culprit.change))[:_ORIGINS]
+    named = [c for c in part.culprits if c in largest and scale.steps(c.change)]
     left = scale.steps(total) - sum(scale.steps(culprit.change) for culprit in named)
     others = len(part.culprits) - len(named)
-    rest = [f"{others} others"] if others else []
-    if scale.steps(total - sum(culprit.change for culprit in part.culprits)) or not others:
-        rest.append("remainder (medians of parts need not add up to the median of the whole)")
-    if left or others:
-        share = f"{left / scale.steps(total):.0%}" if scale.steps(total) else NOTHING
-        rows.append(Row(" and ".join(rest), NOTHING, NOTHING, scale.signed(left), share))
-    return Origin(part.metric.key, tuple(rows), scale.signed(scale.steps(total)))
+    missing = scale.steps(total - sum(culprit.change for culprit in part.culprits))
+    rest = [f"{others} smaller"] if others else []
+    rest += [_REMAINDER] if missing else [] if others else ["rounding"]
+    return Origin(
+        metric=part.metric.key,
+        rows=tuple(
+            Row(
+                culprit.label,
+                then=_part_amount(culprit.baseline, unit),
+                now=_part_amount(culprit.current, unit),
+                change=scale.signed(scale.steps(culprit.change)),
+                count=f"{culprit.change / total:.0%}" if total else NOTHING,
+                tag=_tag(culprit.baseline, culprit.current),
+            )
+            for culprit in named
+        ),
+        rest=(Row(" and ".join(rest), change=scale.signed(left)),) if left or others else (),
+        then=_amount(part.baseline, unit),
+        now=_amount(part.current, unit),
+        total=scale.signed(scale.steps(total)),
+    )
 
 
 def _part_amount(part: Part | None, unit: Unit) -> str:
@@ -388,15 +394,15 @@ def _table(
     if both:
         found.sort(key=lambda line: -abs(_size(line[2]) - _size(line[1])))
     rows = tuple(_part(kind, *line, both) for line in found)
-    tags = Counter(row.tag for row in rows if row.tag)
+    words = Counter(row.tag or "with another count" for row in rows if row.tag or " " in row.count)
     yield Table(
         title=kind.title,
-        glance=", ".join([str(len(rows)), *(f"{count} {tag}" for tag, count in tags.items())]),
+        glance=", ".join([str(len(rows)), *(f"{count} {word}" for word, count in words.items())]),
         item=kind.item,
         amount=kind.amount,
         compared=both,
         has_kinds=any(row.kind for row in rows),
-        open=kind.key == "kernels" or (bool(tags) and kind.key != "calls"),
+        open=kind.key == "kernels" or (bool(words) and kind.key != "calls"),
         rows=rows[:_PARTS],
         more=rows[_PARTS:],
     )
@@ -404,11 +410,10 @@ def _table(
 
 def _part(kind: _Kind, label: str, then: Part | None, now: Part | None, both: bool) -> Row:
     before, after = (_amount(part.count if part else 0.0, "1") for part in (then, now))
-    tag = _tag(then, now) or ("other count" if before != after else "")
     category = "".join([part.category for part in (now, then) if part][:1])
     if not both:
-        one = now or then
-        return Row(label, now=_amount(_size(one), kind.unit), count=before if now is None else after)
+        count = before if now is None else after
+        return Row(label, now=_amount(_size(now or then), kind.unit), count=count, kind=category)
     return Row(
         label,
         then=NOTHING if then is None else format_amount(then.amount, kind.unit),
@@ -416,7 +421,7 @@ def _part(kind: _Kind, label: str, then: Part | None, now: Part | None, both: bo
         change=_change(_size(then), _size(now), kind.unit),
         count=after if before == after else f"{before} -> {after}",
         kind=category,
-        tag=tag,
+        tag=_tag(then, now),
     )
 
 
@@ -432,10 +437,8 @@ def _change(then: float | None, now: float | None, unit: Unit) -> str:
     """The change in the unit, and as a fraction where that says something."""
     if then is None or now is None or not math.isfinite(now - then):
         return NOTHING
-    if now == then:
-        return "0"
     change = format_change(then, now, unit)
-    if unit in ("1", "%") or not then:
+    if unit in ("1", "%") or not then or now == then:
         return change
     return f"{'+' if now > then else '-'}{format_amount(abs(now - then), unit)} ({change})"
 

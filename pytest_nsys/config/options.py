@@ -1,0 +1,111 @@
+"""Command-line options and their ini twins, declared once.
+
+An option's command-line default is always None, and the ini value is read when it is None, so
+that a default never hides what the ini file says. This module is imported in every run of every
+project that has the plugin, so it imports next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    import pytest
+
+Mode = Literal["idle", "profile", "gate", "update", "update-new"]
+
+MARKER_LINE = (
+    "nsys(warmup, rounds, tolerance, budget, require, forbid, check, isolate, timeout, "
+    "nsys_args, allow_empty): measure this test under NVIDIA Nsight Systems when pytest runs "
+    "with --nsys, --nsys-baseline or --nsys-update"
+)
+
+
+class Option(NamedTuple):
+    """One option: ``--nsys-some-name`` on the command line, ``nsys_some_name`` in the ini file."""
+
+    name: str
+    about: str
+    kind: Literal["flag", "path", "text", "lines"] = "text"
+    metavar: str | None = None
+
+    @property
+    def flag(self) -> str:
+        """The command-line form."""
+        return "--" + self.name.replace("_", "-")
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        "nsys",
+        "profile marked tests; compare where a baseline exists; enforce budgets",
+        "flag",
+    ),
+    Option(
+        "nsys_baseline",
+        "the CI gate: as --nsys, and a test that cannot be compared fails too",
+        "flag",
+    ),
+    Option("nsys_update", "profile marked tests and record their baselines", "flag"),
+    Option("nsys_update_new", "record only baselines that are missing", "flag"),
+    Option("nsys_baseline_dir", "folder of the baselines (default: baselines)", "path", "DIR"),
+    Option("nsys_record", "keep this run as a recording in DIR", "path", "DIR"),
+    Option("nsys_replay", "judge the recording in DIR instead of running tests", "path", "DIR"),
+    Option("nsys_json", "write the results as JSON", "path", "FILE"),
+    Option("nsys_html", "write the results as one HTML page", "path", "FILE"),
+    Option("nsys_rounds", "measured calls per test where the marker names none (5)", metavar="N"),
+    Option("nsys_warmup", "calls before them where the marker names none (1)", metavar="N"),
+    Option(
+        "nsys_tolerance",
+        "METRIC=TOLERANCE, such as 'gpu.kernel_time=5%%' or 'mem.peak=2%%, 16 MiB'; "
+        "a bare TOLERANCE is that of every timed metric",
+        "lines",
+        "TOLERANCE",
+    ),
+    Option("nsys_executable", "the nsys to run (default: searched for)", metavar="FILE"),
+    Option("nsys_args", "further arguments of 'nsys profile'", metavar="ARGS"),
+    Option("nsys_device", "name of the device in the baseline folder, instead of the GPU's"),
+    Option("nsys_keep", "keep the raw reports in DIR (they hold secrets)", "path", "DIR"),
+    Option(
+        "nsys_timeout",
+        "longest time one test may take with all its rounds (30 min)",
+        metavar="SECONDS",
+    ),
+)
+
+
+MODES: dict[str, Mode] = {
+    "nsys_update": "update",
+    "nsys_update_new": "update-new",
+    "nsys_baseline": "gate",
+    "nsys": "profile",
+}
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare every option and its ini twin."""
+    group = parser.getgroup("nsys", "GPU performance under NVIDIA Nsight Systems (nsys)")
+    for option in OPTIONS:
+        if option.kind == "flag":
+            group.addoption(
+                option.flag, action="store_true", default=None, dest=option.name, help=option.about
+            )
+            parser.addini(option.name, option.about, type="bool", default=None)
+        else:
+            group.addoption(
+                option.flag,
+                action="append" if option.kind == "lines" else "store",
+                default=None,
+                dest=option.name,
+                metavar=option.metavar,
+                help=option.about,
+            )
+            kind: Any = "linelist" if option.kind == "lines" else "string"
+            parser.addini(option.name, option.about, type=kind, default=None)
+
+
+def is_active(config: pytest.Config) -> bool:
+    """Whether this run measures or judges, decided as cheaply as possible."""
+    return any(
+        config.getoption(name) or config.getini(name) for name in (*MODES, "nsys_replay")
+    )
