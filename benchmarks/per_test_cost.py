@@ -104,10 +104,24 @@ def main() -> None:
         script = folder / "start_stop.py"
         script.write_text(START_STOP)
         _, out = timed(
-            [str(nsys.path), "profile", "--start-later=true", "--session-new=bench",
-             "--trace=cuda,nvtx", "--sample=none", "--cpuctxsw=none", "--wait=primary",
-             "-f", "true", "-o", "bench", sys.executable, str(script), str(nsys.path),
-             str(arguments.others)],
+            [
+                str(nsys.path),
+                "profile",
+                "--start-later=true",
+                "--session-new=bench",
+                "--trace=cuda,nvtx",
+                "--sample=none",
+                "--cpuctxsw=none",
+                "--wait=primary",
+                "-f",
+                "true",
+                "-o",
+                "bench",
+                sys.executable,
+                str(script),
+                str(nsys.path),
+                str(arguments.others),
+            ],
             folder,
         )
         line = next(line for line in out.splitlines() if line.startswith("TIMES"))
@@ -116,9 +130,23 @@ def main() -> None:
         each = []
         for number in range(arguments.others):
             seconds, _ = timed(
-                [str(nsys.path), "profile", "--trace=cuda,nvtx", "--sample=none",
-                 "--cpuctxsw=none", "-f", "true", "-o", f"single-{number}",
-                 sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+                [
+                    str(nsys.path),
+                    "profile",
+                    "--trace=cuda,nvtx",
+                    "--sample=none",
+                    "--cpuctxsw=none",
+                    "-f",
+                    "true",
+                    "-o",
+                    f"single-{number}",
+                    sys.executable,
+                    "-m",
+                    "pytest",
+                    "-q",
+                    "-p",
+                    "no:cacheprovider",
+                ],
                 folder,
             )
             each.append(seconds)

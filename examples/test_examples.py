@@ -106,9 +106,7 @@ def test_attention(torch: Any) -> None:
     """Attention. The slip: the fused kernel is lost to one that materialises the scores."""
     torch.manual_seed(0)
     shape = (4, 16, 1024, 64)
-    query, key, value = (
-        torch.randn(shape, device="cuda", dtype=torch.float16) for _ in range(3)
-    )
+    query, key, value = (torch.randn(shape, device="cuda", dtype=torch.float16) for _ in range(3))
     if SLIP:
         scores = (query @ key.transpose(-1, -2)) * 0.125
         torch.softmax(scores, dim=-1) @ value

@@ -116,9 +116,7 @@ METRICS: tuple[Metric, ...] = (
         Tolerance(),
         breakdown="copies",
     ),
-    Metric(
-        "memset.bytes", "B", "exact", "bytes set (MEMSET)", Tolerance(), breakdown="memsets"
-    ),
+    Metric("memset.bytes", "B", "exact", "bytes set (MEMSET)", Tolerance(), breakdown="memsets"),
     Metric("memset.count", "1", "exact", "MEMSET rows", Tolerance(), breakdown="memsets"),
     Metric("memset.time", "ns", "timed", "sum of MEMSET durations", breakdown="memsets"),
     Metric(
@@ -131,9 +129,7 @@ METRICS: tuple[Metric, ...] = (
         gated=True,
         breakdown="syncs",
     ),
-    Metric(
-        "sync.time", "ns", "timed", "host time in those calls", breakdown="syncs"
-    ),
+    Metric("sync.time", "ns", "timed", "host time in those calls", breakdown="syncs"),
     Metric(
         "mem.peak",
         "B",

@@ -54,9 +54,7 @@ def compare_stored(
     return [judge(spec, now[nodeid], then[nodeid], "profile") for nodeid in common]
 
 
-def _captured(
-    path: Path, name: str, range_name: str | None, executable: str | None
-) -> Measurement:
+def _captured(path: Path, name: str, range_name: str | None, executable: str | None) -> Measurement:
     trace = load_stored(path, executable)
     if not trace.has_cuda_activity:
         raise NotACapture(f"{path} holds no CUDA activity", remedy="compare captures of GPU work")

@@ -6,9 +6,9 @@ from __future__ import annotations
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -433,9 +433,7 @@ def check_conflicts(config: pytest.Config) -> None:
 
 def _only_looks(config: pytest.Config) -> bool:
     """Whether tests are only listed or set up, and not run."""
-    return any(
-        config.getoption(name, False) for name in ("collectonly", "setuponly", "setupplan")
-    )
+    return any(config.getoption(name, False) for name in ("collectonly", "setuponly", "setupplan"))
 
 
 def _worker_args(config: pytest.Config) -> tuple[str, ...]:
@@ -467,7 +465,7 @@ def _report(item: pytest.Item, when: str, outcome: Any, longrepr: Any) -> pytest
     return pytest.TestReport(
         nodeid=item.nodeid,
         location=item.location,
-        keywords={name: 1 for name in item.keywords},
+        keywords=dict.fromkeys(item.keywords, 1),
         outcome=outcome,
         longrepr=longrepr,
         when=when,  # type: ignore[arg-type]
@@ -498,9 +496,7 @@ def _failed_by(
     return reports
 
 
-def _teardown_report(
-    item: pytest.Item, nextitem: pytest.Item | None
-) -> list[pytest.TestReport]:
+def _teardown_report(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
     """Tear down here what the next test does not need of what earlier, unmeasured tests set up.
 
     pytest does this in each test's teardown; a measured test has none in this process.
@@ -536,5 +532,3 @@ def _published(report: Mapping[str, Any]) -> dict[str, Any]:
     if "wasxfail" in report:
         kept["wasxfail"] = report["wasxfail"]
     return {**kept, "keywords": {}, "sections": [], "user_properties": []}
-
-

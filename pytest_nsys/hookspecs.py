@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @pytest.hookspec(firstresult=True)
-def pytest_nsys_kernel_name(name: str) -> str | None:  # type: ignore[empty-body]
+def pytest_nsys_kernel_name(name: str) -> str | None:
     """The canonical name of a kernel, under which runs are compared.
 
     Args:
@@ -23,12 +23,12 @@ def pytest_nsys_kernel_name(name: str) -> str | None:  # type: ignore[empty-body
 
 
 @pytest.hookspec(firstresult=True)
-def pytest_nsys_kernel_category(name: str) -> str | None:  # type: ignore[empty-body]
+def pytest_nsys_kernel_category(name: str) -> str | None:
     """The category of a kernel (gemm, attention, ...), or None to leave it to the next."""
 
 
 @pytest.hookspec(firstresult=True)
-def pytest_nsys_device_key(gpus: tuple[str, ...]) -> str | None:  # type: ignore[empty-body]
+def pytest_nsys_device_key(gpus: tuple[str, ...]) -> str | None:
     """The key of the baseline folder for a test that used these GPUs.
 
     Args:

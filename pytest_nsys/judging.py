@@ -97,9 +97,7 @@ class Judge:
             others = () if baseline else self._store.devices(measurement.nodeid)
         except NsysError as error:
             return Judged(problem=error)
-        return Judged(
-            judge(spec, measurement, baseline, self._settings.mode, other_devices=others)
-        )
+        return Judged(judge(spec, measurement, baseline, self._settings.mode, other_devices=others))
 
     def record(self, verdict: Verdict) -> Change | None:
         """Make the measurement the baseline, if this run is to and the test did not fail.

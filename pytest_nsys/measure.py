@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from pytest_nsys.catalogue import Breakdown, parse_family, split_per_unit
-from pytest_nsys.cut import Cut, cut_records, whole
+from pytest_nsys.cut import Cut, cut_records
 from pytest_nsys.measurement import Part, Parts, Sessions, WindowMeasurement
 from pytest_nsys.metrics import SPAN_METRICS, WINDOW_METRICS, breakdowns
 from pytest_nsys.metrics.breakdown import peak_allocations
@@ -74,7 +74,7 @@ def measure(
         family = parse_family(key)
         if family is not None:
             values[key] = family_metric(cut, family, naming)
-    samples = {
+    samples: dict[tuple[str, str], dict[str, Sessions]] = {
         place: {
             key: (tuple(float(sum(column[n] for n in numbers)) for numbers in rounds.values()),)
             for key, column in values.items()
@@ -82,8 +82,7 @@ def measure(
         for place, rounds in places.items()
     }
     parts = {
-        kind: _parts(table, places, naming, kind)
-        for kind, table in breakdowns(cut, naming).items()
+        kind: _parts(table, places, naming, kind) for kind, table in breakdowns(cut, naming).items()
     }
     _add_memory(cut, spans, samples, parts, places, naming)
     gpus = _gpus(cut, places)
@@ -97,11 +96,6 @@ def measure(
             breakdown={kind: by_place.get(place, Parts()) for kind, by_place in parts.items()},
         )
     return {nodeid: TestWindows(found, gpus[nodeid]) for nodeid, found in tests.items()}
-
-
-def measure_whole(trace: Trace, naming: Naming = Naming()) -> WindowMeasurement:
-    """A whole capture as one window with one round: what ``pytest-nsys stats`` shows."""
-    return measure_cut(whole(trace), "capture", naming)
 
 
 def measure_cut(cut: Cut, name: str, naming: Naming = Naming()) -> WindowMeasurement:

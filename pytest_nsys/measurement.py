@@ -7,7 +7,7 @@ verdicts can be read without it.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -46,7 +46,7 @@ class Parts:
 
     parts: tuple[Part, ...] = ()
 
-    def __iter__(self) -> Iterable[Part]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Part]:
         return iter(self.parts)
 
     def __len__(self) -> int:

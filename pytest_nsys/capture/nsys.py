@@ -65,9 +65,7 @@ class Nsys:
         return self.version >= (2023, 4, 0)
 
 
-def find_nsys(
-    executable: str | None = None, patterns: Iterable[str] = _INSTALL_PATTERNS
-) -> Nsys:
+def find_nsys(executable: str | None = None, patterns: Iterable[str] = _INSTALL_PATTERNS) -> Nsys:
     """The nsys to use: the one asked for, else the one on the PATH, else an installed one.
 
     Raises:

@@ -15,6 +15,7 @@ from pytest_nsys.quantities import Tolerance, parse_amount, parse_tolerance
 if TYPE_CHECKING:
     import pytest
 
+
 @dataclass(frozen=True)
 class Spec:
     """How one test is measured and judged.

@@ -106,6 +106,4 @@ def add_options(parser: pytest.Parser) -> None:
 
 def is_active(config: pytest.Config) -> bool:
     """Whether this run measures or judges, decided as cheaply as possible."""
-    return any(
-        config.getoption(name) or config.getini(name) for name in (*MODES, "nsys_replay")
-    )
+    return any(config.getoption(name) or config.getini(name) for name in (*MODES, "nsys_replay"))

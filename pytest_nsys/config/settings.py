@@ -15,6 +15,7 @@ from pytest_nsys.quantities import Tolerance, parse_amount, parse_tolerance
 if TYPE_CHECKING:
     import pytest
 
+
 @dataclass(frozen=True)
 class Settings:
     """What the command line and the ini file ask for; paths are absolute."""
@@ -118,7 +119,9 @@ def _seconds(name: str, text: str | None, *, default: float) -> float:
     if text is None:
         return default
     try:
-        return parse_amount(text if not text.replace(".", "").isdigit() else f"{text} s", "ns") / 1e9
+        return (
+            parse_amount(text if not text.replace(".", "").isdigit() else f"{text} s", "ns") / 1e9
+        )
     except NsysError as error:
         raise SettingsError(f"{name}: {error.what}", remedy="give seconds, such as 600") from None
 

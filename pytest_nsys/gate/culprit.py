@@ -52,4 +52,4 @@ def _chooser(metric: Metric) -> Callable[[Part], bool]:
         return lambda part: part.category == family.pattern
     if family is not None:
         return lambda part: part.matches(family.pattern)
-    return lambda part: True
+    return lambda _: True

@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pytest_nsys.catalogue import lookup
+from pytest_nsys.catalogue import Breakdown, lookup
 from pytest_nsys.config.marker import Spec
 from pytest_nsys.gate.verdict import Demand
-from pytest_nsys.measurement import Part, WindowMeasurement
+from pytest_nsys.measurement import Part, Parts, WindowMeasurement
 from pytest_nsys.quantities import format_amount
 from pytest_nsys.windows import MAIN
 
@@ -46,8 +46,9 @@ def _budgets(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
 
 
 def _candidates(window: WindowMeasurement) -> Iterator[Part]:
-    for kind in ("kernels", "copies", "memsets", "calls"):
-        yield from window.breakdown.get(kind, ())  # type: ignore[call-overload]
+    kinds: tuple[Breakdown, ...] = ("kernels", "copies", "memsets", "calls")
+    for kind in kinds:
+        yield from window.breakdown.get(kind, Parts())
 
 
 def _forbidden(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:

@@ -45,9 +45,7 @@ def judge(
         rule: how samples are compared.
     """
     demands = [
-        demand
-        for window in measurement.windows.values()
-        for demand in broken_demands(spec, window)
+        demand for window in measurement.windows.values() for demand in broken_demands(spec, window)
     ]
     demands += _emptiness(spec, measurement, baseline)
     notes: tuple[str, ...] = ()
@@ -67,7 +65,8 @@ def judge(
         )
         notes = (difference,) if difference else ()
     recording = mode == "update" or (mode == "update-new" and baseline is None)
-    statuses: list[Status] = [part.status for part in (*comparisons, *demands)]
+    statuses: list[Status] = [part.status for part in comparisons]
+    statuses += [demand.status for demand in demands]
     if baseline is None and not recording:
         statuses.append("incomparable" if other_devices else "new")
     status = max(statuses, key=SEVERITY.__getitem__, default="new" if recording else "ok")
@@ -88,7 +87,7 @@ def _emptiness(
 ) -> Iterator[Demand]:
     """A test that was to use the GPU and did not has measured nothing, not something fast."""
     for name, window in measurement.windows.items():
-        then = baseline and baseline.windows.get(name)
+        then = baseline.windows.get(name) if baseline else None
         had_kernels = then is not None and any(then.values("gpu.kernel_count"))
         if had_kernels and not any(window.values("gpu.kernel_count")):
             yield Demand(
@@ -163,9 +162,7 @@ def _units(units: Mapping[str, float]) -> str:
     return ", ".join(f"{count:g} {name}(s)" for name, count in units.items()) or "no units"
 
 
-def _metrics(
-    spec: Spec, window: WindowMeasurement, then: WindowMeasurement | None
-) -> list[Metric]:
+def _metrics(spec: Spec, window: WindowMeasurement, then: WindowMeasurement | None) -> list[Metric]:
     """Plain metrics in the catalogue's order, then those that only the marker names."""
     measured = {*window.samples, *(then.samples if then else ())}
     plain = [metric for metric in METRICS if metric.key in measured]

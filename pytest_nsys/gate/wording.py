@@ -21,9 +21,7 @@ def headline(verdict: Verdict) -> str:
         first_demand = verdict.demands[0]
         more = len(verdict.demands) - 1
         return (
-            place(first_demand.window)
-            + first_demand.text
-            + (f" (and {more} more)" if more else "")
+            place(first_demand.window) + first_demand.text + (f" (and {more} more)" if more else "")
         )
     notes = [part.note for part in verdict.comparisons if part.note] or list(verdict.notes)
     if verdict.status in ("new", "incomparable") and notes:
@@ -66,7 +64,11 @@ def describe_contribution(comparison: Comparison, part: Contribution) -> str:
         often = f"{before:g}x -> {now:g}x"
     else:
         often = f"{now:g}x"
-    return f"{label} {amount} ({often})" if unit != "1" else f"{label} {amount} ({before:g} -> {now:g})"
+    return (
+        f"{label} {amount} ({often})"
+        if unit != "1"
+        else f"{label} {amount} ({before:g} -> {now:g})"
+    )
 
 
 def _count(part: Part | None) -> float:

@@ -43,9 +43,7 @@ def breakdowns(cut: Cut, naming: Naming) -> Mapping[Breakdown, pd.DataFrame]:
 def peak_allocations(cut: Cut, memory: MemoryTimeline) -> pd.DataFrame:
     """For spans: what was allocated in the span and is live at its memory peak, by size."""
     rows = []
-    for window, (start, end) in enumerate(
-        zip(cut.starts.tolist(), cut.ends.tolist(), strict=True)
-    ):
+    for window, (start, end) in enumerate(zip(cut.starts.tolist(), cut.ends.tolist(), strict=True)):
         _, at = memory.peak(start, end)
         for part in memory.live_allocations(start, at):
             label = format_amount(part.bytes, "B")

@@ -18,9 +18,7 @@ def family_metric(cut: Cut, key: FamilyKey, naming: Naming) -> Floats:
         table, members, column = cut.trace.calls, cut.calls, "name"
     else:
         table, members, column = cut.trace.kernels, cut.kernels, "name"
-    wanted = [
-        string for string, raw in cut.trace.strings.items() if _matches(raw, key, naming)
-    ]
+    wanted = [string for string, raw in cut.trace.strings.items() if _matches(raw, key, naming)]
     chosen = np.isin(table[column].to_numpy()[members.row], wanted)
     rows = Members(members.window[chosen], members.row[chosen])
     return cut.total(rows, durations(table) if key.measure == "time" else None)

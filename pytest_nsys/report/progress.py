@@ -1,4 +1,4 @@
-"""Progress while a worker runs: a line that rewrites itself on a terminal, plain lines elsewhere."""
+"""Progress while a worker runs: a line that rewrites itself on a terminal, else plain lines."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Progress:
     """Shows which test runs, which round, and how many are left."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self._reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
-        self._silent = self._reporter is None or config.getoption("verbose") < 0
+        self._reporter: Any = config.pluginmanager.getplugin("terminalreporter")
+        self._silent = config.getoption("verbose") < 0
         self._relay = config.getoption("capture") == "no"
         self._rewrites = not self._silent and not self._relay and bool(self._reporter.isatty)
         self._rounds: dict[str, int] = {}

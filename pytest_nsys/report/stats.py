@@ -84,9 +84,7 @@ def kernel_rows(cut: Cut, naming: Naming) -> list[dict[str, Any]]:
     kernels = cut.trace.kernels
     # A kernel may lie in nested ranges of one name; it ran once.
     rows = pd.unique(cut.kernels.row)
-    frame = pd.DataFrame(
-        {"name": kernels["name"].to_numpy()[rows], "ns": durations(kernels)[rows]}
-    )
+    frame = pd.DataFrame({"name": kernels["name"].to_numpy()[rows], "ns": durations(kernels)[rows]})
     grouped = frame.groupby("name")["ns"].agg(["count", "sum", "min", "max", "median"])
     names = [cut.trace.strings[int(key)] for key in grouped.index]
     found = [
@@ -112,9 +110,8 @@ def stats_lines(document: dict[str, Any]) -> list[str]:
     )
     lines = [environment, "", "metrics that are not zero:"]
     shown = {key: value for key, value in document["metrics"].items() if value}
-    lines += table(
-        [("metric", "value", ""), *((k, format_amount(v, lookup(k).unit), "") for k, v in shown.items())]
-    )
+    rows = [(key, format_amount(value, lookup(key).unit), "") for key, value in shown.items()]
+    lines += table([("metric", "value", ""), *rows])
     kernels = document["kernels"]
     if kernels:
         lines += ["", "kernels:"]

@@ -137,7 +137,8 @@ def summary_lines(run: RunReport) -> list[str]:
     lines += _changes(run.changes)
     if run.kept:
         lines.append(
-            f"raw reports are in {run.kept}; they hold command lines and output: do not publish them"
+            f"raw reports are in {run.kept}; they hold command lines and output: "
+            "do not publish them"
         )
     return lines
 
@@ -156,7 +157,7 @@ def _changes(changes: Iterable[Change]) -> list[str]:
 def _moved(change: Change) -> Iterable[str]:
     """Gated metrics that moved, baseline by baseline."""
     for name, window in change.after.windows.items():
-        before = change.before and change.before.windows.get(name)
+        before = change.before.windows.get(name) if change.before else None
         for metric in METRICS:
             if before is None or not metric.gated or not window.values(metric.key):
                 continue

@@ -155,7 +155,9 @@ def _ranges(source: Source, strings: dict[int, str]) -> pd.DataFrame:
     names = schema.COLUMNS[schema.NVTX]
     events = source.table(schema.NVTX, names)
     if events is None:
-        return pd.DataFrame({"start": [], "end": [], "domain": [], "text": [], "pid": [], "tid": []})
+        return pd.DataFrame(
+            {"start": [], "end": [], "domain": [], "text": [], "pid": [], "tid": []}
+        )
     numbers = _integers(
         source, schema.NVTX, {name: name for name in names if name not in ("text",)}
     )

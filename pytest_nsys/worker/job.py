@@ -46,6 +46,7 @@ class Job:
     def read(cls, path: Path) -> Job:
         """The inverse of `write`."""
         data = json.loads(path.read_text(encoding="utf-8"))
-        tests = {nodeid: Repeats(**repeats) for nodeid, repeats in data.pop("tests").items()}
-        lists = {key: tuple(data.pop(key)) for key in ("args", "argv", "sys_path")}
-        return cls(tests=tests, **lists, **data)
+        data["tests"] = {nodeid: Repeats(**part) for nodeid, part in data["tests"].items()}
+        for key in ("args", "argv", "sys_path"):
+            data[key] = tuple(data[key])
+        return cls(**data)

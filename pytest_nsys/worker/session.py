@@ -151,9 +151,7 @@ class WorkerSession:
         """Close the capture with the sentinel."""
         synchronize()
         self._log.close()
-        self._events.write(
-            "end", exitstatus=int(exitstatus), stop=str(session.shouldstop or "")
-        )
+        self._events.write("end", exitstatus=int(exitstatus), stop=str(session.shouldstop or ""))
 
 
 def _in_window(function: Callable[..., Any], recorder: Recorder) -> Callable[..., Any]:

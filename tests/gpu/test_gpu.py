@@ -72,7 +72,12 @@ def test_work_of_other_threads_and_processes_counts(project: Project) -> None:
         + """
     import subprocess, sys, threading
 
-    CHILD = "import torch; x = torch.ones(64, device='cuda'); [x.mul_(1) for _ in range(7)]; torch.cuda.synchronize()"
+    CHILD = "; ".join([
+        "import torch",
+        "x = torch.ones(64, device='cuda')",
+        "[x.mul_(1) for _ in range(7)]",
+        "torch.cuda.synchronize()",
+    ])
 
     @pytest.fixture
     def layer():
