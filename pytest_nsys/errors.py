@@ -55,6 +55,10 @@ class NsysUsageError(NsysError):
     """nsys refused its command line."""
 
 
+class NsysLaunchFailed(NsysError):
+    """nsys ended without starting its program."""
+
+
 class CaptureError(NsysError):
     """A capture was made, or should have been, and cannot be used."""
 

@@ -41,7 +41,7 @@ def pytest_nsys_device_key(gpus: tuple[str, ...]) -> str | None:
 
 @pytest.hookspec
 def pytest_nsys_release_memory() -> None:
-    """Called in the worker before each measured test: give cached device memory back."""
+    """Called in the worker before a test's first round: give cached device memory back."""
 
 
 @pytest.hookspec

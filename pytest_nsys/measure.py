@@ -12,7 +12,7 @@ import pandas as pd
 
 from pytest_nsys.catalogue import Breakdown, parse_family, split_per_unit
 from pytest_nsys.cut import Cut, cut_records
-from pytest_nsys.measurement import Part, Parts, Sessions, WindowMeasurement
+from pytest_nsys.measurement import Part, Parts, Sessions, WindowMeasurement, largest_first
 from pytest_nsys.metrics import SPAN_METRICS, WINDOW_METRICS, breakdowns
 from pytest_nsys.metrics.breakdown import peak_allocations
 from pytest_nsys.metrics.family import family_metric
@@ -156,42 +156,37 @@ def _parts(
         for round_, numbers in rounds.items()
         for number in numbers
     }
-    counts: dict[tuple[str, str], dict[str, dict[int, float]]] = defaultdict(dict)
-    amounts: dict[tuple[str, str], dict[str, dict[int, float]]] = defaultdict(dict)
+    sums: dict[tuple[str, str], dict[str, dict[int, tuple[float, float, float]]]] = {}
     raws: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(dict)
-    for window, label, raw, count, amount in table.itertuples(index=False):
+    for window, label, raw, count, ns, size in table.itertuples(index=False):
         if window not in where:
             continue
         place, round_ = where[window]
-        for sums, value in ((counts, count), (amounts, amount)):
-            by_round = sums[place].setdefault(label, {})
-            by_round[round_] = by_round.get(round_, 0.0) + value
+        by_round = sums.setdefault(place, {}).setdefault(label, {})
+        before = by_round.get(round_, (0.0, 0.0, 0.0))
+        by_round[round_] = (before[0] + count, before[1] + ns, before[2] + size)
         raws[place].setdefault(label, set()).add(raw)
-    return {
-        place: Parts(
-            tuple(
-                sorted(
-                    (
-                        Part(
-                            label,
-                            _median(by_label[label], len(places[place])),
-                            _median(amounts[place][label], len(places[place])),
-                            naming.category(min(raws[place][label])) if kind == "kernels" else "",
-                            tuple(sorted(raws[place][label] - {label})),
-                        )
-                        for label in by_label
-                    ),
-                    key=lambda part: (-part.amount, part.label),
-                )
+    found = {}
+    for place, by_label in sums.items():
+        parts = []
+        for label, by_round in by_label.items():
+            names = raws[place][label]
+            count, ns, size = _medians(by_round, len(places[place]))
+            kernel_category = naming.category(min(names)) if kind == "kernels" else ""
+            parts.append(
+                Part(label, count, ns, size, kernel_category, tuple(sorted(names - {label})))
             )
-        )
-        for place, by_label in counts.items()
-    }
+        found[place] = Parts(tuple(sorted(parts, key=largest_first)))
+    return found
 
 
-def _median(by_round: Mapping[int, float], rounds: int) -> float:
-    """The median over all rounds; a round without the label counts as zero."""
-    return float(statistics.median([*by_round.values(), *[0.0] * (rounds - len(by_round))]))
+def _medians(
+    by_round: Mapping[int, tuple[float, float, float]], rounds: int
+) -> tuple[float, float, float]:
+    """Medians over all rounds; a round without the label counts as zero."""
+    padded = [*by_round.values(), *[(0.0, 0.0, 0.0)] * (rounds - len(by_round))]
+    count, ns, size = (float(statistics.median(column)) for column in zip(*padded, strict=True))
+    return count, ns, size
 
 
 def _median_units(units: Sequence[Mapping[str, float]]) -> dict[str, float]:

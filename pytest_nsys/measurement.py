@@ -24,25 +24,36 @@ class Part:
     Attributes:
         label: canonical kernel name, copy by direction and size, or API function.
         count: how many.
-        amount: ns (kernels, calls) or bytes (copies, memory).
+        ns: their time: on the GPU for operations, on the host for calls.
+        bytes: what they copied, set or allocated.
         category: class of a kernel; empty for others.
         raw: the names patterns are matched with, apart from the label; not kept in baselines.
     """
 
     label: str
     count: float
-    amount: float
+    ns: float = 0.0
+    bytes: float = 0.0
     category: str = ""
     raw: tuple[str, ...] = ()
+
+    @property
+    def amount(self) -> float:
+        return self.bytes or self.ns
 
     def matches(self, pattern: str) -> bool:
         """Whether the label or a raw name matches the shell-style pattern (case counts)."""
         return any(fnmatchcase(name, pattern) for name in (self.label, *self.raw))
 
 
+def largest_first(part: Part) -> tuple[float, float, str]:
+    """The order of a breakdown: by time, then by size, then by name."""
+    return (-part.ns, -part.bytes, part.label)
+
+
 @dataclass(frozen=True)
 class Parts:
-    """One breakdown of a window: its parts, the largest amount first."""
+    """One breakdown of a window: its parts, the longest first, of equal ones the largest."""
 
     parts: tuple[Part, ...] = ()
 
@@ -60,11 +71,13 @@ class Parts:
         """How many per round match the pattern."""
         return sum(part.count for part in self.matching(pattern))
 
-    def amount(self, pattern: str = "*") -> float:
-        """The amount (ns or bytes) per round of what matches the pattern."""
-        return sum(part.amount for part in self.matching(pattern))
+    def time(self, pattern: str = "*") -> float:
+        """The time per round of what matches the pattern, ns."""
+        return sum(part.ns for part in self.matching(pattern))
 
-    time = amount
+    def bytes(self, pattern: str = "*") -> float:
+        """The bytes per round of what matches the pattern."""
+        return sum(part.bytes for part in self.matching(pattern))
 
 
 @dataclass(frozen=True)
@@ -133,7 +146,7 @@ class WindowMeasurement:
     @property
     def is_empty(self) -> bool:
         """Whether nothing at all was recorded of the GPU."""
-        keys = ("gpu.kernel_count", "api.count", "memset.count")
+        keys = ("gpu.kernel_count", "api.count", "memset.count", "mem.alloc_count")
         copies = [f"memcpy.{kind}.count" for kind in ("h2d", "d2h", "d2d", "p2p")]
         return not any(value for key in (*keys, *copies) for value in self.values(key))
 

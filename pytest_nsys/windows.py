@@ -20,7 +20,7 @@ MAIN = "test"
 _LABEL_LENGTH = 200
 
 WindowKind = Literal["span", "round", "range", "sentinel"]
-"""span: a test's whole call phase; round: one measured call; range: a named part of a round;
+"""span: all rounds of a test; round: one measured call; range: a named part of a round;
 sentinel: an empty range that closes the capture."""
 
 

@@ -9,7 +9,14 @@ from typing import Any, cast
 
 from pytest_nsys.catalogue import Breakdown
 from pytest_nsys.errors import BaselineDamaged
-from pytest_nsys.measurement import Environment, Measurement, Part, Parts, WindowMeasurement
+from pytest_nsys.measurement import (
+    Environment,
+    Measurement,
+    Part,
+    Parts,
+    WindowMeasurement,
+    largest_first,
+)
 
 SCHEMA = 1
 
@@ -70,18 +77,22 @@ def _window(window: WindowMeasurement) -> dict[str, Any]:
         },
         "units": {name: _number(count) for name, count in window.units.items()},
         **{
-            kind: {
-                part.label: {
-                    "count": _number(part.count),
-                    "amount": _number(part.amount),
-                    **({"category": part.category} if part.category else {}),
-                }
-                for part in parts
-            }
+            kind: {part.label: _part(part) for part in parts}
             for kind, parts in window.breakdown.items()
             if len(parts)
         },
     }
+
+
+def _part(part: Part) -> dict[str, Any]:
+    data: dict[str, Any] = {"count": _number(part.count)}
+    if part.ns:
+        data["ns"] = _number(part.ns)
+    if part.bytes:
+        data["bytes"] = _number(part.bytes)
+    if part.category:
+        data["category"] = part.category
+    return data
 
 
 def _number(value: float) -> float | int:
@@ -162,20 +173,7 @@ def from_json(data: Mapping[str, Any]) -> Measurement:
 def _read_window(name: str, data: Mapping[str, Any]) -> WindowMeasurement:
     breakdown = {
         cast(Breakdown, kind): Parts(
-            tuple(
-                sorted(
-                    (
-                        Part(
-                            str(label),
-                            float(part["count"]),
-                            float(part["amount"]),
-                            str(part.get("category", "")),
-                        )
-                        for label, part in parts.items()
-                    ),
-                    key=lambda part: (-part.amount, part.label),
-                )
-            )
+            tuple(sorted((_read_part(*item) for item in parts.items()), key=largest_first))
         )
         for kind, parts in data.items()
         if kind not in ("samples", "units")
@@ -192,4 +190,14 @@ def _read_window(name: str, data: Mapping[str, Any]) -> WindowMeasurement:
         samples=samples,
         units={str(unit): float(count) for unit, count in data["units"].items()},
         breakdown=breakdown,
+    )
+
+
+def _read_part(label: str, data: Mapping[str, Any]) -> Part:
+    return Part(
+        str(label),
+        count=float(data["count"]),
+        ns=float(data.get("ns", 0)),
+        bytes=float(data.get("bytes", 0)),
+        category=str(data.get("category", "")),
     )

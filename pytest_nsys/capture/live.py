@@ -18,12 +18,13 @@ from pytest_nsys.capture.proof import prove_report, prove_trace
 from pytest_nsys.capture.result import CaptureResult, RanTest
 from pytest_nsys.capture.run import Deadlines, Listener, RunFolder, WorkerRun, run_worker
 from pytest_nsys.config.settings import Settings
-from pytest_nsys.errors import NsysError
+from pytest_nsys.errors import CaptureError, NsysError, NsysLaunchFailed
 from pytest_nsys.plan import Batch, PlannedTest
 from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.windows import WindowRecord
 from pytest_nsys.worker.job import Job, Repeats
 
+_LAUNCHES = 3
 _FRAMEWORKS = ("torch", "triton", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x", "transformers")
 
 
@@ -68,21 +69,30 @@ class LiveCapture:
         """Run the batch; one result per worker.
 
         A test in which a worker died is not run again. What had not been run goes to a new
-        worker, and so does what was complete if the death took its capture with it.
+        worker, and so do the tests that had passed: a process that dies takes with it the CUDA
+        events that were not yet flushed, and nothing in the capture says how many.
         """
         left = list(batch.tests)
         while left:
             run = self._run(left, maxfail)
             result = self._analyse(run, left, batch)
-            lost_capture = run.lost is not None and any(t.problem for t in result.tests)
-            if lost_capture:
-                kept = tuple(test for test in result.tests if test.problem is None)
+            if run.lost is not None:
+                kept = tuple(test for test in result.tests if not test.passed)
                 result = replace(result, tests=kept)
             done = {test.nodeid for test in result.tests}
             yield result
             left = [test for test in left if test.nodeid not in done]
 
     def _run(self, tests: Sequence[PlannedTest], maxfail: int) -> WorkerRun:
+        """Run a worker; nsys now and then fails to start its program at all, and is tried again."""
+        for _ in range(_LAUNCHES - 1):
+            try:
+                return self._run_once(tests, maxfail)
+            except NsysLaunchFailed:
+                continue
+        return self._run_once(tests, maxfail)
+
+    def _run_once(self, tests: Sequence[PlannedTest], maxfail: int) -> WorkerRun:
         self._number += 1
         folder = self._folder.path / f"worker-{self._number}"
         folder.mkdir(mode=0o700)
@@ -119,25 +129,16 @@ class LiveCapture:
         seconds = dict(run.wall_s)
         trace, export = None, None
         passed = {test.nodeid for test in tests if test.passed}
-        if passed:
-            self._keep(run.report)
+        if passed and run.lost is None:
             try:
-                prove_report(run.report, run.nsys_output)
-                began = time.monotonic()
-                export = export_report(
-                    self._nsys, run.report, run.report.parent, deadline_s=self._deadlines.export
-                )
-                seconds["export"] = time.monotonic() - began
+                export = self._export(run, seconds)
                 began = time.monotonic()
                 trace = load_trace(export)
+                self._prove(trace, records, planned, passed)
                 seconds["load"] = time.monotonic() - began
-                self._prove(trace, records, run, planned, passed)
             except NsysError as error:
                 trace, export = None, None
-                tests = [
-                    replace(test, problem=error) if test.nodeid in passed else test
-                    for test in tests
-                ]
+                tests = [replace(t, problem=error) if t.nodeid in passed else t for t in tests]
         return CaptureResult(
             tests=tuple(tests),
             trace=trace,
@@ -150,11 +151,27 @@ class LiveCapture:
             seconds=seconds,
         )
 
+    def _export(self, run: WorkerRun, seconds: dict[str, float]) -> Path:
+        if not run.ended:
+            raise CaptureError(
+                "the worker died after its tests, before the capture was complete",
+                evidence=_loss(run),
+                remedy="look for what fails when the session ends: fixtures of session scope, "
+                "plugins, or the frameworks' own clean-up",
+            )
+        self._keep(run.report)
+        prove_report(run.report, run.nsys_output)
+        began = time.monotonic()
+        export = export_report(
+            self._nsys, run.report, run.report.parent, deadline_s=self._deadlines.export
+        )
+        seconds["export"] = time.monotonic() - began
+        return export
+
     def _prove(
         self,
         trace: Trace,
         records: Sequence[WindowRecord],
-        run: WorkerRun,
         planned: Sequence[PlannedTest],
         passed: set[str],
     ) -> None:
@@ -163,7 +180,6 @@ class LiveCapture:
         prove_trace(
             trace,
             records,
-            complete=run.ended,
             needs_gpu=needs_gpu,
             needs_cuda=needs_gpu and uses_gpu,
         )

@@ -26,6 +26,15 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def end_agents(nsys_pid: int) -> None:
+    """End the agent of an nsys that failed or was killed: a daemon, which no tree holds."""
+    session = f"--session-name=profile-{nsys_pid}"
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if "--start-agent" in command and session in command:
+            end_trees([process.pid])
+
+
 def end_trees(
     pids: Iterable[int], *, first: signal.Signals = signal.SIGTERM, grace_s: float = 5.0
 ) -> None:

@@ -59,7 +59,6 @@ def prove_trace(
     trace: Trace,
     records: Sequence[WindowRecord],
     *,
-    complete: bool,
     needs_gpu: bool,
     needs_cuda: bool,
 ) -> None:
@@ -68,7 +67,6 @@ def prove_trace(
     Args:
         trace: the exported capture.
         records: the worker's records of windows.
-        complete: whether the worker reached its end, so that there must be a sentinel.
         needs_gpu: whether there must be a GPU.
         needs_cuda: whether some test must have used it.
 
@@ -79,7 +77,7 @@ def prove_trace(
         NoCudaEvents: nothing was recorded of CUDA.
     """
     cut_records(trace, records)
-    if complete and not any(record.kind == "sentinel" for record in records):
+    if not any(record.kind == "sentinel" for record in records):
         raise WindowsMissing(
             "the capture does not reach the end of the run: its sentinel is missing",
             evidence=f"{len(records)} window records",

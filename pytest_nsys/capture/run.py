@@ -18,12 +18,13 @@ from types import TracebackType
 from pytest_nsys.capture import launcher
 from pytest_nsys.capture.follow import Event, EventTail, Tail
 from pytest_nsys.capture.nsys import Nsys, minimal_environment, profile_command
-from pytest_nsys.capture.processes import end_trees, is_running
-from pytest_nsys.errors import DeadlineExceeded, NsysUsageError, WorkerFailed
+from pytest_nsys.capture.processes import end_agents, end_trees, is_running
+from pytest_nsys.errors import DeadlineExceeded, NsysLaunchFailed, NsysUsageError, WorkerFailed
 from pytest_nsys.worker import __main__ as worker_main
 from pytest_nsys.worker.job import Job
 
 _POLL_S = 0.02
+_REFUSALS = ("unrecognised option", "unrecognized option", "is ambiguous", "usage:", "Illegal")
 _NOT_INHERITED = ("PYTEST_CURRENT_TEST", "PYTEST_XDIST_", "COV_CORE_")
 
 
@@ -121,6 +122,7 @@ def run_worker(
 
     Raises:
         NsysUsageError: nsys refused its arguments.
+        NsysLaunchFailed: it ended without starting the worker.
         WorkerFailed: the worker ended before it ran a test.
         DeadlineExceeded: the worker never began, or nsys never ended.
     """
@@ -276,6 +278,9 @@ class _Run:
             pids.append(pid)
         if self._process.poll() is None or self._worker_alive(pid):
             end_trees(pids, first=signal.SIGINT, grace_s=3.0)
+            end_agents(self._process.pid)
+        elif pid is None:
+            end_agents(self._process.pid)
         self._process.wait()
 
     @staticmethod
@@ -316,11 +321,17 @@ class _Run:
                 remedy="see what its imports or the collection of its tests wait for",
             )
         if self._worker_pid() is None:
-            return NsysUsageError(
-                "nsys did not start the worker",
-                evidence=self._nsys_output(),
-                remedy="check the arguments passed through to nsys (nsys_args), or run "
-                "the nsys named above by hand",
+            printed = self._nsys_output()
+            if any(text in printed for text in _REFUSALS):
+                return NsysUsageError(
+                    "nsys refused its arguments",
+                    evidence=printed,
+                    remedy="correct what is passed through to nsys (nsys_args)",
+                )
+            return NsysLaunchFailed(
+                "nsys ended without starting the worker",
+                evidence=printed or f"exit code {self._process.returncode}, nothing printed",
+                remedy="run 'nsys profile true' by hand: it should fail in the same way",
             )
         errors = [event["text"] for event in self._events if event["event"] == "internal_error"]
         return WorkerFailed(

@@ -37,7 +37,7 @@ def _by_label(parts: Parts, chosen: Callable[[Part], bool]) -> dict[str, Part]:
 def _size(metric: Metric, part: Part | None) -> float:
     if part is None:
         return 0.0
-    return part.count if metric.unit == "1" else part.amount
+    return {"1": part.count, "B": part.bytes}.get(metric.unit, part.ns)
 
 
 def _chooser(metric: Metric) -> Callable[[Part], bool]:

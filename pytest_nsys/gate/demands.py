@@ -63,8 +63,7 @@ def _forbidden(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
 def _required(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
     for pattern in spec.require:
         if not any(part.matches(pattern) and part.count for part in _candidates(window)):
-            kernels = sorted(window.kernels, key=lambda part: -part.amount)[:_SHOWN]
-            seen = ", ".join(part.label for part in kernels) or "none"
+            seen = ", ".join(part.label for part in window.kernels.parts[:_SHOWN]) or "none"
             yield Demand(
                 window.name, "violated", f"{pattern!r} is required and missing; kernels: {seen}"
             )

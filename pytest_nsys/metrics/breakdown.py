@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
 import pandas as pd
 
 from pytest_nsys.catalogue import Breakdown
@@ -15,7 +14,7 @@ from pytest_nsys.metrics.window import COPY_KINDS, api_name, blocking_calls, dur
 from pytest_nsys.quantities import format_amount
 from pytest_nsys.trace.schema import MemKind
 
-_COLUMNS = ["window", "label", "raw", "count", "amount"]
+_COLUMNS = ["window", "label", "raw", "count", "ns", "bytes"]
 _COPY_NAMES = {kind: name for name, kind in COPY_KINDS.items()}
 _COPY_TEXTS = {
     "h2d": "[CUDA memcpy HtoD] [CUDA memcpy Host-to-Device]",
@@ -26,10 +25,9 @@ _COPY_TEXTS = {
 
 
 def breakdowns(cut: Cut, naming: Naming) -> Mapping[Breakdown, pd.DataFrame]:
-    """Per kind of thing, a table of window, label, raw, count and amount.
+    """Per kind of thing, a table of window, label, raw, count, ns and bytes.
 
-    ``amount`` is ns for kernels and calls, bytes for copies and memory sets. ``raw`` is the name
-    that patterns are matched with; one label may stand for several raw names.
+    ``raw`` is the name that patterns are matched with; one label may stand for several.
     """
     return {
         "kernels": _kernels(cut, naming),
@@ -47,7 +45,7 @@ def peak_allocations(cut: Cut, memory: MemoryTimeline) -> pd.DataFrame:
         _, at = memory.peak(start, end)
         for part in memory.live_allocations(start, at):
             label = format_amount(part.bytes, "B")
-            rows.append((window, label, label, 1, part.bytes))
+            rows.append((window, label, label, 1, 0, part.bytes))
     return _summed(pd.DataFrame(rows, columns=_COLUMNS))
 
 
@@ -62,7 +60,7 @@ def _calls(cut: Cut, members: Members) -> pd.DataFrame:
 
 
 def _named(
-    cut: Cut, members: Members, names: Ints, amounts: Ints, label: Callable[[str], str]
+    cut: Cut, members: Members, names: Ints, times: Ints, label: Callable[[str], str]
 ) -> pd.DataFrame:
     """Rows named by string ids; summed by id first, because labels are dear and repeat."""
     rows = pd.DataFrame(
@@ -70,7 +68,8 @@ def _named(
             "window": members.window,
             "name": names[members.row],
             "count": 1,
-            "amount": amounts[members.row],
+            "ns": times[members.row],
+            "bytes": 0,
         }
     )
     summed = rows.groupby(["window", "name"], as_index=False, sort=True).sum()
@@ -83,40 +82,38 @@ def _named(
 
 def _copies(cut: Cut) -> pd.DataFrame:
     table = cut.trace.copies
-    chosen = table.iloc[cut.copies.row]
-    pageable = (chosen["source"] == MemKind.PAGEABLE) | (chosen["target"] == MemKind.PAGEABLE)
-    rows = pd.DataFrame(
-        {
-            "window": cut.copies.window,
-            "kind": chosen["kind"].to_numpy(),
-            "bytes": chosen["bytes"].to_numpy(),
-            "pageable": pageable.to_numpy(),
-            "count": 1,
-        }
-    )
-    summed = rows.groupby(["window", "kind", "bytes", "pageable"], as_index=False).sum()
-    names = [_COPY_NAMES.get(kind, f"copy kind {kind}") for kind in summed["kind"]]
-    summed["label"] = [
+    rows = cut.copies.row
+    pageable = (table["source"] == MemKind.PAGEABLE) | (table["target"] == MemKind.PAGEABLE)
+    sizes = table["bytes"].to_numpy()[rows]
+    names = [_COPY_NAMES.get(kind, f"copy kind {kind}") for kind in table["kind"].to_numpy()[rows]]
+    labels = [
         f"{name} {format_amount(size, 'B')}{' pageable' if paged else ''}"
-        for name, size, paged in zip(names, summed["bytes"], summed["pageable"], strict=True)
+        for name, size, paged in zip(names, sizes, pageable.to_numpy()[rows], strict=True)
     ]
-    summed["raw"] = [_COPY_TEXTS.get(name, name) for name in names]
-    summed["amount"] = summed["count"] * summed["bytes"]
-    return summed[_COLUMNS]
+    frame = {
+        "window": cut.copies.window,
+        "label": labels,
+        "raw": [_COPY_TEXTS.get(name, name) for name in names],
+        "count": 1,
+        "ns": durations(table)[rows],
+        "bytes": sizes,
+    }
+    return _summed(pd.DataFrame(frame))
 
 
 def _memsets(cut: Cut) -> pd.DataFrame:
-    sizes = cut.trace.memsets["bytes"].to_numpy()[cut.memsets.row]
-    rows = pd.DataFrame(
-        {
-            "window": cut.memsets.window,
-            "label": [f"memset {format_amount(size, 'B')}" for size in sizes],
-            "raw": "[CUDA memset]",
-            "count": np.ones(len(sizes), dtype=np.int64),
-            "amount": sizes,
-        }
-    )
-    return _summed(rows)
+    table = cut.trace.memsets
+    rows = cut.memsets.row
+    sizes = table["bytes"].to_numpy()[rows]
+    frame = {
+        "window": cut.memsets.window,
+        "label": [f"memset {format_amount(size, 'B')}" for size in sizes],
+        "raw": "[CUDA memset]",
+        "count": 1,
+        "ns": durations(table)[rows],
+        "bytes": sizes,
+    }
+    return _summed(pd.DataFrame(frame))
 
 
 def _summed(rows: pd.DataFrame) -> pd.DataFrame:

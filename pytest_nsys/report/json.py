@@ -228,18 +228,16 @@ def _culprit(culprit: Contribution) -> dict[str, Any]:
     }
 
 
-def _kernels(
-    now: WindowMeasurement | None, then: WindowMeasurement | None
-) -> list[dict[str, Any]]:
+def _kernels(now: WindowMeasurement | None, then: WindowMeasurement | None) -> list[dict[str, Any]]:
     rows = pairs(now.kernels.parts if now else (), then.kernels.parts if then else ())
     return [
         {
             "name": label,
             "category": next(part.category for part in (after, before) if part),
             "count": _of(now, after and after.count),
-            "total_ns": _of(now, after and after.amount),
+            "total_ns": _of(now, after and after.ns),
             "baseline_count": _of(then, before and before.count),
-            "baseline_total_ns": _of(then, before and before.amount),
+            "baseline_total_ns": _of(then, before and before.ns),
         }
         for label, before, after in rows
     ]

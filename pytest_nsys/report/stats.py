@@ -110,8 +110,8 @@ def stats_lines(document: dict[str, Any]) -> list[str]:
     )
     lines = [environment, "", "metrics that are not zero:"]
     shown = {key: value for key, value in document["metrics"].items() if value}
-    rows = [(key, format_amount(value, lookup(key).unit), "") for key, value in shown.items()]
-    lines += table([("metric", "value", ""), *rows])
+    metrics = [(key, format_amount(value, lookup(key).unit), "") for key, value in shown.items()]
+    lines += table([("metric", "value", ""), *metrics])
     kernels = document["kernels"]
     if kernels:
         lines += ["", "kernels:"]

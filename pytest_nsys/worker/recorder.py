@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -61,9 +61,24 @@ class WindowLog:
 
 
 class Recorder:
-    """Measures one test: knows which call of the body is running and what it is for."""
+    """Measures one test: knows which call of the body is running and what it is for.
 
-    def __init__(self, nodeid: str, repeats: Repeats, log: WindowLog, events: EventLog) -> None:
+    Args:
+        nodeid: the test.
+        repeats: how often its body is called.
+        log: where its windows go.
+        events: where its progress goes.
+        release: gives cached device memory back.
+    """
+
+    def __init__(
+        self,
+        nodeid: str,
+        repeats: Repeats,
+        log: WindowLog,
+        events: EventLog,
+        release: Callable[[], object],
+    ) -> None:
         self._nodeid = nodeid
         self._repeats = repeats
         self._log = log
@@ -72,25 +87,41 @@ class Recorder:
         self._units: dict[str, float] = {}
         self._pending: list[WindowRecord] = []
         self._took_over = False
+        self._release = release
+        self._open = ExitStack()
+        self._span: WindowRecord | None = None
 
     def measure(self, call: Callable[[], object], stop: Callable[[], bool]) -> None:
-        """Call ``call`` as often as the test asks for, inside the test's span.
+        """Call ``call`` as often as the test asks for; the rounds are inside the test's span.
 
         Args:
             call: runs the body once; the body itself is wrapped by `window`.
             stop: asked after each call; True ends the rounds early.
         """
-        synchronize()
-        with self._log.window("span", self._nodeid) as span:
+        with self._open:
             for number in range(-self._repeats.warmup, self._repeats.rounds):
                 self._run(number, call)
                 if self._took_over or stop():
                     break
             synchronize()
-        self._log.write(span)
+        if self._span is not None:
+            self._log.write(self._span)
+
+    def _open_span(self) -> None:
+        """Begin the span, over which memory is measured, before the first round.
+
+        Not before the warm-ups: libraries allocate once for the whole process (cuBLAS, about
+        100 MB), in whichever test comes first. Cached memory is given back here, so that what
+        the rounds need is allocated anew and seen.
+        """
+        self._release()
+        synchronize()
+        self._span = self._open.enter_context(self._log.window("span", self._nodeid))
 
     def _run(self, number: int, call: Callable[[], object]) -> object:
         """One warm-up (negative numbers) or round; its records are kept once it has ended well."""
+        if number == 0 and self._span is None:
+            self._open_span()
         self._round, self._units, self._pending = number, {}, []
         self._events.write("round", nodeid=self._nodeid, round=number)
         result = call()

@@ -75,7 +75,11 @@ class WorkerSession:
         """Announce the test, and say when it is over."""
         self._events.write("start", nodeid=item.nodeid)
         item.stash[RECORDER] = Recorder(
-            item.nodeid, self._job.tests[item.nodeid], self._log, self._events
+            item.nodeid,
+            self._job.tests[item.nodeid],
+            self._log,
+            self._events,
+            item.config.hook.pytest_nsys_release_memory,
         )
         result = yield
         self._events.write("finish", nodeid=item.nodeid)
@@ -84,7 +88,6 @@ class WorkerSession:
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Make ``item.runtest`` run the rounds."""
-        item.config.hook.pytest_nsys_release_memory()
         recorder = item.stash[RECORDER]
         original = item.runtest
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Project, metric
+from gpu_harness import Project, metric
 
 TORCH = """
     import torch

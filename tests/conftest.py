@@ -1,0 +1,83 @@
+"""What the tests share: projects run by pytest with a stand-in or a real nsys, and captures."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import REAL_NSYS, SIMGPU, TESTS, Project
+from standin import write_standin
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project without any nsys."""
+    for name in [name for name in os.environ if name.startswith(("PYTEST_", "NSYS_", "GITHUB_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PATH", _path_without_nsys())
+    return Project(pytester)
+
+
+def _path_without_nsys() -> str:
+    folders = os.environ["PATH"].split(os.pathsep)
+    return os.pathsep.join(folder for folder in folders if not (Path(folder) / "nsys").exists())
+
+
+@pytest.fixture
+def install(project: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Puts a stand-in nsys (with the faults asked for) and the simulated GPU in place."""
+    monkeypatch.setenv("PATH", str(project.path / "bin"), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(SIMGPU / "path"))
+
+    def put(*faults: str, **options: Any) -> Path:
+        (project.path / "bin").mkdir(exist_ok=True)
+        return Path(write_standin(project.path / "bin", faults=faults, **options))
+
+    return put
+
+
+@pytest.fixture
+def simulated(project: Project, install: Callable[..., Path]) -> Project:
+    """A project with a stand-in nsys and ``import simgpu``."""
+    install()
+    return project
+
+
+@pytest.fixture(params=sorted(REAL_NSYS))
+def real_nsys(request: pytest.FixtureRequest) -> Path:
+    """Each of the real nsys in turn; a machine without them fails, it does not skip."""
+    path = Path(REAL_NSYS[request.param])
+    if not path.exists():
+        pytest.fail(f"nsys {request.param} is not at {path}: run .ci/install-nsys")
+    return path
+
+
+@pytest.fixture
+def profiled(project: Project, real_nsys: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project with a real nsys on a machine without a GPU.
+
+    The device is named, so that captures without a GPU are accepted.
+    """
+    monkeypatch.setenv("PATH", str(real_nsys.parent), prepend=os.pathsep)
+    project.ini("nsys_device = cpu")
+    return project
+
+
+@pytest.fixture(scope="session")
+def captures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The real captures, unpacked, by name."""
+    folder = tmp_path_factory.mktemp("captures")
+    found = {}
+    for packed in sorted((TESTS / "captures").glob("*.sqlite.xz")):
+        name = packed.name.removesuffix(".sqlite.xz")
+        found[name] = folder / f"{name}.sqlite"
+        with lzma.open(packed) as source, found[name].open("wb") as target:
+            shutil.copyfileobj(source, target)
+    return found
