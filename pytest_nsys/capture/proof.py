@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_nsys.capture.nvml import describe_gpus
 from pytest_nsys.cut import cut_records
 from pytest_nsys.errors import (
     CaptureMissing,
@@ -86,7 +87,7 @@ def prove_trace(
     if needs_gpu and not trace.gpus:
         raise NoGpu(
             "nsys saw no NVIDIA GPU on this machine",
-            evidence=_diagnostics(trace),
+            evidence=f"{_diagnostics(trace)}\n{describe_gpus()}",
             remedy="run on a machine with a GPU and its driver (nvidia-smi shows it); judge a "
             "recording from such a machine with --nsys-replay; without the --nsys options the "
             "tests run as ordinary tests",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from pytest_nsys.gate.verdict import Comparison, Contribution, Verdict
 from pytest_nsys.measurement import Part
 from pytest_nsys.quantities import format_amount, format_change, format_tolerance
 from pytest_nsys.windows import MAIN
 
 _LABEL = 60
+_HEAD = 36
+_CULPRITS = 5
+_NAMESPACES = re.compile(r"\b(at::native::|at::cuda::|c10::|cutlass::|<unnamed>::)+")
 
 
 def headline(verdict: Verdict) -> str:
@@ -53,7 +58,7 @@ def describe_contribution(comparison: Comparison, part: Contribution) -> str:
     """One culprit: its name, how much of the change it is, and how often it occurs."""
     unit = comparison.metric.unit
     sign = "+" if part.change >= 0 else "-"
-    label = part.label if len(part.label) <= _LABEL else part.label[: _LABEL - 3] + "..."
+    label = shorten(part.label)
     amount = f"{sign}{format_amount(abs(part.change), unit)}"
     before, now = _count(part.baseline), _count(part.current)
     if part.baseline is None:
@@ -68,6 +73,32 @@ def describe_contribution(comparison: Comparison, part: Contribution) -> str:
         f"{label} {amount} ({often})"
         if unit != "1"
         else f"{label} {amount} ({before:g} -> {now:g})"
+    )
+
+
+def shorten(label: str) -> str:
+    """A kernel's name for a line of text: without common namespaces, the middle left out.
+
+    What tells one templated kernel from another is at the end as often as at the start.
+    """
+    plain = _NAMESPACES.sub("", label)
+    if len(plain) <= _LABEL:
+        return plain
+    return f"{plain[:_HEAD]}...{plain[-(_LABEL - _HEAD - 3) :]}"
+
+
+def notable(comparison: Comparison) -> tuple[tuple[Contribution, ...], float]:
+    """The culprits worth naming, and the sum of what the others contribute.
+
+    Named are the largest, at most five, that make up at least a hundredth of the largest.
+    """
+    parts = comparison.culprits
+    least = max((abs(part.change) for part in parts), default=0.0) / 100
+    large = sorted(parts, key=lambda part: -abs(part.change))[:_CULPRITS]
+    named = [part for part in large if abs(part.change) >= least]
+    return (
+        tuple(part for part in parts if part in named),
+        sum(part.change for part in parts if part not in named),
     )
 
 

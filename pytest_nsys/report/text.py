@@ -11,6 +11,7 @@ from pytest_nsys.gate.verdict import Comparison, Verdict
 from pytest_nsys.gate.wording import (
     describe_contribution,
     headline,
+    notable,
     place,
     reproduce,
 )
@@ -18,7 +19,6 @@ from pytest_nsys.quantities import format_amount, format_change, format_toleranc
 from pytest_nsys.report.run import RunReport
 from pytest_nsys.windows import MAIN
 
-_CULPRITS = 5
 _HEADER = ("metric", "baseline", "current", "change", "limit", "")
 
 
@@ -61,13 +61,12 @@ def _culprits(part: Comparison) -> list[str]:
     if not part.culprits:
         return []
     lines = ["", f"{place(part.window)}{part.metric.key} changed by:"]
-    lines += [f"  {describe_contribution(part, culprit)}" for culprit in part.culprits[:_CULPRITS]]
-    rest = part.culprits[_CULPRITS:]
-    if rest:
-        change = sum(culprit.change for culprit in rest)
-        sign = "+" if change >= 0 else "-"
-        amount = format_amount(abs(change), part.metric.unit)
-        lines.append(f"  {len(rest)} others {sign}{amount}")
+    named, rest = notable(part)
+    lines += [f"  {describe_contribution(part, culprit)}" for culprit in named]
+    others = len(part.culprits) - len(named)
+    if others:
+        sign = "+" if rest >= 0 else "-"
+        lines.append(f"  {others} others {sign}{format_amount(abs(rest), part.metric.unit)}")
     return lines
 
 
