@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_nsys import __version__
@@ -14,7 +14,7 @@ from pytest_nsys.catalogue import Breakdown, lookup
 from pytest_nsys.config.options import Mode
 from pytest_nsys.gate.verdict import SEVERITY, Comparison, Verdict
 from pytest_nsys.gate.wording import headline, place, reproduce
-from pytest_nsys.measurement import Measurement, Part, Parts, WindowMeasurement
+from pytest_nsys.measurement import Environment, Measurement, Part, Parts, WindowMeasurement
 from pytest_nsys.quantities import (
     Unit,
     format_amount,
@@ -232,7 +232,7 @@ def _test(verdict: Verdict, number: int) -> Test:
         nodeid=verdict.nodeid,
         headline=_glance(metrics) if said == verdict.status else said,
         plan=_plan(verdict),
-        notes=tuple(note for note in verdict.notes if note not in said),
+        notes=tuple(note for note in verdict.notes if said != f"{verdict.status}: {note}"),
         demands=tuple((_BADGES[d.status], place(d.window) + d.text) for d in verdict.demands),
         windows=tuple(_window(verdict, name, parts, alone) for name, parts in metrics.items()),
         compared=verdict.baseline is not None,
@@ -254,7 +254,8 @@ def _glance(metrics: Mapping[str, list[Comparison]]) -> str:
 
 
 def _plan(verdict: Verdict) -> str:
-    text = f"Measured {_measured(verdict.measurement)} on {verdict.measurement.device}."
+    device = verdict.measurement.device
+    text = f"Measured {_measured(verdict.measurement)}{f' on {device}' if device else ''}."
     if verdict.baseline is not None:
         date = verdict.baseline.environment.date
         text += f" Baseline{f' of {date}' if date else ''}: {_measured(verdict.baseline)}."
@@ -266,6 +267,8 @@ def _measured(measurement: Measurement) -> str:
         (len(s) for w in measurement.windows.values() for s in w.samples.values()), default=0
     )
     rounds = f"{measurement.rounds} round{'' if measurement.rounds == 1 else 's'}"
+    if measurement.warmup:
+        rounds += f" after {measurement.warmup} to warm up"
     return f"{sessions} sessions of {rounds}" if sessions > 1 else rounds
 
 
@@ -274,10 +277,10 @@ def _window(verdict: Verdict, name: str, parts: list[Comparison], alone: bool) -
     then = verdict.baseline.windows.get(name) if verdict.baseline else None
     troubled = {part.window for part in (*verdict.worse, *verdict.demands)}
     troubled |= {part.window for part in verdict.comparisons if part.note}
-    units = [f"{_amount(count, '1')} {unit}(s)" for unit, count in (now.units if now else {}).items()]
+    units = now.units if now else {}
     return Window(
         title="" if alone else "Test body" if name == MAIN else f"Range: {name}",
-        units=", ".join(units),
+        units=", ".join(f"{_amount(count, '1')} {unit}(s)" for unit, count in units.items()),
         open=name in troubled or (not troubled and name == MAIN),
         gated=tuple(_metric(verdict, part) for part in parts if _judged(part, then)),
         shown=tuple(_metric(verdict, part) for part in parts if not _judged(part, then)),
@@ -302,16 +305,15 @@ def _metric(verdict: Verdict, part: Comparison) -> MetricRow:
         now_range=_range(verdict.measurement, part),
         change=_change(part.baseline, part.current, unit),
         limit=format_tolerance(part.tolerance, unit) if part.tolerance else NOTHING,
-        note=part.note,
+        note="" if part.note in verdict.notes else part.note,
     )
 
 
 def _range(measurement: Measurement | None, part: Comparison) -> str:
     window = measurement.windows.get(part.window) if measurement else None
     values = window.values(part.metric.key) if window else ()
-    if not values or min(values) == max(values):
-        return ""
-    return f"{_amount(min(values), part.metric.unit)} to {_amount(max(values), part.metric.unit)}"
+    ends = [_amount(end(values), part.metric.unit) for end in (min, max) if values]
+    return " to ".join(ends) if len(set(ends)) > 1 else ""
 
 
 @dataclass(frozen=True)
@@ -323,34 +325,49 @@ class _Scale:
     decimals: int
 
     @classmethod
-    def of(cls, amount: float, unit: Unit) -> _Scale:
-        """The scale in which `format_amount` shows the amount, to four digits."""
+    def of(cls, amount: float, unit: Unit, all_amounts: Sequence[float]) -> _Scale:
+        """The scale in which `format_amount` shows the amount: four digits, fewer if they do."""
         name = format_amount(abs(amount), unit).partition(" ")[2]
         factor = parse_amount(f"1 {name}", unit) if name else 1.0
         scaled = abs(amount) / factor
-        if not scaled or (factor == 1 and scaled == int(scaled)):
-            return cls(factor, name, 0)
-        return cls(factor, name, max(0, 3 - math.floor(math.log10(scaled))))
+        most = max(0, 3 - math.floor(math.log10(scaled))) if scaled else 0
+        scales = [cls(factor, name, decimals) for decimals in range(most + 1)]
+        exact = (s for s in scales if all(map(s.holds, all_amounts)))
+        return next(exact, scales[-1])
+
+    def holds(self, amount: float) -> bool:
+        """Whether the amount is shown without any rounding."""
+        return (amount / self.factor * 10**self.decimals).is_integer()
 
     def steps(self, amount: float) -> int:
         return round(amount / self.factor * 10**self.decimals)
 
     def signed(self, steps: int) -> str:
-        return f"{steps / 10**self.decimals:+,.{self.decimals}f} {self.unit}".rstrip()
+        return f"{steps / 10**self.decimals:+.{self.decimals}f} {self.unit}".rstrip()
 
 
 def _origin(part: Comparison) -> Origin:
     """A change taken apart, in one unit with one precision so that what is shown adds up."""
     unit = part.metric.unit
     total = (part.current or 0.0) - (part.baseline or 0.0)
-    scale = _Scale.of(total, unit)
-    largest = sorted(part.culprits, key=lambda culprit: -abs(culprit.change))[:_ORIGINS]
-    named = [c for c in part.culprits if c in largest and scale.steps(c.change)]
+    scale = _Scale.of(total, unit, [total, *(culprit.change for culprit in part.culprits)])
+    largest = sorted(part.culprits, key=lambda culprit: -abs(culprit.change))
+    kept = {
+        culprit.label
+        for rank, culprit in enumerate(largest[:_ORIGINS])
+        if scale.steps(culprit.change) and (rank < 3 or abs(culprit.change) >= abs(total) / 100)
+    }
+    named = [culprit for culprit in part.culprits if culprit.label in kept]
+
+    def share(steps: int) -> str:
+        return f"{steps / scale.steps(total):.0%}" if scale.steps(total) else NOTHING
+
     left = scale.steps(total) - sum(scale.steps(culprit.change) for culprit in named)
     others = len(part.culprits) - len(named)
     missing = scale.steps(total - sum(culprit.change for culprit in part.culprits))
     rest = [f"{others} smaller"] if others else []
     rest += [_REMAINDER] if missing else [] if others else ["rounding"]
+    last = Row(" and ".join(rest), change=scale.signed(left), count=share(left))
     return Origin(
         metric=part.metric.key,
         rows=tuple(
@@ -359,12 +376,12 @@ def _origin(part: Comparison) -> Origin:
                 then=_part_amount(culprit.baseline, unit),
                 now=_part_amount(culprit.current, unit),
                 change=scale.signed(scale.steps(culprit.change)),
-                count=f"{culprit.change / total:.0%}" if total else NOTHING,
+                count=share(scale.steps(culprit.change)),
                 tag=_tag(culprit.baseline, culprit.current),
             )
             for culprit in named
         ),
-        rest=(Row(" and ".join(rest), change=scale.signed(left)),) if left or others else (),
+        rest=(last,) if left or others else (),
         then=_amount(part.baseline, unit),
         now=_amount(part.current, unit),
         total=scale.signed(scale.steps(total)),
@@ -375,7 +392,7 @@ def _part_amount(part: Part | None, unit: Unit) -> str:
     if part is None:
         return NOTHING
     count = _amount(part.count, "1")
-    return count if unit == "1" else f"{_amount(part.amount, unit)} ({count}x)"
+    return count if unit == "1" else f"{_amount(_size(part, unit), unit)} ({count}x)"
 
 
 def _tag(then: Part | None, now: Part | None) -> str:
@@ -392,9 +409,10 @@ def _table(
         return
     both = now is not None and then is not None
     if both:
-        found.sort(key=lambda line: -abs(_size(line[2]) - _size(line[1])))
+        found.sort(key=lambda line: -abs(_size(line[2], kind.unit) - _size(line[1], kind.unit)))
     rows = tuple(_part(kind, *line, both) for line in found)
-    words = Counter(row.tag or "with another count" for row in rows if row.tag or " " in row.count)
+    tags = (row.tag or ("with a changed count" if " -> " in row.count else "") for row in rows)
+    words = Counter(filter(None, tags))
     yield Table(
         title=kind.title,
         glance=", ".join([str(len(rows)), *(f"{count} {word}" for word, count in words.items())]),
@@ -411,22 +429,25 @@ def _table(
 def _part(kind: _Kind, label: str, then: Part | None, now: Part | None, both: bool) -> Row:
     before, after = (_amount(part.count if part else 0.0, "1") for part in (then, now))
     category = "".join([part.category for part in (now, then) if part][:1])
+    sizes = _size(then, kind.unit), _size(now, kind.unit)
     if not both:
-        count = before if now is None else after
-        return Row(label, now=_amount(_size(now or then), kind.unit), count=count, kind=category)
+        count, size = (before, sizes[0]) if now is None else (after, sizes[1])
+        return Row(label, now=_amount(size, kind.unit), count=count, kind=category)
     return Row(
         label,
-        then=NOTHING if then is None else format_amount(then.amount, kind.unit),
-        now=NOTHING if now is None else format_amount(now.amount, kind.unit),
-        change=_change(_size(then), _size(now), kind.unit),
+        then=NOTHING if then is None else _amount(sizes[0], kind.unit),
+        now=NOTHING if now is None else _amount(sizes[1], kind.unit),
+        change=_change(*sizes, kind.unit),
         count=after if before == after else f"{before} -> {after}",
         kind=category,
         tag=_tag(then, now),
     )
 
 
-def _size(part: Part | None) -> float:
-    return part.amount if part else 0.0
+def _size(part: Part | None, unit: Unit) -> float:
+    if part is None:
+        return 0.0
+    return part.bytes if unit == "B" else part.ns
 
 
 def _amount(value: float | None, unit: Unit) -> str:
@@ -443,8 +464,7 @@ def _change(then: float | None, now: float | None, unit: Unit) -> str:
     return f"{'+' if now > then else '-'}{format_amount(abs(now - then), unit)} ({change})"
 
 
-def _circumstances(measurement: Measurement) -> dict[str, str]:
-    environment = measurement.environment
+def _described(environment: Environment) -> dict[str, str]:
     return {
         "GPU": environment.gpu,
         "Driver": environment.driver,
@@ -452,8 +472,6 @@ def _circumstances(measurement: Measurement) -> dict[str, str]:
         "nsys": environment.nsys,
         **dict(sorted(environment.versions.items())),
         "Capture options": " ".join(environment.trace),
-        "Warm-up calls": str(measurement.warmup),
-        "Rounds": str(measurement.rounds),
     }
 
 
@@ -461,7 +479,8 @@ def _differences(verdict: Verdict) -> Iterator[Row]:
     """What was different when the baseline was recorded, apart from the code under test."""
     if verdict.baseline is None:
         return
-    now, then = _circumstances(verdict.measurement), _circumstances(verdict.baseline)
+    now = _described(verdict.measurement.environment)
+    then = _described(verdict.baseline.environment)
     for name in {**now, **then}:
         if now.get(name) != then.get(name):
             yield Row(name, then.get(name) or NOTHING, now.get(name) or NOTHING)
@@ -496,7 +515,7 @@ def _facts(run: RunReport) -> Iterator[Row]:
     if run.command:
         yield Row("Command", now=run.command)
     if run.verdicts:
-        for name, value in _circumstances(run.verdicts[0].measurement).items():
+        for name, value in _described(run.verdicts[0].measurement.environment).items():
             if value:
                 yield Row(name, now=value)
     if run.seconds:

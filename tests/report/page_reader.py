@@ -1,0 +1,81 @@
+"""A strict reader of the page: it refuses what is not nested, and knows what is folded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+@dataclass
+class Element:
+    """An element with its text, that of its children included."""
+
+    tag: str
+    attributes: dict[str, str]
+    parents: tuple[Element, ...]
+    text: str = ""
+    children: list[Element] = field(default_factory=list)
+
+    @property
+    def folded(self) -> bool:
+        """Whether a reader has to open something to see it."""
+        return any(e.tag == "details" and "open" not in e.attributes for e in self.parents)
+
+    def find(self, tag: str, **attributes: str) -> list[Element]:
+        """The elements below with this tag and these attributes."""
+        found = []
+        for child in self.children:
+            wanted = {name.rstrip("_"): value for name, value in attributes.items()}
+            if child.tag == tag and wanted.items() <= child.attributes.items():
+                found.append(child)
+            found += child.find(tag, **attributes)
+        return found
+
+    def all(self) -> list[Element]:
+        """The element and everything below."""
+        return [self, *(each for child in self.children for each in child.all())]
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.root = Element("", {}, ())
+        self.path = [self.root]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = [name for name, _ in attrs]
+        assert len(names) == len(set(names)), f"<{tag}> repeats an attribute"
+        attributes = {name: value or "" for name, value in attrs}
+        element = Element(tag, attributes, tuple(self.path[1:]))
+        self.path[-1].children.append(element)
+        if tag not in VOID:
+            self.path.append(element)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.path[-1].tag == tag, f"</{tag}> closes <{self.path[-1].tag}>"
+        self.path.pop()
+
+    def handle_data(self, data: str) -> None:
+        for element in self.path:
+            element.text += data
+
+    def handle_comment(self, data: str) -> None:
+        raise AssertionError(f"a comment: {data!r}")
+
+    def handle_pi(self, data: str) -> None:
+        raise AssertionError(f"a processing instruction: {data!r}")
+
+
+def read(text: str) -> Element:
+    """The page as a tree.
+
+    Raises:
+        AssertionError: it is not well-formed.
+    """
+    reader = _Reader()
+    reader.feed(text)
+    reader.close()
+    assert reader.path == [reader.root], f"<{reader.path[-1].tag}> is never closed"
+    return reader.root
