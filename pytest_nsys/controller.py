@@ -383,8 +383,8 @@ class Controller:
                 from pytest_nsys.report.html import write_html
 
                 write_html(run, self._settings.html)
-        except OSError as error:
-            raise pytest.UsageError(f"nsys: a report cannot be written: {error}") from None
+        except (OSError, NsysError) as error:
+            raise pytest.UsageError(f"nsys: {error}") from None
 
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

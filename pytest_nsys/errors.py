@@ -113,3 +113,7 @@ class BaselineDamaged(BaselineError):
 
 class RecordingError(NsysError):
     """A recording is missing, damaged, or of a newer version."""
+
+
+class ReportError(NsysError):
+    """A report cannot be written."""

@@ -37,10 +37,6 @@ class Part:
     category: str = ""
     raw: tuple[str, ...] = ()
 
-    @property
-    def amount(self) -> float:
-        return self.bytes or self.ns
-
     def matches(self, pattern: str) -> bool:
         """Whether the label or a raw name matches the shell-style pattern (case counts)."""
         return any(fnmatchcase(name, pattern) for name in (self.label, *self.raw))

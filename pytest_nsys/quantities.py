@@ -32,6 +32,8 @@ _FACTORS: dict[Unit, dict[str, float]] = {
 }
 _NUMBER = re.compile(r"\s*([0-9][0-9_]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+)\s*(\S*)\s*")
 
+_LARGEST = 2**1000  # well within what a float can hold; an int can be larger
+
 Amount = str | int | float
 
 
@@ -75,7 +77,7 @@ def parse_amount(value: Amount, unit: Unit) -> float:
             )
         amount = number * factors.get(suffix, 1.0)
     else:
-        amount = float(value)
+        amount = float(value) if abs(value) < _LARGEST else math.inf
     if not math.isfinite(amount) or amount < 0:
         raise QuantityError(f"{value!r} is negative or not finite", remedy=_examples(unit))
     return amount
@@ -90,18 +92,24 @@ def parse_tolerance(value: object, unit: Unit) -> Tolerance:
     if isinstance(value, Tolerance):
         return value
     if isinstance(value, (tuple, list)):
-        if len(value) != 2:
+        nested = any(isinstance(part, (tuple, list, Tolerance)) for part in value)
+        if nested or sorted(map(_is_relative, value)) != [False, True]:
             raise QuantityError(
-                f"{value!r} is not a tolerance", remedy='write a pair such as ("2%", "16 MiB")'
+                f"{value!r} is not a relative and an absolute tolerance",
+                remedy='write a pair such as ("2%", "16 MiB")',
             )
         parts = [parse_tolerance(part, unit) for part in value]
         relative = max(part.relative for part in parts)
         return Tolerance(relative, max(part.absolute for part in parts))
-    if isinstance(value, str) and value.strip().endswith("%"):
-        return Tolerance(relative=parse_amount(value, "%") / 100.0)
+    if _is_relative(value):
+        return Tolerance(relative=parse_amount(str(value), "%") / 100.0)
     if not isinstance(value, (str, int, float)):
         raise QuantityError(f"{value!r} is not a tolerance", remedy=_examples(unit))
     return Tolerance(absolute=parse_amount(value, unit))
+
+
+def _is_relative(value: object) -> bool:
+    return isinstance(value, str) and value.strip().endswith("%")
 
 
 def _examples(unit: Unit) -> str:
@@ -126,12 +134,12 @@ def _scaled(value: float, steps: list[tuple[float, str]]) -> str:
 def _digits(value: float) -> str:
     if value == int(value) and abs(value) < 1e6:
         return str(int(value))
-    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return f"{value:.4g}" if abs(value) < 9999.5 else f"{value:,.0f}"
 
 
 def format_amount(value: float, unit: Unit) -> str:
     """``value`` for people, in a unit that keeps the number readable, to four digits."""
-    if math.isnan(value):
+    if not math.isfinite(value):
         return "-"
     if unit == "ns":
         return _scaled(value, [(1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns")])

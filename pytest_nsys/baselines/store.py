@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_nsys.baselines.document import parse, render
 from pytest_nsys.baselines.location import baseline_path
 from pytest_nsys.errors import BaselineError
+from pytest_nsys.files import replace_text
 from pytest_nsys.measurement import Measurement
 
 _LOCK = ".lock"
@@ -83,7 +81,7 @@ class BaselineStore:
             self._keep_lock_out_of_git()
             with FileLock(self._root / _LOCK, timeout=self._lock_deadline_s):
                 before = self.read(measurement.device, measurement.nodeid)
-                _replace(path, render(measurement))
+                replace_text(path, render(measurement))
         except Timeout:
             raise BaselineError(
                 f"{self._root} stayed locked by another run for {self._lock_deadline_s:g} s",
@@ -102,19 +100,3 @@ class BaselineStore:
         ignore = self._root / ".gitignore"
         if not ignore.exists():
             ignore.write_text(f"{_LOCK}\n", encoding="utf-8")
-
-
-def _replace(path: Path, text: str) -> None:
-    """Replace a file's content in one step: a reader sees the old text or the new."""
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pytest_nsys.catalogue import Metric, parse_family
+from pytest_nsys.catalogue import Metric, parse_family, split_per_unit
 from pytest_nsys.gate.verdict import Contribution
 from pytest_nsys.measurement import Part, Parts, WindowMeasurement
 
@@ -21,9 +21,10 @@ def contributions(
     chosen = _chooser(metric)
     before = _by_label(baseline.breakdown.get(metric.breakdown, Parts()), chosen)
     after = _by_label(current.breakdown.get(metric.breakdown, Parts()), chosen)
+    then, now = _per_unit(metric, baseline), _per_unit(metric, current)
     found = []
     for label in sorted({*before, *after}):
-        change = _size(metric, after.get(label)) - _size(metric, before.get(label))
+        change = now * _size(metric, after.get(label)) - then * _size(metric, before.get(label))
         if change:
             found.append(Contribution(label, before.get(label), after.get(label), change))
     sign = 1 if metric.worse == "up" else -1
@@ -40,14 +41,22 @@ def _size(metric: Metric, part: Part | None) -> float:
     return {"1": part.count, "B": part.bytes}.get(metric.unit, part.ns)
 
 
+def _per_unit(metric: Metric, window: WindowMeasurement) -> float:
+    """What a round's amount is multiplied by: one over the units, for ``X.per_unit``."""
+    per_unit = split_per_unit(metric.key)
+    return 1.0 if per_unit is None else 1.0 / window.units[per_unit[1]]
+
+
 def _chooser(metric: Metric) -> Callable[[Part], bool]:
     """Which lines of the breakdown the metric is made of."""
-    words = metric.key.split(".")
+    per_unit = split_per_unit(metric.key)
+    key = per_unit[0] if per_unit else metric.key
+    words = key.split(".")
     if words[0] == "memcpy":
         if words[1] == "pageable":
             return lambda part: part.label.endswith(" pageable")
         return lambda part: part.label.startswith(words[1] + " ")
-    family = parse_family(metric.key)
+    family = parse_family(key)
     if family is not None and family.family == "category":
         return lambda part: part.category == family.pattern
     if family is not None:

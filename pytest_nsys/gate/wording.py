@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 from pytest_nsys.gate.verdict import Comparison, Contribution, Verdict
 from pytest_nsys.measurement import Part
@@ -113,4 +114,4 @@ def place(window: str) -> str:
 
 def reproduce(nodeid: str) -> str:
     """The command that measures this one test again."""
-    return f"pytest --nsys '{nodeid}'"
+    return f"pytest --nsys {shlex.quote(nodeid)}"

@@ -27,7 +27,7 @@ def write_html(run: RunReport, path: Path) -> None:
     """Write the page; a reader sees the old file or the new, never a part.
 
     Raises:
-        NsysError: the file cannot be written.
+        ReportError: the file cannot be written.
     """
     write_report(path, render_html(run))
 

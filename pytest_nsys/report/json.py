@@ -48,12 +48,9 @@ STATUS is one of "ok", "improved", "regressed", "inconclusive", "new", "incompar
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import statistics
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -61,7 +58,8 @@ from typing import Any
 
 from pytest_nsys import __version__
 from pytest_nsys.catalogue import lookup
-from pytest_nsys.errors import NsysError
+from pytest_nsys.errors import ReportError
+from pytest_nsys.files import replace_text
 from pytest_nsys.gate.verdict import SEVERITY, Comparison, Contribution, Verdict
 from pytest_nsys.gate.wording import headline
 from pytest_nsys.measurement import Measurement, Part, WindowMeasurement
@@ -76,7 +74,7 @@ def write_json(run: RunReport, path: Path) -> None:
     """Write the results of a run; a reader sees the old file or the new, never a part.
 
     Raises:
-        NsysError: the file cannot be written.
+        ReportError: the file cannot be written.
     """
     write_report(path, json.dumps(report_document(run), indent=1, allow_nan=False) + "\n")
 
@@ -85,22 +83,12 @@ def write_report(path: Path, text: str) -> None:
     """Replace a file's content in one step, making the folders above it.
 
     Raises:
-        NsysError: the file cannot be written.
+        ReportError: the file cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-        try:
-            with os.fdopen(fd, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-            raise
+        replace_text(path, text)
     except OSError as error:
-        raise NsysError(
+        raise ReportError(
             f"the report {path} cannot be written",
             evidence=str(error),
             remedy="make its folder writable, or name another file",
@@ -234,10 +222,10 @@ def _kernels(now: WindowMeasurement | None, then: WindowMeasurement | None) -> l
         {
             "name": label,
             "category": next(part.category for part in (after, before) if part),
-            "count": _of(now, after and after.count),
-            "total_ns": _of(now, after and after.ns),
-            "baseline_count": _of(then, before and before.count),
-            "baseline_total_ns": _of(then, before and before.ns),
+            "count": _of(now, after.count if after else None),
+            "total_ns": _of(now, after.ns if after else None),
+            "baseline_count": _of(then, before.count if before else None),
+            "baseline_total_ns": _of(then, before.ns if before else None),
         }
         for label, before, after in rows
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
@@ -28,7 +29,7 @@ def verdict_lines(verdict: Verdict) -> list[str]:
     lines += [f"note: {note}" for note in verdict.notes]
     lines += ["", f"to measure it again: {reproduce(verdict.nodeid)}"]
     if verdict.worse:
-        lines.append(f"to accept it:        pytest --nsys-update '{verdict.nodeid}'")
+        lines.append(f"to accept it:        pytest --nsys-update {shlex.quote(verdict.nodeid)}")
     return lines
 
 

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from pytest_nsys import __version__
 from pytest_nsys.baselines import Change
-from pytest_nsys.catalogue import Breakdown, lookup
+from pytest_nsys.catalogue import lookup
 from pytest_nsys.config.options import Mode
 from pytest_nsys.gate.verdict import SEVERITY, Comparison, Verdict
 from pytest_nsys.gate.wording import headline, place, reproduce
-from pytest_nsys.measurement import Environment, Measurement, Part, Parts, WindowMeasurement
+from pytest_nsys.measurement import Environment, Measurement, WindowMeasurement
 from pytest_nsys.quantities import (
-    Unit,
     format_amount,
     format_change,
     format_tolerance,
-    parse_amount,
 )
-from pytest_nsys.report.json import compared, pairs
+from pytest_nsys.report.breakdowns import (
+    KINDS,
+    NOTHING,
+    Origin,
+    Row,
+    Table,
+    part_table,
+    shown_amount,
+    shown_change,
+    take_apart,
+)
+from pytest_nsys.report.json import compared
 from pytest_nsys.report.run import RunReport
 from pytest_nsys.windows import MAIN
 
-NOTHING = "\N{EN DASH}"
-
 _GLANCE = "gpu.kernel_time"
-_ORIGINS = 10
-_PARTS = 12
-_REMAINDER = "remainder (medians of parts need not add up to the median of the whole)"
 
 
 @dataclass(frozen=True)
@@ -41,19 +44,6 @@ class Badge:
     symbol: str
     word: str
     tone: str
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table; what a table has no column for stays empty."""
-
-    name: str
-    then: str = ""
-    now: str = ""
-    change: str = ""
-    count: str = ""
-    kind: str = ""
-    tag: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,33 +59,6 @@ class MetricRow:
     change: str
     limit: str
     note: str
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where the change of a metric comes from: rows and rest add up to the total."""
-
-    metric: str
-    rows: tuple[Row, ...]
-    rest: tuple[Row, ...]
-    then: str
-    now: str
-    total: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """One breakdown of a window; ``more`` is what is folded."""
-
-    title: str
-    glance: str
-    item: str
-    amount: str
-    compared: bool
-    has_kinds: bool
-    open: bool
-    rows: tuple[Row, ...]
-    more: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
@@ -147,26 +110,6 @@ class Page:
     footer: str
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """A breakdown and its words: title, what a line is, and what its amount is."""
-
-    key: Breakdown
-    title: str
-    item: str
-    amount: str
-    unit: Unit
-
-
-_KINDS = (
-    _Kind("kernels", "Kernels", "Kernel", "time", "ns"),
-    _Kind("copies", "Copies", "Copy", "bytes", "B"),
-    _Kind("syncs", "Blocking calls", "Call", "host time", "ns"),
-    _Kind("allocations", "Allocations live at the memory peak", "Size", "bytes", "B"),
-    _Kind("memsets", "Memory sets", "Memory set", "bytes", "B"),
-    _Kind("calls", "CUDA API calls", "Call", "host time", "ns"),
-)
-
 _BADGES: Mapping[str, Badge] = {
     "ok": Badge("\N{CHECK MARK}", "ok", "good"),
     "improved": Badge("\N{BLACK STAR}", "improved", "good"),
@@ -197,7 +140,7 @@ def page(run: RunReport) -> Page:
         mode=_MODES[run.mode],
         counts=tuple(
             (_BADGES[status], str(counts[status]))
-            for status in (*reversed(SEVERITY), "unmeasured")
+            for status in (*reversed([*SEVERITY]), "unmeasured")
             if counts[status]
         ),
         failures=tuple(_test(verdict, number) for number, verdict in order if verdict.failed),
@@ -275,17 +218,18 @@ def _measured(measurement: Measurement) -> str:
 def _window(verdict: Verdict, name: str, parts: list[Comparison], alone: bool) -> Window:
     now = verdict.measurement.windows.get(name)
     then = verdict.baseline.windows.get(name) if verdict.baseline else None
-    troubled = {part.window for part in (*verdict.worse, *verdict.demands)}
+    troubled = {part.window for part in verdict.worse}
+    troubled |= {demand.window for demand in verdict.demands}
     troubled |= {part.window for part in verdict.comparisons if part.note}
     units = now.units if now else {}
     return Window(
         title="" if alone else "Test body" if name == MAIN else f"Range: {name}",
-        units=", ".join(f"{_amount(count, '1')} {unit}(s)" for unit, count in units.items()),
+        units=", ".join(f"{shown_amount(count, '1')} {unit}(s)" for unit, count in units.items()),
         open=name in troubled or (not troubled and name == MAIN),
         gated=tuple(_metric(verdict, part) for part in parts if _judged(part, then)),
         shown=tuple(_metric(verdict, part) for part in parts if not _judged(part, then)),
-        origins=tuple(_origin(part) for part in parts if part.culprits),
-        tables=tuple(table for kind in _KINDS for table in _table(kind, now, then)),
+        origins=tuple(take_apart(part) for part in parts if part.culprits),
+        tables=tuple(table for kind in KINDS for table in part_table(kind, now, then)),
     )
 
 
@@ -299,11 +243,11 @@ def _metric(verdict: Verdict, part: Comparison) -> MetricRow:
     return MetricRow(
         key=part.metric.key,
         badge=_BADGES[part.status],
-        then=_amount(part.baseline, unit),
+        then=shown_amount(part.baseline, unit),
         then_range=_range(verdict.baseline, part) if part.baseline is not None else "",
-        now=_amount(part.current, unit),
+        now=shown_amount(part.current, unit),
         now_range=_range(verdict.measurement, part),
-        change=_change(part.baseline, part.current, unit),
+        change=shown_change(part.baseline, part.current, unit),
         limit=format_tolerance(part.tolerance, unit) if part.tolerance else NOTHING,
         note="" if part.note in verdict.notes else part.note,
     )
@@ -312,156 +256,8 @@ def _metric(verdict: Verdict, part: Comparison) -> MetricRow:
 def _range(measurement: Measurement | None, part: Comparison) -> str:
     window = measurement.windows.get(part.window) if measurement else None
     values = window.values(part.metric.key) if window else ()
-    ends = [_amount(end(values), part.metric.unit) for end in (min, max) if values]
+    ends = [shown_amount(end(values), part.metric.unit) for end in (min, max) if values]
     return " to ".join(ends) if len(set(ends)) > 1 else ""
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """A unit and a number of decimals; amounts are whole numbers of its smallest step."""
-
-    factor: float
-    unit: str
-    decimals: int
-
-    @classmethod
-    def of(cls, amount: float, unit: Unit, all_amounts: Sequence[float]) -> _Scale:
-        """The scale in which `format_amount` shows the amount: four digits, fewer if they do."""
-        name = format_amount(abs(amount), unit).partition(" ")[2]
-        factor = parse_amount(f"1 {name}", unit) if name else 1.0
-        scaled = abs(amount) / factor
-        most = max(0, 3 - math.floor(math.log10(scaled))) if scaled else 0
-        scales = [cls(factor, name, decimals) for decimals in range(most + 1)]
-        exact = (s for s in scales if all(map(s.holds, all_amounts)))
-        return next(exact, scales[-1])
-
-    def holds(self, amount: float) -> bool:
-        """Whether the amount is shown without any rounding."""
-        return (amount / self.factor * 10**self.decimals).is_integer()
-
-    def steps(self, amount: float) -> int:
-        return round(amount / self.factor * 10**self.decimals)
-
-    def signed(self, steps: int) -> str:
-        return f"{steps / 10**self.decimals:+.{self.decimals}f} {self.unit}".rstrip()
-
-
-def _origin(part: Comparison) -> Origin:
-    """A change taken apart, in one unit with one precision so that what is shown adds up."""
-    unit = part.metric.unit
-    total = (part.current or 0.0) - (part.baseline or 0.0)
-    scale = _Scale.of(total, unit, [total, *(culprit.change for culprit in part.culprits)])
-    largest = sorted(part.culprits, key=lambda culprit: -abs(culprit.change))
-    kept = {
-        culprit.label
-        for rank, culprit in enumerate(largest[:_ORIGINS])
-        if scale.steps(culprit.change) and (rank < 3 or abs(culprit.change) >= abs(total) / 100)
-    }
-    named = [culprit for culprit in part.culprits if culprit.label in kept]
-
-    def share(steps: int) -> str:
-        return f"{steps / scale.steps(total):.0%}" if scale.steps(total) else NOTHING
-
-    left = scale.steps(total) - sum(scale.steps(culprit.change) for culprit in named)
-    others = len(part.culprits) - len(named)
-    missing = scale.steps(total - sum(culprit.change for culprit in part.culprits))
-    rest = [f"{others} smaller"] if others else []
-    rest += [_REMAINDER] if missing else [] if others else ["rounding"]
-    last = Row(" and ".join(rest), change=scale.signed(left), count=share(left))
-    return Origin(
-        metric=part.metric.key,
-        rows=tuple(
-            Row(
-                culprit.label,
-                then=_part_amount(culprit.baseline, unit),
-                now=_part_amount(culprit.current, unit),
-                change=scale.signed(scale.steps(culprit.change)),
-                count=share(scale.steps(culprit.change)),
-                tag=_tag(culprit.baseline, culprit.current),
-            )
-            for culprit in named
-        ),
-        rest=(last,) if left or others else (),
-        then=_amount(part.baseline, unit),
-        now=_amount(part.current, unit),
-        total=scale.signed(scale.steps(total)),
-    )
-
-
-def _part_amount(part: Part | None, unit: Unit) -> str:
-    if part is None:
-        return NOTHING
-    count = _amount(part.count, "1")
-    return count if unit == "1" else f"{_amount(_size(part, unit), unit)} ({count}x)"
-
-
-def _tag(then: Part | None, now: Part | None) -> str:
-    return "new" if then is None else "gone" if now is None else ""
-
-
-def _table(
-    kind: _Kind, now: WindowMeasurement | None, then: WindowMeasurement | None
-) -> Iterator[Table]:
-    """The table of a breakdown, if it has any line, the largest change first."""
-    before, after = (w.breakdown.get(kind.key, Parts()).parts if w else () for w in (then, now))
-    found = pairs(after, before)
-    if not found:
-        return
-    both = now is not None and then is not None
-    if both:
-        found.sort(key=lambda line: -abs(_size(line[2], kind.unit) - _size(line[1], kind.unit)))
-    rows = tuple(_part(kind, *line, both) for line in found)
-    tags = (row.tag or ("with a changed count" if " -> " in row.count else "") for row in rows)
-    words = Counter(filter(None, tags))
-    yield Table(
-        title=kind.title,
-        glance=", ".join([str(len(rows)), *(f"{count} {word}" for word, count in words.items())]),
-        item=kind.item,
-        amount=kind.amount,
-        compared=both,
-        has_kinds=any(row.kind for row in rows),
-        open=kind.key == "kernels" or (bool(words) and kind.key != "calls"),
-        rows=rows[:_PARTS],
-        more=rows[_PARTS:],
-    )
-
-
-def _part(kind: _Kind, label: str, then: Part | None, now: Part | None, both: bool) -> Row:
-    before, after = (_amount(part.count if part else 0.0, "1") for part in (then, now))
-    category = "".join([part.category for part in (now, then) if part][:1])
-    sizes = _size(then, kind.unit), _size(now, kind.unit)
-    if not both:
-        count, size = (before, sizes[0]) if now is None else (after, sizes[1])
-        return Row(label, now=_amount(size, kind.unit), count=count, kind=category)
-    return Row(
-        label,
-        then=NOTHING if then is None else _amount(sizes[0], kind.unit),
-        now=NOTHING if now is None else _amount(sizes[1], kind.unit),
-        change=_change(*sizes, kind.unit),
-        count=after if before == after else f"{before} -> {after}",
-        kind=category,
-        tag=_tag(then, now),
-    )
-
-
-def _size(part: Part | None, unit: Unit) -> float:
-    if part is None:
-        return 0.0
-    return part.bytes if unit == "B" else part.ns
-
-
-def _amount(value: float | None, unit: Unit) -> str:
-    return NOTHING if value is None or not math.isfinite(value) else format_amount(value, unit)
-
-
-def _change(then: float | None, now: float | None, unit: Unit) -> str:
-    """The change in the unit, and as a fraction where that says something."""
-    if then is None or now is None or not math.isfinite(now - then):
-        return NOTHING
-    change = format_change(then, now, unit)
-    if unit in ("1", "%") or not then or now == then:
-        return change
-    return f"{'+' if now > then else '-'}{format_amount(abs(now - then), unit)} ({change})"
 
 
 def _described(environment: Environment) -> dict[str, str]:
@@ -493,12 +289,12 @@ def _common_differences(verdicts: Iterable[Verdict]) -> tuple[Row, ...]:
 
 def _written(change: Change) -> Row:
     """A baseline that was written; the change is that of its first window's kernel time."""
-    medians = [_kernel_time(measurement) for measurement in (change.before, change.after)]
+    then, now = _kernel_time(change.before), _kernel_time(change.after)
     return Row(
         change.after.nodeid,
-        then=_amount(medians[0], "ns"),
-        now=_amount(medians[1], "ns"),
-        change=_change(*medians, "ns"),
+        then=shown_amount(then, "ns"),
+        now=shown_amount(now, "ns"),
+        change=shown_change(then, now, "ns"),
         kind=str(change.path),
         tag="new" if change.before is None else "updated",
     )

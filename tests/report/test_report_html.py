@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -170,6 +171,10 @@ def test_tables_are_tables_to_all_who_read_them() -> None:
                 assert cell.attributes.get("data-label") or cell.attributes["class"] == "void"
 
 
+# As it is, in a file's path, and in a command line.
+FORMS = (HOSTILE, HOSTILE.replace("/", "\\"), shlex.quote(HOSTILE))
+
+
 def test_hostile_text_stays_text() -> None:
     same_length = "x" * len(HOSTILE)
     tame, wild = hostile(same_length), hostile(HOSTILE)
@@ -178,7 +183,7 @@ def test_hostile_text_stays_text() -> None:
     assert [element.tag for element in page.all()] == expected
     text = render_html(wild)
     assert not set(text) & set(BIDI + "\x00\x1b\r\udc80\u200b")
-    shown = [page.text.count(visible(found)) for found in (HOSTILE, HOSTILE.replace("/", "\\"))]
+    shown = [page.text.count(visible(found)) for found in FORMS]
     assert sum(shown) == rendered(tame).text.count(same_length)
     assert shown[1] == 1
     assert "{{ 7 * 7 }}" in page.find("h3")[0].text
