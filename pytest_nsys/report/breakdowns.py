@@ -100,7 +100,7 @@ class _Scale:
         name = format_amount(abs(amount), unit).partition(" ")[2]
         factor = parse_amount(f"1 {name}", unit) if name else 1.0
         scaled = abs(amount) / factor
-        most = max(0, 3 - math.floor(math.log10(scaled))) if scaled else 0
+        most = min(6, max(0, 3 - math.floor(math.log10(scaled)))) if scaled else 0
         scales = [cls(factor, name, decimals) for decimals in range(most + 1)]
         exact = (s for s in scales if all(map(s.holds, all_amounts)))
         return next(exact, scales[-1])
