@@ -168,7 +168,7 @@ def format_change(baseline: float, current: float, unit: Unit) -> str:
 
 
 def format_tolerance(tolerance: Tolerance, unit: Unit) -> str:
-    """The tolerance as a person would write it: ``"3% or 20 us"``; "none" allows no change."""
+    """The tolerance as a person would write it: ``"3% or 20 us"``; "0" allows no change."""
     parts = []
     if tolerance.relative:
         parts.append(f"{_digits(tolerance.relative * 100)}%")
@@ -178,4 +178,4 @@ def format_tolerance(tolerance: Tolerance, unit: Unit) -> str:
             if unit == "%"
             else format_amount(tolerance.absolute, unit)
         )
-    return " or ".join(parts) or "none"
+    return " or ".join(parts) or "0"

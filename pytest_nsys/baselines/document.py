@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any, cast
 
 from pytest_nsys.catalogue import Breakdown
@@ -21,6 +20,8 @@ from pytest_nsys.measurement import (
 SCHEMA = 1
 
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)", re.MULTILINE)
+_LARGEST = 2**1000
+_REMEDY = "restore the file from git, or delete it and record it anew with --nsys-update"
 _DECIMALS = 3
 _WIDTH = 98
 
@@ -123,8 +124,10 @@ def parse(text: str, where: str) -> Measurement:
     except json.JSONDecodeError as error:
         raise BaselineDamaged(
             f"{where}:{error.lineno}: this is not JSON: {error.msg}",
-            remedy="restore the file from git, or delete it and record it anew with --nsys-update",
+            remedy=_REMEDY,
         ) from None
+    except (ValueError, RecursionError) as error:
+        raise _damaged(where, error) from None
     schema = data.get("schema") if isinstance(data, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
         raise BaselineDamaged(
@@ -134,70 +137,111 @@ def parse(text: str, where: str) -> Measurement:
         )
     try:
         return from_json(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BaselineDamaged(
-            f"{where}:1: a value is missing or of the wrong kind",
-            evidence=f"{type(error).__name__}: {error}",
-            remedy="restore the file from git, or delete it and record it anew with --nsys-update",
-        ) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(where, error) from None
 
 
-def from_json(data: Mapping[str, Any]) -> Measurement:
+def _damaged(where: str, error: Exception) -> BaselineDamaged:
+    return BaselineDamaged(
+        f"{where}:1: a value is missing or of the wrong kind",
+        evidence=f"{type(error).__name__}: {error}",
+        remedy=_REMEDY,
+    )
+
+
+def from_json(data: object) -> Measurement:
     """The inverse of `to_json`, but for raw names, which are not kept.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError: the data is something else.
+        KeyError, TypeError, ValueError: the data is something else.
     """
-    environment = data["environment"]
-    windows = {
-        str(name): _read_window(str(name), window) for name, window in data["windows"].items()
-    }
+    top = _mapping(data)
+    if _whole(top["schema"]) < 1:
+        raise ValueError(f"schema {top['schema']}")
+    plan, environment = _mapping(top["plan"]), _mapping(top["environment"])
+    versions = _mapping(environment["versions"])
     return Measurement(
-        nodeid=str(data["nodeid"]),
-        device=str(data["device"]),
-        warmup=int(data["plan"]["warmup"]),
-        rounds=int(data["plan"]["rounds"]),
-        windows=windows,
+        nodeid=_text(top["nodeid"]),
+        device=_text(top["device"]),
+        warmup=_whole(plan["warmup"]),
+        rounds=_whole(plan["rounds"]),
+        windows={
+            name: _read_window(name, window) for name, window in _mapping(top["windows"]).items()
+        },
         environment=Environment(
-            gpu=str(environment["gpu"]),
-            driver=str(environment["driver"]),
-            cuda=str(environment["cuda"]),
-            nsys=str(environment["nsys"]),
-            trace=tuple(map(str, environment["trace"])),
-            versions={str(k): str(v) for k, v in environment["versions"].items()},
-            date=str(environment["date"]),
+            gpu=_text(environment["gpu"]),
+            driver=_text(environment["driver"]),
+            cuda=_text(environment["cuda"]),
+            nsys=_text(environment["nsys"]),
+            trace=tuple(map(_text, _list(environment["trace"]))),
+            versions={name: _text(version) for name, version in versions.items()},
+            date=_text(environment["date"]),
         ),
     )
 
 
-def _read_window(name: str, data: Mapping[str, Any]) -> WindowMeasurement:
+def _read_window(name: str, value: object) -> WindowMeasurement:
+    data = _mapping(value)
     breakdown = {
         cast(Breakdown, kind): Parts(
-            tuple(sorted((_read_part(*item) for item in parts.items()), key=largest_first))
+            tuple(
+                sorted((_read_part(*item) for item in _mapping(parts).items()), key=largest_first)
+            )
         )
         for kind, parts in data.items()
         if kind not in ("samples", "units")
     }
     samples = {
-        str(key): tuple(tuple(float(value) for value in session) for session in sessions)
-        for key, sessions in data["samples"].items()
+        key: tuple(tuple(map(_number_in, _list(session))) for session in _list(sessions))
+        for key, sessions in _mapping(data["samples"]).items()
     }
     for key, sessions in samples.items():
         if not any(sessions):
             raise ValueError(f"no samples of {key}")
-    return WindowMeasurement(
-        name=name,
-        samples=samples,
-        units={str(unit): float(count) for unit, count in data["units"].items()},
-        breakdown=breakdown,
-    )
+    units = {unit: _number_in(count) for unit, count in _mapping(data["units"]).items()}
+    if not all(count > 0 for count in units.values()):
+        raise ValueError("units that are not above zero")
+    return WindowMeasurement(name=name, samples=samples, units=units, breakdown=breakdown)
 
 
-def _read_part(label: str, data: Mapping[str, Any]) -> Part:
+def _read_part(label: str, value: object) -> Part:
+    data = _mapping(value)
     return Part(
-        str(label),
-        count=float(data["count"]),
-        ns=float(data.get("ns", 0)),
-        bytes=float(data.get("bytes", 0)),
-        category=str(data.get("category", "")),
+        label,
+        count=_number_in(data["count"]),
+        ns=_number_in(data.get("ns", 0)),
+        bytes=_number_in(data.get("bytes", 0)),
+        category=_text(data.get("category", "")),
     )
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{type(value).__name__} where there should be an object")
+    return value
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{type(value).__name__} where there should be a list")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} where there should be a text")
+    return value
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{type(value).__name__} where there should be a whole number")
+    return value
+
+
+def _number_in(value: object) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{type(value).__name__} where there should be a number")
+    if not abs(value) <= _LARGEST:  # NaN is not, either
+        raise ValueError("a number that is not finite")
+    return float(value)

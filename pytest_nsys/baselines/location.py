@@ -13,20 +13,22 @@ _DIGEST = 8
 
 def device_slug(name: str) -> str:
     """A folder name for a device: ``NVIDIA H200`` is ``nvidia-h200``."""
-    return _UNSAFE.sub("-", name.lower()).strip("-.") or "unknown"
+    return _UNSAFE.sub("-", name.lower()).strip("-.")[:_LONGEST].strip("-.") or "unknown"
 
 
 def baseline_path(device: str, nodeid: str) -> PurePosixPath:
     """``nvidia-h200/tests/test_x.py/TestY.test_z.json`` for a node id, relative to the root.
 
     A short digest of the node id follows where the readable name is not the whole truth:
-    parameters with other characters, or names too long for a file system.
+    parameters with other characters, names with dots of their own, or too long for a file system.
     """
     file, _, rest = nodeid.partition("::")
-    folders = [_component(part) for part in PurePosixPath(file).parts if part not in ("/", ".")]
+    parts = [part for part in PurePosixPath(file).parts if part not in ("/", "//")]
+    folders = [_component(part) for part in parts]
     plain = rest.replace("::", ".")
     name = _UNSAFE.sub("-", plain).strip("-.")
-    if name != plain or len(name) > _LONGEST or not name:
+    is_exact = name == plain and "." not in rest and "/".join(parts) == file
+    if not is_exact or len(name) > _LONGEST or not name:
         name = f"{name[:_LONGEST]}-{_digest(nodeid)}".lstrip("-")
     return PurePosixPath(device_slug(device), *folders, f"{name}.json")
 

@@ -78,7 +78,7 @@ def find_nsys(executable: str | None = None, patterns: Iterable[str] = _INSTALL_
                 f"there is no program {executable!r}",
                 remedy="correct --nsys-executable (or the ini value nsys_executable)",
             )
-        return _identify(Path(found))
+        return _identify(Path(found).absolute())
     on_path = shutil.which("nsys")
     candidates = [on_path] if on_path else _installed(patterns)
     if not candidates:
@@ -88,7 +88,7 @@ def find_nsys(executable: str | None = None, patterns: Iterable[str] = _INSTALL_
             remedy="install Nsight Systems, put nsys on the PATH, or name it with "
             "--nsys-executable; tests run unprofiled without the --nsys options",
         )
-    return _identify(Path(candidates[0]))
+    return _identify(Path(candidates[0]).absolute())
 
 
 def _installed(patterns: Iterable[str]) -> list[str]:
@@ -110,6 +110,7 @@ def _identify(path: Path) -> Nsys:
             [str(path), "--version"],
             capture_output=True,
             text=True,
+            errors="replace",
             stdin=subprocess.DEVNULL,
             timeout=_VERSION_DEADLINE_S,
             env=minimal_environment(),

@@ -14,6 +14,7 @@ _LABEL = 60
 _HEAD = 36
 _CULPRITS = 5
 _NAMESPACES = re.compile(r"\b(at::native::|at::cuda::|c10::|cutlass::|<unnamed>::)+")
+_BORING = re.compile(r"\*, |, std::array<[^<>]*>")
 
 
 def headline(verdict: Verdict) -> str:
@@ -78,11 +79,12 @@ def describe_contribution(comparison: Comparison, part: Contribution) -> str:
 
 
 def shorten(label: str) -> str:
-    """A kernel's name for a line of text: without common namespaces, the middle left out.
+    """A kernel's name for a line of text: without common namespaces and arguments that say little.
 
-    What tells one templated kernel from another is at the end as often as at the start.
+    Of what is still too long the middle is left out: what tells one templated kernel from another
+    is at the end as often as at the start.
     """
-    plain = _NAMESPACES.sub("", label)
+    plain = _BORING.sub("", _NAMESPACES.sub("", label))
     if len(plain) <= _LABEL:
         return plain
     return f"{plain[:_HEAD]}...{plain[-(_LABEL - _HEAD - 3) :]}"

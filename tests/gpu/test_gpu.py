@@ -190,7 +190,7 @@ def test_a_recorded_project_passes_and_each_slip_fails_with_its_culprit(project:
     for change, culprit in (
         ({"SCALES": "11"}, "gpu.kernel_count"),
         ({"COPIES": "1"}, "memcpy.h2d"),
-        ({"SYNC": "1"}, "sync.count +1, limit none: cudaDeviceSynchronize"),
+        ({"SYNC": "1"}, "sync.count +1, limit 0: cudaDeviceSynchronize"),
         ({"MEMORY": "1"}, "mem.peak"),
     ):
         write(**change)

@@ -1,0 +1,148 @@
+"""Traces made by hand: a few API calls, what each launched on the GPU, and the ranges around them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from pytest_nsys.trace.schema import MemcpyKind, MemKind
+from pytest_nsys.trace.tables import Gpu, Trace
+from pytest_nsys.windows import DOMAIN, MAIN, WindowKind, WindowRecord
+
+PID = 7 << 24
+"""The process that does everything where nothing else is said."""
+
+_OPERATION = ["start", "end", "launched", "device", "context", "stream", "pid"]
+_COLUMNS: Mapping[str, Sequence[str]] = {
+    "kernels": [*_OPERATION, "name", "short", "graph_node"],
+    "copies": [*_OPERATION, "bytes", "kind", "source", "target", "call"],
+    "memsets": [*_OPERATION, "bytes"],
+    "graphs": [*_OPERATION, "graph"],
+    "calls": ["start", "end", "pid", "tid", "name"],
+    "memory": ["start", "pid", "device", "context", "address", "bytes", "kind", "operation"],
+}
+
+
+@dataclass
+class TraceBuilder:
+    """Collects rows; `build` sorts them as a loaded trace is sorted."""
+
+    rows: dict[str, list[tuple[int, ...]]] = field(
+        default_factory=lambda: {name: [] for name in _COLUMNS}
+    )
+    ranges: list[tuple[int, int, str, str, int, int]] = field(default_factory=list)
+    strings: dict[int, str] = field(default_factory=dict)
+    windows: list[WindowRecord] = field(default_factory=list)
+
+    def name(self, text: str) -> int:
+        """The string id of a text."""
+        for key, value in self.strings.items():
+            if value == text:
+                return key
+        self.strings[len(self.strings)] = text
+        return len(self.strings) - 1
+
+    def call(self, name: str, start: int, end: int | None = None, *, tid: int = PID + 1) -> int:
+        """An API call; returns its start."""
+        end = start + 1 if end is None else end
+        self.rows["calls"].append((start, end, tid >> 24 << 24, tid, self.name(name)))
+        return start
+
+    def kernel(
+        self,
+        name: str,
+        launched: int,
+        ns: int,
+        *,
+        start: int | None = None,
+        device: int = 0,
+        call: str = "cudaLaunchKernel_v7000",
+        tid: int = PID + 1,
+    ) -> None:
+        """A kernel and the call that launched it."""
+        begun = launched + 5 if start is None else start
+        self.call(call, launched, tid=tid)
+        row = (begun, begun + ns, launched, device, 1, 7, tid >> 24 << 24)
+        self.rows["kernels"].append((*row, self.name(name), self.name(name), -1))
+
+    def copy(
+        self,
+        launched: int,
+        ns: int,
+        size: int,
+        *,
+        kind: int = MemcpyKind.H2D,
+        source: int = MemKind.PINNED,
+        target: int = MemKind.DEVICE,
+        call: str = "cudaMemcpyAsync_v3020",
+        device: int = 0,
+    ) -> None:
+        """A copy and its call."""
+        self.call(call, launched)
+        row = (launched + 5, launched + 5 + ns, launched, device, 1, 7, PID)
+        self.rows["copies"].append((*row, size, kind, source, target, self.name(call)))
+
+    def memset(self, launched: int, ns: int, size: int, *, device: int = 0) -> None:
+        """A memory set and its call."""
+        self.call("cudaMemsetAsync_v3020", launched)
+        row = (launched + 5, launched + 5 + ns, launched, device, 1, 7, PID)
+        self.rows["memsets"].append((*row, size))
+
+    def memory(
+        self,
+        start: int,
+        size: int,
+        *,
+        address: int,
+        free: bool = False,
+        pid: int = PID,
+        context: int = 1,
+        kind: int = MemKind.DEVICE,
+    ) -> None:
+        """An allocation of device memory, or its end."""
+        self.rows["memory"].append((start, pid, 0, context, address, size, kind, int(free)))
+
+    def range(self, text: str, start: int, end: int, *, domain: str = "") -> None:
+        """A range of the program's own."""
+        self.ranges.append((start, end, domain, text, PID, PID + 1))
+
+    def window(
+        self,
+        start: int,
+        end: int,
+        *,
+        nodeid: str = "t",
+        name: str = MAIN,
+        kind: WindowKind = "round",
+        round: int = 0,
+        **units: float,
+    ) -> None:
+        """A window of the plugin: its range and the worker's record of it."""
+        record = WindowRecord(len(self.windows), kind, nodeid, name, round, units)
+        self.windows.append(record)
+        self.range(record.label, start, end, domain=DOMAIN)
+
+    def build(self, gpus: Sequence[str] = ("NVIDIA H200",)) -> Trace:
+        """The trace of all rows."""
+        tables = {
+            name: pd.DataFrame(self.rows[name], columns=list(columns), dtype="int64")
+            for name, columns in _COLUMNS.items()
+        }
+        for name, table in tables.items():
+            keys = ["launched", "start"] if "launched" in table else ["start"]
+            tables[name] = table.sort_values(keys, kind="stable", ignore_index=True)
+        columns = ["start", "end", "domain", "text", "pid", "tid"]
+        ranges = pd.DataFrame(sorted(self.ranges, key=lambda row: row[0]), columns=columns)
+        return Trace(
+            **tables,
+            ranges=ranges,
+            strings=dict(self.strings),
+            gpus=tuple(Gpu(number, name) for number, name in enumerate(gpus)),
+            diagnostics=(),
+            driver="580.1",
+            cuda="13000",
+            nsys="2025.3.2",
+            schema="3.20.3",
+        )
