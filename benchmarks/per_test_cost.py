@@ -68,7 +68,9 @@ def timed(command: list[str], folder: Path) -> tuple[float, str]:
 def pytest_seconds(folder: Path, count: int, *args: str) -> float:
     (folder / "test_it.py").write_text(TEST.format(count=count))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *args]
-    return timed(command, folder)[0]
+    seconds = timed(command, folder)[0]
+    print(f"  {count} tests {' '.join(args) or 'plain'}: {seconds:.2f} s", flush=True)
+    return seconds
 
 
 def main() -> None:

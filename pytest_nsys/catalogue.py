@@ -238,6 +238,13 @@ def split_per_unit(key: str) -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
+def undivided(key: str) -> str:
+    """The key without its units: ``gpu.kernel_time`` for ``gpu.kernel_time.per_token``."""
+    while per_unit := split_per_unit(key):
+        key = per_unit[0]
+    return key
+
+
 def lookup(key: str) -> Metric:
     """The metric of this key, parametrised and per-unit keys included.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,10 +26,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NsysError as error:
         print(f"pytest-nsys: {error}", file=sys.stderr)
         return CANNOT_COMPARE
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader has seen enough
-        return SAME_OR_BETTER
     return code
+
+
+def _show(text: str) -> None:
+    """Print; a reader that has seen enough (``| head``) changes nothing."""
+    try:
+        print(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,9 +83,9 @@ def _stats(arguments: argparse.Namespace) -> int:
     trace = load_stored(arguments.report, arguments.nsys_executable)
     document = stats_document(trace, arguments.range)
     if arguments.format == "json":
-        print(json.dumps(document, indent=1))
+        _show(json.dumps(document, indent=1))
     else:
-        print("\n".join(stats_lines(document)))
+        _show("\n".join(stats_lines(document)))
     return 0
 
 
@@ -98,10 +105,9 @@ def _diff(arguments: argparse.Namespace) -> int:
     )
     if arguments.format == "json":
         run = RunReport(mode="profile", verdicts=tuple(verdicts))
-        print(json.dumps(report_document(run), indent=1))
+        _show(json.dumps(report_document(run), indent=1))
     else:
-        for verdict in verdicts:
-            print("\n".join(comparison_lines(verdict)))
+        _show("\n".join(line for verdict in verdicts for line in comparison_lines(verdict)))
     statuses = {verdict.status for verdict in verdicts}
     if any(verdict.failed for verdict in verdicts):
         return WORSE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pytest_nsys.config.marker import Spec
@@ -36,7 +36,7 @@ def compare_stored(
         NsysError: one of them cannot be read, has nothing to compare, or lacks the range.
     """
     if is_recording(before) and is_recording(after) and range_name is None:
-        then, now = _recorded(before), _recorded(after)
+        then, now = (_recorded(path, tolerance or {}) for path in (before, after))
         common = [nodeid for nodeid in now if nodeid in then]
         if not common:
             raise NotACapture(
@@ -46,7 +46,7 @@ def compare_stored(
             )
     else:
         then, now = (
-            {str(after): _captured(path, str(after), range_name, executable)}
+            {str(after): _captured(path, str(after), range_name, tolerance or {}, executable)}
             for path in (before, after)
         )
         common = list(now)
@@ -54,7 +54,13 @@ def compare_stored(
     return [judge(spec, now[nodeid], then[nodeid], "profile") for nodeid in common]
 
 
-def _captured(path: Path, name: str, range_name: str | None, executable: str | None) -> Measurement:
+def _captured(
+    path: Path,
+    name: str,
+    range_name: str | None,
+    extra: Collection[str],
+    executable: str | None,
+) -> Measurement:
     trace = load_stored(path, executable)
     if not trace.has_cuda_activity:
         raise NotACapture(f"{path} holds no CUDA activity", remedy="compare captures of GPU work")
@@ -75,12 +81,12 @@ def _captured(path: Path, name: str, range_name: str | None, executable: str | N
         device="",
         warmup=0,
         rounds=1,
-        windows={MAIN: measure_cut(cut, MAIN)},
+        windows={MAIN: measure_cut(cut, MAIN, extra=extra)},
         environment=_environment(trace),
     )
 
 
-def _recorded(folder: Path) -> dict[str, Measurement]:
+def _recorded(folder: Path, extra: Collection[str]) -> dict[str, Measurement]:
     recording = read_recording(folder)
     measurements: dict[str, Measurement] = {}
     for number, capture in enumerate(recording.captures):
@@ -91,7 +97,7 @@ def _recorded(folder: Path) -> dict[str, Measurement]:
         }
         trace = load_capture(folder, capture)
         records = [record for record in capture.records if record.nodeid in tests]
-        for nodeid, found in measure(trace, records).items():
+        for nodeid, found in measure(trace, records, extra=extra).items():
             measurements[nodeid] = Measurement(
                 nodeid=nodeid,
                 device="",

@@ -3,6 +3,7 @@ until the verdicts are known, and are then logged in pytest's own order as if th
 
 from __future__ import annotations
 
+import builtins
 import shlex
 import sys
 import warnings
@@ -81,11 +82,14 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Plan the run, and find nsys before any test has run."""
-        planned = [
-            PlannedTest(item.nodeid, read_spec(item, self._settings))
-            for item in session.items
-            if item.get_closest_marker("nsys")
-        ]
+        try:
+            planned = [
+                PlannedTest(item.nodeid, read_spec(item, self._settings))
+                for item in session.items
+                if item.get_closest_marker("nsys")
+            ]
+        except NsysError as error:  # pytest comes here after a failed collection too
+            raise pytest.UsageError(str(error)) from None
         unique = {test.nodeid: test for test in planned}
         self._specs = {test.nodeid: test.spec for test in unique.values()}
         for batch in make_plan(unique.values()):
@@ -160,6 +164,7 @@ class Controller:
         if item.nodeid not in self._batches or self._source is None:
             return None
         if item.nodeid not in self._outcomes:
+            _stop_the_clock(item)
             self._capture(self._batches[item.nodeid], item.session)
         outcome = self._outcomes.get(item.nodeid)
         if outcome is None or outcome.ran.stopped:
@@ -204,8 +209,8 @@ class Controller:
         self._progress.event(event)
         if event["event"] == "warning":
             message = warnings.WarningMessage(
-                message=f"{event['category']}: {event['text']}",
-                category=getattr(__builtins__, event["category"], UserWarning),
+                message=event["text"],
+                category=_warning_category(event["category"]),
                 filename=event["filename"],
                 lineno=event["lineno"],
             )
@@ -254,6 +259,8 @@ class Controller:
         if ran.lost:
             self._unmeasured.append(Unmeasured(item.nodeid, ran.lost.splitlines()[0]))
             return [*reports, _report(item, _phase_after(ran), "failed", ran.lost)]
+        if verdict is not None and not verdict.failed and any(r.failed for r in reports):
+            verdict = None  # it passed against a strict expectation, which is a failure of its own
         if verdict is not None:
             verdict, problem = self._settle(verdict)
         if problem is not None:
@@ -433,7 +440,15 @@ def check_conflicts(config: pytest.Config) -> None:
 
 def _only_looks(config: pytest.Config) -> bool:
     """Whether tests are only listed or set up, and not run."""
-    return any(config.getoption(name, False) for name in ("collectonly", "setuponly", "setupplan"))
+    names = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
+    return any(config.getoption(name, False) for name in names)
+
+
+def _stop_the_clock(item: pytest.Item) -> None:
+    """End pytest-timeout's timer here: it runs in the worker too, for each test its own."""
+    cancel = getattr(item.config.hook, "pytest_timeout_cancel_timer", None)
+    if cancel is not None:
+        cancel(item=item)
 
 
 def _worker_args(config: pytest.Config) -> tuple[str, ...]:
@@ -472,6 +487,14 @@ def _report(item: pytest.Item, when: str, outcome: Any, longrepr: Any) -> pytest
     )
 
 
+def _warning_category(name: str) -> type[Warning]:
+    """The built-in category of this name, or one that looks like the worker's own."""
+    category = getattr(builtins, name, None)
+    if isinstance(category, type) and issubclass(category, Warning):
+        return category
+    return type(name, (UserWarning,), {})
+
+
 def _failed_by(
     item: pytest.Item, reports: list[pytest.TestReport], longrepr: Any
 ) -> list[pytest.TestReport]:
@@ -479,13 +502,14 @@ def _failed_by(
 
     A test that was expected to fail fails as expected by a verdict just as by its body.
     """
+    from pytest_nsys.capture.result import is_strict_pass
+
     if not any(report.when == "call" for report in reports):
         return [*reports, _report(item, "call", "failed", longrepr)]
     for report in reports:
-        if report.when != "call":
+        if report.when != "call" or hasattr(report, "context"):  # that of a subtest
             continue
-        strict = isinstance(report.longrepr, str) and report.longrepr.startswith("[XPASS(strict)]")
-        if strict or hasattr(report, "wasxfail"):
+        if is_strict_pass(report.longrepr) or hasattr(report, "wasxfail"):
             marker = item.get_closest_marker("xfail")
             reason = marker.kwargs.get("reason", "") if marker else ""
             report.outcome = "skipped"

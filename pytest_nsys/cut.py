@@ -121,8 +121,8 @@ def cut_records(trace: Trace, records: Sequence[WindowRecord]) -> Cut:
             if not found
             else "run again; if it stays so, the capture lost events: profile fewer tests at once",
         )
-    starts, ends = zip(*(found[record.index] for record in records), strict=True)
-    return Cut(trace, np.array(starts, dtype=np.int64), np.array(ends, dtype=np.int64))
+    spans = np.array([found[record.index] for record in records], dtype=np.int64).reshape(-1, 2)
+    return Cut(trace, spans[:, 0], spans[:, 1])
 
 
 def _own_ranges(trace: Trace) -> dict[int, tuple[int, int]]:

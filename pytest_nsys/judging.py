@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pytest_nsys.baselines import BaselineStore, Change
 from pytest_nsys.baselines.location import device_slug
 from pytest_nsys.capture.result import CaptureResult
-from pytest_nsys.catalogue import parse_family, split_per_unit
+from pytest_nsys.catalogue import parse_family, undivided
 from pytest_nsys.config.marker import Spec
 from pytest_nsys.config.settings import Settings
-from pytest_nsys.errors import NsysError
+from pytest_nsys.errors import NsysError, WindowsMissing
 from pytest_nsys.gate.judge import judge
 from pytest_nsys.gate.verdict import Verdict
 from pytest_nsys.measure import measure
@@ -77,6 +77,7 @@ class Judge:
             return judged | {nodeid: Judged(problem=error) for nodeid in wanted}
         for test in measured:
             if test.nodeid not in windows:
+                judged[test.nodeid] = Judged(problem=_unmeasured())
                 continue
             found = windows[test.nodeid]
             gpus = _gpu_names(result.trace, found.gpus)
@@ -112,9 +113,17 @@ class Judge:
         return self._store.write(verdict.measurement)
 
 
+def _unmeasured() -> NsysError:
+    return WindowsMissing(
+        "the test passed, and its body was never seen to run",
+        remedy="a plugin runs this test in a way of its own: measure its calls with "
+        "nsys(function, ...)",
+    )
+
+
 def _parametrised(specs: Iterable[Spec]) -> set[str]:
     keys = {key for spec in specs for key in (*spec.tolerance, *spec.budget)}
-    return {key for key in keys if parse_family((split_per_unit(key) or (key,))[0])}
+    return {key for key in keys if parse_family(undivided(key))}
 
 
 def _gpu_names(trace: Trace, used: Iterable[int]) -> tuple[str, ...]:

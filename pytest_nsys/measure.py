@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from pytest_nsys.catalogue import Breakdown, parse_family, split_per_unit
-from pytest_nsys.cut import Cut, cut_records
+from pytest_nsys.catalogue import Breakdown, parse_family, undivided
+from pytest_nsys.cut import Cut, Floats, cut_records
 from pytest_nsys.measurement import Part, Parts, Sessions, WindowMeasurement, largest_first
 from pytest_nsys.metrics import SPAN_METRICS, WINDOW_METRICS, breakdowns
 from pytest_nsys.metrics.breakdown import peak_allocations
@@ -69,11 +69,7 @@ def measure(
         else:
             places[record.nodeid, record.name][record.round].append(number)
             units[record.nodeid, record.name].append(record.units)
-    values = {key: compute(cut) for key, compute in WINDOW_METRICS.items()}
-    for key in {_undivided(key) for key in extra}:
-        family = parse_family(key)
-        if family is not None:
-            values[key] = family_metric(cut, family, naming)
+    values = _columns(cut, extra, naming)
     samples: dict[tuple[str, str], dict[str, Sessions]] = {
         place: {
             key: (tuple(float(sum(column[n] for n in numbers)) for numbers in rounds.values()),)
@@ -98,12 +94,17 @@ def measure(
     return {nodeid: TestWindows(found, gpus[nodeid]) for nodeid, found in tests.items()}
 
 
-def measure_cut(cut: Cut, name: str, naming: Naming = Naming()) -> WindowMeasurement:
-    """All windows of a cut together, as one round: the instances of a user's NVTX range."""
+def measure_cut(
+    cut: Cut, name: str, naming: Naming = Naming(), *, extra: Collection[str] = ()
+) -> WindowMeasurement:
+    """All windows of a cut together, as one round: the instances of a user's NVTX range.
+
+    ``extra`` are parametrised metrics to measure besides the plain ones.
+    """
     place = ("", name)
     places: Places = {place: {0: range(len(cut))}}
     samples: dict[str, Sessions] = {
-        key: ((float(compute(cut).sum()),),) for key, compute in WINDOW_METRICS.items()
+        key: ((float(column.sum()),),) for key, column in _columns(cut, extra, naming).items()
     }
     memory = MemoryTimeline(cut.trace)
     for key, compute in SPAN_METRICS.items():
@@ -120,9 +121,14 @@ def measure_cut(cut: Cut, name: str, naming: Naming = Naming()) -> WindowMeasure
     )
 
 
-def _undivided(key: str) -> str:
-    per_unit = split_per_unit(key)
-    return per_unit[0] if per_unit else key
+def _columns(cut: Cut, extra: Collection[str], naming: Naming) -> dict[str, Floats]:
+    """Per metric, one value per window of the cut."""
+    values = {key: compute(cut) for key, compute in WINDOW_METRICS.items()}
+    for key in {undivided(key) for key in extra}:
+        family = parse_family(key)
+        if family is not None:
+            values[key] = family_metric(cut, family, naming)
+    return values
 
 
 def _add_memory(

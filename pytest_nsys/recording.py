@@ -208,7 +208,7 @@ def _allowed_rows(name: str, table: pd.DataFrame) -> pd.DataFrame:
     """Rows that say something of the capture and nothing of the machine it was made on."""
     if name == schema.SYSTEM:
         return table[table["name"].isin(schema.SYSTEM_NAMES)]
-    if name == schema.EXPORT:
+    if name in (schema.EXPORT, schema.OLD_EXPORT):
         return table[table["name"].isin(schema.EXPORT_NAMES)]
     if name == schema.DIAGNOSTIC:
         return table[table["severity"] > 1]

@@ -19,7 +19,7 @@ from pytest_nsys.measurement import (
 
 SCHEMA = 1
 
-_CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)", re.MULTILINE)
+_CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |\r?$)", re.MULTILINE)
 _LARGEST = 2**1000
 _REMEDY = "restore the file from git, or delete it and record it anew with --nsys-update"
 _DECIMALS = 3
@@ -32,7 +32,10 @@ def render(measurement: Measurement) -> str:
 
 
 def _layout(value: Any, indent: str, *, top: bool = False) -> str:
-    """JSON with what fits on one line on one line: a changed sample is a changed line."""
+    """JSON with what fits on one line on one line, and a list of values always.
+
+    So a session whose samples changed is one changed line.
+    """
     line = json.dumps(value, sort_keys=True, ensure_ascii=False)
     if (len(indent) + len(line) <= _WIDTH and not top) or not value:
         return line
@@ -43,7 +46,7 @@ def _layout(value: Any, indent: str, *, top: bool = False) -> str:
             for key in sorted(value)
         ]
         return "{\n" + ",\n".join(parts) + f"\n{indent}}}"
-    if isinstance(value, list):
+    if isinstance(value, list) and isinstance(value[0], list):
         parts = [inner + _layout(part, inner) for part in value]
         return "[\n" + ",\n".join(parts) + f"\n{indent}]"
     return line

@@ -29,7 +29,7 @@ def export_report(nsys: Nsys, report: Path, folder: Path, *, deadline_s: float =
     kind = "parquetdir" if parquet else "sqlite"
     output = folder / ("export.parquet" if parquet else "export.sqlite")
     command = export_command(nsys, report, output, kind, TABLES)
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -38,18 +38,18 @@ def export_report(nsys: Nsys, report: Path, folder: Path, *, deadline_s: float =
         start_new_session=True,
         text=True,
         errors="replace",
-    )
-    try:
-        printed, _ = process.communicate(timeout=deadline_s)
-    except subprocess.TimeoutExpired:
-        raise DeadlineExceeded(
-            f"nsys export did not end within {deadline_s:g} s",
-            evidence=" ".join(command),
-            remedy="check that the disk is not full; a smaller capture exports faster",
-        ) from None
-    finally:
-        if process.poll() is None:
-            end_trees([process.pid])
+    ) as process:
+        try:
+            printed, _ = process.communicate(timeout=deadline_s)
+        except subprocess.TimeoutExpired:
+            raise DeadlineExceeded(
+                f"nsys export did not end within {deadline_s:g} s",
+                evidence=" ".join(command),
+                remedy="check that the disk is not full; a smaller capture exports faster",
+            ) from None
+        finally:
+            if process.poll() is None:
+                end_trees([process.pid])
     if process.returncode != 0 or not output.exists():
         raise ExportFailed(
             f"nsys export ended with exit code {process.returncode}"

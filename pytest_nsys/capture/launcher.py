@@ -15,6 +15,9 @@ import sys
 # Lists of folders or libraries, to which nsys adds and the user may have added too.
 _LISTS = {"LD_PRELOAD": ":", "LD_LIBRARY_PATH": ":", "PYTHONPATH": ":"}
 
+# Python itself sets it, where the locale is C: not a change of nsys's.
+_PYTHONS_OWN = "LC_CTYPE"
+
 
 def merge_environment(
     user: dict[str, str], minimal: dict[str, str], current: dict[str, str]
@@ -22,7 +25,7 @@ def merge_environment(
     """The user's environment with what nsys added or changed on top of ``minimal``."""
     merged = dict(user)
     for name, value in current.items():
-        if minimal.get(name) == value:
+        if minimal.get(name) == value or name == _PYTHONS_OWN:
             continue
         if name in _LISTS and user.get(name):
             value = value + _LISTS[name] + user[name]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_nsys.capture.export import export_report
-from pytest_nsys.capture.nsys import Nsys, trace_options
+from pytest_nsys.capture.nsys import Nsys, override, trace_options
 from pytest_nsys.capture.proof import prove_report, prove_trace
 from pytest_nsys.capture.result import CaptureResult, RanTest
 from pytest_nsys.capture.run import Deadlines, Listener, RunFolder, WorkerRun, run_worker
@@ -117,7 +117,7 @@ class LiveCapture:
         )
 
     def _nsys_args(self, tests: Sequence[PlannedTest]) -> tuple[str, ...]:
-        return (*self._settings.nsys_args, *tests[0].spec.nsys_args)
+        return override(self._settings.nsys_args, tests[0].spec.nsys_args)
 
     def _analyse(
         self, run: WorkerRun, planned: Sequence[PlannedTest], batch: Batch

@@ -138,9 +138,19 @@ def minimal_environment(full: Mapping[str, str] | None = None) -> dict[str, str]
 
 def trace_options(nsys_args: Sequence[str]) -> tuple[str, ...]:
     """The options that decide what a capture holds: our defaults, the user's put over them."""
-    given = {_option_name(argument) for argument in nsys_args}
-    kept = [flag for flag in DEFAULT_FLAGS if _option_name(flag) not in given]
-    return (*kept, *nsys_args)
+    return override(DEFAULT_FLAGS, nsys_args)
+
+
+def override(arguments: Sequence[str], by: Sequence[str]) -> tuple[str, ...]:
+    """Arguments put over others. nsys takes each option once, so what is replaced is left out."""
+    given = {_option_name(argument) for argument in by}
+    kept, replaced = [], False
+    for argument in arguments:
+        if argument.startswith("-"):
+            replaced = _option_name(argument) in given
+        if not replaced:  # a value that stands apart goes with its option
+            kept.append(argument)
+    return (*kept, *by)
 
 
 def _option_name(argument: str) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections.abc import Iterable
 
 import psutil
+
+_POLL_S = 0.01
 
 
 def tree(pid: int) -> list[psutil.Process]:
@@ -21,7 +24,7 @@ def tree(pid: int) -> list[psutil.Process]:
 def is_running(pid: int) -> bool:
     """Whether the process exists and has not ended (a zombie has)."""
     try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+        return _lives(psutil.Process(pid))
     except psutil.NoSuchProcess:
         return False
 
@@ -47,10 +50,27 @@ def end_trees(
     for process in members:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(first)
-    _, alive = psutil.wait_procs(members, timeout=grace_s)
-    # Children may have been born since; their parents are still there to be asked.
-    late = [child for process in alive for child in tree(process.pid)]
-    for process in {*alive, *late}:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs([*alive, *late], timeout=grace_s)
+    try:
+        _wait(members, grace_s)
+    finally:  # an interrupt while waiting leaves nobody behind either
+        alive = [process for process in members if _lives(process)]
+        # Children may have been born since; their parents are still there to be asked.
+        late = [child for process in alive for child in tree(process.pid)]
+        for process in {*alive, *late}:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    _wait([*alive, *late], grace_s)
+
+
+def _wait(processes: Iterable[psutil.Process], timeout_s: float) -> None:
+    """Wait until all have ended. Zombies have: who reaps them, and when, is not our business."""
+    deadline = time.monotonic() + timeout_s
+    while any(_lives(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

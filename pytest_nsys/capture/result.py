@@ -38,9 +38,19 @@ class RanTest:
 
     @property
     def passed(self) -> bool:
-        """Whether every phase was run and passed."""
-        phases = {report["when"]: report["outcome"] for report in self.reports}
-        return not self.lost and all(phases.get(phase) == "passed" for phase in PHASES)
+        """Whether every phase was run and passed, be it against a strict expectation."""
+        held = {report["when"]: _held(report) for report in self.reports}
+        return not self.lost and all(held.get(phase, False) for phase in PHASES)
+
+
+def _held(report: Mapping[str, Any]) -> bool:
+    """Whether the phase did not fail by itself; a strict xfail that passes is called failed."""
+    return report["outcome"] == "passed" or is_strict_pass(report.get("longrepr"))
+
+
+def is_strict_pass(longrepr: object) -> bool:
+    """Whether this is what pytest says of a test that passed and was strictly expected to fail."""
+    return isinstance(longrepr, str) and longrepr.startswith("[XPASS(strict)]")
 
 
 @dataclass(frozen=True)

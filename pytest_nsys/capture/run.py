@@ -25,6 +25,8 @@ from pytest_nsys.worker.job import Job
 
 _POLL_S = 0.02
 _REFUSALS = ("unrecognised option", "unrecognized option", "is ambiguous", "usage:", "Illegal")
+_FATAL = "Fatal Python error"
+_STDERR_LINES = 40
 _NOT_INHERITED = ("PYTEST_CURRENT_TEST", "PYTEST_XDIST_", "COV_CORE_")
 
 
@@ -311,7 +313,11 @@ class _Run:
             text = (self._folder / "stderr").read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return ""
-        return "\n".join(text.splitlines()[-40:])
+        lines = text.splitlines()
+        # Python's own last words name the place first, and all of pytest's frames after it.
+        fatal = [number for number, line in enumerate(lines) if line.startswith(_FATAL)]
+        start = fatal[-1] if fatal else max(len(lines) - _STDERR_LINES, 0)
+        return "\n".join(lines[start : start + _STDERR_LINES])
 
     def _startup_failure(self) -> Exception:
         if self._reason:
@@ -336,7 +342,8 @@ class _Run:
         errors = [event["text"] for event in self._events if event["event"] == "internal_error"]
         return WorkerFailed(
             "the worker ended before it ran its first test",
-            evidence="\n".join(errors) or self._stderr_end() or self._nsys_output(),
+            evidence=f"{self._death()}\n"
+            + ("\n".join(errors) or self._stderr_end() or self._nsys_output()),
             remedy="the same imports and collection work in the controller: look for what "
             "differs below nsys, in the lines above",
         )

@@ -25,9 +25,9 @@ class Spec:
         rounds: measured calls.
         tolerance: per metric; ``*`` is the default of every timed metric.
         budget: absolute upper limits per metric (lower limits where down is worse).
-        require: patterns of kernels, copies or API calls that every window must contain.
+        require: patterns of kernels, copies or API calls that the body must contain.
         forbid: patterns of kernels, copies or API calls that no window may contain.
-        check: called with each window's measurement in the controller; False or an
+        check: called with the measurement of the body in the controller; False or an
             AssertionError fails the test.
         isolate: whether the test gets a worker and a capture of its own.
         timeout_s: longest time for the test with all its rounds.
@@ -122,6 +122,10 @@ def _read(
 ) -> dict[str, Any]:
     read = {}
     for key, value in values.items():
+        if not isinstance(key, str):
+            raise _error(
+                item, f"has {name}={{{key!r}: {value!r}}}", remedy="name metrics by their keys"
+            )
         try:
             unit = "ns" if key == "*" and name == "tolerance" else lookup(key).unit
             read[key] = parse(value, unit)
@@ -146,7 +150,7 @@ def _timeout(item: pytest.Item, value: object) -> float:
 
 
 def _patterns(item: pytest.Item, name: str, value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
+    if isinstance(value, str) and value:
         return (value,)
     if isinstance(value, (list, tuple)) and all(isinstance(part, str) and part for part in value):
         return tuple(value)

@@ -83,7 +83,7 @@ def read_settings(config: pytest.Config) -> Settings:
         warmup=_count("nsys_warmup", values["nsys_warmup"], default=1, least=0),
         tolerance=read_tolerances(values["nsys_tolerance"] or []),
         executable=values["nsys_executable"],
-        nsys_args=tuple(shlex.split(values["nsys_args"] or "")),
+        nsys_args=_words("nsys_args", values["nsys_args"] or ""),
         device=values["nsys_device"],
         timeout_s=_seconds("nsys_timeout", values["nsys_timeout"], default=1800.0),
     )
@@ -118,12 +118,25 @@ def _count(name: str, text: str | None, *, default: int, least: int) -> int:
 def _seconds(name: str, text: str | None, *, default: float) -> float:
     if text is None:
         return default
+    remedy = "give seconds above zero, such as 600"
     try:
-        return (
+        seconds = (
             parse_amount(text if not text.replace(".", "").isdigit() else f"{text} s", "ns") / 1e9
         )
     except NsysError as error:
-        raise SettingsError(f"{name}: {error.what}", remedy="give seconds, such as 600") from None
+        raise SettingsError(f"{name}: {error.what}", remedy=remedy) from None
+    if not seconds:
+        raise SettingsError(f"{name} is {text!r}", remedy=remedy)
+    return seconds
+
+
+def _words(name: str, text: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise SettingsError(
+            f"{name} is {text!r}: {error}", remedy="quote it as for a shell"
+        ) from None
 
 
 def read_tolerances(lines: list[str]) -> tuple[tuple[str, Tolerance], ...]:

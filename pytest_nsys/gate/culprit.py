@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pytest_nsys.catalogue import Metric, parse_family, split_per_unit
+from pytest_nsys.catalogue import Metric, parse_family, split_per_unit, undivided
 from pytest_nsys.gate.verdict import Contribution
 from pytest_nsys.measurement import Part, Parts, WindowMeasurement
 
@@ -19,11 +19,14 @@ def contributions(
     if metric.breakdown is None:
         return ()
     chosen = _chooser(metric)
-    before = _by_label(baseline.breakdown.get(metric.breakdown, Parts()), chosen)
-    after = _by_label(current.breakdown.get(metric.breakdown, Parts()), chosen)
+    then_parts = baseline.breakdown.get(metric.breakdown, Parts())
+    now_parts = current.breakdown.get(metric.breakdown, Parts())
+    # By label on both sides: a pattern may match raw names, which a baseline does not keep.
+    labels = {part.label for part in (*then_parts, *now_parts) if chosen(part)}
+    before, after = _by_label(then_parts, labels), _by_label(now_parts, labels)
     then, now = _per_unit(metric, baseline), _per_unit(metric, current)
     found = []
-    for label in sorted({*before, *after}):
+    for label in sorted(labels):
         change = now * _size(metric, after.get(label)) - then * _size(metric, before.get(label))
         if change:
             found.append(Contribution(label, before.get(label), after.get(label), change))
@@ -31,8 +34,8 @@ def contributions(
     return tuple(sorted(found, key=lambda part: -sign * part.change))
 
 
-def _by_label(parts: Parts, chosen: Callable[[Part], bool]) -> dict[str, Part]:
-    return {part.label: part for part in parts if chosen(part)}
+def _by_label(parts: Parts, labels: set[str]) -> dict[str, Part]:
+    return {part.label: part for part in parts if part.label in labels}
 
 
 def _size(metric: Metric, part: Part | None) -> float:
@@ -43,14 +46,16 @@ def _size(metric: Metric, part: Part | None) -> float:
 
 def _per_unit(metric: Metric, window: WindowMeasurement) -> float:
     """What a round's amount is multiplied by: one over the units, for ``X.per_unit``."""
-    per_unit = split_per_unit(metric.key)
-    return 1.0 if per_unit is None else 1.0 / window.units[per_unit[1]]
+    factor, key = 1.0, metric.key
+    while per_unit := split_per_unit(key):
+        key, unit = per_unit
+        factor /= window.units[unit]
+    return factor
 
 
 def _chooser(metric: Metric) -> Callable[[Part], bool]:
     """Which lines of the breakdown the metric is made of."""
-    per_unit = split_per_unit(metric.key)
-    key = per_unit[0] if per_unit else metric.key
+    key = undivided(metric.key)
     words = key.split(".")
     if words[0] == "memcpy":
         if words[1] == "pageable":

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
+
 from pytest_nsys.catalogue import Breakdown, lookup
 from pytest_nsys.config.marker import Spec
 from pytest_nsys.gate.verdict import Demand
@@ -19,7 +21,7 @@ _SHOWN = 3
 def broken_demands(spec: Spec, window: WindowMeasurement) -> tuple[Demand, ...]:
     """The demands of a test that one window does not meet.
 
-    Budgets, ``forbid`` and ``check`` hold for every window; ``require`` for the whole body.
+    Budgets and ``forbid`` hold for every window; ``require`` and ``check`` for the whole body.
     """
     found = [*_budgets(spec, window), *_forbidden(spec, window), *_check(spec, window)]
     if window.name == MAIN:
@@ -37,11 +39,12 @@ def _budgets(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
         value = window[key]
         beyond = value > limit if metric.worse == "up" else value < limit
         if beyond:
+            where = "over" if metric.worse == "up" else "under"
             yield Demand(
                 window.name,
                 "over budget",
                 f"{key} is {format_amount(value, metric.unit)}, "
-                f"over its budget of {format_amount(limit, metric.unit)}",
+                f"{where} its budget of {format_amount(limit, metric.unit)}",
             )
 
 
@@ -74,13 +77,15 @@ def _check(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
         return
     try:
         held = spec.check(window)
-    except AssertionError as error:
-        yield Demand(window.name, "violated", f"check failed: {error or _source(spec.check)}")
-    except Exception as error:
+    except (AssertionError, pytest.fail.Exception) as error:
+        yield Demand(
+            window.name, "violated", f"check failed: {_line(str(error)) or _source(spec.check)}"
+        )
+    except (Exception, pytest.skip.Exception) as error:
         yield Demand(
             window.name,
             "violated",
-            f"check raised {type(error).__name__}: {error} ({_source(spec.check)})",
+            f"check raised {type(error).__name__}: {_line(str(error))} ({_source(spec.check)})",
         )
     else:
         if held is False:
@@ -90,8 +95,12 @@ def _check(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
 def _source(check: Callable[[Any], object]) -> str:
     """The check's source on one line, as far as Python knows it."""
     try:
-        lines = inspect.getsource(check).split()
+        return _line(inspect.getsource(check))
     except (OSError, TypeError):
         return getattr(check, "__qualname__", repr(check))
-    text = " ".join(lines)
+
+
+def _line(text: str) -> str:
+    """A text of several lines on one, cut off where it is long."""
+    text = " ".join(text.split())
     return text if len(text) <= 160 else text[:157] + "..."

@@ -10,9 +10,8 @@ from pytest_nsys.identity.labels import simplify_label
 
 _LABEL = re.compile(r"[\w$]+")
 
-# One pass settles every name seen so far; a few more settle names that look like several things at
-# once.
-_PASSES = 8
+# One pass settles every name seen so far; a few more settle what looks like several things at once.
+_PASSES = 4
 
 
 @lru_cache(maxsize=16384)
@@ -20,8 +19,7 @@ def canonical(raw: str) -> str:
     """The canonical name of a kernel.
 
     Removed: the parameter list, the return type, anonymous and versioned namespaces, casts of
-        integer
-    constants, lambda numbers that only repeat a data type, numbers and hashes given by code
+    integer constants, lambda numbers that only repeat a data type, numbers and hashes given by code
     generators, and whatever was tuned (tiles, stages, clusters, split-K, warps, alignment, vector
     widths, schedules, the instruction set). Tuned template arguments become ``*``, so that the
     others keep their places.

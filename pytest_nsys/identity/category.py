@@ -19,9 +19,13 @@ CATEGORIES = (
     "sort",
     "other",
 )
-"""Every category: matrix products; fused attention; convolutions; normalisation, softmax included;
-work on each element by itself; reductions, scans included; moving data, gather and scatter
-included; communication between GPUs; sorting and selecting the largest; anything else."""
+"""Every category.
+
+gemm: products of matrices and vectors. attention: fused attention. conv: convolutions. norm:
+normalisation and softmax. elementwise: work on each element by itself. reduce: reductions, scans.
+copy: moving data, gather and scatter included. comm: communication between GPUs. sort: sorting and
+selecting the largest. other: anything else.
+"""
 
 # The first pattern found in the canonical name decides. So names that list what they fuse come
 # first, then templates whose own name says what they do whatever is in their arguments, then words
@@ -70,16 +74,17 @@ _TABLE = (
     ("conv", r"(?<![A-Za-z])conv(?:olution|\d|_|$)|Conv\dd"),
     ("gemm", r"(?i:gemm|gemv|matmul)|nvjet|splitKreduce|xmma|^bmm_|^cutlass::|Marlin|mul_mat"),
     ("gemm", r"cublas\w{0,20}::|_mm_kernel|scaled_mm|fused_moe_kernel|^dot_kernel|__myl_Fc"),
+    ("elementwise", r"(?i:rotary|(?<![A-Za-z])rope|quantiz)"),
     # Reductions before the words for what is reduced.
     ("reduce", r"[rR]educ|Scan|(?<![a-z])scan|[cC]um(?:sum|prod)|[hH]istogram|bincount"),
     ("reduce", r"(?i:arg_?(?:max|min))"),
     ("copy", r"(?i:copy|memcpy|gather|scatter|concat|embedding|reshape|CatArray)"),
     ("copy", r"(?<![A-Za-z])index(?:_|Select|Func|ing|Put)|(?:_|::|^)(?:pad|roll|flip|slice|cat)_"),
     ("copy", r"expandInputRows|im2col|col2im"),
-    ("reduce", r"(?<![A-Za-z])(?:sum|mean|prod|max|min|any|all|std|var|norm)(?![A-Za-z])"),
+    ("reduce", r"(?<![A-Za-z])(?:sum|mean|prod|max|min|any|all|std|var|norm)(?![A-Za-z:])"),
     # Work on each element.
     ("elementwise", r"(?i:elementwise|pointwise|multi_tensor|activation|act_and_mul|adam)"),
-    ("elementwise", r"(?i:gelu|silu|relu|swiglu|rotary|(?<![A-Za-z])rope|quant|dropout|convert)"),
+    ("elementwise", r"(?i:gelu|silu|relu|swiglu|quant|dropout|convert)"),
     ("elementwise", r"(?i:fill|clamp|random|philox|curand)|CUDAFunctor_|__myl_|^cupyx?_"),
     ("elementwise", r"(?<![A-Za-z])(?:add|sub|mul|div|cast|bias|where|exp|sgd)(?![A-Za-z])"),
 )

@@ -110,8 +110,7 @@ class _Unreadable(Exception):
 
 
 def simplify(name: str) -> str:
-    """The name without parameters, return type, casts, and tuning; as it is if it cannot be
-    read."""
+    """The name without parameters, return type, casts and tuning; unreadable, it stays."""
     try:
         return _Scanner(_prepared(name)).scan()
     except _Unreadable:

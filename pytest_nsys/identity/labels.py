@@ -56,7 +56,7 @@ FAMILIES = (
         r"small|medium|large|interior|xregs",
     ),
     _family(
-        r"cutlass(?:3x)?_",
+        r"cutlass(?:3x)?_(?:(?:sm)?\d+[af]?_)?(?:wmma_)?\w{0,2}(?:simt|tensorop)|cutlass_+(?:\d+x_)?cudnn",
         _SM,
         _CUDNN,
         _TILE,
@@ -96,20 +96,16 @@ FAMILIES = (
         r"RING|TREE|NVLS|COLLNET|DIRECT|CHAIN|PAT|LL|LL128|SIMPLE|Simple",
         r"(?:RS|AG)x\w+|LLMC|LD|LDMC|ST|STMC|R",
     ),
-    # Atoms of CuTe's matrix multiplication; SS and RS: whether A is read from shared memory or
-    # registers.
+    # Atoms of CuTe's matrix multiplication; SS and RS: from where A is read.
     _family(r"(?:SM\d+_|MMA_\d)", _SM, _TILE, r"\d+x\d+SM|SS|RS|TS|TN"),
 )
 
 # s16816gemm: a GEMM with float accumulators made of 16x8x16 instructions. That it uses them at all
 # stays, for without a data type in the name it tells TF32 from float.
 _INSTRUCTION = re.compile(
-    r"([a-z])(?:\d{3,7}|\d+x\d+x\d+)((?:[a-z]+\d+)?(?:sp)?(?:gemm|cudnn|fprop|dgrad|wgrad).*)"
+    r"^([a-z])(?:(?:8|16)\d{2,5}|\d+x\d+x\d+)((?:[a-z]+\d+)?(?:sp)?(?:gemm|cudnn|fprop|dgrad|wgrad).*)$"
 )
-_WITH_INSTRUCTIONS = re.compile(rf"cutlass|\w{{0,20}}(?:{_ARCHITECTURES})_")
-
-# The architecture inside of a word: CollectiveMainloopFwdSm90, Sm90TmaWarpSpecialized,
-# fmhaSm100fKernel.
+# The architecture inside of a word: CollectiveMainloopFwdSm90, fmhaSm100fKernel.
 _SM_WITHIN = re.compile(r"(?:(?<=[a-z0-9])|(?<![A-Za-z0-9]))(?:[12]Sm)?Sm\d{2,3}[af]?(?=[A-Z_]|$)")
 _SCHEDULE = re.compile(r"Pingpong|Cooperative")
 _FMHA = re.compile(r"MultiCtasKv|Q\d+Kv\d+|Static|Persistent|SwapsAb|KeepsAb")
@@ -152,10 +148,8 @@ def _without_marks(label: str) -> str:
 
 
 def _without_instruction_shape(label: str) -> str:
-    if not _WITH_INSTRUCTIONS.match(label):
-        return label
-    marks = [_INSTRUCTION.fullmatch(mark) or mark for mark in label.split("_")]
-    return "_".join(m if isinstance(m, str) else f"{m[1]}_mma_{m[2]}" for m in marks)
+    marks = [_INSTRUCTION.sub(r"\1_mma_\2", mark) for mark in label.split("_")]
+    return "_".join(marks)
 
 
 def _without_architecture(label: str) -> str:
@@ -181,8 +175,7 @@ def _without_attention_tiles(label: str) -> str:
 
 
 def _without_specialization(label: str) -> str:
-    """Without Triton's list of arguments: ``matmul_0d1d2d34c``, argument by argument what is known
-    of it."""
+    """Without Triton's list of arguments (``_0d1d2d34c``) and of what is known of each."""
     base, underscore, listed = label.rpartition("_")
     if not underscore or not listed.startswith("0") or base.strip("_") == "triton":
         return label
@@ -232,8 +225,8 @@ def _without_numba_id(label: str) -> str:
 
 _RULES: tuple[Callable[[str], str], ...] = (
     _without_numba_id,
-    _without_instruction_shape,
     _without_marks,
+    _without_instruction_shape,
     _without_attention_tiles,
     _without_architecture,
     _without_schedule,

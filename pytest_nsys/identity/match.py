@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from pytest_nsys.identity.canonical import canonical as _canonical
 from pytest_nsys.identity.category import category as _category
-from pytest_nsys.identity.likeness import gist, likeness, precision
+from pytest_nsys.identity.likeness import contradict, gist, likeness, replaced
 
 _HOW = ("same", "retuned", "renamed", "new", "gone")
 
@@ -55,14 +55,16 @@ def match(
 
     1. *same*: the raw name is in both.
     2. *retuned*: of the rest, the canonical name is in both.
-    3. *renamed*: of the rest, two canonical names of one category are alike; each is the other's best
-       counterpart by far, and neither says that it computes in another precision. Where a library
-       picks the kernel (gemm, attention, conv, comm), also the only two that are left.
+    3. *renamed*: of the rest, two canonical names of one category are alike, and each is the
+       other's best counterpart by far. They must not say that precision, layout, or pass differs,
+       nor differ in numbers only, nor have other words for the operation. A library that picks its
+       kernels (gemm, attention, conv, comm) may use other words; and there a pair is also what has
+       no other counterpart of the same precision, layout, and pass.
     4. The rest is *new* or *gone*.
 
     Where several raw names share a canonical name that is retuned or renamed, those most alike are
-    paired first (among equals, the first by name), each once. One that is left over is a variant that
-    came or went, so it is *new* or *gone*, and no other step takes it.
+    paired first (among equals, the first by name), each once. One that is left over is a variant
+    that came or went, so it is *new* or *gone*, and no other step takes it.
 
     The order of the mappings does not matter.
 
@@ -136,29 +138,28 @@ def _renamed(lost: list[str], found: list[str], picked: bool) -> list[_Pair]:
     if len(lost) * len(found) > _MOST_PAIRS:
         return []
     gists = {name: gist(name) for name in (*lost, *found)}
-    precisions = {name: precision(name) for name in (*lost, *found)}
 
-    def comparable(old: str, new: str) -> bool:
-        return precisions[old] == precisions[new] or None in (precisions[old], precisions[new])
+    def score(old: str, new: str) -> float:
+        one, other = gists[old], gists[new]
+        if contradict(one, other) or (replaced(one, other) and not picked):
+            return 0.0
+        return likeness(one, other)
 
-    scores = {
-        (old, new): likeness(gists[old], gists[new]) if comparable(old, new) else 0.0
-        for old in lost
-        for new in found
-    }
+    scores = {(old, new): score(old, new) for old in lost for new in found}
     pairs: list[_Pair] = []
     while certain := _certain(lost, found, scores):
         pairs += certain
         lost = [name for name in lost if name not in {old for old, _ in certain}]
         found = [name for name in found if name not in {new for _, new in certain}]
-    if picked and len(lost) == len(found) == 1 and comparable(lost[0], found[0]):
-        pairs.append((lost[0], found[0]))
+    if picked:
+        possible = [(a, b) for a in lost for b in found if not contradict(gists[a], gists[b])]
+        choices = Counter(name for pair in possible for name in pair)
+        pairs += [(a, b) for a, b in possible if choices[a] == choices[b] == 1]
     return pairs
 
 
 def _certain(lost: list[str], found: list[str], scores: Mapping[_Pair, float]) -> list[_Pair]:
-    """Pairs in which each is the other's best counterpart, and the next best is less by the
-    margin."""
+    """Pairs in which each is the other's best counterpart, by the margin."""
     best_new = {old: _best({new: scores[old, new] for new in found}) for old in lost}
     best_old = {new: _best({old: scores[old, new] for old in lost}) for new in found}
     return [(old, new) for old, new in best_new.items() if new is not None and best_old[new] == old]

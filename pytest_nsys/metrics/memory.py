@@ -87,7 +87,7 @@ class MemoryTimeline:
         times, live = self._steps
         low, high = np.searchsorted(times, [start, end], side="left")
         before = self.live_at(start)
-        if low == high:
+        if low >= high:
             return before, start
         top = int(low) + int(np.argmax(live[low:high]))
         return (int(live[top]), int(times[top])) if live[top] > before else (before, start)

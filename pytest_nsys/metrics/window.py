@@ -29,7 +29,7 @@ def api_name(raw: str) -> str:
 
     ``cudaLaunchKernel_v7000`` and ``cudaLaunchKernel_ptsz_v7000`` are ``cudaLaunchKernel``.
     """
-    return re.sub(r"_v\d+", "", re.sub(r"_pt[sd]z", "", raw))
+    return re.sub(r"_v\d+", "", re.sub(r"_pt(sz|ds)", "", raw))
 
 
 def durations(table: pd.DataFrame) -> Ints:

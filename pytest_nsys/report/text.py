@@ -52,7 +52,8 @@ def _tables(verdict: Verdict) -> list[str]:
         rows = list(parts)
         lines += ["", f"window {window!r}:" if window != MAIN else "the test's body:"]
         lines += table([_HEADER, *(_row(part) for part in rows if _says_something(part))])
-        lines += [f"  {part.note}" for part in rows if part.note]
+        notes = dict.fromkeys(part.note for part in rows if part.note)
+        lines += [f"  {note}" for note in notes if note not in verdict.notes]
     for part in verdict.worse:
         lines += _culprits(part)
     return lines

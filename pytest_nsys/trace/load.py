@@ -49,7 +49,7 @@ def build_trace(source: Source) -> Trace:
         np.concatenate([kernels["name"], kernels["short"], copies["call"], calls["name"]])
     )
     system = _pairs(source, schema.SYSTEM)
-    export = _pairs(source, schema.EXPORT)
+    export = _pairs(source, schema.EXPORT) or _pairs(source, schema.OLD_EXPORT)
     return Trace(
         kernels=kernels.drop(columns="call"),
         copies=copies,

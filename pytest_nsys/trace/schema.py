@@ -21,6 +21,7 @@ DIAGNOSTIC: Final = "DIAGNOSTIC_EVENT"
 GPU: Final = "TARGET_INFO_GPU"
 SYSTEM: Final = "TARGET_INFO_SYSTEM_ENV"
 EXPORT: Final = "META_DATA_EXPORT"
+OLD_EXPORT: Final = "EXPORT_META_DATA"  # its name in nsys 2022
 
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     KERNEL: (
@@ -87,16 +88,18 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     GPU: ("id", "name", "totalMemory", "smCount"),
     SYSTEM: ("name", "value"),
     EXPORT: ("name", "value"),
+    OLD_EXPORT: ("name", "value"),
 }
 """Per table, the columns that are read (and kept in a recording)."""
 
-TABLES: Final = tuple(COLUMNS)
+TABLES: Final = tuple(name for name in COLUMNS if name != OLD_EXPORT)
+"""What ``nsys export`` is asked for, where it can select."""
 
 SYSTEM_NAMES: Final = ("NvDriverVersion", "CudaDriverVersion")
 """Rows of `SYSTEM` that are read; its others describe the machine and its environment."""
 
 EXPORT_NAMES: Final = ("EXPORT_PRODUCT_VERSION", "EXPORT_SCHEMA_VERSION")
-"""Rows of `EXPORT` that are read."""
+"""Rows of `EXPORT` and `OLD_EXPORT` that are read."""
 
 
 class MemcpyKind:

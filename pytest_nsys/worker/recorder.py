@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -118,11 +118,13 @@ class Recorder:
         synchronize()
         self._span = self._open.enter_context(self._log.window("span", self._nodeid))
 
-    def _run(self, number: int, call: Callable[[], object]) -> object:
+    def _run(
+        self, number: int, call: Callable[[], object], units: Mapping[str, float] = {}
+    ) -> object:
         """One warm-up (negative numbers) or round; its records are kept once it has ended well."""
         if number == 0 and self._span is None:
             self._open_span()
-        self._round, self._units, self._pending = number, {}, []
+        self._round, self._units, self._pending = number, dict(units), []
         self._events.write("round", nodeid=self._nodeid, round=number)
         result = call()
         for record in self._pending:
@@ -151,8 +153,8 @@ class Recorder:
             yield
             return
         with self._log.window("range", self._nodeid, name, self._round) as record:
+            self._pending.append(record)
             yield
-        self._pending.append(record)
 
     def units(self, **units: float) -> None:
         """What this round processes; replaces what was said before."""
@@ -176,6 +178,7 @@ class Recorder:
                 return function(*args, **kwargs)
 
         result = None
+        said = self._units  # by the body, before the call
         for number in range(-self._repeats.warmup, self._repeats.rounds):
-            result = self._run(number, call)
+            result = self._run(number, call, said)
         return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import unittest
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -27,6 +28,9 @@ class WorkerSession:
         self._job = job
         self._events = events
         self._log = WindowLog(events)
+        self._failing: set[str] = set()
+        self._again: set[str] = set()
+        self._warned: set[tuple[Any, ...]] = set()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_cmdline_parse(self) -> Generator[None, pytest.Config, pytest.Config]:
@@ -92,12 +96,13 @@ class WorkerSession:
         original = item.runtest
 
         def stop() -> bool:
-            # unittest keeps failures on the item instead of raising them.
-            return bool(getattr(item, "_excinfo", None))
+            self._again.add(item.nodeid)
+            # unittest keeps failures on the item, and subtests report them, instead of raising.
+            return bool(getattr(item, "_excinfo", None)) or item.nodeid in self._failing
 
         if isinstance(item, pytest.Function):
             item.obj = _in_window(item.obj, recorder)
-            call: Callable[[], object] = original
+            call: Callable[[], object] = _repeatable(item, original)
         else:
             call = _in_window(original, recorder)
         item.runtest = functools.partial(recorder.measure, call, stop)  # type: ignore[method-assign]
@@ -108,7 +113,11 @@ class WorkerSession:
 
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Send the report."""
+        """Send the report; subtests report in every round, and are passed on from the first."""
+        if report.failed and report.when == "call":
+            self._failing.add(report.nodeid)
+        elif hasattr(report, "context") and report.nodeid in self._again:
+            return
         data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
         self._events.write("report", nodeid=report.nodeid, data=data)
 
@@ -122,7 +131,16 @@ class WorkerSession:
     def pytest_warning_recorded(
         self, warning_message: Any, when: str, nodeid: str, location: Any
     ) -> None:
-        """Send warnings, for the controller's summary."""
+        """Send warnings, for the controller's summary; each once, and not in every round."""
+        warned = (
+            nodeid,
+            str(warning_message.message),
+            warning_message.filename,
+            warning_message.lineno,
+        )
+        if warned in self._warned:
+            return
+        self._warned.add(warned)
         self._events.write(
             "warning",
             when=when,
@@ -154,7 +172,25 @@ class WorkerSession:
         """Close the capture with the sentinel."""
         synchronize()
         self._log.close()
-        self._events.write("end", exitstatus=int(exitstatus), stop=str(session.shouldstop or ""))
+        stop = str(session.shouldfail or session.shouldstop or "")
+        self._events.write("end", exitstatus=int(exitstatus), stop=stop)
+
+
+def _repeatable(item: pytest.Function, run: Callable[[], object]) -> Callable[[], object]:
+    """``run`` as often as one likes, with the item's own ``obj``.
+
+    unittest's asyncio tests keep their closed runner, and pytest leaves it to them to find their
+    method.
+    """
+
+    def call() -> object:
+        if isinstance(item.instance, unittest.IsolatedAsyncioTestCase):
+            if getattr(item.instance, "_asyncioRunner", None) is not None:
+                item.instance._asyncioRunner = None  # type: ignore[attr-defined]
+            setattr(item.instance, item.name, item.obj)
+        return run()
+
+    return call
 
 
 def _in_window(function: Callable[..., Any], recorder: Recorder) -> Callable[..., Any]:
