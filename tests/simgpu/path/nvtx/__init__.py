@@ -150,7 +150,7 @@ def get_domain(name: str | None = None) -> Domain:
     return Domain(name)
 
 
-class annotate:
+class annotate:  # noqa: N801  (its name in the real package)
     """A range around a ``with`` block or a function."""
 
     def __init__(
