@@ -4,6 +4,7 @@ until the verdicts are known, and are then logged in pytest's own order as if th
 from __future__ import annotations
 
 import builtins
+import re
 import shlex
 import sys
 import warnings
@@ -325,7 +326,7 @@ class Controller:
             ),
             None,
         )
-        problem = ran.lost.splitlines()[0] if ran.lost else ran.problem.what if ran.problem else ""
+        problem = ran.lost or (ran.problem.what if ran.problem else "")
         self._recorded.append(
             RecordedTest(
                 nodeid=ran.nodeid,
@@ -333,7 +334,7 @@ class Controller:
                 capture=number,
                 warmup=ran.warmup,
                 rounds=ran.rounds,
-                problem=problem,
+                problem=_published_line(problem),
             )
         )
 
@@ -537,6 +538,12 @@ def _teardown_report(item: pytest.Item, nextitem: pytest.Item | None) -> list[py
     return [report]
 
 
+def _published_line(text: str) -> str:
+    """The first line of a text, and of absolute paths in it their last part."""
+    line = text.partition("\n")[0]
+    return re.sub(r"(?<![\w.])/(?:[^/\s'\"]+/)+", "", line)
+
+
 def _published(report: Mapping[str, Any]) -> dict[str, Any]:
     """A report as a recording keeps it: without captured output, properties and tracebacks.
 
@@ -551,7 +558,13 @@ def _published(report: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(longrepr, Mapping):
         with suppress(KeyError, TypeError):
             crash = longrepr["reprcrash"]
-            longrepr = f"{Path(crash['path']).name}:{crash['lineno']}: {crash['message']}"
+            message = _published_line(crash["message"])
+            longrepr = f"{Path(crash['path']).name}:{crash['lineno']}: {message}"
+    elif isinstance(longrepr, str):
+        longrepr = _published_line(longrepr)
+    if isinstance(longrepr, (list, tuple)):  # of a skip: where, and why
+        path, line, reason = longrepr
+        longrepr = [Path(path).name, line, reason]
     kept["longrepr"] = longrepr if isinstance(longrepr, (str, list)) else None
     if "wasxfail" in report:
         kept["wasxfail"] = report["wasxfail"]

@@ -20,9 +20,10 @@ from typing import Any
 
 import pandas as pd
 
-from pytest_nsys.errors import RecordingError
+from pytest_nsys.errors import NsysError, RecordingError
 from pytest_nsys.trace import schema
 from pytest_nsys.trace.load import load_trace
+from pytest_nsys.trace.schema import NvtxType
 from pytest_nsys.trace.source import Source, open_source
 from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows import WindowRecord
@@ -136,7 +137,7 @@ def load_capture(folder: Path, capture: RecordedCapture) -> Trace:
         RecordingError: its file is missing, damaged, or outside the folder.
     """
     path = folder / capture.file
-    if Path(capture.file).name != capture.file:
+    if Path(capture.file).name != capture.file or capture.file in ("", ".."):
         raise RecordingError(
             f"{folder / INDEX} names a file outside its folder: {capture.file!r}",
             remedy="do not use this recording",
@@ -169,7 +170,14 @@ def load_packed(path: Path) -> Trace:
                 evidence=str(error),
                 remedy="record the run again, or restore the folder",
             ) from None
-        return load_trace(unpacked)
+        try:
+            return load_trace(unpacked)
+        except NsysError as error:
+            raise RecordingError(
+                f"{path} does not hold a capture",
+                evidence=error.evidence or error.what.replace(str(unpacked), "it"),
+                remedy="record the run again, or restore the folder",
+            ) from None
 
 
 def scrub(export: Path, target: Path) -> None:
@@ -212,6 +220,9 @@ def _allowed_rows(name: str, table: pd.DataFrame) -> pd.DataFrame:
         return table[table["name"].isin(schema.EXPORT_NAMES)]
     if name == schema.DIAGNOSTIC:
         return table[table["severity"] > 1]
+    if name == schema.NVTX:
+        kinds = (NvtxType.PUSH_POP, NvtxType.START_END, NvtxType.DOMAIN_CREATE)
+        return table[table["eventType"].isin(kinds)]
     return table
 
 
@@ -260,7 +271,7 @@ def _to_json(recording: Recording) -> dict[str, Any]:
 
 
 def _from_json(data: Mapping[str, Any]) -> Recording:
-    return Recording(
+    recording = Recording(
         captures=tuple(
             RecordedCapture(
                 file=str(capture["file"]),
@@ -284,3 +295,7 @@ def _from_json(data: Mapping[str, Any]) -> Recording:
         nsys=str(data["nsys"]),
         date=str(data["date"]),
     )
+    for test in recording.tests:
+        if test.capture is not None and not 0 <= test.capture < len(recording.captures):
+            raise ValueError(f"{test.nodeid} has capture {test.capture}, which does not exist")
+    return recording

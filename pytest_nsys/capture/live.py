@@ -217,7 +217,8 @@ def _ran_tests(run: WorkerRun, planned: Sequence[PlannedTest]) -> list[RanTest]:
         if test.nodeid == run.lost:
             tests.append(replace(ran, lost=_loss(run)))
         elif test.nodeid in started:
-            tests.append(ran)
+            left = stop and not any(report["when"] == "teardown" for report in ran.reports)
+            tests.append(replace(ran, stopped=stop) if left else ran)
         elif test.nodeid not in collected:
             tests.append(replace(ran, lost=_not_collected(run)))
         elif run.ended or stop:

@@ -206,7 +206,7 @@ class _Run:
             if self._overdue():
                 self._end_worker()
             time.sleep(_POLL_S)
-        if self._current is not None and self._lost is None:
+        if self._current is not None and self._lost is None and not self._saw("end"):
             self._lost, self._reason = self._current, self._death()
 
     def _read(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 import time
 from typing import Any
@@ -19,12 +20,16 @@ class Progress:
 
     def __init__(self, config: pytest.Config) -> None:
         self._reporter: Any = config.pluginmanager.getplugin("terminalreporter")
-        self._silent = config.getoption("verbose") < 0
+        self._silent = config.getoption("verbose") < 0 or self._reporter is None
         self._relay = config.getoption("capture") == "no"
         self._rewrites = not self._silent and not self._relay and bool(self._reporter.isatty)
         self._rounds: dict[str, int] = {}
         self._order: dict[str, int] = {}
         self._last_plain = float("-inf")
+        # Output comes in pieces, which may end inside a character.
+        self._stdout, self._stderr = (
+            codecs.getincrementaldecoder("utf-8")("replace") for _ in range(2)
+        )
 
     def begin(self, batch: Batch) -> None:
         """Announce a batch."""
@@ -48,13 +53,13 @@ class Progress:
     def stdout(self, data: bytes) -> None:
         """Pass the worker's output on, where pytest was told not to capture it."""
         if self._relay:
-            sys.stdout.write(data.decode("utf-8", "replace"))
+            sys.stdout.write(self._stdout.decode(data))
             sys.stdout.flush()
 
     def stderr(self, data: bytes) -> None:
         """As `stdout`."""
         if self._relay:
-            sys.stderr.write(data.decode("utf-8", "replace"))
+            sys.stderr.write(self._stderr.decode(data))
             sys.stderr.flush()
 
     def end(self) -> None:
@@ -67,7 +72,8 @@ class Progress:
         if self._rewrites:
             filled = _BAR * (number - 1) // total
             bar = "#" * filled + "-" * (_BAR - filled)
-            self._line(f"nsys [{bar}] {number}/{total} {what} {nodeid}", keep=False)
+            parts = (f"nsys [{bar}] {number}/{total}", what, nodeid)
+            self._line(" ".join(filter(None, parts)), keep=False)
         elif time.monotonic() - self._last_plain >= _PLAIN_EVERY_S:
             self._last_plain = time.monotonic()
             self._line(f"nsys: {number}/{total} {nodeid}")

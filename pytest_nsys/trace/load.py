@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pytest_nsys.errors import ExportFailed
 from pytest_nsys.trace import schema
 from pytest_nsys.trace.schema import NvtxType
 from pytest_nsys.trace.source import Source, open_source
@@ -21,7 +22,7 @@ def load_trace(path: Path) -> Trace:
 
     Raises:
         NotACapture: the file is no SQLite file.
-        ExportFailed: the file is damaged.
+        ExportFailed: the file is damaged, or of a version that is not understood.
     """
     with open_source(path) as source:
         return build_trace(source)
@@ -68,9 +69,26 @@ def build_trace(source: Source) -> Trace:
     )
 
 
+def _table(source: Source, name: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
+    frame = source.table(name, columns)
+    if frame is not None:
+        missing = [c for c in columns if c in schema.NEEDED and c not in frame]
+        if missing:
+            raise _not_understood(f"{name} has no column {', '.join(missing)}", "")
+    return frame
+
+
+def _not_understood(what: str, evidence: object) -> ExportFailed:
+    return ExportFailed(
+        f"the export cannot be understood: {what}",
+        evidence=str(evidence),
+        remedy="export the report again, or with another nsys; a newer pytest-nsys may know it",
+    )
+
+
 def _integers(source: Source, table: str, renames: dict[str, str]) -> pd.DataFrame:
     """Columns of a table as int64 under our names; what is absent or NULL is -1."""
-    frame = source.table(table, tuple(renames))
+    frame = _table(source, table, tuple(renames))
     if frame is None:
         return pd.DataFrame({name: np.empty(0, dtype=np.int64) for name in renames.values()})
     columns = {}
@@ -78,7 +96,10 @@ def _integers(source: Source, table: str, renames: dict[str, str]) -> pd.DataFra
         if column in frame:
             values = frame[column]
             if values.dtype != np.int64:
-                values = values.fillna(_ABSENT).astype(np.int64)
+                try:
+                    values = values.fillna(_ABSENT).astype(np.int64)
+                except (ValueError, TypeError, OverflowError) as error:
+                    raise _not_understood(f"{table}.{column} is not numeric", error) from None
             columns[name] = values.to_numpy()
         else:
             columns[name] = np.full(len(frame), _ABSENT, dtype=np.int64)
@@ -153,7 +174,7 @@ def _memory(source: Source) -> pd.DataFrame:
 
 def _ranges(source: Source, strings: dict[int, str]) -> pd.DataFrame:
     names = schema.COLUMNS[schema.NVTX]
-    events = source.table(schema.NVTX, names)
+    events = _table(source, schema.NVTX, names)
     if events is None:
         return pd.DataFrame(
             {"start": [], "end": [], "domain": [], "text": [], "pid": [], "tid": []}
@@ -182,14 +203,14 @@ def _ranges(source: Source, strings: dict[int, str]) -> pd.DataFrame:
 
 
 def _strings(source: Source) -> dict[int, str]:
-    table = source.table(schema.STRINGS, schema.COLUMNS[schema.STRINGS])
+    table = _table(source, schema.STRINGS, schema.COLUMNS[schema.STRINGS])
     if table is None:
         return {}
     return dict(zip(table["id"].astype(int), table["value"].astype(str), strict=True))
 
 
 def _gpus(source: Source) -> tuple[Gpu, ...]:
-    table = source.table(schema.GPU, schema.COLUMNS[schema.GPU])
+    table = _table(source, schema.GPU, schema.COLUMNS[schema.GPU])
     if table is None or "name" not in table:
         return ()
     gpus = [Gpu(int(row["id"]), str(row["name"])) for _, row in table.iterrows()]
@@ -197,7 +218,7 @@ def _gpus(source: Source) -> tuple[Gpu, ...]:
 
 
 def _diagnostics(source: Source) -> tuple[tuple[int, str], ...]:
-    table = source.table(schema.DIAGNOSTIC, schema.COLUMNS[schema.DIAGNOSTIC])
+    table = _table(source, schema.DIAGNOSTIC, schema.COLUMNS[schema.DIAGNOSTIC])
     if table is None:
         return ()
     rows = zip(table["severity"].astype(int), table["text"].astype(str), strict=True)
@@ -205,7 +226,7 @@ def _diagnostics(source: Source) -> tuple[tuple[int, str], ...]:
 
 
 def _pairs(source: Source, name: str) -> dict[str, str]:
-    table = source.table(name, schema.COLUMNS[name])
+    table = _table(source, name, schema.COLUMNS[name])
     if table is None:
         return {}
     return dict(zip(table["name"].astype(str), table["value"].astype(str), strict=True))

@@ -92,6 +92,27 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Per table, the columns that are read (and kept in a recording)."""
 
+NEEDED: Final = frozenset(
+    {
+        "start",
+        "end",
+        "globalPid",
+        "globalTid",
+        "correlationId",
+        "demangledName",
+        "bytes",
+        "copyKind",
+        "address",
+        "memoryOperationType",
+        "eventType",
+        "severity",
+        "id",
+        "name",
+        "value",
+    }
+)
+"""Columns that every version has, without which their table means nothing to us."""
+
 TABLES: Final = tuple(name for name in COLUMNS if name != OLD_EXPORT)
 """What ``nsys export`` is asked for, where it can select."""
 
@@ -124,7 +145,7 @@ class MemKind:
 
 
 class NvtxType:
-    """Values of NVTX_EVENTS.eventType (ENUM_NSYS_EVENT_TYPE)."""
+    """Values of NVTX_EVENTS.eventType (ENUM_NSYS_EVENT_TYPE) that are read."""
 
     PUSH_POP = 59
     START_END = 60

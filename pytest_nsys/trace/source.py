@@ -6,11 +6,12 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 
 from pytest_nsys.errors import ExportFailed, NotACapture
+from pytest_nsys.trace.schema import COLUMNS
 
 
 class Source(Protocol):
@@ -33,7 +34,7 @@ def open_source(path: Path) -> Source:
     """The source for an export.
 
     Raises:
-        NotACapture: it is neither a SQLite file nor a folder.
+        NotACapture: it is not an export: no SQLite file or folder, or one of something else.
     """
     if path.is_dir():
         return ParquetSource(path)
@@ -54,6 +55,21 @@ class SqliteSource:
                     remedy="give a .nsys-rep, an .sqlite made by 'nsys export', or a recording",
                 )
         self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        # A range's name or a program's output may be of any encoding; the rest is still good.
+        self._connection.text_factory = _decode
+        try:
+            self._check()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _check(self) -> None:
+        try:
+            names = self._connection.execute("SELECT name FROM sqlite_master").fetchall()
+        except sqlite3.DatabaseError as error:
+            raise _damaged(self._path, f"list of tables: {error}") from error
+        if COLUMNS.keys().isdisjoint(name for (name,) in names):
+            raise _not_an_export(self._path)
 
     def __enter__(self) -> SqliteSource:
         return self
@@ -77,11 +93,7 @@ class SqliteSource:
                 listed = ", ".join(f'"{column}"' for column in chosen)
                 rows = cursor.execute(f"SELECT {listed} FROM [{name}]").fetchall()
         except sqlite3.DatabaseError as error:
-            raise ExportFailed(
-                f"{self._path} is damaged or was cut off",
-                evidence=f"table {name}: {error}",
-                remedy="export the report again; check that the disk is not full",
-            ) from error
+            raise _damaged(self._path, f"table {name}: {error}") from error
         return pd.DataFrame(rows, columns=chosen)
 
 
@@ -90,6 +102,8 @@ class ParquetSource:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        if not any((folder / f"{name}.parquet").is_file() for name in COLUMNS):
+            raise _not_an_export(folder)
 
     def __enter__(self) -> ParquetSource:
         return self
@@ -115,11 +129,42 @@ class ParquetSource:
             chosen = [column for column in columns if column in present]
             if not chosen:
                 return None
-            frame: pd.DataFrame = pq.read_table(path, columns=chosen).to_pandas()
+            frame = _to_pandas(pq.read_table(path, columns=chosen))
         except (ArrowException, OSError) as error:
-            raise ExportFailed(
-                f"{path} is damaged or was cut off",
-                evidence=str(error),
-                remedy="export the report again; check that the disk is not full",
-            ) from error
+            raise _damaged(path, str(error)) from error
         return frame[chosen]
+
+
+def _to_pandas(table: Any) -> pd.DataFrame:
+    """An Arrow table with its texts decoded, whatever their encoding is."""
+    import pyarrow as pa
+
+    for number, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            column = table.column(number)
+            try:
+                column.validate(full=True)
+            except pa.ArrowInvalid:
+                raw = column.cast(pa.binary()).to_pylist()
+                texts = [None if text is None else _decode(text) for text in raw]
+                table = table.set_column(number, field, pa.array(texts, field.type))
+    return table.to_pandas()  # type: ignore[no-any-return]
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "replace")
+
+
+def _damaged(path: Path, evidence: str) -> ExportFailed:
+    return ExportFailed(
+        f"{path} is damaged or was cut off",
+        evidence=evidence,
+        remedy="export the report again; check that the disk is not full",
+    )
+
+
+def _not_an_export(path: Path) -> NotACapture:
+    return NotACapture(
+        f"{path} holds none of the tables of an nsys export",
+        remedy="give a .nsys-rep, an .sqlite made by 'nsys export', or a recording",
+    )

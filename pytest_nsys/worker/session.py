@@ -159,8 +159,8 @@ class WorkerSession:
 
     @pytest.hookimpl
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Send why the session was left (``pytest.exit`` in a test)."""
-        self._events.write("exit", reason=str(excinfo.value))
+        """Send why the session was left (``pytest.exit`` or an interrupt in a test)."""
+        self._events.write("exit", reason=str(excinfo.value) or excinfo.typename)
 
     @pytest.hookimpl
     def pytest_sessionstart(self, session: pytest.Session) -> None:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from pytest_nsys.baselines.location import baseline_path, device_slug
 
 parts = st.one_of(
-    st.sampled_from(["..", ".", "", "/", "tests", "Tests", "a b", "é", "日本", "~", "con", "x" * 300]),
+    st.sampled_from(
+        ["..", ".", "", "/", "tests", "Tests", "a b", "é", "日本", "~", "con", "x" * 300]
+    ),
     st.text(max_size=12),
     st.text(alphabet="aA._-/:[]", max_size=8),
 )

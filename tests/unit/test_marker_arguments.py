@@ -1,0 +1,248 @@
+"""``@pytest.mark.nsys``: its arguments, their checks, and how marks combine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_nsys.catalogue import METRICS, lookup
+from pytest_nsys.config.marker import Spec, read_spec
+from pytest_nsys.config.settings import Settings
+from pytest_nsys.errors import MarkerError
+from pytest_nsys.quantities import Tolerance
+
+SETTINGS = Settings("profile", Path("/"), Path("/baselines"))
+
+
+class MarkedItem:
+    """What `read_spec` looks at of an item: its name, and its marks from the closest on."""
+
+    nodeid = "t.py::test"
+
+    def __init__(self, *marks: pytest.MarkDecorator) -> None:
+        self._marks = marks
+
+    def iter_markers(self, name: str) -> Any:
+        assert name == "nsys"
+        return iter(decorator.mark for decorator in self._marks)
+
+
+def _read(*marks: pytest.MarkDecorator, settings: Settings = SETTINGS) -> Spec:
+    item: Any = MarkedItem(*marks)
+    return read_spec(item, settings)
+
+
+def _mark(**arguments: Any) -> pytest.MarkDecorator:
+    return pytest.mark.nsys(**arguments)
+
+
+def test_a_bare_mark_takes_everything_from_the_settings() -> None:
+    settings = Settings(
+        "profile",
+        Path("/"),
+        Path("/b"),
+        rounds=9,
+        warmup=4,
+        timeout_s=60.0,
+        tolerance=(("*", Tolerance(0.2)),),
+    )
+    assert _read(pytest.mark.nsys, settings=settings) == Spec(
+        warmup=4, rounds=9, timeout_s=60.0, tolerance={"*": Tolerance(0.2)}
+    )
+
+
+def test_every_argument_is_read() -> None:
+    def check(m: object) -> bool:
+        return True
+
+    spec = _read(
+        _mark(
+            warmup=0,
+            rounds=3,
+            tolerance={"gpu.kernel_time": "3%", "mem.peak": ("2%", "16 MiB")},
+            budget={"gpu.kernel_time": "2.5 ms", "memcpy.h2d.count": 0},
+            require=["flash*"],
+            forbid="cudaMalloc*",
+            check=check,
+            isolate=True,
+            timeout=2.5,
+            nsys_args=("--gpu-metrics-devices=all",),
+            allow_empty=True,
+        )
+    )
+    assert spec == Spec(
+        warmup=0,
+        rounds=3,
+        timeout_s=2.5,
+        tolerance={"gpu.kernel_time": Tolerance(0.03), "mem.peak": Tolerance(0.02, 2**24)},
+        budget={"gpu.kernel_time": 2.5e6, "memcpy.h2d.count": 0.0},
+        require=("flash*",),
+        forbid=("cudaMalloc*",),
+        check=check,
+        isolate=True,
+        nsys_args=("--gpu-metrics-devices=all",),
+        allow_empty=True,
+    )
+
+
+def test_a_bare_tolerance_is_that_of_every_timed_metric() -> None:
+    spec = _read(_mark(tolerance="5%"))
+    assert spec.tolerance == {"*": Tolerance(0.05)}
+    assert spec.tolerance_of(lookup("gpu.kernel_time")) == Tolerance(0.05)
+    assert spec.tolerance_of(lookup("gpu.kernel_count")) == Tolerance()
+
+
+def test_the_closest_mark_wins_argument_by_argument_and_key_by_key() -> None:
+    settings = Settings(
+        "profile",
+        Path("/"),
+        Path("/b"),
+        tolerance=(("*", Tolerance(0.5)), ("mem.peak", Tolerance(0.4))),
+    )
+    spec = _read(
+        _mark(rounds=2, tolerance={"gpu.kernel_time": "1%"}, budget={"sync.count": 1}),
+        _mark(rounds=3, warmup=7, tolerance={"gpu.kernel_time": "2%", "sync.count": 2}),
+        _mark(tolerance="9%", budget={"sync.count": 5, "memcpy.h2d.count": 6}, require="a"),
+        settings=settings,
+    )
+    assert (spec.rounds, spec.warmup, spec.require) == (2, 7, ("a",))
+    assert spec.tolerance == {
+        "*": Tolerance(0.09),
+        "mem.peak": Tolerance(0.4),
+        "gpu.kernel_time": Tolerance(0.01),
+        "sync.count": Tolerance(absolute=2),
+    }
+    assert spec.budget == {"sync.count": 1.0, "memcpy.h2d.count": 6.0}
+
+
+def test_marks_on_modules_classes_functions_and_parameters_combine(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+    items = pytester.getitems(
+        """
+        import pytest
+
+        pytestmark = pytest.mark.nsys(rounds=2, warmup=9, tolerance={"sync.count": 1})
+
+        @pytest.mark.nsys(rounds=3)
+        class TestIt:
+            @pytest.mark.nsys(tolerance={"gpu.kernel_time": "7%"})
+            @pytest.mark.parametrize(
+                "x", [1, pytest.param(2, marks=pytest.mark.nsys(rounds=4, warmup=0))]
+            )
+            def test(self, x): pass
+        """
+    )
+    one, two = (read_spec(item, SETTINGS) for item in items)
+    assert (one.rounds, one.warmup) == (3, 9)
+    assert (two.rounds, two.warmup) == (4, 0)
+    tolerance = {"sync.count": Tolerance(absolute=1), "gpu.kernel_time": Tolerance(0.07)}
+    assert {key: value.absolute for key, value in one.tolerance.items()} == {
+        key: value.absolute for key, value in tolerance.items()
+    }
+    assert one.tolerance == two.tolerance
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "remedy"),
+    [
+        ({"round": 3}, "has no argument 'round'", "did you mean 'rounds'?"),
+        ({"timeout_s": 3}, "has no argument 'timeout_s'", "did you mean 'timeout'?"),
+        ({"qqqq": 3}, "has no argument 'qqqq'", "valid names: allow_empty, "),
+        ({"rounds": 0}, "has rounds=0", "whole number from 1 on"),
+        ({"rounds": 2.5}, "has rounds=2.5", "whole number"),
+        ({"rounds": True}, "has rounds=True", "whole number"),
+        ({"warmup": -1}, "has warmup=-1", "whole number from 0 on"),
+        ({"warmup": "3"}, "has warmup='3'", "whole number"),
+        ({"timeout": 0}, "has timeout=0", "seconds above zero"),
+        ({"timeout": float("nan")}, "has timeout=nan", "seconds above zero"),
+        ({"timeout": "5 s"}, "has timeout='5 s'", "seconds above zero"),
+        ({"timeout": True}, "has timeout=True", "seconds above zero"),
+        ({"tolerance": "-3%"}, "has tolerance={'*': '-3%'}: ", "write "),
+        ({"tolerance": {"gpu.kernel_tme": "3%"}}, "no metric", "did you mean 'gpu.kernel_time'?"),
+        ({"tolerance": {"gpu.kernel_time": "3 MiB"}}, "the unit 'MiB'", "write "),
+        ({"tolerance": {"gpu.kernel_time": None}}, "is not a tolerance", "write "),
+        ({"tolerance": {3: "5%"}}, "has tolerance={3: '5%'}", "name"),
+        ({"budget": 3}, "has budget=3", "write a dictionary"),
+        ({"budget": {"sync.cnt": 3}}, "no metric", "did you mean 'sync.count'?"),
+        ({"budget": {"sync.count": -3}}, "negative", "write "),
+        ({"budget": {"*": 3}}, "no metric '*'", "valid names"),
+        ({"require": [3]}, "has require=[3]", "list of strings"),
+        ({"require": [""]}, "has require=['']", "list of strings"),
+        ({"require": ""}, "has require=''", "list of strings"),
+        ({"forbid": {"a"}}, "has forbid={'a'}", "list of strings"),
+        ({"nsys_args": 3}, "has nsys_args=3", "list of strings"),
+        ({"check": "x"}, "has check='x'", "function of one argument"),
+        ({"isolate": 1}, "has isolate=1", "True or False"),
+        ({"allow_empty": None}, "has allow_empty=None", "True or False"),
+    ],
+)
+def test_a_wrong_argument_names_the_test_the_argument_and_what_would_be_right(
+    arguments: dict[str, Any], message: str, remedy: str
+) -> None:
+    with pytest.raises(MarkerError) as caught:
+        _read(_mark(**arguments))
+    assert caught.value.what.startswith("t.py::test: @pytest.mark.nsys ")
+    assert message in caught.value.what
+    assert remedy in caught.value.remedy
+
+
+def test_positional_arguments_are_refused() -> None:
+    with pytest.raises(MarkerError, match=r"takes no positional arguments, got \(3,\)"):
+        _read(pytest.mark.nsys(3))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["warmup", "rounds", "tolerance", "budget", "require", "timeout", "x"]),
+        st.one_of(
+            st.none(),
+            st.integers(),
+            st.floats(),
+            st.text(max_size=5),
+            st.lists(st.text(max_size=3), max_size=2),
+            st.dictionaries(
+                st.one_of(st.sampled_from([m.key for m in METRICS]), st.text(), st.integers()),
+                st.one_of(st.integers(), st.text(max_size=5), st.none()),
+                max_size=2,
+            ),
+        ),
+        max_size=3,
+    )
+)
+def test_any_arguments_are_a_spec_or_the_error(arguments: dict[str, Any]) -> None:
+    try:
+        spec = _read(_mark(**arguments))
+    except MarkerError:
+        with pytest.raises(MarkerError, match=r"^t\.py::test: "):
+            _read(_mark(**arguments))
+    else:
+        assert spec.rounds >= 1
+        assert spec.warmup >= 0
+        assert spec.timeout_s > 0
+
+
+@given(
+    st.sampled_from(METRICS),
+    st.dictionaries(
+        st.sampled_from(["*", *[metric.key for metric in METRICS]]),
+        st.builds(Tolerance, st.floats(0, 1), st.floats(0, 100)),
+    ),
+)
+def test_what_is_named_is_gated_and_what_is_gated_by_default_always_is(
+    metric: Any, tolerance: dict[str, Tolerance]
+) -> None:
+    found = Spec(1, 5, 1.0, tolerance=tolerance).tolerance_of(metric)
+    if metric.key in tolerance:
+        assert found == tolerance[metric.key]
+    elif not metric.gated:
+        assert found is None
+    elif metric.kind == "timed" and "*" in tolerance:
+        assert found == tolerance["*"]
+    else:
+        assert found == metric.tolerance

@@ -1,0 +1,164 @@
+"""What is shown while a worker runs."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from pytest_nsys.config.marker import Spec
+from pytest_nsys.plan import Batch, PlannedTest
+from pytest_nsys.report.progress import Progress
+
+
+class Screen:
+    """What a terminal reporter is asked to show: lines that stay, and the one that changes."""
+
+    def __init__(self, *, isatty: bool, fullwidth: int = 80) -> None:
+        self.isatty = isatty
+        self.fullwidth = fullwidth
+        self._tw = self
+        self.lines: list[str] = []
+        self.shown: list[str] = []
+
+    def ensure_newline(self) -> None: ...
+
+    def write_line(self, line: str) -> None:
+        self.lines.append(line)
+
+    def rewrite(self, line: str, *, erase: bool) -> None:
+        assert erase
+        self.shown.append(line)
+
+
+class ConfigStub:
+    """The little of a configuration that progress asks for."""
+
+    def __init__(self, screen: Screen | None, verbose: int = 0, capture: str = "fd") -> None:
+        self._screen = screen
+        self._options = {"verbose": verbose, "capture": capture}
+        self.pluginmanager = self
+
+    def getplugin(self, name: str) -> Screen | None:
+        assert name == "terminalreporter"
+        return self._screen
+
+    def getoption(self, name: str) -> Any:
+        return self._options[name]
+
+
+def _progress(screen: Screen | None, **options: Any) -> Progress:
+    config: Any = ConfigStub(screen, **options)
+    return Progress(config)
+
+
+def _run(progress: Progress, names: tuple[str, ...] = ("a", "b"), rounds: int = 2) -> None:
+    tests = tuple(PlannedTest(f"t.py::{name}", Spec(1, rounds, 60.0)) for name in names)
+    progress.begin(Batch(tests))
+    for test in tests:
+        progress.event({"event": "start", "nodeid": test.nodeid})
+        for number in range(-1, rounds):
+            progress.event({"event": "round", "nodeid": test.nodeid, "round": number})
+    progress.event({"event": "end"})
+    progress.end()
+
+
+def test_on_a_terminal_one_line_shows_test_round_and_how_many_there_are() -> None:
+    screen = Screen(isatty=True)
+    _run(_progress(screen))
+    none, half = "-" * 20, "#" * 10 + "-" * 10
+    assert screen.lines == ["nsys: measuring 2 tests in one capture"]
+    assert screen.shown == [
+        f"nsys [{none}] 1/2 t.py::a",
+        f"nsys [{none}] 1/2 warm-up t.py::a",
+        f"nsys [{none}] 1/2 round 1/2 t.py::a",
+        f"nsys [{none}] 1/2 round 2/2 t.py::a",
+        f"nsys [{half}] 2/2 t.py::b",
+        f"nsys [{half}] 2/2 warm-up t.py::b",
+        f"nsys [{half}] 2/2 round 1/2 t.py::b",
+        f"nsys [{half}] 2/2 round 2/2 t.py::b",
+        "nsys: writing the report and reading it",
+        "",
+    ]
+
+
+def test_one_test_is_not_several() -> None:
+    screen = Screen(isatty=True)
+    _run(_progress(screen), names=("a",))
+    assert screen.lines == ["nsys: measuring 1 test in one capture"]
+
+
+def test_a_line_never_reaches_the_edge_of_a_terminal() -> None:
+    screen = Screen(isatty=True, fullwidth=40)
+    _run(_progress(screen), names=("x" * 200,))
+    assert max(map(len, screen.shown)) == 39
+
+
+def test_where_there_is_no_terminal_lines_are_plain_and_at_most_one_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    screen = Screen(isatty=False)
+    progress = _progress(screen)
+    tests = tuple(PlannedTest(f"t{number}", Spec(1, 1, 60.0)) for number in range(5))
+    progress.begin(Batch(tests))
+    for test in tests:
+        progress.event({"event": "start", "nodeid": test.nodeid})
+        progress.event({"event": "round", "nodeid": test.nodeid, "round": 0})
+        now[0] += 0.5
+    progress.event({"event": "end"})
+    progress.end()
+    assert screen.shown == []
+    assert screen.lines == [
+        "nsys: measuring 5 tests in one capture",
+        "nsys: 1/5 t0",
+        "nsys: 3/5 t2",
+        "nsys: 5/5 t4",
+        "nsys: writing the report and reading it",
+    ]
+
+
+@pytest.mark.parametrize("isatty", [True, False])
+def test_quiet_shows_nothing(isatty: bool) -> None:
+    screen = Screen(isatty=isatty)
+    _run(_progress(screen, verbose=-1))
+    assert (screen.lines, screen.shown) == ([], [])
+
+
+def test_without_a_terminal_reporter_nothing_is_shown() -> None:
+    _run(_progress(None))
+
+
+def test_output_is_passed_on_only_where_pytest_captures_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for capture, shown in (("fd", ("", "")), ("no", ("out\n", "err\n"))):
+        progress = _progress(Screen(isatty=True), capture=capture)
+        progress.stdout(b"out\n")
+        progress.stderr(b"err\n")
+        assert tuple(capsys.readouterr()) == shown
+
+
+def test_where_output_is_passed_on_no_line_rewrites_itself() -> None:
+    screen = Screen(isatty=True)
+    _run(_progress(screen, capture="no"))
+    assert screen.shown == []
+    assert "nsys: 1/2 t.py::a" in screen.lines
+
+
+def test_a_character_that_comes_in_two_pieces_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = _progress(Screen(isatty=True), capture="no")
+    for piece in (b"caf\xc3", b"\xa9 \xff!\n"):
+        progress.stdout(piece)
+        progress.stderr(piece)
+    assert tuple(capsys.readouterr()) == ("café \ufffd!\n",) * 2
+
+
+def test_unknown_events_are_ignored() -> None:
+    screen = Screen(isatty=True)
+    progress = _progress(screen)
+    progress.begin(Batch((PlannedTest("a", Spec(1, 1, 60.0)),)))
+    progress.event({"event": "window", "nodeid": "a"})
+    assert screen.shown == []

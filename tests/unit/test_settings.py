@@ -1,0 +1,261 @@
+"""Options and ini values read into settings."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_nsys.catalogue import METRICS, lookup
+from pytest_nsys.config.options import MODES, OPTIONS, Mode, is_active
+from pytest_nsys.config.settings import Settings, read_settings, read_tolerances
+from pytest_nsys.errors import SettingsError
+from pytest_nsys.quantities import Tolerance
+
+Configure = Callable[..., pytest.Config]
+
+
+@pytest.fixture
+def configure(pytester: pytest.Pytester) -> Configure:
+    """A configuration from command-line arguments and lines of an ini file."""
+
+    def parse(*args: str, ini: str = "") -> pytest.Config:
+        lines = ["[pytest]", "asyncio_default_fixture_loop_scope = function", *ini.splitlines()]
+        (pytester.path / "pytest.ini").write_text("\n".join(lines) + "\n")
+        return pytester.parseconfig(*args)
+
+    return parse
+
+
+@pytest.fixture
+def read(configure: Configure) -> Callable[..., Settings]:
+    def settings(*args: str, ini: str = "") -> Settings:
+        return read_settings(configure(*args, ini=ini))
+
+    return settings
+
+
+def test_without_options_the_plugin_is_idle_and_all_is_default(
+    configure: Configure, pytester: pytest.Pytester
+) -> None:
+    config = configure()
+    assert not is_active(config)
+    settings = read_settings(config)
+    assert settings == Settings("idle", pytester.path, pytester.path / "baselines")
+    assert not settings.active
+    assert (settings.rounds, settings.warmup, settings.timeout_s) == (5, 1, 1800.0)
+
+
+@pytest.mark.parametrize(
+    ("args", "mode"),
+    [
+        (["--nsys"], "profile"),
+        (["--nsys-baseline"], "gate"),
+        (["--nsys-update"], "update"),
+        (["--nsys-update-new"], "update-new"),
+        (["--nsys", "--nsys-baseline"], "gate"),
+        (["--nsys-update", "--nsys"], "update"),
+        (["--nsys-replay", "x"], "profile"),
+        (["--nsys-replay", "x", "--nsys-baseline"], "gate"),
+    ],
+)
+def test_the_strictest_mode_asked_for_counts(
+    configure: Configure, args: list[str], mode: Mode
+) -> None:
+    config = configure(*args)
+    assert is_active(config)
+    settings = read_settings(config)
+    assert settings.mode == mode
+    assert settings.active
+
+
+@pytest.mark.parametrize("name", MODES)
+def test_every_mode_can_be_asked_for_in_the_ini_file(configure: Configure, name: str) -> None:
+    config = configure(ini=f"{name} = true")
+    assert is_active(config)
+    assert read_settings(config).mode == MODES[name]
+    assert not is_active(configure(ini=f"{name} = false"))
+
+
+def test_the_command_lines_mode_takes_the_place_of_the_ini_files(
+    read: Callable[..., Settings],
+) -> None:
+    assert read("--nsys", ini="nsys_baseline = true").mode == "profile"
+    assert read("--nsys-update", ini="nsys_baseline = true").mode == "update"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--nsys-update", "--nsys-baseline"),
+        ("--nsys-update", "--nsys-update-new"),
+        ("--nsys-update-new", "--nsys-baseline"),
+    ],
+)
+def test_modes_that_contradict_each_other_are_refused(
+    configure: Configure, args: tuple[str, str]
+) -> None:
+    config = configure(*args)
+    with pytest.raises(SettingsError, match="contradict each other") as caught:
+        read_settings(config)
+    assert all(flag in caught.value.what for flag in args)
+
+
+def test_a_replay_is_not_recorded(configure: Configure) -> None:
+    config = configure("--nsys-replay=a", "--nsys-record=b")
+    with pytest.raises(SettingsError, match="contradict each other"):
+        read_settings(config)
+
+
+PATHS = [
+    ("nsys_baseline_dir", "baseline_dir"),
+    ("nsys_record", "record"),
+    ("nsys_replay", "replay"),
+    ("nsys_json", "json"),
+    ("nsys_html", "html"),
+    ("nsys_keep", "keep"),
+]
+
+
+@pytest.mark.parametrize(("name", "attribute"), PATHS)
+def test_paths_are_relative_to_where_they_were_written(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, name: str, attribute: str
+) -> None:
+    below = pytester.mkdir("below")
+    (pytester.path / "pytest.ini").write_text(
+        f"[pytest]\nasyncio_default_fixture_loop_scope = function\n{name} = from-ini\n"
+    )
+    monkeypatch.chdir(below)
+    arguments = (f"--rootdir={pytester.path}", "-c", "../pytest.ini")
+    settings = read_settings(pytester.parseconfig(*arguments))
+    assert getattr(settings, attribute) == pytester.path / "from-ini"
+    flag = "--" + name.replace("_", "-")
+    settings = read_settings(pytester.parseconfig(*arguments, flag, "given"))
+    assert getattr(settings, attribute) == below / "given"
+    settings = read_settings(pytester.parseconfig(*arguments, flag, "~/given"))
+    assert getattr(settings, attribute) == Path("~/given").expanduser().resolve()
+
+
+def test_every_option_is_an_ini_value_too(configure: Configure) -> None:
+    texts = {"flag": "true", "lines": "5%"}
+    ini = "\n".join(f"{option.name} = {texts.get(option.kind, '7')}" for option in OPTIONS)
+    config = configure(ini=ini)
+    for option in OPTIONS:
+        assert config.getoption(option.name) is None
+        assert config.getini(option.name) in (True, ["5%"], "7")
+
+
+def test_values_are_read_from_the_command_line_and_from_the_ini_file(
+    read: Callable[..., Settings],
+) -> None:
+    ini = """\
+nsys_rounds = 7
+nsys_warmup = 0
+nsys_tolerance =
+    gpu.kernel_time=5%
+    mem.peak = 2%, 16 MiB
+nsys_executable = /opt/nsys
+nsys_args = --gpu-metrics-devices=all "--a b"
+nsys_device = my gpu
+nsys_timeout = 90"""
+    settings = read(ini=ini)
+    assert (settings.rounds, settings.warmup, settings.timeout_s) == (7, 0, 90.0)
+    assert settings.tolerance == (
+        ("gpu.kernel_time", Tolerance(0.05)),
+        ("mem.peak", Tolerance(0.02, 2**24)),
+    )
+    assert settings.executable == "/opt/nsys"
+    assert settings.nsys_args == ("--gpu-metrics-devices=all", "--a b")
+    assert settings.device == "my gpu"
+    args = ("--nsys-rounds=3", "--nsys-warmup=2", "--nsys-tolerance=9%", "--nsys-timeout=2 s")
+    settings = read(*args, "--nsys-args=-x", "--nsys-device=other", ini=ini)
+    assert (settings.rounds, settings.warmup, settings.timeout_s) == (3, 2, 2.0)
+    assert settings.tolerance == (("*", Tolerance(0.09)),)
+    assert (settings.nsys_args, settings.device) == (("-x",), "other")
+
+
+@pytest.mark.parametrize(
+    ("ini", "named"),
+    [
+        ("nsys_rounds = 0", "nsys_rounds is '0'"),
+        ("nsys_rounds = many", "nsys_rounds is 'many'"),
+        ("nsys_rounds = 2.5", "nsys_rounds is '2.5'"),
+        ("nsys_warmup = -1", "nsys_warmup is '-1'"),
+        ("nsys_timeout = soon", "nsys_timeout"),
+        ("nsys_timeout = -5", "nsys_timeout"),
+        ("nsys_timeout = 0", "nsys_timeout"),
+        ("nsys_timeout = 5 MB", "nsys_timeout"),
+        ("nsys_tolerance = gpu.kernel_tme=5%", "nsys_tolerance: 'gpu.kernel_tme=5%'"),
+        ("nsys_tolerance = mem.peak=5 s", "nsys_tolerance: 'mem.peak=5 s'"),
+        ("nsys_args = --a 'b", "nsys_args"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_named_with_a_remedy(
+    configure: Configure, ini: str, named: str
+) -> None:
+    config = configure(ini=ini)
+    with pytest.raises(SettingsError) as caught:
+        read_settings(config)
+    assert named in caught.value.what
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("600", 600), ("1.5", 1.5), ("90 s", 90), ("1500 ms", 1.5)]
+)
+def test_a_deadline_is_in_seconds(read: Callable[..., Settings], text: str, seconds: float) -> None:
+    assert read(ini=f"nsys_timeout = {text}").timeout_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("line", "tolerance"),
+    [
+        ("5%", ("*", Tolerance(0.05))),
+        ("20 us", ("*", Tolerance(absolute=2e4))),
+        ("5%, 20 us", ("*", Tolerance(0.05, 2e4))),
+        ("*=5%", ("*", Tolerance(0.05))),
+        ("gpu.kernel_time = 5%", ("gpu.kernel_time", Tolerance(0.05))),
+        ("kernel[a=b].time=1 ms", ("kernel[a=b].time", Tolerance(absolute=1e6))),
+        ("memcpy.h2d.count=2", ("memcpy.h2d.count", Tolerance(absolute=2))),
+    ],
+)
+def test_a_line_of_tolerance_names_a_metric_or_none(
+    line: str, tolerance: tuple[str, Tolerance]
+) -> None:
+    assert read_tolerances([line]) == (tolerance,)
+
+
+@given(st.sampled_from(METRICS), st.integers(0, 100), st.integers(0, 10**6))
+def test_any_metric_can_be_given_a_tolerance(metric: Any, relative: int, absolute: int) -> None:
+    line = f"{metric.key}={relative}%,{absolute}"
+    ((key, tolerance),) = read_tolerances([line])
+    assert key == metric.key
+    assert tolerance == Tolerance(relative / 100, absolute)
+
+
+@given(st.text())
+def test_any_line_is_a_tolerance_or_the_error(line: str) -> None:
+    with contextlib.suppress(SettingsError):
+        ((key, tolerance),) = read_tolerances([line])
+        assert key == "*" or lookup(key)
+        assert tolerance.relative >= 0
+        assert tolerance.absolute >= 0
+
+
+def test_reading_options_imports_next_to_nothing() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, pytest_nsys.plugin;"
+        "heavy = {'pandas', 'numpy', 'jinja2', 'nvtx', 'filelock', 'psutil'} & set(sys.modules);"
+        "own = {name for name in sys.modules if name.startswith('pytest_nsys')};"
+        "print(heavy, own);"
+        "sys.exit(bool(heavy) or len(own) > 4)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
