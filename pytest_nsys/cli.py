@@ -96,19 +96,23 @@ def _diff(arguments: argparse.Namespace) -> int:
     from pytest_nsys.report.run import RunReport
     from pytest_nsys.report.text import comparison_lines
 
-    verdicts = compare_stored(
+    compared = compare_stored(
         arguments.before,
         arguments.after,
         range_name=arguments.range,
         tolerance=dict(read_tolerances(arguments.tolerance)),
         executable=arguments.nsys_executable,
     )
+    only = {"only_before": compared.only_before, "only_after": compared.only_after}
     if arguments.format == "json":
-        run = RunReport(mode="profile", verdicts=tuple(verdicts))
-        _show(json.dumps(report_document(run), indent=1))
+        document = report_document(RunReport(mode="profile", verdicts=compared.verdicts))
+        _show(json.dumps({**document, **only}, indent=1))
     else:
-        _show("\n".join(line for verdict in verdicts for line in comparison_lines(verdict)))
-    statuses = {verdict.status for verdict in verdicts}
-    if any(verdict.failed for verdict in verdicts):
+        lines = [line for verdict in compared.verdicts for line in comparison_lines(verdict)]
+        lines += [f"only in {arguments.before}: {nodeid}" for nodeid in compared.only_before]
+        lines += [f"only in {arguments.after}: {nodeid}" for nodeid in compared.only_after]
+        _show("\n".join(lines))
+    if any(verdict.failed for verdict in compared.verdicts):
         return WORSE
-    return CANNOT_COMPARE if "incomparable" in statuses else SAME_OR_BETTER
+    apart = any(verdict.status == "incomparable" for verdict in compared.verdicts)
+    return CANNOT_COMPARE if apart or any(only.values()) else SAME_OR_BETTER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_nsys.config.marker import Spec
@@ -14,9 +15,25 @@ from pytest_nsys.measure import measure, measure_cut
 from pytest_nsys.measurement import Environment, Measurement
 from pytest_nsys.quantities import Tolerance
 from pytest_nsys.recording import load_capture, read_recording
+from pytest_nsys.replay import ran_test
 from pytest_nsys.stored import is_recording, load_stored
 from pytest_nsys.trace import Trace
 from pytest_nsys.windows import DOMAIN, MAIN
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the comparison of two stored captures says.
+
+    Attributes:
+        verdicts: on the tests of both, or on the captures as a whole.
+        only_before: tests that only the older recording measured.
+        only_after: tests that only the newer recording measured.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    only_before: tuple[str, ...] = ()
+    only_after: tuple[str, ...] = ()
 
 
 def compare_stored(
@@ -26,8 +43,8 @@ def compare_stored(
     range_name: str | None = None,
     tolerance: Mapping[str, Tolerance] | None = None,
     executable: str | None = None,
-) -> list[Verdict]:
-    """The verdicts on ``after`` with ``before`` as its baseline.
+) -> Compared:
+    """``after`` judged with ``before`` as its baseline.
 
     Two recordings are compared test by test; anything else, or one NVTX range of anything, as
     whole captures.
@@ -51,7 +68,11 @@ def compare_stored(
         )
         common = list(now)
     spec = Spec(warmup=0, rounds=1, timeout_s=1, tolerance=tolerance or {}, allow_empty=True)
-    return [judge(spec, now[nodeid], then[nodeid], "profile") for nodeid in common]
+    return Compared(
+        verdicts=tuple(judge(spec, now[nodeid], then[nodeid], "profile") for nodeid in common),
+        only_before=tuple(sorted(then.keys() - now.keys())),
+        only_after=tuple(sorted(now.keys() - then.keys())),
+    )
 
 
 def _captured(
@@ -93,7 +114,7 @@ def _recorded(folder: Path, extra: Collection[str]) -> dict[str, Measurement]:
         tests = {
             test.nodeid: test
             for test in recording.tests
-            if test.capture == number and not test.problem
+            if test.capture == number and ran_test(test).passed and not test.problem
         }
         trace = load_capture(folder, capture)
         records = [record for record in capture.records if record.nodeid in tests]

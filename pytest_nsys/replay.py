@@ -34,7 +34,7 @@ class Replay:
         for number, tests in by_capture.items():
             capture = None if number is None else self._recording.captures[number]
             yield CaptureResult(
-                tests=tuple(map(_ran, tests)),
+                tests=tuple(map(ran_test, tests)),
                 trace=None if capture is None else load_capture(self._folder, capture),
                 records=() if capture is None else capture.records,
                 options=() if capture is None else capture.options,
@@ -44,7 +44,8 @@ class Replay:
             )
 
 
-def _ran(test: RecordedTest) -> RanTest:
+def ran_test(test: RecordedTest) -> RanTest:
+    """How a recorded test ended."""
     return RanTest(
         nodeid=test.nodeid,
         reports=test.reports,

@@ -34,6 +34,7 @@ class Spec:
         nsys_args: further arguments of ``nsys profile``; tests share a capture only with tests of
             the same arguments.
         allow_empty: whether a test without any CUDA activity is all right.
+        named: the metrics that the marker itself gives a tolerance, and that must be measured.
     """
 
     warmup: int
@@ -47,6 +48,7 @@ class Spec:
     isolate: bool = False
     nsys_args: tuple[str, ...] = ()
     allow_empty: bool = False
+    named: frozenset[str] = frozenset()
 
     def tolerance_of(self, metric: Metric) -> Tolerance | None:
         """The tolerance the metric is gated with; None where it is not gated."""
@@ -59,7 +61,7 @@ class Spec:
         return metric.tolerance
 
 
-_ARGUMENTS = {f.name for f in fields(Spec)} - {"timeout_s"} | {"timeout"}
+_ARGUMENTS = {f.name for f in fields(Spec)} - {"timeout_s", "named"} | {"timeout"}
 
 
 def read_spec(item: pytest.Item, settings: Settings) -> Spec:
@@ -82,16 +84,14 @@ def read_spec(item: pytest.Item, settings: Settings) -> Spec:
                 merged[name] = {**merged.get(name, {}), **_as_mapping(item, name, value)}
             else:
                 merged[name] = value
-    tolerance = {
-        **dict(settings.tolerance),
-        **_read(item, "tolerance", merged.get("tolerance", {}), parse_tolerance),
-    }
+    own_tolerance = _read(item, "tolerance", merged.get("tolerance", {}), parse_tolerance)
     return Spec(
         warmup=_whole(item, "warmup", merged.get("warmup", settings.warmup), least=0),
         rounds=_whole(item, "rounds", merged.get("rounds", settings.rounds), least=1),
         timeout_s=_timeout(item, merged.get("timeout", settings.timeout_s)),
-        tolerance=tolerance,
+        tolerance={**dict(settings.tolerance), **own_tolerance},
         budget=_read(item, "budget", merged.get("budget", {}), parse_amount),
+        named=frozenset(own_tolerance.keys() - {"*"}),
         require=_patterns(item, "require", merged.get("require", ())),
         forbid=_patterns(item, "forbid", merged.get("forbid", ())),
         check=_callable(item, merged.get("check")),

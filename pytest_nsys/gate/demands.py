@@ -23,10 +23,24 @@ def broken_demands(spec: Spec, window: WindowMeasurement) -> tuple[Demand, ...]:
 
     Budgets and ``forbid`` hold for every window; ``require`` and ``check`` for the whole body.
     """
-    found = [*_budgets(spec, window), *_forbidden(spec, window), *_check(spec, window)]
+    found = [
+        *_unmeasured(spec, window),
+        *_budgets(spec, window),
+        *_forbidden(spec, window),
+        *_check(spec, window),
+    ]
     if window.name == MAIN:
         found += _required(spec, window)
     return tuple(found)
+
+
+def _unmeasured(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
+    """Metrics that the marker names and the test lacks: ``X.per_unit`` without units."""
+    if window.name == MAIN:
+        for key in sorted(spec.named):
+            if not window.values(key):
+                text = f"{key} has a tolerance and was not measured"
+                yield Demand(window.name, "violated", text)
 
 
 def _budgets(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
@@ -56,11 +70,16 @@ def _candidates(window: WindowMeasurement) -> Iterator[Part]:
 
 def _forbidden(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
     for pattern in spec.forbid:
-        matching = [part for part in _candidates(window) if part.matches(pattern) and part.count]
+        # A part is listed when any round has it; its count, a median, may still be zero.
+        matching = [part for part in _candidates(window) if part.matches(pattern)]
         if matching:
-            named = ", ".join(f"{part.label} ({part.count:g}x)" for part in matching[:_SHOWN])
+            named = ", ".join(f"{part.label} ({_often(part)})" for part in matching[:_SHOWN])
             more = f" and {len(matching) - _SHOWN} more" if len(matching) > _SHOWN else ""
             yield Demand(window.name, "violated", f"{pattern!r} is forbidden: {named}{more}")
+
+
+def _often(part: Part) -> str:
+    return f"{part.count:g}x" if part.count else "in some rounds"
 
 
 def _required(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
@@ -88,8 +107,8 @@ def _check(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
             f"check raised {type(error).__name__}: {_line(str(error))} ({_source(spec.check)})",
         )
     else:
-        if held is False:
-            yield Demand(window.name, "violated", f"check returned False: {_source(spec.check)}")
+        if held is not None and not held:
+            yield Demand(window.name, "violated", f"check returned {held!r}: {_source(spec.check)}")
 
 
 def _source(check: Callable[[Any], object]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,11 +95,14 @@ class MemoryTimeline:
 
     def live_allocations(self, since: int, time: int) -> list[Allocation]:
         """What was allocated from ``since`` on and is live at ``time``."""
-        return [
-            part
-            for part in self.allocations
-            if since <= part.start <= time and (part.end is None or part.end > time)
-        ]
+        # Events come in the order of their time, and so do the allocations.
+        low = bisect.bisect_left(self.allocations, since, key=_start)
+        high = bisect.bisect_right(self.allocations, time, key=_start)
+        return [part for part in self.allocations[low:high] if part.end is None or part.end > time]
+
+
+def _start(part: Allocation) -> int:
+    return part.start
 
 
 def _peak(cut: Cut, memory: MemoryTimeline) -> Floats:

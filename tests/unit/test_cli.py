@@ -33,6 +33,8 @@ from pytest_nsys.trace import Trace, load_trace
 
 Answer = tuple[int, str, str]
 
+PASSED = tuple({"when": phase, "outcome": "passed"} for phase in ("setup", "call", "teardown"))
+
 
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
@@ -81,7 +83,7 @@ def _record(folder: Path, *builders: TraceBuilder, problem: str = "", warmup: in
         for number, builder in enumerate(builders, 1)
     )
     tests = tuple(
-        RecordedTest(nodeid, (), number, warmup, 3, problem if nodeid.endswith("t0") else "")
+        RecordedTest(nodeid, PASSED, number, warmup, 3, problem if nodeid.endswith("t0") else "")
         for number, names in enumerate(nodeids)
         for nodeid in names
     )
@@ -478,9 +480,13 @@ def test_a_test_whose_capture_had_a_problem_is_left_out(
 ) -> None:
     before = _record(tmp_path / "before", _step(2))
     slow = _record(tmp_path / "slow", _step(2, kernel_ns=200_000), problem="lost")
-    out = command("diff", before, slow)[1]
-    assert "t.py::t0" not in out
-    assert "t.py::t1" in out
+    code, out, _ = command("diff", before, slow)
+    assert code == 1
+    assert "t.py::t0: " not in out
+    assert f"only in {before}: t.py::t0" in out
+    assert "t.py::t1: " in out
+    same = _record(tmp_path / "same", _step(2), problem="lost")
+    assert command("diff", before, same)[0] == 2, "what only one of them measured is no success"
     alone = _record(tmp_path / "alone", _step(1), problem="lost")
     code, _, err = command("diff", before, alone)
     assert code == 2

@@ -125,13 +125,26 @@ def test_patterns_match_kernels_copies_sets_and_calls_by_label_or_raw_name(patte
     assert text.startswith(f"{pattern!r} is forbidden: ")
 
 
-@pytest.mark.parametrize(
-    "pattern", ["flash", "FLASH*", "*memcpy*DtoH*", "cudaMemcpy*", "cudaMalloc", ""]
-)
+@pytest.mark.parametrize("pattern", ["flash", "FLASH*", "*memcpy*DtoH*", "cudaMemcpy*", ""])
 def test_what_no_pattern_matches_is_missing_and_not_forbidden(pattern: str) -> None:
     assert _texts(_window(), forbid=(pattern,)) == []
     (text,) = _texts(_window(), require=(pattern,))
     assert text == (f"{pattern!r} is required and missing; kernels: flash_fwd, gemm_a, gemm_b")
+
+
+def test_what_only_some_rounds_have_is_forbidden_and_does_not_meet_a_requirement() -> None:
+    assert _texts(_window(), forbid=("cudaMalloc",)) == [
+        "'cudaMalloc' is forbidden: cudaMalloc (in some rounds)"
+    ]
+    (text,) = _texts(_window(), require=("cudaMalloc",))
+    assert text.startswith("'cudaMalloc' is required and missing")
+
+
+def test_a_metric_with_a_tolerance_must_be_measured() -> None:
+    named = frozenset({"gpu.kernel_time.per_token", "gpu.kernel_time.per_sample"})
+    assert _texts(_window(), named=named) == [
+        "gpu.kernel_time.per_sample has a tolerance and was not measured"
+    ]
 
 
 def test_the_first_of_what_is_forbidden_are_named_and_the_rest_counted() -> None:
