@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import lzma
+import re
 import shutil
 import sqlite3
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,39 @@ def _plain(value: Any) -> Any:
     """A value that SQLite stores as what it is: numpy numbers are not."""
     value = value.item() if hasattr(value, "item") else value
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def published_line(text: str) -> str:
+    """The first line of a text, and of absolute paths in it their last part."""
+    line = text.partition("\n")[0]
+    return re.sub(r"(?<![\w.])/(?:[^/\s'\"]+/)+", "", line)
+
+
+def published_report(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report as a recording keeps it: without captured output, properties and tracebacks.
+
+    They may hold anything, and a recording is made to be handed on.
+    """
+    kept = {
+        key: report[key]
+        for key in ("$report_type", "nodeid", "location", "outcome", "when", "duration")
+        if key in report
+    }
+    longrepr = report.get("longrepr")
+    if isinstance(longrepr, Mapping):
+        with suppress(KeyError, TypeError):
+            crash = longrepr["reprcrash"]
+            message = published_line(crash["message"])
+            longrepr = f"{Path(crash['path']).name}:{crash['lineno']}: {message}"
+    elif isinstance(longrepr, str):
+        longrepr = published_line(longrepr)
+    if isinstance(longrepr, (list, tuple)):  # of a skip: where, and why
+        path, line, reason = longrepr
+        longrepr = [Path(path).name, line, reason]
+    kept["longrepr"] = longrepr if isinstance(longrepr, (str, list)) else None
+    if "wasxfail" in report:
+        kept["wasxfail"] = report["wasxfail"]
+    return {**kept, "keywords": {}, "sections": [], "user_properties": []}
 
 
 def _to_json(recording: Recording) -> dict[str, Any]:

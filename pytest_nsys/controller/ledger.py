@@ -1,0 +1,140 @@
+"""The ledger of a run: what became of each measured test, and what is written of it at the end."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_nsys.config.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_nsys.baselines import Change
+    from pytest_nsys.capture.result import CaptureResult, RanTest
+    from pytest_nsys.gate.verdict import Verdict
+    from pytest_nsys.recording import RecordedTest
+    from pytest_nsys.report.run import RunReport, Unmeasured
+
+
+class Ledger:
+    """Collects while the run goes on; nothing in it is changed once it is entered."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+        self._results: list[CaptureResult] = []
+        self._verdicts: list[Verdict] = []
+        self._unmeasured: list[Unmeasured] = []
+        self._changes: list[Change] = []
+        self._recorded: list[RecordedTest] = []
+
+    def add_result(self, result: CaptureResult) -> None:
+        """A capture was made, or replayed."""
+        self._results.append(result)
+
+    def add_verdict(self, verdict: Verdict, change: Change | None) -> None:
+        """A test was judged, and its baseline perhaps written."""
+        self._verdicts.append(verdict)
+        if change is not None:
+            self._changes.append(change)
+
+    def add_unmeasured(self, nodeid: str, reason: str) -> None:
+        """A test was to be measured and has no verdict."""
+        from pytest_nsys.report.run import Unmeasured
+
+        self._unmeasured.append(Unmeasured(nodeid, reason))
+
+    def add_test(self, ran: RanTest) -> None:
+        """A test ended; a recording keeps how."""
+        if self._settings.record is None:
+            return
+        from pytest_nsys.recording import RecordedTest, published_line, published_report
+
+        number = next(
+            (
+                number
+                for number, result in enumerate(self._exported())
+                if any(test is ran for test in result.tests)
+            ),
+            None,
+        )
+        problem = ran.lost or (ran.problem.what if ran.problem else "")
+        self._recorded.append(
+            RecordedTest(
+                nodeid=ran.nodeid,
+                reports=tuple(published_report(report) for report in ran.reports),
+                capture=number,
+                warmup=ran.warmup,
+                rounds=ran.rounds,
+                problem=published_line(problem),
+            )
+        )
+
+    def _exported(self) -> list[CaptureResult]:
+        return [result for result in self._results if result.export is not None]
+
+    def _write_recording(self, folder: Path) -> None:
+        from pytest_nsys.recording import RecordedCapture, Recording, write_recording
+
+        results = self._exported()
+        recording = Recording(
+            captures=tuple(
+                RecordedCapture(f"capture-{number}.sqlite.xz", result.options, result.records)
+                for number, result in enumerate(results, 1)
+            ),
+            tests=tuple(self._recorded),
+            versions=self._results[0].versions if self._results else {},
+            nsys=self._results[0].nsys if self._results else "",
+            date=self._results[0].date if self._results else "",
+        )
+        write_recording(folder, recording, [r.export for r in results if r.export is not None])
+
+    def run_report(self) -> RunReport:
+        """What the run found so far."""
+        from pytest_nsys.report.run import RunReport
+
+        seconds: dict[str, float] = {}
+        for result in self._results:
+            for name, value in result.seconds.items():
+                seconds[name] = seconds.get(name, 0.0) + value
+        return RunReport(
+            mode=self._settings.mode,
+            verdicts=tuple(self._verdicts),
+            unmeasured=tuple(self._unmeasured),
+            changes=tuple(self._changes),
+            seconds=seconds,
+            command=shlex.join(["pytest", *map(str, self._config.invocation_params.args)]),
+            kept=str(self._settings.keep or ""),
+        )
+
+    def write(self) -> None:
+        """Write the recording and the reports that were asked for.
+
+        Raises:
+            OSError, NsysError: one of them cannot be written.
+        """
+        settings, run = self._settings, self.run_report()
+        if settings.record is not None:
+            self._write_recording(settings.record)
+        if settings.json is not None:
+            from pytest_nsys.report.json import write_json
+
+            write_json(run, settings.json)
+        if settings.html is not None:
+            from pytest_nsys.report.html import write_html
+
+            write_html(run, settings.html)
+
+    def summary(self) -> list[str]:
+        """The lines of the terminal's summary section."""
+        from pytest_nsys.report.text import summary_lines
+
+        written = {
+            "recording": self._settings.record,
+            "JSON": self._settings.json,
+            "HTML": self._settings.html,
+        }
+        lines = summary_lines(self.run_report())
+        return lines + [f"{name}: {path}" for name, path in written.items() if path is not None]

@@ -1,0 +1,115 @@
+"""Reports that are held back: read from the worker's events, and changed by what a capture says."""
+
+from __future__ import annotations
+
+import builtins
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_nsys.capture.result import RanTest
+
+
+def read_report(config: pytest.Config, data: Mapping[str, Any]) -> pytest.TestReport:
+    """A report from its JSON form."""
+    fields = dict(data)
+    # JSON has no tuples, and pytest insists on some.
+    if isinstance(fields.get("longrepr"), list):
+        fields["longrepr"] = tuple(fields["longrepr"])
+    fields["location"] = tuple(fields["location"])
+    for name in ("sections", "user_properties"):
+        fields[name] = [tuple(pair) for pair in fields.get(name, ())]
+    report: pytest.TestReport = config.hook.pytest_report_from_serializable(
+        config=config, data=fields
+    )
+    return report
+
+
+def make_report(item: pytest.Item, when: str, outcome: Any, longrepr: Any) -> pytest.TestReport:
+    """A report of our own on one phase of a test."""
+    return pytest.TestReport(
+        nodeid=item.nodeid,
+        location=item.location,
+        keywords=dict.fromkeys(item.keywords, 1),
+        outcome=outcome,
+        longrepr=longrepr,
+        when=when,  # type: ignore[arg-type]
+    )
+
+
+def lost_report(item: pytest.Item, ran: RanTest) -> pytest.TestReport:
+    """The report of the phase in which the test's worker died."""
+    done = [report["when"] for report in ran.reports]
+    phase = "teardown" if "call" in done else "call" if "setup" in done else "setup"
+    return make_report(item, phase, "failed", ran.lost)
+
+
+def failed_by(
+    item: pytest.Item, reports: list[pytest.TestReport], longrepr: Any
+) -> list[pytest.TestReport]:
+    """The reports with the call phase failed.
+
+    A test that was expected to fail fails as expected by a verdict just as by its body.
+    """
+    from pytest_nsys.capture.result import is_strict_pass
+
+    if not any(report.when == "call" for report in reports):
+        return [*reports, make_report(item, "call", "failed", longrepr)]
+    for report in reports:
+        if report.when != "call" or hasattr(report, "context"):  # that of a subtest
+            continue
+        if is_strict_pass(report.longrepr) or hasattr(report, "wasxfail"):
+            marker = item.get_closest_marker("xfail")
+            reason = marker.kwargs.get("reason", "") if marker else ""
+            report.outcome = "skipped"
+            report.wasxfail = reason
+        else:
+            report.outcome = "failed"
+        report.longrepr = longrepr
+    return reports
+
+
+def teardown_report(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.TestReport]:
+    """Tear down here what the next test does not need of what earlier, unmeasured tests set up.
+
+    pytest does this in each test's teardown; a measured test has none in this process.
+    """
+    state = item.session._setupstate
+    call = pytest.CallInfo.from_call(
+        lambda: state.teardown_exact(nextitem),
+        when="teardown",
+        reraise=(KeyboardInterrupt, pytest.exit.Exception),
+    )
+    if call.excinfo is None:
+        return []
+    report: pytest.TestReport = item.ihook.pytest_runtest_makereport(item=item, call=call)
+    return [report]
+
+
+def pass_on_warning(config: pytest.Config, event: Mapping[str, Any]) -> None:
+    """Record a warning of the worker's as one of this process."""
+    message = warnings.WarningMessage(
+        message=event["text"],
+        category=_warning_category(event["category"]),
+        filename=event["filename"],
+        lineno=event["lineno"],
+    )
+    config.hook.pytest_warning_recorded.call_historic(
+        kwargs={
+            "warning_message": message,
+            "when": event["when"],
+            "nodeid": event["nodeid"],
+            "location": event["location"],
+        }
+    )
+
+
+def _warning_category(name: str) -> type[Warning]:
+    """The built-in category of this name, or one that looks like the worker's own."""
+    category = getattr(builtins, name, None)
+    if isinstance(category, type) and issubclass(category, Warning):
+        return category
+    return type(name, (UserWarning,), {})

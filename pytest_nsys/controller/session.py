@@ -1,0 +1,267 @@
+"""The controller's hooks: measured tests run in the worker, their reports are held here until the
+verdicts are known, and are then logged in pytest's own order as if they had run here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_nsys.config.marker import Spec, read_spec
+from pytest_nsys.config.settings import Settings
+from pytest_nsys.controller.checks import only_looks
+from pytest_nsys.controller.ledger import Ledger
+from pytest_nsys.controller.reports import (
+    failed_by,
+    lost_report,
+    make_report,
+    pass_on_warning,
+    read_report,
+    teardown_report,
+)
+from pytest_nsys.controller.sources import CaptureSource, make_judge, open_source
+from pytest_nsys.errors import NsysError, NsysUsageError
+from pytest_nsys.plan import Batch, PlannedTest, make_plan
+
+if TYPE_CHECKING:
+    from pytest_nsys.baselines import Change
+    from pytest_nsys.capture.result import RanTest
+    from pytest_nsys.capture.run import RunFolder
+    from pytest_nsys.judging import Judge, Judged
+    from pytest_nsys.report.progress import Progress
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What the controller holds back for one test until its turn."""
+
+    ran: RanTest
+    judged: Judged | None
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a run that measures works with, from the end of collection on."""
+
+    folder: RunFolder
+    progress: Progress | None
+    source: CaptureSource
+    judge: Judge
+
+
+class Controller:
+    """Hooks of a run that measures; registered only then."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+        self._ledger = Ledger(config, settings)
+        self._batches: dict[str, Batch] = {}
+        self._specs: dict[str, Spec] = {}
+        self._outcomes: dict[str, _Outcome] = {}
+        self._told: set[int] = set()
+        self._run: _Run | None = None
+
+    # Collection
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        """Read the marks; a replay keeps only measured tests, whose bodies it does not run."""
+        measured = [item for item in items if item.get_closest_marker("nsys")]
+        if self._settings.replay is not None:
+            others = [item for item in items if not item.get_closest_marker("nsys")]
+            if others:
+                config.hook.pytest_deselected(items=others)
+                items[:] = measured
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Plan the run, and find nsys before any test has run."""
+        try:
+            planned = [
+                PlannedTest(item.nodeid, read_spec(item, self._settings))
+                for item in session.items
+                if item.get_closest_marker("nsys")
+            ]
+        except NsysError as error:  # pytest comes here after a failed collection too
+            raise pytest.UsageError(str(error)) from None
+        unique = {test.nodeid: test for test in planned}
+        self._specs = {test.nodeid: test.spec for test in unique.values()}
+        for batch in make_plan(unique.values()):
+            self._batches.update({test.nodeid: batch for test in batch.tests})
+        if self._batches and not only_looks(self._config):
+            self._run = self._start()
+
+    def _start(self) -> _Run:
+        from pytest_nsys.capture.run import Listener, RunFolder
+        from pytest_nsys.report.progress import Progress
+
+        progress = Progress(self._config)
+        listener = Listener(self._worker_event, progress.stdout, progress.stderr)
+        folder = RunFolder()
+        try:
+            return _Run(
+                folder,
+                None if self._settings.replay else progress,
+                open_source(self._config, self._settings, folder, listener),
+                make_judge(self._config, self._settings),
+            )
+        except NsysError as error:
+            folder.remove()
+            raise pytest.UsageError(str(error)) from None
+
+    # Running
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> bool | None:
+        """A measured test's turn: capture its batch if that is still to be done, then report."""
+        if item.nodeid not in self._batches or self._run is None:
+            return None
+        if item.nodeid not in self._outcomes:
+            _stop_the_clock(item)
+            self._capture(self._run, self._batches[item.nodeid], item.session)
+        outcome = self._outcomes.get(item.nodeid)
+        if outcome is None or outcome.ran.stopped:
+            self._not_run(item, outcome)
+            return True
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        reports = self._reports(self._run.judge, item, outcome)
+        reports += teardown_report(item, nextitem)
+        for report in reports:
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def _capture(self, run: _Run, batch: Batch, session: pytest.Session) -> None:
+        from pytest_nsys.capture.result import RanTest
+        from pytest_nsys.judging import Judged
+
+        maxfail = self._config.getoption("maxfail")
+        left = max(1, maxfail - session.testsfailed) if maxfail else 0
+        if run.progress is not None:
+            run.progress.begin(batch)
+        try:
+            for result in run.source.capture(batch, left):
+                self._ledger.add_result(result)
+                judged = run.judge.judge(result, self._specs)
+                for ran in result.tests:
+                    self._outcomes[ran.nodeid] = _Outcome(ran, judged.get(ran.nodeid))
+        except NsysUsageError as error:
+            raise pytest.UsageError(str(error)) from None
+        except NsysError as error:
+            for test in batch.tests:
+                if test.nodeid not in self._outcomes:
+                    ran = RanTest(test.nodeid, (), test.spec.warmup, test.spec.rounds)
+                    self._outcomes[test.nodeid] = _Outcome(ran, Judged(problem=error))
+        finally:
+            if run.progress is not None:
+                run.progress.end()
+
+    def _worker_event(self, event: dict[str, Any]) -> None:
+        if self._run is not None and self._run.progress is not None:
+            self._run.progress.event(event)
+        if event["event"] == "warning":
+            pass_on_warning(self._config, event)
+
+    def _not_run(self, item: pytest.Item, outcome: _Outcome | None) -> None:
+        """The worker left this test out: it was told to stop, and so are we."""
+        if outcome is None:
+            reason = (
+                "it is not in the recording"
+                if self._settings.replay is not None
+                else "the worker stopped before it"
+            )
+            self._ledger.add_unmeasured(item.nodeid, reason)
+            if self._settings.replay is not None:
+                self._log_missing(item, reason)
+            return
+        item.session.shouldstop = outcome.ran.stopped
+
+    def _log_missing(self, item: pytest.Item, reason: str) -> None:
+        fails = self._settings.mode == "gate"
+        longrepr: Any = reason if fails else (str(item.path), item.location[1] or 0, reason)
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        report = make_report(item, "setup", "failed" if fails else "skipped", longrepr)
+        item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+    def _reports(
+        self, judge: Judge, item: pytest.Item, outcome: _Outcome
+    ) -> list[pytest.TestReport]:
+        """The worker's reports with what the capture adds to them."""
+        ran, judged = outcome.ran, outcome.judged
+        self._ledger.add_test(ran)
+        reports = [read_report(self._config, report) for report in ran.reports]
+        problem = judged.problem if judged else None
+        verdict = judged.verdict if judged else None
+        if ran.lost:
+            self._ledger.add_unmeasured(item.nodeid, ran.lost.splitlines()[0])
+            return [*reports, lost_report(item, ran)]
+        if verdict is not None and not verdict.failed and any(r.failed for r in reports):
+            verdict = None  # it passed against a strict expectation, which is a failure of its own
+        change: Change | None = None
+        if verdict is not None:
+            try:
+                change = judge.record(verdict)
+            except NsysError as error:
+                problem = error
+        if problem is not None:
+            self._ledger.add_unmeasured(item.nodeid, problem.what)
+            return failed_by(item, reports, self._shown_once(problem))
+        if verdict is None:
+            reason = "skipped" if any(r.outcome == "skipped" for r in reports) else "failed"
+            self._ledger.add_unmeasured(item.nodeid, reason)
+            return reports
+        self._ledger.add_verdict(verdict, change)
+        self._config.hook.pytest_nsys_verdict(nodeid=item.nodeid, verdict=verdict)
+        if verdict.failed:
+            from pytest_nsys.report.longrepr import VerdictRepr
+
+            return failed_by(item, reports, VerdictRepr(verdict, item.location))
+        return reports
+
+    def _shown_once(self, problem: NsysError) -> str:
+        """A problem of a whole capture is told in full once, and in short after that."""
+        if id(problem) in self._told:
+            return f"{problem.what} (see the first test of this capture)"
+        self._told.add(id(problem))
+        return str(problem)
+
+    # Ending
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Write what was asked for."""
+        if self._run is None:
+            return
+        try:
+            self._ledger.write()
+        except (OSError, NsysError) as error:
+            raise pytest.UsageError(f"nsys: {error}") from None
+
+    @pytest.hookimpl
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """The summary section."""
+        if self._run is None:
+            return
+        terminalreporter.section("nsys summary")
+        for line in self._ledger.summary():
+            terminalreporter.write_line(line)
+
+    @pytest.hookimpl
+    def pytest_unconfigure(self) -> None:
+        """Remove the run's private folder."""
+        if self._run is not None:
+            self._run.folder.remove()
+
+
+def _stop_the_clock(item: pytest.Item) -> None:
+    """End pytest-timeout's timer here: it runs in the worker too, for each test its own."""
+    cancel = getattr(item.config.hook, "pytest_timeout_cancel_timer", None)
+    if cancel is not None:
+        cancel(item=item)
