@@ -57,21 +57,23 @@ def until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> 
 
 def processes_naming(text: str) -> list[psutil.Process]:
     """The processes that have not ended and whose command line holds the text."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        command = " ".join(process.info["cmdline"] or [])
-        if text in command and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(process)
-    return found
+    return [
+        process
+        for process in psutil.process_iter(["cmdline", "status"])
+        if text in command_line(process) and process.info["status"] != psutil.STATUS_ZOMBIE
+    ]
+
+
+def command_line(process: psutil.Process) -> str:
+    """The command line of a process from `processes_naming`, which may be gone by now."""
+    return " ".join(process.info["cmdline"] or [])
 
 
 @contextmanager
 def nothing_left(folder: Path) -> Iterator[None]:
     """After the block, no process has the folder in its command line (all of ours have)."""
     yield
-    left = processes_naming(str(folder))
-    lines = [" ".join(process.cmdline()) for process in left if process.is_running()]
-    assert lines == []
+    assert [command_line(process) for process in processes_naming(str(folder))] == []
 
 
 @dataclass
@@ -137,7 +139,8 @@ class Bench:
     def run(
         self,
         *tests: str,
-        repeats: Repeats = Repeats(0, 1),
+        warmup: int = 0,
+        rounds: int = 1,
         timeout_s: float = 60.0,
         deadlines: Deadlines = Deadlines(),
         nsys_args: Sequence[str] = (),
@@ -148,7 +151,7 @@ class Bench:
         number = len(list(self.folder.glob("run-*"))) + 1
         folder = self.folder / f"run-{number}"
         folder.mkdir(mode=0o700)
-        job = self.job(tests, repeats, folder)
+        job = self.job(tests, Repeats(warmup, rounds), folder)
         self.heard = Heard()
         try:
             return run_worker(
@@ -157,7 +160,7 @@ class Bench:
                 folder,
                 self.heard.listener(hook),
                 nsys_args=nsys_args,
-                timeouts={nodeid: timeout_s for nodeid in job.tests},
+                timeouts=dict.fromkeys(job.tests, timeout_s),
                 deadlines=deadlines,
             )
         except NsysLaunchFailed:
@@ -165,7 +168,8 @@ class Bench:
                 raise
         return self.run(
             *tests,
-            repeats=repeats,
+            warmup=warmup,
+            rounds=rounds,
             timeout_s=timeout_s,
             deadlines=deadlines,
             nsys_args=nsys_args,
@@ -210,6 +214,23 @@ class Bench:
             deadlines,
         )
         return list(live.capture(Batch(tuple(planned)), maxfail))
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A capture whose files are still there.
+
+    Attributes:
+        bench: where it was made.
+        result: the capture.
+        report: nsys's report, in the run's folder.
+        kept: the folder in which reports were to be kept.
+    """
+
+    bench: Bench
+    result: CaptureResult
+    report: Path
+    kept: Path
 
 
 def outcomes(result: CaptureResult) -> Mapping[str, bool]:

@@ -1,15 +1,54 @@
-"""What the tests of captures share: the real nsys, and benches to run workers on."""
+"""What the tests of captures share: the real nsys, benches to run workers on, captures."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from capture_bench import NAMES, Bench, real, standin
+from capture_bench import NAMES, Bench, Captured, real, standin
 
 from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.run import RunFolder
+
+PARTS = """
+    import subprocess, sys, time
+    import nvtx
+    import pytest
+
+    def test_parts(nsys):
+        with nsys.range("one"):
+            time.sleep(0.02)
+        with nvtx.annotate("mine", domain="user"):
+            pass
+        nsys.units(tokens=4)
+
+    def test_other():
+        code = "import nvtx\\nwith nvtx.annotate('in a child'): pass"
+        subprocess.run([sys.executable, "-c", code], check=True)
+"""
+
+GPU = """
+    import simgpu
+    import pytest
+
+    def test_work(nsys):
+        address = simgpu.malloc(1 << 20)
+        with nsys.range("copies"):
+            simgpu.copy("h2d", 4096, pageable=True)
+            simgpu.copy("d2d", 512)
+        simgpu.memset(4096)
+        for number in range(3):
+            simgpu.launch(f"gemm<{number}>", 20 + number, stream=7 + number)
+        simgpu.graph_launch([("first", 5), ("second", 6), ("third", 7)])
+        simgpu.synchronize()
+        simgpu.free(address)
+
+    def test_idle():
+        pass
+"""
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -19,11 +58,19 @@ def nsys(request: pytest.FixtureRequest) -> Nsys:
     return real(name)
 
 
+@contextmanager
+def _clean_environment() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("PYTEST_", "NSYS_"))]:
+            patch.delenv(name)
+        yield
+
+
 @pytest.fixture
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def clean_environment() -> Iterator[None]:
     """An environment without what speaks of the pytest that runs these tests."""
-    for name in [name for name in os.environ if name.startswith(("PYTEST_", "NSYS_"))]:
-        monkeypatch.delenv(name)
+    with _clean_environment():
+        yield
 
 
 @pytest.fixture
@@ -38,10 +85,29 @@ def simulated_bench(tmp_path: Path, clean_environment: None) -> Bench:
     return Bench(tmp_path / "project", standin(tmp_path / "bin"), simulated=True)
 
 
-@pytest.fixture(scope="module")
-def module_environment() -> Iterator[None]:
-    """As `clean_environment`, for fixtures of a module."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("PYTEST_", "NSYS_"))]:
-            patch.delenv(name)
-        yield
+def _captured(bench: Bench, text: str, *tests: str, device: str | None) -> Iterator[Captured]:
+    bench.write(text)
+    kept = bench.folder / "kept"
+    with _clean_environment(), RunFolder() as folder:
+        settings = bench.settings(device=device, keep=kept)
+        (result,) = bench.capture(*tests, settings=settings, folder=folder, rounds=2, warmup=1)
+        (report,) = folder.path.glob("*/report.nsys-rep")
+        yield Captured(bench, result, report, kept)
+
+
+@pytest.fixture(scope="session", params=NAMES)
+def captured(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Captured]:
+    """A capture made by each of the real nsys: NVTX ranges and no GPU."""
+    nsys = real(request.param)
+    bench = Bench(tmp_path_factory.mktemp("captured") / "project", nsys, simulated=False)
+    yield from _captured(bench, PARTS, "test_parts", "test_other", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Captured]:
+    """A capture made by the stand-in: something of everything."""
+    folder = tmp_path_factory.mktemp("simulated")
+    bench = Bench(folder / "project", standin(folder / "bin"), simulated=True)
+    yield from _captured(bench, GPU, "test_work", "test_idle", device=None)

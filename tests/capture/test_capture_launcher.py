@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -23,9 +22,12 @@ _VALUES = st.sampled_from(["", "/a", "/b:/c", "secret"])
 _ENVIRONMENTS = st.dictionaries(_NAMES, _VALUES)
 
 SECRET = "hunter2-c0ffee"
-APP = """
+APP = r"""
 import json, os, sys
-seen = {"environment": dict(os.environ), "pid": os.getpid(), "argv": sys.argv[1:]}
+with open("/proc/self/environ", "rb") as file:  # what it was given; os.environ is Python's own
+    lines = os.fsdecode(file.read()).rstrip("\0").split("\0")
+seen = {"environment": dict(line.split("=", 1) for line in lines)}
+seen["pid"], seen["argv"] = os.getpid(), sys.argv[1:]
 seen["private"] = [name for name in os.listdir(sys.argv[1]) if name == "launch.json"]
 with open(os.path.join(sys.argv[1], "seen.json"), "w") as file:
     json.dump(seen, file)
@@ -139,23 +141,23 @@ class Launch:
         return b"".join([report.read_bytes(), whole.read_bytes(), *map(Path.read_bytes, files)])
 
 
-def test_the_whole_environment_arrives(tmp_path: Path) -> None:
+@pytest.mark.parametrize("added", [{}, {"LANG": "C"}, {"LC_ALL": "POSIX"}, {"LANG": "C.UTF-8"}])
+def test_the_whole_environment_arrives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, added: dict[str, str]
+) -> None:
+    for name in ("LANG", "LC_ALL"):
+        monkeypatch.delenv(name, raising=False)
     environment = {
         "A_TOKEN": SECRET,
         "EMPTY": "",
         "LINES": "a\nb=c",
         "NOT_UTF8": os.fsdecode(b"\xff\xfe"),
         "LC_CTYPE": "de_DE.UTF-8",
+        "LANG": "nl_NL.UTF-8",
     }
     launch = Launch(tmp_path, environment)
-    for added in ({}, {"LANG": "C"}, {"LC_ALL": "POSIX"}):
-        subprocess.run(launch.prepare(), check=True, env=added)
-        seen = launch.seen["environment"]
-        assert isinstance(seen, dict)
-        expected = environment | {name: added[name] for name in added if name == "LC_ALL"}
-        assert {name: seen[name] for name in seen if name not in ("LANG", "LC_ALL")} == {
-            name: expected[name] for name in expected if name != "LC_ALL"
-        }
+    subprocess.run(launch.prepare(), check=True, env=added)
+    assert launch.seen["environment"] == {**environment, **added}
 
 
 def test_the_private_file_is_gone_before_the_program_runs(tmp_path: Path) -> None:
@@ -194,15 +196,3 @@ def test_a_report_holds_an_environment_that_is_passed_directly(tmp_path: Path, n
     app = [sys.executable, str(tmp_path / "app.py"), str(tmp_path)]
     artefacts = launch.profile(nsys, app, {**os.environ, "A_TOKEN": SECRET})
     assert SECRET.encode() in artefacts
-
-
-def test_it_starts_in_no_time(tmp_path: Path) -> None:
-    """It imports next to nothing: 0.5 s is fifty times what it takes."""
-    began = time.process_time()
-    code = "import sys; sys.argv = ['x']; before = set(sys.modules); import json, os; "
-    code += "print(len(set(sys.modules) - before))"
-    done = subprocess.run(
-        [sys.executable, "-S", "-E", "-c", code], check=True, capture_output=True, text=True
-    )
-    assert int(done.stdout) < 30
-    assert time.process_time() - began < 5

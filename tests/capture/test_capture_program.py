@@ -14,6 +14,7 @@ from pytest_nsys.capture.nsys import (
     export_command,
     find_nsys,
     minimal_environment,
+    override,
     profile_command,
     trace_options,
 )
@@ -175,6 +176,18 @@ def test_nsys_is_started_with_next_to_nothing(monkeypatch: pytest.MonkeyPatch) -
 def test_an_option_of_the_user_replaces_our_own(given: tuple[str, ...], replaced: str) -> None:
     kept = [flag for flag in DEFAULT_FLAGS if flag != replaced]
     assert trace_options(given) == (*kept, *given)
+
+
+def test_a_later_option_takes_the_place_of_the_same_one_with_its_value() -> None:
+    earlier = ("-t", "cuda,nvtx", "--gpu-metrics-devices=all", "-bnone", "-s", "cpu")
+    assert override(earlier, ("--trace=cuda", "--sample=none")) == (
+        "--gpu-metrics-devices=all",
+        "-bnone",
+        "--trace=cuda",
+        "--sample=none",
+    )
+    assert override(earlier, ()) == earlier
+    assert override((), earlier) == earlier
 
 
 def test_the_program_comes_last_and_what_we_rely_on_after_the_user() -> None:

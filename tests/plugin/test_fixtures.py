@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from harness import Project
 from seen import Story, samples
 
@@ -113,9 +114,8 @@ def test_what_a_fixture_does_is_not_measured_and_each_class_gets_its_own(
     ]
 
 
-def test_async_unittest_and_doctest_like_tests_run_in_rounds(
-    simulated: Project, story: Story
-) -> None:
+@pytest.mark.usefixtures("all_plugins")
+def test_async_tests_and_those_of_unittest_run_in_rounds(simulated: Project, story: Story) -> None:
     simulated.write(
         """
         import asyncio, unittest

@@ -1,0 +1,231 @@
+"""Waiting for the GPU, and giving its memory back, without ever starting it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pytest_nsys.worker.device import synchronize
+from pytest_nsys.worker.release import ReleaseMemory
+
+ERROR = 201
+
+
+@dataclass
+class FakeDriver:
+    """``libcuda`` as far as it is used.
+
+    Attributes:
+        current: handle of the calling thread's context; 0 for none.
+        primary: per device the handle of its primary context; 0 where it is not active.
+        broken: functions that return an error.
+        waited: contexts in the order in which they were waited for.
+    """
+
+    current: int = 0
+    primary: list[int] = field(default_factory=list)
+    broken: tuple[str, ...] = ()
+    waited: list[int] = field(default_factory=list)
+    stack: list[int] = field(default_factory=list)
+    retained: dict[int, int] = field(default_factory=dict)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith("cu") and name != "current" and name in self.broken:
+            return lambda *_: ERROR
+        return super().__getattribute__(name)
+
+    def cuCtxGetCurrent(self, context: Any) -> int:  # noqa: N802
+        context._obj.value = self.stack[-1] if self.stack else self.current
+        return 0
+
+    def cuCtxSynchronize(self) -> int:  # noqa: N802
+        self.waited.append(self.stack[-1] if self.stack else self.current)
+        return 0
+
+    def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
+        count._obj.value = len(self.primary)
+        return 0
+
+    def cuDevicePrimaryCtxGetState(self, device: int, flags: Any, active: Any) -> int:  # noqa: N802
+        active._obj.value = int(bool(self.primary[device]))
+        return 0
+
+    def cuDevicePrimaryCtxRetain(self, context: Any, device: int) -> int:  # noqa: N802
+        assert self.primary[device], "this would make a context"
+        self.retained[device] = self.retained.get(device, 0) + 1
+        context._obj.value = self.primary[device]
+        return 0
+
+    def cuDevicePrimaryCtxRelease_v2(self, device: int) -> int:  # noqa: N802
+        self.retained[device] -= 1
+        return 0
+
+    def cuCtxPushCurrent_v2(self, context: Any) -> int:  # noqa: N802
+        self.stack.append(context.value)
+        return 0
+
+    def cuCtxPopCurrent_v2(self, context: Any) -> int:  # noqa: N802
+        context._obj.value = self.stack.pop()
+        return 0
+
+
+def test_without_a_driver_there_is_nothing_to_wait_for() -> None:
+    assert synchronize(lambda: None) == 0
+
+
+def test_this_process_has_loaded_no_driver() -> None:
+    assert synchronize() == 0
+    assert "libcuda" not in Path("/proc/self/maps").read_text()
+
+
+@pytest.mark.parametrize(
+    ("current", "primary", "waited"),
+    [
+        (0, [], []),
+        (0, [0, 0], []),
+        (7, [], [7]),
+        (7, [7], [7]),
+        (7, [0, 8], [7, 8]),
+        (0, [7, 8], [7, 8]),
+        (9, [7, 0, 8], [9, 7, 8]),
+    ],
+    ids=[
+        "no device",
+        "no context",
+        "a context of its own",
+        "the primary one is current",
+        "another one on the second device",
+        "primary ones of another thread",
+        "all kinds",
+    ],
+)
+def test_every_context_is_waited_for_once(
+    current: int, primary: list[int], waited: list[int]
+) -> None:
+    driver = FakeDriver(current, primary)
+    assert synchronize(lambda: driver) == len(waited)
+    assert driver.waited == waited
+    assert driver.stack == []
+    assert not any(driver.retained.values())
+
+
+@pytest.mark.parametrize(
+    ("broken", "waited"),
+    [
+        ("cuCtxGetCurrent", [7, 8]),
+        ("cuDeviceGetCount", [9]),
+        ("cuDevicePrimaryCtxGetState", [9]),
+        ("cuDevicePrimaryCtxRetain", [9]),
+        ("cuCtxPushCurrent_v2", [9]),
+    ],
+)
+def test_an_error_of_the_driver_leaves_nothing_behind(broken: str, waited: list[int]) -> None:
+    driver = FakeDriver(9, [7, 8], broken=(broken,))
+    assert synchronize(lambda: driver) == len(waited)
+    assert driver.waited == waited
+    assert driver.stack == []
+    assert not any(driver.retained.values())
+
+
+@dataclass
+class FakeFrameworks:
+    """``torch`` and ``cupy`` as far as they are used: what they hold, and what was asked of them.
+
+    Attributes:
+        torch_bytes: what tensors hold, per device.
+        cupy_bytes: what arrays hold.
+        initialized: whether torch has begun to use the GPU.
+        calls: caches that were emptied, and collections of garbage.
+    """
+
+    torch_bytes: list[int] = field(default_factory=lambda: [0, 0])
+    cupy_bytes: int = 0
+    initialized: bool = True
+    calls: list[str] = field(default_factory=list)
+
+    def torch(self) -> ModuleType:
+        """The module ``torch``."""
+        module: Any = ModuleType("torch")
+        module.cuda = SimpleNamespace(
+            is_initialized=lambda: self.initialized,
+            device_count=lambda: len(self.torch_bytes),
+            memory_allocated=lambda device: self.torch_bytes[device],
+            empty_cache=lambda: self.calls.append("torch"),
+        )
+        return module  # type: ignore[no-any-return]
+
+    def cupy(self) -> ModuleType:
+        """The module ``cupy``."""
+        module: Any = ModuleType("cupy")
+
+        def pool(name: str) -> Any:
+            return lambda: SimpleNamespace(
+                used_bytes=lambda: self.cupy_bytes,
+                free_all_blocks=lambda: self.calls.append(name),
+            )
+
+        module.get_default_memory_pool = pool("cupy")
+        module.get_default_pinned_memory_pool = pool("cupy pinned")
+        return module  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """``sys.modules`` without frameworks."""
+    for name in ("torch", "cupy"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return monkeypatch
+
+
+def test_frameworks_that_are_not_imported_stay_so(modules: pytest.MonkeyPatch) -> None:
+    ReleaseMemory().pytest_nsys_release_memory()
+    assert not {"torch", "cupy"} & set(sys.modules)
+
+
+def test_caches_are_emptied(modules: pytest.MonkeyPatch) -> None:
+    fake = FakeFrameworks()
+    modules.setitem(sys.modules, "torch", fake.torch())
+    modules.setitem(sys.modules, "cupy", fake.cupy())
+    ReleaseMemory().pytest_nsys_release_memory()
+    assert fake.calls == ["torch", "cupy", "cupy pinned"]
+
+
+def test_garbage_is_collected_where_memory_in_use_has_changed(modules: pytest.MonkeyPatch) -> None:
+    fake = FakeFrameworks()
+    modules.setitem(sys.modules, "torch", fake.torch())
+    modules.setitem(sys.modules, "cupy", fake.cupy())
+
+    def collect() -> None:
+        fake.calls.append("collect")
+        fake.torch_bytes[1] //= 2
+
+    modules.setattr("gc.collect", collect)
+    release = ReleaseMemory()
+    release.pytest_nsys_release_memory()
+    assert "collect" not in fake.calls
+    fake.torch_bytes[1] = 100
+    release.pytest_nsys_release_memory()
+    assert fake.calls.count("collect") == 1
+    release.pytest_nsys_release_memory()
+    assert fake.calls.count("collect") == 1
+    fake.cupy_bytes = 7
+    release.pytest_nsys_release_memory()
+    assert fake.calls.count("collect") == 2
+
+
+def test_a_torch_that_has_not_used_the_gpu_is_left_alone(modules: pytest.MonkeyPatch) -> None:
+    fake = FakeFrameworks(initialized=False)
+    modules.setitem(sys.modules, "torch", fake.torch())
+    ReleaseMemory().pytest_nsys_release_memory()
+    assert fake.calls == []
+
+
+def test_modules_of_the_same_name_are_left_alone(modules: pytest.MonkeyPatch) -> None:
+    modules.setitem(sys.modules, "torch", ModuleType("torch"))
+    modules.setitem(sys.modules, "cupy", ModuleType("cupy"))
+    ReleaseMemory().pytest_nsys_release_memory()
