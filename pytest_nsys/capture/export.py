@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_nsys.capture.nsys import Nsys, export_command, minimal_environment
 from pytest_nsys.capture.processes import end_trees
 from pytest_nsys.errors import DeadlineExceeded, ExportFailed, NotACapture
 from pytest_nsys.trace.schema import TABLES
+
+_ATTEMPTS = 3
+_AT_ONCE_S = 5.0
 
 
 def export_report(nsys: Nsys, report: Path, folder: Path, *, deadline_s: float = 900.0) -> Path:
@@ -29,6 +34,19 @@ def export_report(nsys: Nsys, report: Path, folder: Path, *, deadline_s: float =
     kind = "parquetdir" if parquet else "sqlite"
     output = folder / ("export.parquet" if parquet else "export.sqlite")
     command = export_command(nsys, report, output, kind, TABLES)
+    for _ in range(_ATTEMPTS - 1):
+        began = time.monotonic()
+        try:
+            return _export(command, output, deadline_s)
+        except ExportFailed:
+            # Now and then nsys ends at once without doing anything, on a busy machine. What
+            # fails for a reason fails again.
+            if time.monotonic() - began > _AT_ONCE_S:
+                raise
+    return _export(command, output, deadline_s)
+
+
+def _export(command: Sequence[str], output: Path, deadline_s: float) -> Path:
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -50,12 +68,19 @@ def export_report(nsys: Nsys, report: Path, folder: Path, *, deadline_s: float =
         finally:
             if process.poll() is None:
                 end_trees([process.pid])
-    if process.returncode != 0 or not output.exists():
+    if process.returncode != 0 or _is_empty(output):
         raise ExportFailed(
             f"nsys export ended with exit code {process.returncode}"
-            + ("" if output.exists() else " and wrote nothing"),
+            + (" and wrote nothing" if _is_empty(output) else ""),
             evidence=printed[-2000:],
             remedy="use an nsys at least as new as the one that made the report; "
             "check that the disk is not full",
         )
     return output
+
+
+def _is_empty(output: Path) -> bool:
+    """Whether there is no export, or one without any table."""
+    if output.is_dir():
+        return not any(output.iterdir())
+    return not output.exists() or not output.stat().st_size
