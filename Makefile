@@ -23,7 +23,7 @@ typecheck: $(VENV)/.installed  ## Check types
 
 unit: $(VENV)/.installed  ## Run the tests and measure their coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n logical --timeout=300
+	$(BIN)/coverage run -m pytest -n logical --dist loadgroup --timeout=300
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -89,7 +89,7 @@ def read_spec(item: pytest.Item, settings: Settings) -> Spec:
         warmup=_whole(item, "warmup", merged.get("warmup", settings.warmup), least=0),
         rounds=_whole(item, "rounds", merged.get("rounds", settings.rounds), least=1),
         timeout_s=_timeout(item, merged.get("timeout", settings.timeout_s)),
-        tolerance={**dict(settings.tolerance), **own_tolerance},
+        tolerance={**_outer_tolerance(settings, own_tolerance), **own_tolerance},
         budget=_read(item, "budget", merged.get("budget", {}), parse_amount),
         named=frozenset(own_tolerance.keys() - {"*"}),
         require=_patterns(item, "require", merged.get("require", ())),
@@ -99,6 +99,15 @@ def read_spec(item: pytest.Item, settings: Settings) -> Spec:
         nsys_args=_patterns(item, "nsys_args", merged.get("nsys_args", ())),
         allow_empty=_flag(item, "allow_empty", merged.get("allow_empty", False)),
     )
+
+
+def _outer_tolerance(settings: Settings, own: Mapping[str, Tolerance]) -> dict[str, Tolerance]:
+    """The settings' tolerances, without those that a marker's bare tolerance is put over."""
+    return {
+        key: tolerance
+        for key, tolerance in settings.tolerance
+        if key == "*" or "*" not in own or lookup(key).kind != "timed"
+    }
 
 
 def _error(item: pytest.Item, message: str, *, remedy: str = "") -> MarkerError:

@@ -42,17 +42,20 @@ def make_report(item: pytest.Item, when: str, outcome: Any, longrepr: Any) -> py
 
 def lost_report(item: pytest.Item, ran: RanTest) -> pytest.TestReport:
     """The report of the phase in which the test's worker died."""
+    from pytest_nsys.report.longrepr import explain_text
+
     done = [report["when"] for report in ran.reports]
     phase = "teardown" if "call" in done else "call" if "setup" in done else "setup"
-    return make_report(item, phase, "failed", ran.lost)
+    return make_report(item, phase, "failed", explain_text(ran.lost, item.location))
 
 
 def failed_by(
-    item: pytest.Item, reports: list[pytest.TestReport], longrepr: Any
+    item: pytest.Item, reports: list[pytest.TestReport], longrepr: Any, *, by_verdict: bool
 ) -> list[pytest.TestReport]:
     """The reports with the call phase failed.
 
-    A test that was expected to fail fails as expected by a verdict just as by its body.
+    A test that was expected to fail fails as expected by a verdict just as by its body; but not
+    by a capture that is no good, which says nothing of the test.
     """
     from pytest_nsys.capture.result import is_strict_pass
 
@@ -61,13 +64,14 @@ def failed_by(
     for report in reports:
         if report.when != "call" or hasattr(report, "context"):  # that of a subtest
             continue
-        if is_strict_pass(report.longrepr) or hasattr(report, "wasxfail"):
+        expected = is_strict_pass(report.longrepr) or hasattr(report, "wasxfail")
+        if expected and by_verdict:
             marker = item.get_closest_marker("xfail")
-            reason = marker.kwargs.get("reason", "") if marker else ""
             report.outcome = "skipped"
-            report.wasxfail = reason
+            report.wasxfail = marker.kwargs.get("reason", "") if marker else ""
         else:
             report.outcome = "failed"
+            vars(report).pop("wasxfail", None)
         report.longrepr = longrepr
     return reports
 

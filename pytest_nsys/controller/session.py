@@ -212,7 +212,10 @@ class Controller:
                 problem = error
         if problem is not None:
             self._ledger.add_unmeasured(item.nodeid, problem.what)
-            return failed_by(item, reports, self._shown_once(problem))
+            from pytest_nsys.report.longrepr import explain_text
+
+            explained = explain_text(self._shown_once(problem), item.location)
+            return failed_by(item, reports, explained, by_verdict=False)
         if verdict is None:
             reason = "skipped" if any(r.outcome == "skipped" for r in reports) else "failed"
             self._ledger.add_unmeasured(item.nodeid, reason)
@@ -220,9 +223,10 @@ class Controller:
         self._ledger.add_verdict(verdict, change)
         self._config.hook.pytest_nsys_verdict(nodeid=item.nodeid, verdict=verdict)
         if verdict.failed:
-            from pytest_nsys.report.longrepr import VerdictRepr
+            from pytest_nsys.report.longrepr import explain_verdict
 
-            return failed_by(item, reports, VerdictRepr(verdict, item.location))
+            longrepr = explain_verdict(verdict, item.location)
+            return failed_by(item, reports, longrepr, by_verdict=True)
         return reports
 
     def _shown_once(self, problem: NsysError) -> str:

@@ -1,4 +1,4 @@
-"""A verdict as the representation of a failed test: what pytest prints under its name."""
+"""What pytest prints under the name of a test that a capture failed."""
 
 from __future__ import annotations
 
@@ -9,24 +9,37 @@ from pytest_nsys.gate.verdict import Verdict
 from pytest_nsys.gate.wording import headline
 from pytest_nsys.report.text import verdict_lines
 
+Location = tuple[str, int | None, str]
 
-class VerdictRepr(TerminalRepr):
-    """Shows a verdict: the culprit in the first line, then the table, then how to repeat it.
 
-    ``reprcrash`` is where pytest's short summary and junitxml find the first line.
+class Explained(TerminalRepr):
+    """A headline, and what explains it.
+
+    ``reprcrash`` is where pytest's short summary and junitxml find the headline.
     """
 
-    def __init__(self, verdict: Verdict, location: tuple[str, int | None, str]) -> None:
+    def __init__(self, headline: str, lines: list[str], location: Location) -> None:
         path, line, _ = location
-        self.headline = headline(verdict)
-        self.reprcrash = ReprFileLocation(path, (line or 0) + 1, self.headline)
-        self._lines = verdict_lines(verdict)
+        self.reprcrash = ReprFileLocation(path, (line or 0) + 1, headline)
+        self._headline = headline
+        self._lines = lines
 
     def toterminal(self, tw: TerminalWriter) -> None:
         """Print it."""
-        tw.line(self.headline, bold=True, red=True)
+        tw.line(self._headline, bold=True, red=True)
         for line in self._lines:
             tw.line(line)
 
     def __str__(self) -> str:
-        return "\n".join([self.headline, *self._lines])
+        return "\n".join([self._headline, *self._lines])
+
+
+def explain_verdict(verdict: Verdict, location: Location) -> Explained:
+    """The culprit in the first line, then the tables, then how to repeat it."""
+    return Explained(headline(verdict), verdict_lines(verdict), location)
+
+
+def explain_text(text: str, location: Location) -> Explained:
+    """What happened in the first line, then the evidence and what to do."""
+    first, *lines = text.splitlines() or [""]
+    return Explained(first, lines, location)

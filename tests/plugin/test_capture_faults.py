@@ -68,7 +68,7 @@ FAULTS = {
         "an nsys older than the driver is the usual cause: *",
     ),
     "export_fails": (
-        "nsys export ended with exit code 1",
+        "nsys export ended with exit code 1 and wrote nothing",
         "*Exportation error: Failed to read the report.",
         "use an nsys at least as new as the one that made the report; *",
     ),
@@ -200,3 +200,22 @@ def test_a_worker_that_cannot_begin_says_why(simulated: Project, temporary: Path
         ["the worker did not collect this test, the controller did", "*AssertionError*"]
     )
     assert not list(temporary.glob("pytest-nsys-*"))
+
+
+def test_a_broken_capture_fails_a_test_that_is_expected_to_fail_too(
+    project: Project, install: Callable[..., Path]
+) -> None:
+    install("no_report")
+    project.write(
+        """
+        import pytest, simgpu
+
+        @pytest.mark.nsys
+        @pytest.mark.xfail(reason="slow for now")
+        def test_expected():
+            simgpu.launch("kernel", 10)
+        """
+    )
+    result = project.run("--nsys")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*nsys ended and left no report*"])

@@ -247,3 +247,16 @@ def test_what_is_named_is_gated_and_what_is_gated_by_default_always_is(
         assert found == tolerance["*"]
     else:
         assert found == metric.tolerance
+
+
+def test_a_marks_bare_tolerance_is_put_over_the_settings_of_timed_metrics() -> None:
+    settings = Settings(
+        "profile",
+        Path("/"),
+        Path("/b"),
+        tolerance=(("gpu.kernel_time", Tolerance(0.05)), ("mem.peak", Tolerance(0.1))),
+    )
+    spec = _read(_mark(tolerance="20%"), settings=settings)
+    assert spec.tolerance_of(lookup("gpu.kernel_time")) == Tolerance(0.2)
+    assert spec.tolerance_of(lookup("mem.peak")) == Tolerance(0.1)
+    assert _read(_mark(), settings=settings).tolerance == dict(settings.tolerance)

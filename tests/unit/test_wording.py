@@ -27,7 +27,7 @@ from pytest_nsys.gate.wording import (
 )
 from pytest_nsys.measurement import Measurement, Part
 from pytest_nsys.quantities import Tolerance
-from pytest_nsys.report.longrepr import VerdictRepr
+from pytest_nsys.report.longrepr import explain_verdict
 from pytest_nsys.report.run import RunReport, Unmeasured
 from pytest_nsys.report.text import comparison_lines, summary_lines, table, verdict_lines
 
@@ -279,12 +279,12 @@ def test_tables_of_all_gated_metrics_fit_eighty_columns(
 
 def test_the_representation_of_a_failed_test_is_the_first_line_and_the_rest() -> None:
     verdict = _verdict(_slower())
-    shown = VerdictRepr(verdict, ("tests/t.py", 41, "test"))
+    shown = explain_verdict(verdict, ("tests/t.py", 41, "test"))
     text = str(shown)
     assert text.splitlines() == [headline(verdict), *verdict_lines(verdict)]
     assert shown.reprcrash.message == headline(verdict)
     assert (shown.reprcrash.path, shown.reprcrash.lineno) == ("tests/t.py", 42)
-    assert VerdictRepr(verdict, ("t.py", None, "")).reprcrash.lineno == 1
+    assert explain_verdict(verdict, ("t.py", None, "")).reprcrash.lineno == 1
     out = io.StringIO()
     shown.toterminal(TerminalWriter(out))
     assert out.getvalue() == text + "\n"
@@ -295,7 +295,7 @@ def test_on_a_terminal_with_colours_the_first_line_is_red() -> None:
     writer = TerminalWriter(out)
     writer.hasmarkup = True
     verdict = _verdict(_slower())
-    VerdictRepr(verdict, ("t.py", 0, "")).toterminal(writer)
+    explain_verdict(verdict, ("t.py", 0, "")).toterminal(writer)
     first, second, *_ = out.getvalue().splitlines()
     assert "\x1b[" in first
     assert headline(verdict) in first
