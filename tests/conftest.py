@@ -16,6 +16,7 @@ from standin import write_standin
 pytest_plugins = ["pytester"]
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at the marks in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of real nsys in one process.
 
