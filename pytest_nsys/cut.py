@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pytest_nsys.errors import WindowsMissing
+from pytest_nsys.errors import NoWindows, WindowsMissing
 from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows import DOMAIN, WindowRecord
 
@@ -113,7 +113,7 @@ def cut_records(trace: Trace, records: Sequence[WindowRecord]) -> Cut:
     found = _own_ranges(trace)
     missing = [record for record in records if record.index not in found]
     if missing:
-        raise WindowsMissing(
+        raise (WindowsMissing if found else NoWindows)(
             f"{len(missing)} of {len(records)} windows are missing in the capture",
             evidence=_evidence(trace, missing, len(found)),
             remedy="the nvtx package and this nsys do not understand each other: use nsys "

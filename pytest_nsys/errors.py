@@ -79,6 +79,10 @@ class WindowsMissing(CaptureError):
     """The capture lacks NVTX ranges that the worker opened."""
 
 
+class NoWindows(WindowsMissing):
+    """The capture has none of the worker's NVTX ranges."""
+
+
 class NoGpu(CaptureError):
     """nsys saw no NVIDIA GPU."""
 

@@ -18,7 +18,7 @@ from pytest_nsys.capture.proof import prove_report, prove_trace
 from pytest_nsys.capture.result import CaptureResult, RanTest
 from pytest_nsys.capture.run import Deadlines, Listener, RunFolder, WorkerRun, run_worker
 from pytest_nsys.config.settings import Settings
-from pytest_nsys.errors import CaptureError, NsysError, NsysLaunchFailed
+from pytest_nsys.errors import CaptureError, NoWindows, NsysError, NsysLaunchFailed
 from pytest_nsys.plan import Batch, PlannedTest
 from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.windows import WindowRecord
@@ -73,9 +73,15 @@ class LiveCapture:
         events that were not yet flushed, and nothing in the capture says how many.
         """
         left = list(batch.tests)
+        lost_all_ranges = False
         while left:
             run = self._run(left, maxfail)
             result = self._analyse(run, left, batch)
+            if not lost_all_ranges and any(isinstance(t.problem, NoWindows) for t in result.tests):
+                # Where several nsys run at once, old ones now and then record no NVTX at all. If
+                # nvtx and nsys do not fit together, it will be so again.
+                lost_all_ranges = True
+                continue
             if run.lost is not None:
                 kept = tuple(test for test in result.tests if not test.passed)
                 result = replace(result, tests=kept)
