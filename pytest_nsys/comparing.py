@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_nsys.config.marker import Spec
-from pytest_nsys.cut import cut_ranges, whole
+from pytest_nsys.cut import cut_named, whole
 from pytest_nsys.errors import NotACapture
 from pytest_nsys.gate.judge import judge
 from pytest_nsys.gate.verdict import Verdict
@@ -18,7 +18,7 @@ from pytest_nsys.recording import load_capture, read_recording
 from pytest_nsys.replay import ran_test
 from pytest_nsys.stored import is_recording, load_stored
 from pytest_nsys.trace import Trace
-from pytest_nsys.windows import DOMAIN, MAIN
+from pytest_nsys.windows import MAIN
 
 
 @dataclass(frozen=True)
@@ -85,18 +85,7 @@ def _captured(
     trace = load_stored(path, executable)
     if not trace.has_cuda_activity:
         raise NotACapture(f"{path} holds no CUDA activity", remedy="compare captures of GPU work")
-    if range_name is None:
-        cut = whole(trace)
-    else:
-        ranges = trace.ranges
-        rows = ranges[
-            (ranges["text"] == range_name) & (ranges["domain"] != DOMAIN) & (ranges["end"] >= 0)
-        ]
-        if rows.empty:
-            raise NotACapture(
-                f"{path} has no NVTX range {range_name!r}", remedy="see 'pytest-nsys stats'"
-            )
-        cut = cut_ranges(trace, rows)
+    cut = whole(trace) if range_name is None else cut_named(trace, range_name)
     return Measurement(
         nodeid=name,
         device="",

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pytest_nsys.errors import NoWindows, WindowsMissing
+from pytest_nsys.errors import NotACapture, NoWindows, WindowsMissing
 from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows import DOMAIN, WindowRecord
 
@@ -102,6 +102,29 @@ def whole(trace: Trace) -> Cut:
 def cut_ranges(trace: Trace, rows: pd.DataFrame) -> Cut:
     """Windows from rows of ``trace.ranges``."""
     return Cut(trace, rows["start"].to_numpy(np.int64), rows["end"].to_numpy(np.int64))
+
+
+def user_ranges(trace: Trace) -> pd.DataFrame:
+    """The closed ranges of the program under test: those in other domains than the plugin's."""
+    return trace.ranges[(trace.ranges["domain"] != DOMAIN) & (trace.ranges["end"] >= 0)]
+
+
+def cut_named(trace: Trace, name: str) -> Cut:
+    """All instances of the program's range with this text.
+
+    Raises:
+        NotACapture: there is none.
+    """
+    ranges = user_ranges(trace)
+    rows = ranges[ranges["text"] == name]
+    if rows.empty:
+        names = ", ".join(sorted(map(repr, ranges["text"].unique()))[:20]) or "none"
+        raise NotACapture(
+            f"the capture has no NVTX range {name!r}",
+            evidence=f"ranges: {names}",
+            remedy="name one of these",
+        )
+    return cut_ranges(trace, rows)
 
 
 def cut_records(trace: Trace, records: Sequence[WindowRecord]) -> Cut:

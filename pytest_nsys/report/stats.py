@@ -7,8 +7,7 @@ from typing import Any
 import pandas as pd
 
 from pytest_nsys.catalogue import lookup
-from pytest_nsys.cut import Cut, cut_ranges, whole
-from pytest_nsys.errors import NotACapture
+from pytest_nsys.cut import Cut, cut_named, cut_ranges, user_ranges, whole
 from pytest_nsys.measure import measure_cut
 from pytest_nsys.measurement import WindowMeasurement
 from pytest_nsys.metrics.naming import Naming
@@ -16,7 +15,6 @@ from pytest_nsys.metrics.window import durations
 from pytest_nsys.quantities import format_amount
 from pytest_nsys.report.text import table
 from pytest_nsys.trace import Trace
-from pytest_nsys.windows import DOMAIN
 
 SCHEMA = 1
 _SHOWN_KERNELS = 30
@@ -35,19 +33,8 @@ def stats_document(
     Raises:
         NotACapture: there is no range of that name.
     """
-    ranges = trace.ranges[(trace.ranges["domain"] != DOMAIN) & (trace.ranges["end"] >= 0)]
-    if range_name is None:
-        cut = whole(trace)
-    else:
-        rows = ranges[ranges["text"] == range_name]
-        if rows.empty:
-            names = ", ".join(sorted(map(repr, ranges["text"].unique()))[:20]) or "none"
-            raise NotACapture(
-                f"the capture has no NVTX range {range_name!r}",
-                evidence=f"ranges: {names}",
-                remedy="name one of these",
-            )
-        cut = cut_ranges(trace, rows)
+    ranges = user_ranges(trace)
+    cut = whole(trace) if range_name is None else cut_named(trace, range_name)
     return {
         "schema": SCHEMA,
         "environment": {

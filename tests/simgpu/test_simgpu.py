@@ -248,7 +248,6 @@ def test_ranges_marks_and_domains(export: Export) -> None:
 
 
 def test_the_simulated_nvtx_has_the_real_signatures() -> None:
-    pytest.importorskip("nvtx")
     script = (
         "import inspect, nvtx\n"
         "for name in 'annotate push_range pop_range start_range end_range mark get_domain'.split():"
