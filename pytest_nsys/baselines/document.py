@@ -202,7 +202,7 @@ def _read_window(name: str, value: object) -> WindowMeasurement:
         if not any(sessions):
             raise ValueError(f"no samples of {key}")
     units = {unit: _number_in(count) for unit, count in _mapping(data["units"]).items()}
-    if not all(count > 0 for count in units.values()):
+    if not all(_number(count) > 0 for count in units.values()):
         raise ValueError("units that are not above zero")
     return WindowMeasurement(name=name, samples=samples, units=units, breakdown=breakdown)
 

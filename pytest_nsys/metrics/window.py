@@ -37,6 +37,14 @@ def durations(table: pd.DataFrame) -> Ints:
     return (table["end"] - table["start"]).to_numpy(np.int64)
 
 
+def launching_names(operations: pd.DataFrame, calls: pd.DataFrame) -> Ints:
+    """String ids of the API functions that launched the operations; -1 where unknown."""
+    rows = operations["call"].to_numpy()
+    names = np.full(len(rows), -1, dtype=np.int64)
+    names[rows >= 0] = calls["name"].to_numpy()[rows[rows >= 0]]
+    return names
+
+
 def named_calls(cut: Cut, pattern: re.Pattern[str]) -> Members:
     """The API calls whose whole name, suffixes stripped, matches."""
     strings = cut.trace.strings
@@ -78,7 +86,8 @@ def pageable_copies(cut: Cut) -> Members:
         key for key, name in cut.trace.strings.items() if _ASYNC_COPY.match(api_name(name))
     ]
     pageable = (table["source"] == MemKind.PAGEABLE) | (table["target"] == MemKind.PAGEABLE)
-    rows = (pageable & table["call"].isin(asynchronous)).to_numpy()
+    names = launching_names(table, cut.trace.calls)
+    rows = pageable.to_numpy() & np.isin(names, asynchronous)
     chosen = rows[cut.copies.row]
     return Members(cut.copies.window[chosen], cut.copies.row[chosen])
 

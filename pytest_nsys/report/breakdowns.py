@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from pytest_nsys.catalogue import Breakdown
 from pytest_nsys.gate.verdict import Comparison
@@ -117,7 +118,9 @@ class _Scale:
         return round(amount / self.factor * self._power)
 
     def signed(self, steps: int) -> str:
-        return f"{steps / self._power:+.{self.decimals}f} {self.unit}".rstrip()
+        # Not as a float: a large change in small steps has more digits than that holds.
+        amount = Decimal(steps).scaleb(-self.decimals)
+        return f"{amount:+.{self.decimals}f} {self.unit}".rstrip()
 
 
 def take_apart(part: Comparison) -> Origin:

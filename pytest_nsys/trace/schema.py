@@ -15,6 +15,10 @@ MEMSET: Final = "CUPTI_ACTIVITY_KIND_MEMSET"
 RUNTIME: Final = "CUPTI_ACTIVITY_KIND_RUNTIME"
 GRAPH_TRACE: Final = "CUPTI_ACTIVITY_KIND_GRAPH_TRACE"
 MEMORY: Final = "CUDA_GPU_MEMORY_USAGE_EVENTS"
+CPU_FAULTS: Final = "CUDA_UM_CPU_PAGE_FAULT_EVENTS"
+GPU_FAULTS: Final = "CUDA_UM_GPU_PAGE_FAULT_EVENTS"
+SAMPLES: Final = "GPU_METRICS"
+SAMPLED: Final = "TARGET_INFO_GPU_METRICS"
 NVTX: Final = "NVTX_EVENTS"
 STRINGS: Final = "StringIds"
 DIAGNOSTIC: Final = "DIAGNOSTIC_EVENT"
@@ -48,6 +52,8 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
         "copyKind",
         "srcKind",
         "dstKind",
+        "srcDeviceId",
+        "dstDeviceId",
         "graphNodeId",
     ),
     MEMSET: (
@@ -59,6 +65,7 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
         "correlationId",
         "globalPid",
         "bytes",
+        "memKind",
         "graphNodeId",
     ),
     GRAPH_TRACE: (
@@ -81,7 +88,13 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
         "bytes",
         "memKind",
         "memoryOperationType",
+        "localMemoryPoolAddress",
+        "localMemoryPoolUtilizedSize",
     ),
+    CPU_FAULTS: ("start", "globalPid"),
+    GPU_FAULTS: ("start", "end", "globalPid", "deviceId", "numberOfPageFaults"),
+    SAMPLES: ("timestamp", "typeId", "metricId", "value"),
+    SAMPLED: ("typeId", "metricId", "metricName"),
     NVTX: ("start", "end", "eventType", "text", "textId", "globalTid", "domainId"),
     STRINGS: ("id", "value"),
     DIAGNOSTIC: ("severity", "text"),
@@ -105,6 +118,8 @@ NEEDED: Final = frozenset(
         "address",
         "memoryOperationType",
         "eventType",
+        "timestamp",
+        "metricId",
         "severity",
         "id",
         "name",
@@ -130,6 +145,9 @@ class MemcpyKind:
     D2H = 2
     D2D = 8
     P2P = 10
+    UM_H2D = 11
+    UM_D2H = 12
+    UM_D2D = 13
 
 
 class MemKind:

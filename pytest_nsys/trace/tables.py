@@ -20,30 +20,40 @@ class Gpu:
 class Trace:
     """An exported capture as tables. Times are ns from the session's start, sizes are bytes.
 
-    GPU operations carry ``launched``: the start of the CUDA API call with their correlation id
-    in their process, from whatever thread; an operation without a recorded call has its own
-    start there. ``kernels``, ``copies``, ``memsets``, ``graphs`` are sorted by it; the others by
-    start.
+    GPU operations carry ``launched``, the start of the CUDA API call with their correlation id
+    in their process, from whatever thread, and ``call``, that call's row in ``calls``; an
+    operation without a recorded call has its own start and -1 there. ``kernels``, ``copies``,
+    ``memsets``, ``graphs`` are sorted by ``launched`` and ``start``; the others by time. An
+    integer that the export lacks is -1. Processes and threads are nsys's serialised ids, which
+    are unique within a capture.
 
     Attributes:
-        kernels: start, end, launched, device, context, stream, pid, name, short, graph_node
-            (-1 outside CUDA graphs). In ``--cuda-graph-trace=node`` captures the kernels of a
-            graph are rows, launched by their graph launch.
-        copies: start, end, launched, device, context, stream, pid, bytes, kind, source, target
-            (memory kinds), call (string id of the launching API call's name, or -1).
-        memsets: start, end, launched, device, context, stream, pid, bytes.
-        graphs: start, end, launched, device, context, stream, pid: whole CUDA graphs, in
-            ``--cuda-graph-trace=graph`` captures.
+        kernels: start, end, launched, call, device, context, stream, pid, name, short,
+            graph_node (-1 outside CUDA graphs). In ``--cuda-graph-trace=node`` captures the
+            kernels of a graph are rows, launched by their graph launch.
+        copies: start, end, launched, call, device, context, stream, pid, bytes, kind, source,
+            target (memory kinds), source_device, target_device, graph_node.
+        memsets: start, end, launched, call, device, context, stream, pid, bytes, kind (of
+            memory), graph_node.
+        graphs: start, end, launched, call, device, context, stream, pid, graph: whole CUDA
+            graphs, in ``--cuda-graph-trace=graph`` captures.
         calls: start, end, pid, tid, name: CUDA API calls (runtime and driver).
-        memory: start, pid, device, context, address, bytes, kind, operation (0 alloc, 1 free).
-        ranges: start, end, domain, text, pid, tid: closed NVTX ranges; an open one has end -1.
-        strings: text of the string ids in the columns name, short and call.
+        memory: start, pid, device, context, address, bytes, kind, operation (0 alloc, 1 free),
+            pool (address of the stream-ordered pool it is from, -1 if none), pool_used (bytes in
+            use of that pool afterwards).
+        faults: start, end, pid, device (-1 on the CPU), count: page faults on unified memory.
+        samples: time, device, metric, value: GPU metrics, where the capture sampled them.
+        ranges: start, end, style (`NvtxType`), domain, text, pid, tid: NVTX ranges; an open one
+            has end -1.
+        strings: text of the string ids in the columns name and short.
+        sampled: names of the metrics in ``samples``.
         gpus: the machine's GPUs.
         diagnostics: severity and text of what nsys says of its own capture.
         driver: the NVIDIA driver's version, "" if unknown.
         cuda: the driver's CUDA version as nsys writes it ("13000"), "" if unknown.
         nsys: the version of nsys that exported the capture.
         schema: the schema version of the export.
+        defects: what is wrong with the rows themselves, and how each was taken.
     """
 
     kernels: pd.DataFrame
@@ -52,16 +62,21 @@ class Trace:
     graphs: pd.DataFrame
     calls: pd.DataFrame
     memory: pd.DataFrame
+    faults: pd.DataFrame
+    samples: pd.DataFrame
     ranges: pd.DataFrame
     strings: Mapping[int, str]
+    sampled: Mapping[int, str]
     gpus: tuple[Gpu, ...]
     diagnostics: tuple[tuple[int, str], ...]
     driver: str = ""
     cuda: str = ""
     nsys: str = ""
     schema: str = ""
+    defects: tuple[str, ...] = ()
 
     @property
     def has_cuda_activity(self) -> bool:
         """Whether the capture holds any CUDA event at all."""
-        return any(len(table) for table in (self.kernels, self.copies, self.memsets, self.calls))
+        tables = (self.kernels, self.copies, self.memsets, self.graphs, self.calls)
+        return any(len(table) for table in tables)

@@ -112,7 +112,7 @@ def test_copies_and_sets_have_their_own_columns(load: Load) -> None:
     )
     columns = ["bytes", "kind", "source", "target", "call", "launched"]
     assert trace.copies[columns].to_numpy().tolist() == [
-        [2**40, 1, 0, 2, 1, 10],
+        [2**40, 1, 0, 2, 0, 10],
         [2**40, 1, 0, 2, -1, 900],
     ]
     assert trace.memsets[["bytes", "launched"]].to_numpy().tolist() == [[64, 30]]
@@ -158,11 +158,11 @@ def test_ranges_have_their_text_and_domain(load: Load) -> None:
         }
     )
     assert trace.ranges.astype(object).to_numpy().tolist() == [
-        [100, 200, "", "by value", PID, PID + 1],
-        [150, -1, "pytest-nsys", "open", PID, PID + 1],
-        [160, 170, "registered", "elsewhere", OTHER_PID, other],
-        [180, 190, "", "", PID, PID + 1],
-        [300, 400, "pytest-nsys", "registered", PID, PID + 1],
+        [100, 200, PUSH_POP, "", "by value", PID, PID + 1],
+        [150, -1, START_END, "pytest-nsys", "open", PID, PID + 1],
+        [160, 170, PUSH_POP, "registered", "elsewhere", OTHER_PID, other],
+        [180, 190, PUSH_POP, "", "", PID, PID + 1],
+        [300, 400, START_END, "pytest-nsys", "registered", PID, PID + 1],
     ]
 
 

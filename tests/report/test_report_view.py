@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 from builders import FLASH, GEMM, before, kernel, measurement, slower, steady, verdict, window
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import lookup
@@ -70,6 +70,7 @@ PARTS = st.lists(st.tuples(AMOUNTS, AMOUNTS), max_size=30)
 
 
 @given(PARTS, AMOUNTS, AMOUNTS, st.sampled_from(["gpu.kernel_time", "mem.peak", "sync.count"]))
+@example([(0.0, 0.425), (0.0, 34.422), (0.0, 9999999999.212)], 0.0, 0.001, "gpu.kernel_time")
 def test_what_is_shown_always_adds_up(
     parts: list[tuple[float, float]], baseline: float, current: float, key: str
 ) -> None:

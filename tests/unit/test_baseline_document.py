@@ -10,7 +10,7 @@ from typing import Any
 
 import made
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_nsys.baselines.document import parse, render, to_json
@@ -240,6 +240,7 @@ json_values = st.recursive(
 
 
 @given(st.sampled_from(PATHS), json_values)
+@example(("windows", "test", "units", "token"), 4e-193)
 def test_whatever_stands_in_a_file_it_is_read_or_damaged(path: Path, value: Any) -> None:
     text = _changed(path, value)
     try:

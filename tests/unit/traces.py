@@ -18,14 +18,18 @@ from pytest_nsys.windows import DOMAIN, MAIN, WindowKind, WindowRecord
 PID = 7 << 24
 """The process that does everything where nothing else is said."""
 
-_OPERATION = ["start", "end", "launched", "device", "context", "stream", "pid"]
+_OPERATION = ["start", "end", "launched", "call", "device", "context", "stream", "pid"]
+_COPY = ["bytes", "kind", "source", "target", "source_device", "target_device", "graph_node"]
+_MEMORY = ["start", "pid", "device", "context", "address", "bytes", "kind", "operation"]
 _COLUMNS: Mapping[str, Sequence[str]] = {
     "kernels": [*_OPERATION, "name", "short", "graph_node"],
-    "copies": [*_OPERATION, "bytes", "kind", "source", "target", "call"],
-    "memsets": [*_OPERATION, "bytes"],
+    "copies": [*_OPERATION, *_COPY],
+    "memsets": [*_OPERATION, "bytes", "kind", "graph_node"],
     "graphs": [*_OPERATION, "graph"],
     "calls": ["start", "end", "pid", "tid", "name"],
-    "memory": ["start", "pid", "device", "context", "address", "bytes", "kind", "operation"],
+    "memory": [*_MEMORY, "pool", "pool_used"],
+    "faults": ["start", "end", "pid", "device", "count"],
+    "samples": ["time", "device", "metric", "value"],
 }
 
 
@@ -36,8 +40,9 @@ class TraceBuilder:
     rows: dict[str, list[tuple[int, ...]]] = field(
         default_factory=lambda: {name: [] for name in _COLUMNS}
     )
-    ranges: list[tuple[int, int, str, str, int, int]] = field(default_factory=list)
+    ranges: list[tuple[int, int, int, str, str, int, int]] = field(default_factory=list)
     strings: dict[int, str] = field(default_factory=dict)
+    sampled: dict[int, str] = field(default_factory=dict)
     windows: list[WindowRecord] = field(default_factory=list)
 
     def name(self, text: str) -> int:
@@ -49,10 +54,10 @@ class TraceBuilder:
         return len(self.strings) - 1
 
     def call(self, name: str, start: int, end: int | None = None, *, tid: int = PID + 1) -> int:
-        """An API call; returns its start."""
+        """An API call; returns its number."""
         end = start + 1 if end is None else end
         self.rows["calls"].append((start, end, tid >> 24 << 24, tid, self.name(name)))
-        return start
+        return len(self.rows["calls"]) - 1
 
     def kernel(
         self,
@@ -62,13 +67,14 @@ class TraceBuilder:
         *,
         start: int | None = None,
         device: int = 0,
+        stream: int = 7,
         call: str = "cudaLaunchKernel_v7000",
         tid: int = PID + 1,
     ) -> None:
         """A kernel and the call that launched it."""
         begun = launched + 5 if start is None else start
-        self.call(call, launched, tid=tid)
-        row = (begun, begun + ns, launched, device, 1, 7, tid >> 24 << 24)
+        number = self.call(call, launched, tid=tid)
+        row = (begun, begun + ns, launched, number, device, 1, stream, tid >> 24 << 24)
         self.rows["kernels"].append((*row, self.name(name), self.name(name), -1))
 
     def copy(
@@ -84,15 +90,33 @@ class TraceBuilder:
         device: int = 0,
     ) -> None:
         """A copy and its call."""
-        self.call(call, launched)
-        row = (launched + 5, launched + 5 + ns, launched, device, 1, 7, PID)
-        self.rows["copies"].append((*row, size, kind, source, target, self.name(call)))
+        number = self.call(call, launched)
+        row = (launched + 5, launched + 5 + ns, launched, number, device, 1, 7, PID)
+        self.rows["copies"].append((*row, size, kind, source, target, -1, -1, -1))
 
     def memset(self, launched: int, ns: int, size: int, *, device: int = 0) -> None:
         """A memory set and its call."""
-        self.call("cudaMemsetAsync_v3020", launched)
-        row = (launched + 5, launched + 5 + ns, launched, device, 1, 7, PID)
-        self.rows["memsets"].append((*row, size))
+        number = self.call("cudaMemsetAsync_v3020", launched)
+        row = (launched + 5, launched + 5 + ns, launched, number, device, 1, 7, PID)
+        self.rows["memsets"].append((*row, size, MemKind.DEVICE, -1))
+
+    def graph(self, launched: int, ns: int, *, device: int = 0) -> None:
+        """A whole CUDA graph, as captures in graph mode have it, and its launch."""
+        number = self.call("cudaGraphLaunch_v10000", launched)
+        row = (launched + 5, launched + 5 + ns, launched, number, device, 1, 7, PID)
+        self.rows["graphs"].append((*row, 1))
+
+    def fault(self, start: int, count: int = 1, *, device: int = -1) -> None:
+        """Page faults on unified memory."""
+        self.rows["faults"].append((start, start + 1, PID, device, count))
+
+    def sample(self, time: int, metric: str, value: int, *, device: int = 0) -> None:
+        """One sample of a GPU metric."""
+        number = next((key for key, name in self.sampled.items() if name == metric), None)
+        if number is None:
+            number = len(self.sampled)
+            self.sampled[number] = metric
+        self.rows["samples"].append((time, device, number, value))
 
     def memory(
         self,
@@ -104,13 +128,16 @@ class TraceBuilder:
         pid: int = PID,
         context: int = 1,
         kind: int = MemKind.DEVICE,
+        pool: int = -1,
+        pool_used: int = -1,
     ) -> None:
         """An allocation of device memory, or its end."""
-        self.rows["memory"].append((start, pid, 0, context, address, size, kind, int(free)))
+        row = (start, pid, 0, context, address, size, kind, int(free), pool, pool_used)
+        self.rows["memory"].append(row)
 
     def range(self, text: str, start: int, end: int, *, domain: str = "") -> None:
         """A range of the program's own."""
-        self.ranges.append((start, end, domain, text, PID, PID + 1))
+        self.ranges.append((start, end, NvtxType.START_END, domain, text, PID, PID + 1))
 
     def window(
         self,
@@ -134,15 +161,21 @@ class TraceBuilder:
             name: pd.DataFrame(self.rows[name], columns=list(columns), dtype="int64")
             for name, columns in _COLUMNS.items()
         }
+        # Rows are made in any order; a call's number is that in the order of starts.
+        order = tables["calls"]["start"].argsort(kind="stable").to_numpy()
+        places = {int(number): place for place, number in enumerate(order)}
         for name, table in tables.items():
-            keys = ["launched", "start"] if "launched" in table else ["start"]
+            if "call" in table:
+                table["call"] = table["call"].map(places).astype("int64")
+            keys = ["launched", "start"] if "launched" in table else [str(table.columns[0])]
             tables[name] = table.sort_values(keys, kind="stable", ignore_index=True)
-        columns = ["start", "end", "domain", "text", "pid", "tid"]
+        columns = ["start", "end", "style", "domain", "text", "pid", "tid"]
         ranges = pd.DataFrame(sorted(self.ranges, key=lambda row: row[0]), columns=columns)
         return Trace(
             **tables,
             ranges=ranges,
             strings=dict(self.strings),
+            sampled=dict(self.sampled),
             gpus=tuple(Gpu(number, name) for number, name in enumerate(gpus)),
             diagnostics=(),
             driver="580.1",
@@ -202,7 +235,7 @@ class TraceBuilder:
         own = {
             "KERNEL": {"name": "demangledName", "short": "shortName", "graph_node": "graphNodeId"},
             "MEMCPY": {"kind": "copyKind", "source": "srcKind", "target": "dstKind"},
-            "MEMSET": {},
+            "MEMSET": {"kind": "memKind"},
         }
         for (kind, renames), table in zip(
             own.items(), (trace.kernels, trace.copies, trace.memsets), strict=True
