@@ -18,8 +18,33 @@ from pytest_nsys.quantities import Tolerance, Unit
 Kind = Literal["exact", "timed"]
 """Exact metrics are near-deterministic (counts, bytes); timed ones are measured durations."""
 
-Breakdown = Literal["kernels", "copies", "syncs", "allocations", "memsets", "calls"]
-"""What a change of a metric is made of: the table a culprit is looked for in."""
+Breakdown = Literal[
+    "kernels",
+    "copies",
+    "syncs",
+    "allocations",
+    "memsets",
+    "calls",
+    "ranges",
+    "devices",
+    "processes",
+]
+"""What a window is made of; for a metric, the table in which a culprit is looked for."""
+
+Combine = Literal["sum", "max", "median", "mean"]
+"""How the values of several windows of one round are made one (of the instances of a range)."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A metric that is the quotient of others: ``factor * sum(above) / sum(below)``.
+
+    Where ``below`` is zero there is no value.
+    """
+
+    above: tuple[str, ...]
+    below: tuple[str, ...]
+    factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +61,10 @@ class Metric:
         gated: whether it is gated without being named.
         breakdown: where its culprits are looked for.
         about: the definition, with the table of the nsys export that it comes from.
+        combine: how the values of several windows of one round are made one.
+        ratio: for a quotient of other metrics, of which.
+        side: whether it says something of the GPU or of the host; only the former has a value
+            per device.
     """
 
     key: str
@@ -46,6 +75,9 @@ class Metric:
     gated: bool = False
     worse: Literal["up", "down"] = "up"
     breakdown: Breakdown | None = None
+    combine: Combine = "sum"
+    ratio: Ratio | None = None
+    side: Literal["gpu", "host"] = "gpu"
 
 
 _MIB = 2.0**20
@@ -86,6 +118,35 @@ def _copy_metrics() -> Iterable[Metric]:
             Tolerance(0.15, 50e3),
             breakdown="copies",
         )
+        yield Metric(
+            f"memcpy.{name}.throughput",
+            "B/s",
+            "timed",
+            f"bytes over the durations of copies, {what}",
+            worse="down",
+            ratio=Ratio((f"memcpy.{name}.bytes",), (f"memcpy.{name}.time",), 1e9),
+        )
+
+
+def _sampled_metrics() -> Iterable[Metric]:
+    names = {
+        "sm.active": "multiprocessors with at least one warp",
+        "tensor.active": "tensor cores at work",
+        "dram.read": "device memory's bandwidth used by reads",
+        "dram.write": "device memory's bandwidth used by writes",
+        "pcie.rx": "PCIe's bandwidth used by what the GPU receives",
+        "pcie.tx": "PCIe's bandwidth used by what the GPU sends",
+    }
+    for key, what in names.items():
+        yield Metric(
+            key,
+            "%",
+            "timed",
+            f"{what}: mean of the samples in the window (GPU_METRICS; ask for them with "
+            "--gpu-metrics-devices in nsys_args)",
+            worse="up" if key.startswith(("dram", "pcie")) else "down",
+            combine="mean",
+        )
 
 
 METRICS: tuple[Metric, ...] = (
@@ -107,6 +168,37 @@ METRICS: tuple[Metric, ...] = (
         gated=True,
         breakdown="kernels",
     ),
+    Metric(
+        "gpu.busy",
+        "ns",
+        "timed",
+        "length of the union of the intervals of GPU operations (KERNEL, MEMCPY, MEMSET, and "
+        "GRAPH_TRACE), per device, summed over devices",
+        breakdown="kernels",
+    ),
+    Metric(
+        "gpu.idle",
+        "ns",
+        "timed",
+        "GPU span (start of the first operation to end of the last, on any device) minus the "
+        "busy time, summed over the devices that were used",
+    ),
+    Metric(
+        "gpu.busy_pct",
+        "%",
+        "timed",
+        "gpu.busy over the GPU span",
+        Tolerance(absolute=3.0),
+        worse="down",
+        ratio=Ratio(("gpu.busy",), ("gpu.busy", "gpu.idle"), 100.0),
+    ),
+    Metric(
+        "gpu.max_gap",
+        "ns",
+        "timed",
+        "the longest time within the GPU span in which a device that was used did nothing",
+        combine="max",
+    ),
     *_copy_metrics(),
     Metric(
         "memcpy.pageable",
@@ -120,6 +212,22 @@ METRICS: tuple[Metric, ...] = (
     Metric("memset.count", "1", "exact", "MEMSET rows", Tolerance(), breakdown="memsets"),
     Metric("memset.time", "ns", "timed", "sum of MEMSET durations", breakdown="memsets"),
     Metric(
+        "um.bytes",
+        "B",
+        "exact",
+        "unified memory migrated (MEMCPY, copyKind 11 to 13; ask for it with "
+        "--cuda-um-gpu-page-faults=true and --cuda-um-cpu-page-faults=true in nsys_args)",
+        Tolerance(0.05, _MIB),
+    ),
+    Metric(
+        "um.faults",
+        "1",
+        "exact",
+        "page faults on unified memory, of GPUs and CPUs (CUDA_UM_GPU_PAGE_FAULT_EVENTS, "
+        "CUDA_UM_CPU_PAGE_FAULT_EVENTS; ask for them as for um.bytes)",
+        Tolerance(0.05, 1),
+    ),
+    Metric(
         "sync.count",
         "1",
         "exact",
@@ -128,8 +236,17 @@ METRICS: tuple[Metric, ...] = (
         Tolerance(),
         gated=True,
         breakdown="syncs",
+        side="host",
     ),
-    Metric("sync.time", "ns", "timed", "host time in those calls", breakdown="syncs"),
+    Metric("sync.time", "ns", "timed", "host time in those calls", breakdown="syncs", side="host"),
+    Metric(
+        "sync.exposed",
+        "ns",
+        "timed",
+        "the part of that time (union over threads) in which no device did anything",
+        breakdown="syncs",
+        side="host",
+    ),
     Metric(
         "mem.peak",
         "B",
@@ -139,6 +256,7 @@ METRICS: tuple[Metric, ...] = (
         Tolerance(0.02, 16 * _MIB),
         gated=True,
         breakdown="allocations",
+        combine="max",
     ),
     Metric(
         "mem.peak_total",
@@ -146,6 +264,7 @@ METRICS: tuple[Metric, ...] = (
         "exact",
         "highest live device memory during the test's rounds",
         breakdown="allocations",
+        combine="max",
     ),
     Metric(
         "mem.live_end",
@@ -163,9 +282,68 @@ METRICS: tuple[Metric, ...] = (
         Tolerance(),
         breakdown="allocations",
     ),
-    Metric("graph.launches", "1", "exact", "CUDA graph launches (RUNTIME rows)", Tolerance()),
-    Metric("api.count", "1", "exact", "CUDA API calls (RUNTIME rows)", breakdown="calls"),
-    Metric("wall.time", "ns", "timed", "the window's duration on the host (its NVTX range)"),
+    Metric(
+        "mem.pool_peak",
+        "B",
+        "exact",
+        "highest use of stream-ordered memory pools during the test's rounds "
+        "(localMemoryPoolUtilizedSize, summed over pools)",
+        combine="max",
+    ),
+    Metric(
+        "nccl.time",
+        "ns",
+        "timed",
+        "sum of the durations of communication kernels (category comm)",
+        breakdown="kernels",
+    ),
+    Metric(
+        "nccl.exposed",
+        "ns",
+        "timed",
+        "time in which a device ran communication kernels and no others, summed over devices",
+        breakdown="kernels",
+    ),
+    Metric(
+        "graph.launches",
+        "1",
+        "exact",
+        "CUDA graph launches (RUNTIME rows)",
+        Tolerance(),
+        side="host",
+    ),
+    Metric(
+        "launch.latency",
+        "ns",
+        "timed",
+        "median, over kernels outside CUDA graphs, of the kernel's start minus the start of the "
+        "call that launched it",
+        combine="median",
+    ),
+    Metric(
+        "api.count",
+        "1",
+        "exact",
+        "CUDA API calls (RUNTIME rows)",
+        breakdown="calls",
+        side="host",
+    ),
+    Metric(
+        "api.time",
+        "ns",
+        "timed",
+        "length of the union, over all threads, of CUDA API calls (nsys sums them: cuda_api_sum)",
+        breakdown="calls",
+        side="host",
+    ),
+    Metric(
+        "wall.time",
+        "ns",
+        "timed",
+        "the window's duration on the host (its NVTX range)",
+        side="host",
+    ),
+    *_sampled_metrics(),
 )
 
 FAMILIES: tuple[Metric, ...] = (
@@ -199,19 +377,28 @@ FAMILIES: tuple[Metric, ...] = (
         "CUDA API calls of this name, version suffix stripped (patterns allowed)",
         Tolerance(),
         breakdown="calls",
+        side="host",
     ),
     Metric(
         "api[NAME].time",
         "ns",
         "timed",
-        "host time in CUDA API calls of this name",
+        "host time in CUDA API calls of this name (nsys: cuda_api_sum)",
         breakdown="calls",
+        side="host",
     ),
+)
+
+RANGE_KEY = "range[NAME].METRIC"
+RANGE_ABOUT = (
+    "any of the above in those of the program's own NVTX ranges whose text matches the pattern "
+    "NAME and that began in the window"
 )
 
 _BY_KEY = {metric.key: metric for metric in METRICS}
 _FAMILY_BY_SHAPE = {metric.key: metric for metric in FAMILIES}
 _FAMILY = re.compile(r"(kernel|category|api)\[(.+)\]\.(\w+)", re.DOTALL)
+_RANGE = re.compile(r"range\[(.+?)\]\.(.+)", re.DOTALL)
 _PER_UNIT = re.compile(r"(.+)\.per_([A-Za-z_]\w*)", re.DOTALL)
 
 
@@ -230,6 +417,12 @@ def parse_family(key: str) -> FamilyKey | None:
     if match is None or f"{match[1]}[NAME].{match[3]}" not in _FAMILY_BY_SHAPE:
         return None
     return FamilyKey(match[1], match[2], match[3])
+
+
+def parse_range(key: str) -> tuple[str, str] | None:
+    """``("fwd", "gpu.busy")`` for ``range[fwd].gpu.busy``, else None."""
+    match = _RANGE.fullmatch(key)
+    return (match[1], match[2]) if match else None
 
 
 def split_per_unit(key: str) -> tuple[str, str] | None:
@@ -256,6 +449,10 @@ def lookup(key: str) -> Metric:
     """
     if key in _BY_KEY:
         return _BY_KEY[key]
+    in_range = parse_range(key)
+    if in_range is not None:
+        # A window's breakdown is not that of the ranges in it.
+        return replace(lookup(in_range[1]), key=key, gated=False, breakdown=None)
     family = parse_family(key)
     if family is not None:
         return replace(_FAMILY_BY_SHAPE[f"{family.family}[NAME].{family.measure}"], key=key)
@@ -269,7 +466,7 @@ def lookup(key: str) -> Metric:
 
 def metric_names() -> list[str]:
     """Every key, with ``NAME`` in parametrised ones."""
-    return [metric.key for metric in (*METRICS, *FAMILIES)]
+    return [*(metric.key for metric in (*METRICS, *FAMILIES)), RANGE_KEY]
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:

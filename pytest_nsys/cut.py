@@ -12,28 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from pytest_nsys.errors import NotACapture, NoWindows, WindowsMissing
+from pytest_nsys.grouping import name_sums
+from pytest_nsys.rows import Floats, Ints, Members, NameSums
 from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows import DOMAIN, WindowRecord
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Members:
-    """The rows of one table in each window; a row may be in several (nested) windows.
-
-    Attributes:
-        window: number of the window, ascending.
-        row: number of the row.
-    """
-
-    window: Ints
-    row: Ints
 
 
 @dataclass(frozen=True)
@@ -79,20 +64,54 @@ class Cut:
         return self.members(self.trace.memsets["launched"])
 
     @cached_property
+    def graphs(self) -> Members:
+        """Whole CUDA graphs by the window they were launched in."""
+        return self.members(self.trace.graphs["launched"])
+
+    @cached_property
     def calls(self) -> Members:
         """CUDA API calls by the window they began in."""
         return self.members(self.trace.calls["start"])
 
+    @cached_property
+    def kernel_names(self) -> NameSums:
+        """The kernels of each window by raw name."""
+        return _by_name(self.kernels, self.trace.kernels)
+
+    @cached_property
+    def call_names(self) -> NameSums:
+        """The CUDA API calls of each window by name."""
+        return _by_name(self.calls, self.trace.calls)
+
     def total(self, members: Members, values: Ints | None = None) -> Floats:
         """Per window, the sum of ``values`` (one per row of the table), or the number of rows."""
-        weights = None if values is None else values[members.row]
-        sums = np.bincount(members.window, weights=weights, minlength=len(self))
-        return sums.astype(np.float64)
+        weights = np.ones(len(members.row)) if values is None else values[members.row]
+        return _sums(members.window, weights, len(self))
+
+    def counts(self, lines: NameSums) -> Floats:
+        """Per window, the number of rows that the lines stand for."""
+        return _sums(lines.window, lines.count, len(self))
+
+    def times(self, lines: NameSums) -> Floats:
+        """Per window, the sum of the lines' durations, ns."""
+        return _sums(lines.window, lines.ns, len(self))
+
+
+def _sums(window: Ints, weights: Ints | Floats, windows: int) -> Floats:
+    return np.bincount(window, weights=weights, minlength=windows).astype(np.float64)
+
+
+def _by_name(members: Members, table: pd.DataFrame) -> NameSums:
+    ns = (table["end"] - table["start"]).to_numpy(np.int64)
+    return name_sums(members, table["name"].to_numpy(), ns)
 
 
 def whole(trace: Trace) -> Cut:
     """One window that holds everything."""
-    tables = [trace.kernels, trace.copies, trace.memsets, trace.calls, trace.ranges, trace.memory]
+    tables = [
+        *(trace.kernels, trace.copies, trace.memsets, trace.graphs, trace.calls),
+        *(trace.ranges, trace.memory, trace.faults),
+    ]
     filled = [table for table in tables if len(table)]
     start = min((int(table["start"].min()) for table in filled), default=0)
     end = max((int(table.get("end", table["start"]).max()) for table in filled), default=0)

@@ -1,4 +1,4 @@
-"""Measuring: from a trace and the worker's window records to measurements of tests."""
+"""Measuring: from a trace and the worker's records to the samples of every test."""
 
 from __future__ import annotations
 
@@ -7,22 +7,30 @@ import statistics
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
-import pandas as pd
+import numpy as np
 
-from pytest_nsys.catalogue import Breakdown, parse_family, undivided
-from pytest_nsys.cut import Cut, Floats, cut_records
-from pytest_nsys.measurement import Part, Parts, Sessions, WindowMeasurement, largest_first
-from pytest_nsys.metrics import SPAN_METRICS, WINDOW_METRICS, breakdowns
-from pytest_nsys.metrics.breakdown import peak_allocations
-from pytest_nsys.metrics.family import family_metric
-from pytest_nsys.metrics.memory import MemoryTimeline
-from pytest_nsys.metrics.naming import Naming
+from pytest_nsys.catalogue import Breakdown, parse_range, undivided
+from pytest_nsys.combine import Rounds, round_samples
+from pytest_nsys.cut import Cut, cut_ranges, cut_records, user_ranges
+from pytest_nsys.measurement import Parts, Sessions, WindowMeasurement
+from pytest_nsys.metrics import (
+    SPAN_METRICS,
+    MemoryTimeline,
+    Naming,
+    breakdowns,
+    peak_allocations,
+    window_values,
+)
+from pytest_nsys.metrics.devices import devices_used
+from pytest_nsys.parts import round_parts
+from pytest_nsys.rows import Floats
 from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows import MAIN, WindowRecord
 
-Places = Mapping[tuple[str, str], Mapping[int, Sequence[int]]]
-"""For a test and a window's name: per round, the numbers of its windows in the cut."""
+Place = tuple[str, str]
+"""What samples belong to: a test, and the name of a window of it."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,7 @@ def measure(
     *,
     extra: Collection[str] = (),
     naming: Naming = Naming(),
+    unified: bool = False,
 ) -> dict[str, TestWindows]:
     """The windows of every test that has any, by node id.
 
@@ -54,145 +63,139 @@ def measure(
         records: the worker's records of windows.
         extra: parametrised metrics to measure besides the plain ones (``kernel[gemm*].time``).
         naming: how kernels are named.
+        unified: whether the capture was to record unified memory.
 
     Raises:
         WindowsMissing: the capture lacks one of them.
     """
-    cut = cut_records(trace, [r for r in records if r.kind != "sentinel"])
-    windows = [r for r in records if r.kind != "sentinel"]
-    places: dict[tuple[str, str], dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
-    units: dict[tuple[str, str], list[Mapping[str, float]]] = defaultdict(list)
-    spans: dict[str, int] = {}
+    spans = [record for record in records if record.kind == "span"]
+    windows = [record for record in records if record.kind not in ("span", "sentinel")]
+    rounds: dict[Place, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    units: dict[Place, list[Mapping[str, float]]] = defaultdict(list)
     for number, record in enumerate(windows):
-        if record.kind == "span":
-            spans[record.nodeid] = number
-        else:
-            places[record.nodeid, record.name][record.round].append(number)
-            units[record.nodeid, record.name].append(record.units)
-    values = _columns(cut, extra, naming)
-    samples: dict[tuple[str, str], dict[str, Sessions]] = {
-        place: {
-            key: (tuple(float(sum(column[n] for n in numbers)) for numbers in rounds.values()),)
-            for key, column in values.items()
-        }
-        for place, rounds in places.items()
-    }
-    parts = {
-        kind: _parts(table, places, naming, kind) for kind, table in breakdowns(cut, naming).items()
-    }
-    _add_memory(cut, spans, samples, parts, places, naming)
+        rounds[record.nodeid, record.name][record.round].append(number)
+        units[record.nodeid, record.name].append(record.units)
+    # The body of a test comes before its ranges, whichever ended first.
+    places = {place: rounds[place] for place in sorted(rounds, key=lambda p: p[1] != MAIN)}
+    both = cut_records(trace, [*windows, *spans])
+    cut = Cut(trace, both.starts[: len(windows)], both.ends[: len(windows)])
+    span_cut = Cut(trace, both.starts[len(windows) :], both.ends[len(windows) :])
+    measured = _measure(cut, [*places.values()], naming, extra=extra, unified=unified)
+    owners = [record.nodeid for record in spans]
+    memory = dict(zip(owners, _measure_memory(span_cut), strict=True))
     gpus = _gpus(cut, places)
     tests: dict[str, dict[str, WindowMeasurement]] = defaultdict(dict)
-    for nodeid, name in sorted(places, key=lambda place: place[1] != MAIN):
-        place = (nodeid, name)
+    for (nodeid, name), (samples, parts) in zip(places, measured, strict=True):
+        # Memory is one sample per session, and belongs to the test's body.
+        memory_samples, memory_parts = memory.get(nodeid, _NOTHING) if name == MAIN else _NOTHING
         tests[nodeid][name] = WindowMeasurement(
             name=name,
-            samples=samples[place],
-            units=_median_units(units[place]),
-            breakdown={kind: by_place.get(place, Parts()) for kind, by_place in parts.items()},
+            samples={**samples, **memory_samples},
+            units=_median_units(units[nodeid, name]),
+            breakdown={**parts, "allocations": memory_parts},
         )
     return {nodeid: TestWindows(found, gpus[nodeid]) for nodeid, found in tests.items()}
 
 
 def measure_cut(
-    cut: Cut, name: str, naming: Naming = Naming(), *, extra: Collection[str] = ()
+    cut: Cut,
+    name: str,
+    naming: Naming = Naming(),
+    *,
+    extra: Collection[str] = (),
+    unified: bool = False,
 ) -> WindowMeasurement:
     """All windows of a cut together, as one round: the instances of a user's NVTX range.
 
-    ``extra`` are parametrised metrics to measure besides the plain ones.
+    Args:
+        cut: the windows.
+        name: what they are called.
+        naming: how kernels are named.
+        extra: parametrised metrics to measure besides the plain ones.
+        unified: whether the capture was to record unified memory.
     """
-    place = ("", name)
-    places: Places = {place: {0: range(len(cut))}}
-    samples: dict[str, Sessions] = {
-        key: ((float(column.sum()),),) for key, column in _columns(cut, extra, naming).items()
-    }
+    everything: Rounds = {0: range(len(cut))}
+    ((samples, parts),) = _measure(cut, [everything], naming, extra=extra, unified=unified)
     memory = MemoryTimeline(cut.trace)
-    for key, compute in SPAN_METRICS.items():
-        values = compute(cut, memory)
-        highest = key in ("mem.peak", "mem.peak_total")
-        samples[key] = ((float(values.max(initial=0.0) if highest else values.sum()),),)
+    columns = {key: compute(cut, memory) for key, compute in SPAN_METRICS.items()}
+    (memory_samples,) = round_samples(columns, [everything])
     return WindowMeasurement(
         name=name,
-        samples=samples,
-        breakdown={
-            kind: _parts(table, places, naming, kind).get(place, Parts())
-            for kind, table in breakdowns(cut, naming).items()
-        },
+        samples={**samples, **{key: (sample,) for key, sample in memory_samples.items()}},
+        breakdown=parts,
     )
 
 
-def _columns(cut: Cut, extra: Collection[str], naming: Naming) -> dict[str, Floats]:
-    """Per metric, one value per window of the cut."""
-    values = {key: compute(cut) for key, compute in WINDOW_METRICS.items()}
-    for key in {undivided(key) for key in extra}:
-        family = parse_family(key)
-        if family is not None:
-            values[key] = family_metric(cut, family, naming)
-    return values
-
-
-def _add_memory(
+def _measure(
     cut: Cut,
-    spans: Mapping[str, int],
-    samples: dict[tuple[str, str], dict[str, Sessions]],
-    parts: dict[Breakdown, dict[tuple[str, str], Parts]],
-    places: Places,
+    places: Sequence[Rounds],
     naming: Naming,
-) -> None:
-    """Memory is one sample per session, and belongs to the test's body."""
-    numbers = [spans[nodeid] for nodeid, name in places if name == MAIN and nodeid in spans]
-    owners = [nodeid for nodeid, name in places if name == MAIN and nodeid in spans]
-    span_cut = Cut(cut.trace, cut.starts[numbers], cut.ends[numbers])
-    memory = MemoryTimeline(cut.trace)
-    for key, compute in SPAN_METRICS.items():
-        for nodeid, value in zip(owners, compute(span_cut, memory), strict=True):
-            samples[nodeid, MAIN][key] = ((float(value),),)
-    span_places: Places = {(nodeid, MAIN): {0: [n]} for n, nodeid in enumerate(owners)}
-    table = peak_allocations(span_cut, memory)
-    parts["allocations"] = _parts(table, span_places, naming, "allocations")
-
-
-def _parts(
-    table: pd.DataFrame, places: Places, naming: Naming, kind: Breakdown
-) -> dict[tuple[str, str], Parts]:
-    """Per place, the breakdown of a round: for each label, medians over all its rounds."""
-    where = {
-        number: (place, round_)
-        for place, rounds in places.items()
-        for round_, numbers in rounds.items()
-        for number in numbers
+    *,
+    extra: Collection[str],
+    unified: bool,
+) -> list[tuple[dict[str, Sessions], dict[Breakdown, Parts]]]:
+    """Per place, its samples (of one session) and its breakdowns."""
+    keys = {undivided(key) for key in extra}
+    columns = window_values(cut, naming, extra=keys, unified=unified)
+    columns |= _range_columns(cut, keys, naming, unified=unified)
+    samples = round_samples(columns, places)
+    parts: dict[Breakdown, list[Parts]] = {
+        kind: round_parts(lines, places, naming if kind == "kernels" else None)
+        for kind, lines in breakdowns(cut, naming).items()
     }
-    sums: dict[tuple[str, str], dict[str, dict[int, tuple[float, float, float]]]] = {}
-    raws: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(dict)
-    for window, label, raw, count, ns, size in table.itertuples(index=False):
-        if window not in where:
-            continue
-        place, round_ = where[window]
-        by_round = sums.setdefault(place, {}).setdefault(label, {})
-        before = by_round.get(round_, (0.0, 0.0, 0.0))
-        by_round[round_] = (before[0] + count, before[1] + ns, before[2] + size)
-        raws[place].setdefault(label, set()).add(raw)
-    found = {}
-    for place, by_label in sums.items():
-        parts = []
-        for label, by_round in by_label.items():
-            names = raws[place][label]
-            count, ns, size = _medians(by_round, len(places[place]))
-            kernel_category = naming.category(min(names)) if kind == "kernels" else ""
-            parts.append(
-                Part(label, count, ns, size, kernel_category, tuple(sorted(names - {label})))
+    return [
+        (
+            {key: (sample,) for key, sample in of_place.items()},
+            {kind: by_place[number] for kind, by_place in parts.items()},
+        )
+        for number, of_place in enumerate(samples)
+    ]
+
+
+def _range_columns(
+    cut: Cut, keys: Collection[str], naming: Naming, *, unified: bool
+) -> dict[str, Floats]:
+    """Per key of a metric in the program's NVTX ranges, its value in every window of the cut.
+
+    The ranges of a window are those that began in it; where there are none it has no value.
+    """
+    wanted: dict[str, list[str]] = defaultdict(list)
+    for key in keys:
+        if (in_range := parse_range(key)) is not None:
+            wanted[in_range[0]].append(in_range[1])
+    ranges = user_ranges(cut.trace)
+    columns = {}
+    for pattern, metrics in wanted.items():
+        found = ranges[[fnmatchcase(text, pattern) for text in ranges["text"]]]
+        inner = cut_ranges(cut.trace, found)
+        values = window_values(inner, naming, extra=metrics, unified=unified)
+        members = cut.members(found["start"])
+        places: list[Rounds] = [
+            {0: rows.tolist()} if len(rows) else {}
+            for rows in np.split(
+                members.row, np.searchsorted(members.window, np.arange(1, len(cut)))
             )
-        found[place] = Parts(tuple(sorted(parts, key=largest_first)))
-    return found
+        ]
+        samples = round_samples(values, places)
+        for metric in metrics:
+            one = [sample[metric][0] if metric in sample else np.nan for sample in samples]
+            columns[f"range[{pattern}].{metric}"] = np.array(one, dtype=np.float64)
+    return columns
 
 
-def _medians(
-    by_round: Mapping[int, tuple[float, float, float]], rounds: int
-) -> tuple[float, float, float]:
-    """Medians over all rounds; a round without the label counts as zero."""
-    padded = [*by_round.values(), *[(0.0, 0.0, 0.0)] * (rounds - len(by_round))]
-    count, ns, size = (float(statistics.median(column)) for column in zip(*padded, strict=True))
-    return count, ns, size
+_NOTHING: tuple[dict[str, Sessions], Parts] = ({}, Parts())
+
+
+def _measure_memory(cut: Cut) -> list[tuple[dict[str, Sessions], Parts]]:
+    """Per span, its memory metrics, and what was live at its peak."""
+    memory = MemoryTimeline(cut.trace)
+    columns = {key: compute(cut, memory) for key, compute in SPAN_METRICS.items()}
+    spans: list[Rounds] = [{0: [number]} for number in range(len(cut))]
+    parts = round_parts(peak_allocations(cut, memory), spans)
+    return [
+        ({key: (sample,) for key, sample in samples.items()}, of_span)
+        for samples, of_span in zip(round_samples(columns, spans), parts, strict=True)
+    ]
 
 
 def _median_units(units: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -204,19 +207,10 @@ def _median_units(units: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: statistics.median(counts) for name, counts in found.items()}
 
 
-def _gpus(cut: Cut, places: Places) -> dict[str, frozenset[int]]:
-    used: dict[int, set[int]] = defaultdict(set)
-    for members, table in (
-        (cut.kernels, cut.trace.kernels),
-        (cut.copies, cut.trace.copies),
-        (cut.memsets, cut.trace.memsets),
-    ):
-        devices = table["device"].to_numpy()[members.row]
-        pairs = pd.DataFrame({"window": members.window, "device": devices}).drop_duplicates()
-        for window, device in pairs.itertuples(index=False):
-            used[int(window)].add(int(device))
-    by_test: dict[str, set[int]] = {nodeid: set() for nodeid, _ in places}
+def _gpus(cut: Cut, places: Mapping[Place, Rounds]) -> dict[str, frozenset[int]]:
+    use = devices_used(cut)
+    by_test: dict[str, set[int]] = defaultdict(set)
     for (nodeid, _), rounds in places.items():
-        for numbers in rounds.values():
-            by_test[nodeid].update(*(used[number] for number in numbers))
+        windows = [number for numbers in rounds.values() for number in numbers]
+        by_test[nodeid].update(use.devices[use.used[windows].any(axis=0)].tolist())
     return {nodeid: frozenset(devices) for nodeid, devices in by_test.items()}

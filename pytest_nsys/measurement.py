@@ -142,7 +142,7 @@ class WindowMeasurement:
     @property
     def is_empty(self) -> bool:
         """Whether nothing at all was recorded of the GPU."""
-        keys = ("gpu.kernel_count", "api.count", "memset.count", "mem.alloc_count")
+        keys = ("gpu.kernel_count", "gpu.busy", "api.count", "mem.alloc_count")
         copies = [f"memcpy.{kind}.count" for kind in ("h2d", "d2h", "d2d", "p2p")]
         return not any(value for key in (*keys, *copies) for value in self.values(key))
 

@@ -61,6 +61,8 @@ def _chooser(metric: Metric) -> Callable[[Part], bool]:
         if words[1] == "pageable":
             return lambda part: part.label.endswith(" pageable")
         return lambda part: part.label.startswith(words[1] + " ")
+    if words[0] == "nccl":
+        return lambda part: part.category == "comm"
     family = parse_family(key)
     if family is not None and family.family == "category":
         return lambda part: part.category == family.pattern

@@ -1,120 +1,196 @@
-"""What a window is made of: kernels by name, copies by size, blocking calls, allocations."""
+"""What a window is made of: kernels by name, copies by size, calls, allocations, ranges."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from pytest_nsys.catalogue import Breakdown
-from pytest_nsys.cut import Cut, Ints, Members
+from pytest_nsys.cut import Cut, user_ranges
+from pytest_nsys.grouping import coded, sums
 from pytest_nsys.metrics.memory import MemoryTimeline
 from pytest_nsys.metrics.naming import Naming
-from pytest_nsys.metrics.window import COPY_KINDS, api_name, blocking_calls, durations
+from pytest_nsys.metrics.window import (
+    COPY_KINDS,
+    api_name,
+    blocking_names,
+    durations,
+    is_pageable,
+)
 from pytest_nsys.quantities import format_amount
-from pytest_nsys.trace.schema import MemKind
+from pytest_nsys.rows import Ints, Members, NameSums
+from pytest_nsys.trace.tables import Trace
 
-_COLUMNS = ["window", "label", "raw", "count", "ns", "bytes"]
-_COPY_NAMES = {kind: name for name, kind in COPY_KINDS.items()}
+Texts = npt.NDArray[np.object_]
+
+_COPY_NAMES = {
+    **{kind: name for name, kind in COPY_KINDS.items()},
+    11: "unified h2d",
+    12: "unified d2h",
+    13: "unified d2d",
+}
 _COPY_TEXTS = {
     "h2d": "[CUDA memcpy HtoD] [CUDA memcpy Host-to-Device]",
     "d2h": "[CUDA memcpy DtoH] [CUDA memcpy Device-to-Host]",
     "d2d": "[CUDA memcpy DtoD] [CUDA memcpy Device-to-Device]",
     "p2p": "[CUDA memcpy PtoP] [CUDA memcpy Peer-to-Peer]",
 }
+_SHOWN_RANGES = 30
 
 
-def breakdowns(cut: Cut, naming: Naming) -> Mapping[Breakdown, pd.DataFrame]:
-    """Per kind of thing, a table of window, label, raw, count, ns and bytes.
+@dataclass(frozen=True)
+class Lines:
+    """The lines of a breakdown of all windows, one row per window and label, by window.
 
-    ``raw`` is the name that patterns are matched with; one label may stand for several.
+    Attributes:
+        window: number of the window.
+        label: what the line is called.
+        raw: the name that patterns are matched with; one label may stand for several.
+        count: how many.
+        ns: their time.
+        bytes: what they copied, set or allocated.
     """
+
+    window: Ints
+    label: Texts
+    raw: Texts
+    count: Ints
+    ns: Ints
+    bytes: Ints
+
+    @classmethod
+    def none(cls) -> Lines:
+        """No line at all."""
+        numbers, texts = np.empty(0, dtype=np.int64), np.empty(0, dtype=object)
+        return cls(numbers, texts, texts, numbers, numbers, numbers)
+
+
+def breakdowns(cut: Cut, naming: Naming) -> Mapping[Breakdown, Lines]:
+    """The lines of every kind that a window has; those of memory are `peak_allocations`."""
     return {
-        "kernels": _kernels(cut, naming),
+        "kernels": _named(cut.trace, cut.kernel_names, naming.canonical),
         "copies": _copies(cut),
         "memsets": _memsets(cut),
-        "syncs": _calls(cut, blocking_calls(cut)),
-        "calls": _calls(cut, cut.calls),
+        "syncs": _named(cut.trace, blocking_names(cut), api_name),
+        "calls": _named(cut.trace, cut.call_names, api_name),
+        "ranges": _ranges(cut),
+        "devices": _split(cut, "device", lambda _, device: f"GPU {device}"),
+        "processes": _split(cut, "pid", lambda place, _: f"process {place + 1}"),
     }
 
 
-def peak_allocations(cut: Cut, memory: MemoryTimeline) -> pd.DataFrame:
+def peak_allocations(cut: Cut, memory: MemoryTimeline) -> Lines:
     """For spans: what was allocated in the span and is live at its memory peak, by size."""
-    rows = []
+    windows, sizes = [], []
     for window, (start, end) in enumerate(zip(cut.starts.tolist(), cut.ends.tolist(), strict=True)):
-        _, at = memory.peak(start, end)
-        for part in memory.live_allocations(start, at):
-            label = format_amount(part.bytes, "B")
-            rows.append((window, label, label, 1, 0, part.bytes))
-    return _summed(pd.DataFrame(rows, columns=_COLUMNS))
+        live = memory.live_sizes(start, memory.live.peak(start, end)[1])
+        windows.append(np.full(len(live), window, dtype=np.int64))
+        sizes.append(live)
+    nothing = np.empty(0, dtype=np.int64)
+    size = np.concatenate([nothing, *sizes])
+    members = Members(np.concatenate([nothing, *windows]), np.arange(len(size)))
+    labels = format_amount
+    return _sized(members, [size], np.zeros_like(size), size, lambda n: (labels(n, "B"),) * 2)
 
 
-def _kernels(cut: Cut, naming: Naming) -> pd.DataFrame:
-    names = cut.trace.kernels["name"].to_numpy()
-    return _named(cut, cut.kernels, names, durations(cut.trace.kernels), naming.canonical)
+def _named(trace: Trace, sums: NameSums, label: Callable[[str], str]) -> Lines:
+    codes, ids = coded(sums.name)
+    texts = [trace.strings[key] for key in ids.tolist()]
+    labels, raws = _texts([label(text) for text in texts]), _texts(texts)
+    size = np.zeros_like(sums.ns)
+    return Lines(sums.window, labels[codes], raws[codes], sums.count, sums.ns, size)
 
 
-def _calls(cut: Cut, members: Members) -> pd.DataFrame:
-    table = cut.trace.calls
-    return _named(cut, members, table["name"].to_numpy(), durations(table), api_name)
-
-
-def _named(
-    cut: Cut, members: Members, names: Ints, times: Ints, label: Callable[[str], str]
-) -> pd.DataFrame:
-    """Rows named by string ids; summed by id first, because labels are dear and repeat."""
-    rows = pd.DataFrame(
-        {
-            "window": members.window,
-            "name": names[members.row],
-            "count": 1,
-            "ns": times[members.row],
-            "bytes": 0,
-        }
-    )
-    summed = rows.groupby(["window", "name"], as_index=False, sort=True).sum()
-    raw = summed["name"].map(cut.trace.strings)
-    summed["raw"] = raw
-    labels = {text: label(text) for text in raw.unique()}
-    summed["label"] = raw.map(labels)
-    return summed[_COLUMNS]
-
-
-def _copies(cut: Cut) -> pd.DataFrame:
+def _copies(cut: Cut) -> Lines:
     table = cut.trace.copies
-    rows = cut.copies.row
-    pageable = (table["source"] == MemKind.PAGEABLE) | (table["target"] == MemKind.PAGEABLE)
-    sizes = table["bytes"].to_numpy()[rows]
-    names = [_COPY_NAMES.get(kind, f"copy kind {kind}") for kind in table["kind"].to_numpy()[rows]]
-    labels = [
-        f"{name} {format_amount(size, 'B')}{' pageable' if paged else ''}"
-        for name, size, paged in zip(names, sizes, pageable.to_numpy()[rows], strict=True)
-    ]
-    frame = {
-        "window": cut.copies.window,
-        "label": labels,
-        "raw": [_COPY_TEXTS.get(name, name) for name in names],
-        "count": 1,
-        "ns": durations(table)[rows],
-        "bytes": sizes,
-    }
-    return _summed(pd.DataFrame(frame))
+
+    def label(kind: int, pageable: int, size: int) -> tuple[str, str]:
+        name = _COPY_NAMES.get(kind, f"copy kind {kind}")
+        text = f"{name} {format_amount(size, 'B')}{' pageable' if pageable else ''}"
+        return text, _COPY_TEXTS.get(name, name)
+
+    sizes = table["bytes"].to_numpy()
+    keys = [table["kind"].to_numpy(), is_pageable(table).astype(np.int64), sizes]
+    return _sized(cut.copies, keys, durations(table), sizes, label)
 
 
-def _memsets(cut: Cut) -> pd.DataFrame:
+def _memsets(cut: Cut) -> Lines:
     table = cut.trace.memsets
-    rows = cut.memsets.row
-    sizes = table["bytes"].to_numpy()[rows]
-    frame = {
-        "window": cut.memsets.window,
-        "label": [f"memset {format_amount(size, 'B')}" for size in sizes],
-        "raw": "[CUDA memset]",
-        "count": 1,
-        "ns": durations(table)[rows],
-        "bytes": sizes,
-    }
-    return _summed(pd.DataFrame(frame))
+    sizes = table["bytes"].to_numpy()
+
+    def label(size: int) -> tuple[str, str]:
+        return f"memset {format_amount(size, 'B')}", "[CUDA memset]"
+
+    return _sized(cut.memsets, [sizes], durations(table), sizes, label)
 
 
-def _summed(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.groupby(["window", "label", "raw"], as_index=False).sum()[_COLUMNS]
+def _sized(
+    members: Members,
+    keys: Sequence[Ints],
+    times: Ints,
+    sizes: Ints,
+    label: Callable[..., tuple[str, str]],
+) -> Lines:
+    """Rows by label and raw name, which are made once per distinct combination of keys."""
+    codes = np.zeros(len(sizes), dtype=np.int64)
+    for key in keys:
+        code, values = pd.factorize(key)
+        codes, _ = pd.factorize(codes * max(len(values), 1) + code)
+    first = np.zeros(int(codes.max(initial=-1)) + 1, dtype=np.int64)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    pairs = [label(*(int(key[row]) for key in keys)) for row in first.tolist()]
+    # Different sizes may read the same.
+    distinct = sorted(set(pairs))
+    place = {pair: number for number, pair in enumerate(distinct)}
+    merged = np.array([place[pair] for pair in pairs], dtype=np.int64)[codes]
+    window, code, count, ns, size = sums(members, merged, len(distinct), times, sizes)
+    labels, raws = (_texts([pair[side] for pair in distinct]) for side in (0, 1))
+    return Lines(window, labels[code], raws[code], count, ns, size)
+
+
+def _ranges(cut: Cut) -> Lines:
+    """The program's own NVTX ranges that began in each window, by text, the longest first.
+
+    The time of a range is that of the kernels launched in it, from any thread.
+    """
+    ranges = user_ranges(cut.trace)
+    start, end = (ranges[side].to_numpy(np.int64) for side in ("start", "end"))
+    kernels = cut.trace.kernels
+    launched = kernels["launched"].to_numpy()
+    total = np.concatenate([[0], np.cumsum(durations(kernels))])
+    ns = total[np.searchsorted(launched, end)] - total[np.searchsorted(launched, start)]
+    codes, texts = pd.factorize(ranges["text"].to_numpy(dtype=object))
+    window, code, count, ns = sums(cut.members(ranges["start"]), codes, len(texts), ns)
+    order = np.lexsort((-ns, window))
+    place = np.arange(len(order)) - np.searchsorted(window[order], window[order])
+    kept = np.sort(order[place < _SHOWN_RANGES])
+    window, code, count, ns = window[kept], code[kept], count[kept], ns[kept]
+    labels = _texts(list(texts))[code]
+    return Lines(window, labels, labels, count, ns, np.zeros_like(ns))
+
+
+def _split(cut: Cut, column: str, label: Callable[[int, int], str]) -> Lines:
+    """The kernels by a column, in windows that have several of its values.
+
+    ``label`` gets a value's place in the order of appearance, and the value.
+    """
+    found = cut.trace.kernels[column].to_numpy()
+    if not len(found) or found.min() == found.max():
+        return Lines.none()
+    codes, values = pd.factorize(found)
+    window, code, count, ns = sums(cut.kernels, codes, len(values), durations(cut.trace.kernels))
+    several = np.bincount(window, minlength=1)[window] > 1
+    labels = _texts([label(place, int(value)) for place, value in enumerate(values)])
+    texts = labels[code[several]]
+    window, count, ns = window[several], count[several], ns[several]
+    return Lines(window, texts, texts, count, ns, np.zeros_like(ns))
+
+
+def _texts(texts: Sequence[str]) -> Texts:
+    found = np.empty(len(texts), dtype=object)
+    found[:] = texts
+    return found

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-import numpy as np
-
 from pytest_nsys.catalogue import FamilyKey
-from pytest_nsys.cut import Cut, Floats, Members
+from pytest_nsys.cut import Cut
+from pytest_nsys.grouping import are_among
 from pytest_nsys.metrics.naming import Naming
-from pytest_nsys.metrics.window import api_name, durations
+from pytest_nsys.metrics.window import api_name
+from pytest_nsys.rows import Floats
 
 
 def family_metric(cut: Cut, key: FamilyKey, naming: Naming) -> Floats:
     """The metric for every window of the cut."""
-    if key.family == "api":
-        table, members, column = cut.trace.calls, cut.calls, "name"
-    else:
-        table, members, column = cut.trace.kernels, cut.kernels, "name"
+    lines = cut.call_names if key.family == "api" else cut.kernel_names
     wanted = [string for string, raw in cut.trace.strings.items() if _matches(raw, key, naming)]
-    chosen = np.isin(table[column].to_numpy()[members.row], wanted)
-    rows = Members(members.window[chosen], members.row[chosen])
-    return cut.total(rows, durations(table) if key.measure == "time" else None)
+    found = lines.only(are_among(lines.name, wanted))
+    return cut.times(found) if key.measure == "time" else cut.counts(found)
 
 
 def _matches(raw: str, key: FamilyKey, naming: Naming) -> bool:

@@ -9,7 +9,9 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from pytest_nsys.cut import Cut, Floats, Ints, Members
+from pytest_nsys.cut import Cut
+from pytest_nsys.grouping import are_among, chosen
+from pytest_nsys.rows import Flags, Floats, Ints, Members, NameSums
 from pytest_nsys.trace.schema import MemcpyKind, MemKind
 
 COPY_KINDS: Mapping[str, int] = {
@@ -45,26 +47,33 @@ def launching_names(operations: pd.DataFrame, calls: pd.DataFrame) -> Ints:
     return names
 
 
+def calls_by_name(cut: Cut, pattern: re.Pattern[str]) -> NameSums:
+    """The lines of API calls whose whole name, suffixes stripped, matches."""
+    return cut.call_names.only(are_among(cut.call_names.name, _ids(cut, pattern)))
+
+
+def _ids(cut: Cut, pattern: re.Pattern[str]) -> list[int]:
+    strings = cut.trace.strings
+    return [key for key, name in strings.items() if pattern.fullmatch(api_name(name))]
+
+
 def named_calls(cut: Cut, pattern: re.Pattern[str]) -> Members:
     """The API calls whose whole name, suffixes stripped, matches."""
-    strings = cut.trace.strings
-    wanted = [key for key, name in strings.items() if pattern.fullmatch(api_name(name))]
-    chosen = np.isin(cut.trace.calls["name"].to_numpy()[cut.calls.row], wanted)
-    return Members(cut.calls.window[chosen], cut.calls.row[chosen])
+    names = cut.trace.calls["name"].to_numpy()
+    return chosen(cut.calls, are_among(names, _ids(cut, pattern)))
 
 
-def copies_of(cut: Cut, kind: int) -> Members:
-    """The copies in one direction."""
-    chosen = cut.trace.copies["kind"].to_numpy()[cut.copies.row] == kind
-    return Members(cut.copies.window[chosen], cut.copies.row[chosen])
+def copies_of(cut: Cut, *kinds: int) -> Members:
+    """The copies of these kinds."""
+    return chosen(cut.copies, are_among(cut.trace.copies["kind"].to_numpy(), kinds))
 
 
 def _kernel_time(cut: Cut) -> Floats:
-    return cut.total(cut.kernels, durations(cut.trace.kernels))
+    return cut.times(cut.kernel_names)
 
 
 def _kernel_count(cut: Cut) -> Floats:
-    return cut.total(cut.kernels)
+    return cut.counts(cut.kernel_names)
 
 
 def _copy_bytes(cut: Cut, kind: int) -> Floats:
@@ -85,11 +94,14 @@ def pageable_copies(cut: Cut) -> Members:
     asynchronous = [
         key for key, name in cut.trace.strings.items() if _ASYNC_COPY.match(api_name(name))
     ]
-    pageable = (table["source"] == MemKind.PAGEABLE) | (table["target"] == MemKind.PAGEABLE)
     names = launching_names(table, cut.trace.calls)
-    rows = pageable.to_numpy() & np.isin(names, asynchronous)
-    chosen = rows[cut.copies.row]
-    return Members(cut.copies.window[chosen], cut.copies.row[chosen])
+    return chosen(cut.copies, is_pageable(table) & are_among(names, asynchronous))
+
+
+def is_pageable(copies: pd.DataFrame) -> Flags:
+    """Per copy, whether a side of it is in pageable host memory."""
+    flags: Flags = (copies[["source", "target"]] == MemKind.PAGEABLE).any(axis=1).to_numpy()
+    return flags
 
 
 def _pageable(cut: Cut) -> Floats:
@@ -118,20 +130,25 @@ def blocking_calls(cut: Cut) -> Members:
     return named_calls(cut, _BLOCKING)
 
 
+def blocking_names(cut: Cut) -> NameSums:
+    """The lines of `blocking_calls`."""
+    return calls_by_name(cut, _BLOCKING)
+
+
 def _sync_count(cut: Cut) -> Floats:
-    return cut.total(blocking_calls(cut))
+    return cut.counts(blocking_names(cut))
 
 
 def _sync_time(cut: Cut) -> Floats:
-    return cut.total(blocking_calls(cut), durations(cut.trace.calls))
+    return cut.times(blocking_names(cut))
 
 
 def _graph_launches(cut: Cut) -> Floats:
-    return cut.total(named_calls(cut, _GRAPH_LAUNCH))
+    return cut.counts(calls_by_name(cut, _GRAPH_LAUNCH))
 
 
 def _api_count(cut: Cut) -> Floats:
-    return cut.total(cut.calls)
+    return cut.counts(cut.call_names)
 
 
 def _wall_time(cut: Cut) -> Floats:

@@ -14,6 +14,9 @@ import pandas as pd
 
 from pytest_nsys.trace.source import ABSENT, Ints
 
+_SPARSE = 8
+"""How many times more ids than calls there may be for a table of all ids to be worth it."""
+
 
 @dataclass(frozen=True)
 class Launches:
@@ -36,18 +39,45 @@ def find_launches(launches: Launches, pid: Ints, correlation: Ints) -> Ints:
     Of several calls of one correlation id in one process, it is the first.
     """
     found = np.full(len(correlation), ABSENT, dtype=np.int64)
-    for process in pd.unique(pid):
-        calls = np.flatnonzero((launches.pid == process) & (launches.correlation != ABSENT))
-        wanted = np.flatnonzero((pid == process) & (correlation != ABSENT))
-        if not len(calls) or not len(wanted):
-            continue
-        ids = launches.correlation[calls]
-        order = np.argsort(ids, kind="stable")
-        ids = ids[order]
-        place = np.searchsorted(ids, correlation[wanted], side="left")
-        known = place < len(ids)
-        known[known] = ids[place[known]] == correlation[wanted[known]]
-        found[wanted[known]] = calls[order[place[known]]]
+    processes = pd.unique(pid)
+    one_process = len(processes) == 1 and bool((launches.pid == processes[0]).all())
+    for process in processes:
+        if one_process:
+            return _find(launches.correlation, correlation)
+        calls = np.flatnonzero(launches.pid == process)
+        wanted = np.flatnonzero(pid == process)
+        places = _find(launches.correlation[calls], correlation[wanted])
+        known = places != ABSENT
+        found[wanted[known]] = calls[places[known]]
+    return found
+
+
+def _find(ids: Ints, wanted: Ints) -> Ints:
+    """Where each wanted id is first among ``ids``; -1 where it is not. An id of -1 is none."""
+    found = np.full(len(wanted), ABSENT, dtype=np.int64)
+    known = ids != ABSENT
+    if not known.any():
+        return found
+    low, high = int(ids[known].min()), int(ids[known].max())
+    if high - low >= _SPARSE * len(ids) + 1024:
+        return _find_sorted(ids, wanted)
+    # CUPTI counts them up, so that a table from id to row is the fastest way.
+    table = np.full(high - low + 1, ABSENT, dtype=np.int64)
+    rows = np.flatnonzero(known)[::-1]
+    table[ids[rows] - low] = rows  # of equal ids, the one assigned last stays: the first row
+    inside = np.flatnonzero((wanted >= low) & (wanted <= high) & (wanted != ABSENT))
+    found[inside] = table[wanted[inside] - low]
+    return found
+
+
+def _find_sorted(ids: Ints, wanted: Ints) -> Ints:
+    order = np.argsort(ids, kind="stable")
+    ids = ids[order]
+    place = np.searchsorted(ids, wanted, side="left")
+    known = (place < len(ids)) & (wanted != ABSENT)
+    known[known] = ids[place[known]] == wanted[known]
+    found = np.full(len(wanted), ABSENT, dtype=np.int64)
+    found[known] = order[place[known]]
     return found
 
 

@@ -30,6 +30,7 @@ _OPERATION: Mapping[str, str] = {
 _THREAD_BITS = 24
 _GPU_BITS = 0xFF
 _INT32 = np.iinfo(np.int32)
+_RANGE = ["start", "end", "style", "domain", "text", "pid", "tid", "end_tid"]
 
 
 def load_trace(path: Path) -> Trace:
@@ -291,9 +292,7 @@ def _sampled(source: Source) -> dict[int, str]:
 def _ranges(source: Source, strings: Mapping[int, str], defects: list[str]) -> pd.DataFrame:
     events = _table(source, schema.NVTX)
     if events is None:
-        return pd.DataFrame(
-            {"start": [], "end": [], "style": [], "domain": [], "text": [], "pid": [], "tid": []}
-        )
+        return pd.DataFrame({name: [] for name in _RANGE})
     names = [name for name in schema.COLUMNS[schema.NVTX] if name != "text"]
     numbers = pd.DataFrame(_integers(source, schema.NVTX, {name: name for name in names}))
     text = events["text"] if "text" in events else pd.Series(None, index=events.index, dtype=object)
@@ -316,8 +315,10 @@ def _ranges(source: Source, strings: Mapping[int, str], defects: list[str]) -> p
     if count := int(backwards.sum()):
         rows = rows[~backwards].reset_index(drop=True)
         defects.append(f"{count} NVTX ranges end before they start: left out")
-    rows = rows.rename(columns={"globalTid": "tid", "eventType": "style"})
-    return rows[["start", "end", "style", "domain", "text", "pid", "tid"]]
+    rows = rows.rename(
+        columns={"globalTid": "tid", "endGlobalTid": "end_tid", "eventType": "style"}
+    )
+    return rows[_RANGE]
 
 
 def _strings(source: Source) -> dict[int, str]:

@@ -43,8 +43,9 @@ class Trace:
             use of that pool afterwards).
         faults: start, end, pid, device (-1 on the CPU), count: page faults on unified memory.
         samples: time, device, metric, value: GPU metrics, where the capture sampled them.
-        ranges: start, end, style (`NvtxType`), domain, text, pid, tid: NVTX ranges; an open one
-            has end -1.
+        ranges: start, end, style (`NvtxType`), domain, text, pid, tid, end_tid: NVTX ranges; an
+            open one has end -1; end_tid is the thread that ended it where that is another, else
+            -1.
         strings: text of the string ids in the columns name and short.
         sampled: names of the metrics in ``samples``.
         gpus: the machine's GPUs.

@@ -17,22 +17,31 @@ from pytest_nsys.catalogue import (
     lookup,
     metric_names,
     parse_family,
+    parse_range,
     split_per_unit,
     suggest,
 )
+from pytest_nsys.combine import RATIOS
 from pytest_nsys.errors import UnknownMetric
 from pytest_nsys.metrics import SPAN_METRICS, WINDOW_METRICS
+from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS
+from pytest_nsys.metrics.sampled import SAMPLED
+from pytest_nsys.metrics.unified import UNIFIED_METRICS
 from pytest_nsys.quantities import Tolerance
 
 keys = st.sampled_from([metric.key for metric in METRICS])
 
 
 def test_every_metric_is_computed_and_everything_computed_is_a_metric() -> None:
-    assert sorted([*WINDOW_METRICS, *SPAN_METRICS]) == sorted(metric.key for metric in METRICS)
+    computed = [
+        *(*WINDOW_METRICS, *OCCUPANCY_METRICS, *UNIFIED_METRICS, *SAMPLED),
+        *(*SPAN_METRICS, *RATIOS),
+    ]
+    assert sorted(computed) == sorted(metric.key for metric in METRICS)
 
 
 def test_no_key_is_there_twice() -> None:
-    assert len(set(metric_names())) == len(METRICS) + len(FAMILIES)
+    assert len(set(metric_names())) == len(METRICS) + len(FAMILIES) + 1
 
 
 def test_the_metrics_gated_by_default_are_those_the_design_names() -> None:
@@ -58,7 +67,44 @@ def test_what_is_gated_by_default_has_a_tolerance_and_a_place_to_look_for_culpri
 def test_kinds_and_units_agree() -> None:
     for metric in (*METRICS, *FAMILIES):
         assert metric.about
-        assert (metric.unit == "ns") is (metric.kind == "timed")
+        assert (metric.unit in ("ns", "%", "B/s")) is (metric.kind == "timed")
+
+
+def test_what_is_more_of_good_gets_worse_downwards() -> None:
+    down = {metric.key for metric in METRICS if metric.worse == "down"}
+    assert down == {
+        *("gpu.busy_pct", "sm.active", "tensor.active"),
+        *(f"memcpy.{kind}.throughput" for kind in ("h2d", "d2h", "d2d", "p2p")),
+    }
+
+
+def test_a_quotient_is_of_metrics_that_there_are() -> None:
+    for metric in METRICS:
+        for key in (*metric.ratio.above, *metric.ratio.below) if metric.ratio else ():
+            assert lookup(key).ratio is None
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "inner"),
+    [
+        ("range[fwd].gpu.busy", "fwd", "gpu.busy"),
+        ("range[step *].kernel[gemm*].time", "step *", "kernel[gemm*].time"),
+        ("range[a].memcpy.h2d.bytes.per_token", "a", "memcpy.h2d.bytes.per_token"),
+    ],
+)
+def test_any_metric_can_be_of_a_range(key: str, text: str, inner: str) -> None:
+    assert parse_range(key) == (text, inner)
+    metric, within = lookup(key), lookup(inner)
+    assert (metric.key, metric.gated, metric.breakdown) == (key, False, None)
+    assert (metric.unit, metric.kind, metric.tolerance) == (
+        *(within.unit, within.kind, within.tolerance),
+    )
+
+
+@pytest.mark.parametrize("key", ["range[fwd]", "range[].gpu.busy", "range[fwd].gpu.bussy"])
+def test_what_is_no_metric_of_a_range_is_unknown(key: str) -> None:
+    with pytest.raises(UnknownMetric):
+        lookup(key)
 
 
 @given(keys)

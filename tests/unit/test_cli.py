@@ -134,8 +134,12 @@ def test_stats_as_json_have_exactly_this_schema(
         "nsys": "2025.3.2.0",
         "schema": "3.20.3",
     }
-    keys = sorted(metric.key for metric in METRICS)
-    assert list(document["metrics"]) == keys
+    keys = list(document["metrics"])
+    assert keys == sorted(keys)
+    # No capture here sampled GPU metrics or recorded unified memory, and none has every copy.
+    elsewhere = ("sm.", "tensor.", "dram.", "pcie.", "um.")
+    expected = {metric.key for metric in METRICS if not metric.key.startswith(elsewhere)}
+    assert {key for key in expected if not key.endswith(".throughput")} < set(keys) <= expected
     assert all(isinstance(value, (int, float)) for value in document["metrics"].values())
     for kernel in document["kernels"]:
         assert list(kernel) == [
@@ -148,7 +152,7 @@ def test_stats_as_json_have_exactly_this_schema(
     assert sum(totals) == document["metrics"]["gpu.kernel_time"]
     for part in document["ranges"]:
         assert list(part) == ["name", "count", "metrics"]
-        assert list(part["metrics"]) == keys
+        assert set(part["metrics"]) <= set(keys)
 
 
 def test_stats_of_a_range_are_of_all_its_instances(
@@ -209,7 +213,7 @@ def test_a_table_of_stats_shows_metrics_kernels_and_ranges(
     command: Callable[..., Answer], captures: dict[str, Path]
 ) -> None:
     out = command("stats", captures["train"])[1]
-    assert "  gpu.kernel_time    5.444 ms" in out.splitlines()
+    assert ["gpu.kernel_time", "5.444", "ms"] in [line.split() for line in out.splitlines()]
     assert "   980.4 us =     16 x  61.33 us  gemm" in out.splitlines()
     assert "NVTX ranges:" in out
     many = command("stats", captures["llama_node"])[1]

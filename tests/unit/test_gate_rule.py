@@ -237,6 +237,8 @@ def test_every_breakdown_of_a_metric_is_looked_at() -> None:
         if metric.breakdown is not None:
             prefix = metric.key.split(".")[1] if metric.key.startswith("memcpy") else "x"
             label = "h2d 1 B pageable" if metric.key == "memcpy.pageable" else f"{prefix} 1 B"
-            now = made.window({}, Part(label, 1, ns=2, bytes=3), kind=metric.breakdown)
+            category = "comm" if metric.key.startswith("nccl") else ""
+            part = Part(label, 1, ns=2, bytes=3, category=category)
+            now = made.window({}, part, kind=metric.breakdown)
             (found,) = contributions(metric, made.window({}), now)
             assert found.change == {"1": 1, "ns": 2, "B": 3}[metric.unit]

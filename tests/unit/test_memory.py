@@ -75,7 +75,9 @@ def _bytes_after(found: list[Event], time: float) -> int:
 
 @given(events, st.integers(-1, 27))
 def test_live_bytes_are_those_of_a_replay(found: list[Event], time: int) -> None:
-    assert MemoryTimeline(_build(found).build()).live_at(time) == _bytes_after(found, time - 0.5)
+    assert MemoryTimeline(_build(found).build()).live.before(time) == _bytes_after(
+        found, time - 0.5
+    )
 
 
 @given(events, st.integers(0, 26), st.integers(0, 26))
@@ -83,7 +85,7 @@ def test_the_peak_is_the_highest_of_a_replay(found: list[Event], start: int, end
     memory = MemoryTimeline(_build(found).build())
     moments = [start - 0.5, *range(start, end)]
     highest = max(_bytes_after(found, moment) for moment in moments)
-    size, at = memory.peak(start, end)
+    size, at = memory.live.peak(start, end)
     assert size == highest
     first = next(moment for moment in moments if _bytes_after(found, moment) == highest)
     assert at == max(first, start)
@@ -94,9 +96,9 @@ def test_live_allocations_are_those_made_since_and_not_freed(
     found: list[Event], since: int, time: int
 ) -> None:
     memory = MemoryTimeline(_build(found).build())
-    live = memory.live_allocations(since, time)
+    live = memory.live_sizes(since, time)
     expected = [event for event in _live_after(found, time).values() if event.time >= since]
-    assert sorted(part.bytes for part in live) == sorted(event.size for event in expected)
+    assert sorted(live.tolist()) == sorted(event.size for event in expected)
 
 
 @given(events, st.lists(st.tuples(st.integers(0, 26), st.integers(0, 26)), max_size=4))
@@ -125,7 +127,7 @@ def test_a_free_of_what_was_never_allocated_changes_nothing() -> None:
     builder.memory(10, 4096, address=1, free=True)
     builder.memory(20, 100, address=2)
     memory = MemoryTimeline(builder.build())
-    assert [memory.live_at(time) for time in (5, 15, 25)] == [0, 0, 100]
+    assert [memory.live.before(time) for time in (5, 15, 25)] == [0, 0, 100]
 
 
 def test_a_block_at_a_live_address_replaces_it_and_is_never_live_twice() -> None:
@@ -133,8 +135,8 @@ def test_a_block_at_a_live_address_replaces_it_and_is_never_live_twice() -> None
     builder.memory(10, 100, address=1)
     builder.memory(20, 80, address=1)
     memory = MemoryTimeline(builder.build())
-    assert memory.peak(0, 30) == (100, 10)
-    assert memory.live_at(30) == 80
+    assert memory.live.peak(0, 30) == (100, 10)
+    assert memory.live.before(30) == 80
 
 
 def test_the_same_address_in_another_process_or_context_is_another_block() -> None:
@@ -143,7 +145,7 @@ def test_the_same_address_in_another_process_or_context_is_another_block() -> No
     builder.memory(11, 2, address=1, context=2)
     builder.memory(12, 4, address=1, pid=PID * 2)
     builder.memory(13, 4, address=1, pid=PID * 2, free=True)
-    assert MemoryTimeline(builder.build()).live_at(20) == 3
+    assert MemoryTimeline(builder.build()).live.before(20) == 3
 
 
 def test_the_free_and_the_next_allocation_of_one_instant_are_no_peak() -> None:
@@ -151,7 +153,7 @@ def test_the_free_and_the_next_allocation_of_one_instant_are_no_peak() -> None:
     builder.memory(10, 100, address=1)
     builder.memory(20, 100, address=2)
     builder.memory(20, 100, address=1, free=True)
-    assert MemoryTimeline(builder.build()).peak(0, 30) == (100, 10)
+    assert MemoryTimeline(builder.build()).live.peak(0, 30) == (100, 10)
 
 
 def test_host_memory_is_not_counted_and_arrays_managed_and_static_memory_are() -> None:
@@ -167,7 +169,7 @@ def test_host_memory_is_not_counted_and_arrays_managed_and_static_memory_are() -
     )
     for number, kind in enumerate(kinds):
         builder.memory(number, 2**number, address=number, kind=kind)
-    assert MemoryTimeline(builder.build()).live_at(99) == 0b1111100
+    assert MemoryTimeline(builder.build()).live.before(99) == 0b1111100
 
 
 def test_what_makes_up_the_peak_of_a_span_is_listed_by_size() -> None:
@@ -180,8 +182,49 @@ def test_what_makes_up_the_peak_of_a_span_is_listed_by_size() -> None:
     builder.memory(16, 1 << 10, address=6)
     trace = builder.build()
     cut = Cut(trace, np.array([5, 50]), np.array([30, 60]))
-    table = peak_allocations(cut, MemoryTimeline(trace))
-    assert table.values.tolist() == [
-        [0, "1 KiB", "1 KiB", 1, 0, 1 << 10],
-        [0, "1 MiB", "1 MiB", 3, 0, 3 << 20],
+    lines = peak_allocations(cut, MemoryTimeline(trace))
+    columns = (lines.window, lines.label, lines.raw, lines.count, lines.ns, lines.bytes)
+    assert [*zip(*(column.tolist() for column in columns), strict=True)] == [
+        (0, "1 KiB", "1 KiB", 1, 0, 1 << 10),
+        (0, "1 MiB", "1 MiB", 3, 0, 3 << 20),
     ]
+
+
+def test_frees_without_an_allocation_are_counted() -> None:
+    builder = TraceBuilder()
+    builder.memory(10, 4096, address=1, free=True)
+    builder.memory(11, 4096, address=1)
+    builder.memory(12, 4096, address=1, free=True)
+    builder.memory(13, 4096, address=1, free=True)
+    builder.memory(14, 4096, address=1, free=True, context=2)
+    assert MemoryTimeline(builder.build()).unmatched_frees == 3
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 25),
+            st.sampled_from([PID, PID * 2]),
+            st.integers(1, 2),
+            st.integers(0, 9),
+        ),
+        max_size=20,
+    ).map(lambda found: sorted(found, key=lambda event: event[0])),
+    st.integers(0, 26),
+    st.integers(0, 26),
+)
+def test_the_use_of_pools_is_that_of_all_at_their_last_known_sizes(
+    found: list[tuple[int, int, int, int]], start: int, end: int
+) -> None:
+    builder = TraceBuilder()
+    for time, pid, pool, used in found:
+        builder.memory(time, 1, address=time, pid=pid, pool=pool << 20, pool_used=used)
+
+    def used_after(time: float) -> int:
+        last = {(pid, pool): used for at, pid, pool, used in found if at <= time}
+        return sum(last.values())
+
+    trace = builder.build()
+    cut = Cut(trace, np.array([start]), np.array([end]))
+    (value,) = SPAN_METRICS["mem.pool_peak"](cut, MemoryTimeline(trace)).tolist()
+    assert value == max(used_after(moment) for moment in (start - 0.5, *range(start, end)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 from traces import TraceBuilder
 
@@ -29,9 +28,9 @@ def _family(builder: TraceBuilder, key: str, naming: Naming = NAMING) -> float:
 
 
 def _rows(builder: TraceBuilder, kind: Breakdown) -> list[list[object]]:
-    table: pd.DataFrame = breakdowns(whole(builder.build()), NAMING)[kind]
-    rows: list[list[object]] = table[["label", "raw", "count", "ns", "bytes"]].values.tolist()
-    return rows
+    lines = breakdowns(whole(builder.build()), NAMING)[kind]
+    columns = (lines.label, lines.raw, lines.count, lines.ns, lines.bytes)
+    return [[*row] for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,281 @@
+"""When devices and the host were busy, idle or waiting: metrics that need intervals, not sums.
+
+A GPU operation is a kernel, a copy, a memory set or, in ``--cuda-graph-trace=graph`` captures, a
+whole CUDA graph. It belongs to the window it was launched in and is never clipped to it: it may
+end after the window, and another window's operations are not looked at. Two operations at a time
+on one device count once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from pytest_nsys.cut import Cut
+from pytest_nsys.intervals import (
+    Intervals,
+    bounds,
+    concatenated,
+    holes,
+    intersection,
+    length_before,
+    lengths,
+    longest,
+    merged,
+    sorted_within,
+)
+from pytest_nsys.metrics.naming import Naming
+from pytest_nsys.metrics.window import blocking_calls, durations
+from pytest_nsys.rows import Flags, Floats, Ints, Members
+
+COMMUNICATION = "comm"
+"""The category of kernels that move data between devices."""
+
+
+@dataclass(frozen=True)
+class Occupancy:
+    """The intervals of a cut's work, each family computed once, and the metrics made of them.
+
+    Metrics return ns, one float per window; 0.0 in a window without what they are about.
+    Intervals of devices are grouped: device ``devices[d]`` in window w is the group
+    ``w * len(devices) + d``.
+
+    Attributes:
+        cut: the windows.
+        naming: tells communication kernels from others.
+    """
+
+    cut: Cut
+    naming: Naming = Naming()
+
+    @cached_property
+    def devices(self) -> Ints:
+        """Numbers of all devices that did anything in the trace, ascending."""
+        found = [table["device"].unique() for table in self._operations.values()]
+        return np.unique(np.concatenate(found).astype(np.int64))
+
+    @cached_property
+    def busy_intervals(self) -> Intervals:
+        """When each device ran operations of each window; merged."""
+        return _union(
+            self.kernel_intervals,
+            self.copy_intervals,
+            merged(self._by_device("memsets", self.cut.memsets)),
+            merged(self._by_device("graphs", self.cut.graphs)),
+        )
+
+    @cached_property
+    def idle_intervals(self) -> Intervals:
+        """When a device that a window used ran none of its operations; merged.
+
+        What is looked at is the window's GPU span: from the start of the first operation to the
+        end of the last one, on any device.
+        """
+        devices = len(self.devices)
+        used = lengths(self.busy_intervals, self._groups) > 0
+        first, last = (np.repeat(times, devices) for times in self._span)
+        return holes(self.busy_intervals, first, np.where(used, last, first))
+
+    @cached_property
+    def kernel_intervals(self) -> Intervals:
+        """When each device ran kernels of each window; merged."""
+        return merged(self._by_device("kernels", self.cut.kernels))
+
+    @cached_property
+    def copy_intervals(self) -> Intervals:
+        """When each device ran copies of each window; merged."""
+        return merged(self._by_device("copies", self.cut.copies))
+
+    def busy_by_device(self) -> Floats:
+        """Length of the union of the operations' intervals; shape (windows, devices)."""
+        return self._per_device(lengths(self.busy_intervals, self._groups)).astype(np.float64)
+
+    def busy(self) -> Floats:
+        """Length of the union of each device's operations, summed over devices."""
+        return self._over_devices(lengths(self.busy_intervals, self._groups))
+
+    def idle(self) -> Floats:
+        """The GPU span minus the device's busy time, summed over the devices the window used."""
+        return self._over_devices(lengths(self.idle_intervals, self._groups))
+
+    def max_gap(self) -> Floats:
+        """The longest time for which a device the window used was idle."""
+        by_device = self._per_device(longest(self.idle_intervals, self._groups))
+        gaps: Floats = by_device.max(axis=1, initial=0).astype(np.float64)
+        return gaps
+
+    def api_time(self) -> Floats:
+        """Length of the union, over all threads, of the CUDA API calls."""
+        return lengths(merged(self._calls(self.cut.calls)), len(self.cut)).astype(np.float64)
+
+    def launch_latency(self) -> Floats:
+        """Median, over kernels, of start minus the start of the API call that launched it.
+
+        Kernels inside CUDA graphs, whose call launched the whole graph, and kernels without a
+        recorded call do not count.
+        """
+        kernels, members = self.cut.trace.kernels, self.cut.kernels
+        launched = (kernels["call"] >= 0) & (kernels["graph_node"] == -1)
+        latency = (kernels["start"] - kernels["launched"]).to_numpy(np.int64)
+        chosen = _only(members, launched.to_numpy()[members.row])
+        return _medians(chosen.window, latency[chosen.row], len(self.cut))
+
+    def sync_exposed(self) -> Floats:
+        """Host time in blocking calls (union over threads) while no device ran anything.
+
+        Operations of the whole trace count here, not only those of the window.
+        """
+        waits = merged(self._calls(blocking_calls(self.cut)))
+        if len(waits) == 0:
+            return np.zeros(len(self.cut))
+        running = _union(*(merged(_one_group(table)) for table in self._operations.values()))
+        covered = length_before(running, waits.end) - length_before(running, waits.start)
+        hidden = np.zeros(len(self.cut), dtype=np.int64)
+        np.add.at(hidden, waits.group, covered)
+        return (lengths(waits, len(self.cut)) - hidden).astype(np.float64)
+
+    def nccl_time(self) -> Floats:
+        """Sum of the durations of communication kernels."""
+        return self.cut.total(self._kernels_that(True), durations(self.cut.trace.kernels))
+
+    def nccl_exposed(self) -> Floats:
+        """Time in which a device ran communication kernels and no other ones, over devices.
+
+        In ``--cuda-graph-trace=graph`` captures it says nothing of kernels inside graphs.
+        """
+        if not self._communicates.any():
+            return np.zeros(len(self.cut))
+        # The other kernels are part of all kernels: the union grows by what they leave exposed.
+        others = merged(self._by_device("kernels", self._kernels_that(False)))
+        exposed = lengths(self.kernel_intervals, self._groups) - lengths(others, self._groups)
+        return self._over_devices(exposed)
+
+    def copy_overlap(self) -> Floats:
+        """Time in which a device ran copies and kernels at once, summed over devices."""
+        if len(self.copy_intervals) == 0:
+            return np.zeros(len(self.cut))
+        both = intersection(self.copy_intervals, self.kernel_intervals)
+        return self._over_devices(lengths(both, self._groups))
+
+    @property
+    def _operations(self) -> Mapping[str, pd.DataFrame]:
+        trace = self.cut.trace
+        return {
+            "kernels": trace.kernels,
+            "copies": trace.copies,
+            "memsets": trace.memsets,
+            "graphs": trace.graphs,
+        }
+
+    @cached_property
+    def _device_index(self) -> Mapping[str, Ints]:
+        """Per table, the place of each row's device in ``devices``."""
+        return {
+            name: np.searchsorted(self.devices, table["device"].to_numpy(np.int64))
+            for name, table in self._operations.items()
+        }
+
+    @property
+    def _groups(self) -> int:
+        return len(self.cut) * len(self.devices)
+
+    @cached_property
+    def _span(self) -> tuple[Ints, Ints]:
+        """Start of the first and end of the last operation of each window."""
+        busy = self.busy_intervals
+        window = busy.group // len(self.devices)
+        return bounds(Intervals(window, busy.start, busy.end), len(self.cut))
+
+    @cached_property
+    def _communicates(self) -> Flags:
+        """Of each kernel, whether it is one of communication."""
+        names, strings = self.cut.trace.kernels["name"], self.cut.trace.strings
+        found = [
+            name
+            for name in names.unique().tolist()
+            if self.naming.category(strings.get(name, "")) == COMMUNICATION
+        ]
+        return np.isin(names.to_numpy(), found)
+
+    def _kernels_that(self, communicate: bool) -> Members:
+        members = self.cut.kernels
+        return _only(members, self._communicates[members.row] == communicate)
+
+    def _by_device(self, operations: str, members: Members) -> Intervals:
+        group = members.window
+        if len(self.devices) > 1:
+            device = self._device_index[operations][members.row]
+            group = group * len(self.devices) + device
+        return _rows(self._operations[operations], group, members.row)
+
+    def _calls(self, members: Members) -> Intervals:
+        return _rows(self.cut.trace.calls, members.window, members.row)
+
+    def _over_devices(self, values: Ints) -> Floats:
+        sums: Floats = self._per_device(values).sum(axis=1).astype(np.float64)
+        return sums
+
+    def _per_device(self, values: Ints) -> Ints:
+        return values.reshape(len(self.cut), len(self.devices))
+
+
+OCCUPANCY_METRICS: Mapping[str, Callable[[Occupancy], Floats]] = {
+    "gpu.busy": Occupancy.busy,
+    "gpu.idle": Occupancy.idle,
+    "gpu.max_gap": Occupancy.max_gap,
+    "api.time": Occupancy.api_time,
+    "launch.latency": Occupancy.launch_latency,
+    "sync.exposed": Occupancy.sync_exposed,
+    "nccl.time": Occupancy.nccl_time,
+    "nccl.exposed": Occupancy.nccl_exposed,
+}
+"""Per key, the function that computes it for every window of an occupancy's cut."""
+
+
+def copy_overlap(cut: Cut) -> Floats:
+    """`Occupancy.copy_overlap`, where nothing else of the cut is wanted."""
+    return Occupancy(cut).copy_overlap()
+
+
+def _union(*families: Intervals) -> Intervals:
+    """The union of merged families."""
+    filled = [family for family in families if len(family)] or [families[0]]
+    return filled[0] if len(filled) == 1 else merged(concatenated(*filled))
+
+
+def _rows(table: pd.DataFrame, group: Ints, row: Ints) -> Intervals:
+    start, end = _times(table)
+    return Intervals(group, start[row], end[row])
+
+
+def _one_group(table: pd.DataFrame) -> Intervals:
+    start, end = _times(table)
+    return Intervals(np.zeros_like(start), start, end)
+
+
+def _times(table: pd.DataFrame) -> tuple[Ints, Ints]:
+    return table["start"].to_numpy(np.int64), table["end"].to_numpy(np.int64)
+
+
+def _only(members: Members, chosen: Flags) -> Members:
+    if chosen.all():
+        return members
+    index = np.flatnonzero(chosen)
+    return Members(members.window[index], members.row[index])
+
+
+def _medians(group: Ints, values: Ints, groups: int) -> Floats:
+    """Median of each group's values; the mean of the middle two of an even number."""
+    ordered = sorted_within(group, values)
+    counts = np.bincount(group, minlength=groups)
+    filled = counts > 0
+    first = (np.cumsum(counts) - counts)[filled]
+    low = ordered[first + (counts[filled] - 1) // 2]
+    high = ordered[first + counts[filled] // 2]
+    medians = np.zeros(groups)
+    medians[filled] = low + (high - low) / 2
+    return medians

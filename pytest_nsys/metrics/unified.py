@@ -1,0 +1,37 @@
+"""Unified memory: what was migrated, and the page faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from pytest_nsys.cut import Cut
+from pytest_nsys.metrics.window import copies_of
+from pytest_nsys.rows import Floats
+from pytest_nsys.trace.schema import MemcpyKind
+from pytest_nsys.trace.tables import Trace
+
+_KINDS = (MemcpyKind.UM_H2D, MemcpyKind.UM_D2H, MemcpyKind.UM_D2D)
+
+
+def has_unified_memory(trace: Trace) -> bool:
+    """Whether the capture recorded any migration or page fault."""
+    kinds = trace.copies["kind"].to_numpy()
+    return len(trace.faults) > 0 or bool(np.isin(kinds, _KINDS).any())
+
+
+def _bytes(cut: Cut) -> Floats:
+    return cut.total(copies_of(cut, *_KINDS), cut.trace.copies["bytes"].to_numpy())
+
+
+def _faults(cut: Cut) -> Floats:
+    faults = cut.trace.faults
+    return cut.total(cut.members(faults["start"]), faults["count"].to_numpy())
+
+
+UNIFIED_METRICS: Mapping[str, Callable[[Cut], Floats]] = {
+    "um.bytes": _bytes,
+    "um.faults": _faults,
+}
+"""Per key, the function that computes it for every window of a cut."""

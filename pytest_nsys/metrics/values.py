@@ -1,0 +1,45 @@
+"""All metrics of windows at once, and the parametrised ones that are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from pytest_nsys.catalogue import parse_family
+from pytest_nsys.cut import Cut
+from pytest_nsys.metrics.family import family_metric
+from pytest_nsys.metrics.naming import Naming
+from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS, Occupancy
+from pytest_nsys.metrics.sampled import sampled_values
+from pytest_nsys.metrics.unified import UNIFIED_METRICS, has_unified_memory
+from pytest_nsys.metrics.window import WINDOW_METRICS
+from pytest_nsys.rows import Floats
+
+
+def window_values(
+    cut: Cut, naming: Naming, *, extra: Collection[str] = (), unified: bool = False
+) -> dict[str, Floats]:
+    """Per metric that was measured, one value per window of the cut; NaN where it has none.
+
+    Args:
+        cut: the windows.
+        naming: how kernels are named.
+        extra: keys of parametrised metrics (``kernel[gemm*].time``); others are ignored.
+        unified: whether the capture was to record unified memory; if it was not, and nothing of
+            it is there, its metrics were not measured.
+    """
+    occupancy = Occupancy(cut, naming)
+    values = {key: compute(cut) for key, compute in WINDOW_METRICS.items()}
+    values |= {key: compute(occupancy) for key, compute in OCCUPANCY_METRICS.items()}
+    if unified or has_unified_memory(cut.trace):
+        values |= {key: compute(cut) for key, compute in UNIFIED_METRICS.items()}
+    values |= sampled_values(cut)
+    for key in extra:
+        family = parse_family(key)
+        if family is not None:
+            values[key] = family_metric(cut, family, naming)
+    # A window without any such kernel has no latency, rather than one of zero.
+    latency = values["launch.latency"]
+    latency[latency == 0] = np.nan
+    return values
