@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_nsys.errors import NsysNotFound
+from pytest_nsys.windows import DOMAIN
 
 # Folders in which NVIDIA's installers leave nsys without putting it on the PATH; newest wins.
 _INSTALL_PATTERNS = (
@@ -34,6 +35,9 @@ DEFAULT_FLAGS = (
 """What every capture is made with unless the user says otherwise; part of a baseline."""
 
 _OWN_FLAGS = ("--force-overwrite=true", "--wait=primary")
+
+_LOSSY_DOMAIN = "TSL"
+"""XLA's (JAX's) NVTX domain."""
 
 _SHORT = {"-t": "--trace", "-s": "--sample"}
 
@@ -162,8 +166,26 @@ def profile_command(
     nsys: Nsys, output: Path, command: Sequence[str], nsys_args: Sequence[str] = ()
 ) -> list[str]:
     """``nsys profile`` of ``command`` into ``output`` (absolute, without suffix)."""
-    options = [*trace_options(nsys_args), *_OWN_FLAGS]
+    options = [*_with_our_domain(trace_options(nsys_args)), *_OWN_FLAGS]
     return [str(nsys.path), "profile", *options, "-o", str(output), *command]
+
+
+def _with_our_domain(options: Sequence[str]) -> list[str]:
+    """The options with NVTX domains chosen such that our windows are recorded.
+
+    XLA's domain is left out: around its ranges, nsys 2025.3 loses the ranges of others.
+    """
+    found = []
+    added = {"--nvtx-domain-include": DOMAIN, "--nvtx-domain-exclude": _LOSSY_DOMAIN}
+    chosen = False
+    for option in options:
+        name, equals, value = option.partition("=")
+        if name in added and equals:
+            chosen = True
+            if added[name] not in value.split(","):
+                option = f"{option},{added[name]}"
+        found.append(option)
+    return found if chosen else [*found, f"--nvtx-domain-exclude={_LOSSY_DOMAIN}"]
 
 
 def export_command(

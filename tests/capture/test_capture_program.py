@@ -199,6 +199,24 @@ def test_the_program_comes_last_and_what_we_rely_on_after_the_user() -> None:
     assert set(DEFAULT_FLAGS) < set(command)
 
 
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        ((), "--nvtx-domain-exclude=TSL"),
+        (("--nvtx-domain-exclude=CCCL",), "--nvtx-domain-exclude=CCCL,TSL"),
+        (("--nvtx-domain-exclude=TSL,CCCL",), "--nvtx-domain-exclude=TSL,CCCL"),
+        (("--nvtx-domain-include=default",), "--nvtx-domain-include=default,pytest-nsys"),
+    ],
+)
+def test_our_windows_are_recorded_whatever_domains_are_chosen(
+    given: tuple[str, ...], option: str
+) -> None:
+    command = profile_command(NEW, Path("/run/report"), ["true"], given)
+    assert [part for part in command if part.startswith("--nvtx-domain")] == [option]
+    # Which domains are recorded changes nothing that is measured: it is no part of a baseline.
+    assert not any("nvtx-domain" in part for part in trace_options(()))
+
+
 def test_export_selects_tables_where_nsys_can() -> None:
     arguments = (Path("/a.nsys-rep"), Path("/b"), "sqlite", ["ONE", "TWO"])
     plain = ["--type", "sqlite", "--force-overwrite", "true", "-o", "/b", "/a.nsys-rep"]
