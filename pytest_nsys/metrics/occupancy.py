@@ -40,7 +40,8 @@ COMMUNICATION = "comm"
 class Occupancy:
     """The intervals of a cut's work, each family computed once, and the metrics made of them.
 
-    Metrics return ns, one float per window; 0.0 in a window without what they are about.
+    Metrics return ns, one float per window; 0.0 in a window without what they are about, but for
+    the latency, which has no value there (NaN).
     Intervals of devices are grouped: device ``devices[d]`` in window w is the group
     ``w * len(devices) + d``.
 
@@ -269,13 +270,13 @@ def _only(members: Members, chosen: Flags) -> Members:
 
 
 def _medians(group: Ints, values: Ints, groups: int) -> Floats:
-    """Median of each group's values; the mean of the middle two of an even number."""
+    """Median of each group's values, the mean of the middle two of an even number; NaN of none."""
     ordered = sorted_within(group, values)
     counts = np.bincount(group, minlength=groups)
     filled = counts > 0
     first = (np.cumsum(counts) - counts)[filled]
     low = ordered[first + (counts[filled] - 1) // 2]
     high = ordered[first + counts[filled] // 2]
-    medians = np.zeros(groups)
+    medians = np.full(groups, np.nan)
     medians[filled] = low + (high - low) / 2
     return medians

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import numpy as np
-
 from pytest_nsys.catalogue import parse_family
 from pytest_nsys.cut import Cut
 from pytest_nsys.metrics.family import family_metric
@@ -39,7 +37,4 @@ def window_values(
         family = parse_family(key)
         if family is not None:
             values[key] = family_metric(cut, family, naming)
-    # A window without any such kernel has no latency, rather than one of zero.
-    latency = values["launch.latency"]
-    latency[latency == 0] = np.nan
     return values
