@@ -158,11 +158,11 @@ def test_ranges_have_their_text_and_domain(load: Load) -> None:
         }
     )
     assert trace.ranges.astype(object).to_numpy().tolist() == [
-        [100, 200, PUSH_POP, "", "by value", PID, PID + 1],
-        [150, -1, START_END, "pytest-nsys", "open", PID, PID + 1],
-        [160, 170, PUSH_POP, "registered", "elsewhere", OTHER_PID, other],
-        [180, 190, PUSH_POP, "", "", PID, PID + 1],
-        [300, 400, START_END, "pytest-nsys", "registered", PID, PID + 1],
+        [100, 200, PUSH_POP, "", "by value", PID, PID + 1, -1],
+        [150, -1, START_END, "pytest-nsys", "open", PID, PID + 1, -1],
+        [160, 170, PUSH_POP, "registered", "elsewhere", OTHER_PID, other, -1],
+        [180, 190, PUSH_POP, "", "", PID, PID + 1, -1],
+        [300, 400, START_END, "pytest-nsys", "registered", PID, PID + 1, -1],
     ]
 
 
