@@ -5,7 +5,7 @@ from __future__ import annotations
 import lzma
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +84,29 @@ def profiled(project: Project, real_nsys: Path, monkeypatch: pytest.MonkeyPatch)
     return project
 
 
+class Captures(Mapping[str, Path]):
+    """The real captures by name, unpacked when they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        packed = sorted((TESTS / "captures").glob("*.sqlite.xz"))
+        self._packed = {path.name.removesuffix(".sqlite.xz"): path for path in packed}
+
+    def __getitem__(self, name: str) -> Path:
+        unpacked = self._folder / f"{name}.sqlite"
+        if not unpacked.exists():
+            with lzma.open(self._packed[name]) as source, unpacked.open("wb") as target:
+                shutil.copyfileobj(source, target)
+        return unpacked
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+
 @pytest.fixture(scope="session")
-def captures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def captures(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """The real captures, unpacked, by name."""
-    folder = tmp_path_factory.mktemp("captures")
-    found = {}
-    for packed in sorted((TESTS / "captures").glob("*.sqlite.xz")):
-        name = packed.name.removesuffix(".sqlite.xz")
-        found[name] = folder / f"{name}.sqlite"
-        with lzma.open(packed) as source, found[name].open("wb") as target:
-            shutil.copyfileobj(source, target)
-    return found
+    return Captures(tmp_path_factory.mktemp("captures"))
