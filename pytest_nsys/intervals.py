@@ -11,10 +11,14 @@ have is read off ``end[i - 1]``: all i of them have, if it is before ``start[i]`
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from pytest_nsys.rows import Flags, Ints
+
+Kind = Literal["stable"] | None
+"""How numpy is to sort: stable merges runs that are in order already."""
 
 _LARGEST = 2**63 - 1
 
@@ -65,13 +69,60 @@ def merged(intervals: Intervals) -> Intervals:
     filled = _filled(intervals)
     if len(filled) == 0:
         return filled
-    group, start, end = _sorted_columns(filled.group, filled.start, filled.end)
+    group, start, end = filled.group, filled.start, filled.end
+    later = group[1:] > group[:-1]
+    if not _in_order_within(later, group, start, end):
+        # A stable sort merges runs that are in order: those of families put together.
+        group, start, end = _sorted_columns(group, start, end, kind="stable")
+    return _joined(group, start, end)
+
+
+def _joined(group: Ints, start: Ints, end: Ints) -> Intervals:
+    """Merged intervals, from a family's starts and ends, each sorted by group and time."""
+    later = group[1:] > group[:-1]
     # The union has a hole before a start where all that began earlier has ended.
     fresh = np.ones(len(group), dtype=np.bool_)
-    fresh[1:] = (start[1:] > end[:-1]) | (group[1:] != group[:-1])
+    np.greater(start[1:], end[:-1], out=fresh[1:])
+    fresh[1:] |= later
+    if fresh.all():
+        return Intervals(group, start, end)
     first = np.flatnonzero(fresh)
     last = np.append(first[1:], len(group)) - 1
     return Intervals(group[first], start[first], end[last])
+
+
+def _in_order_within(later: Flags, group: Ints, *columns: Ints) -> bool:
+    """Whether rows are in the order of their groups, and each column is within its group."""
+    if not (later | (group[1:] == group[:-1])).all():
+        return False
+    # From one group to the next times nearly always grow, too: look closer only where not.
+    return all(
+        _in_order(column) or bool(((column[1:] >= column[:-1]) | later).all()) for column in columns
+    )
+
+
+def union(one: Intervals, other: Intervals) -> Intervals:
+    """What either of two merged families covers, by group.
+
+    Faster than merging them together where one is much smaller: it is inserted into the other.
+    """
+    small, large = sorted((one, other), key=len)
+    if len(small) == 0:
+        return large
+    low = min(int(small.start.min()), int(large.start.min()))
+    extent = max(int(small.end.max()), int(large.end.max())) - low + 1
+    highest = max(int(small.group[-1]), int(large.group[-1]))
+    if len(large) < 8 * len(small) or extent * (highest + 1) + abs(low) > _LARGEST:
+        return merged(concatenated(one, other))
+    begins, ends = (
+        np.searchsorted(large.group * extent + into, small.group * extent + new)
+        for into, new in ((large.start, small.start), (large.end, small.end))
+    )
+    return _joined(
+        np.insert(large.group, begins, small.group),
+        np.insert(large.start, begins, small.start),
+        np.insert(large.end, ends, small.end),
+    )
 
 
 def intersection(one: Intervals, other: Intervals) -> Intervals:
@@ -187,7 +238,7 @@ def length_before(intervals: Intervals, times: Ints) -> Ints:
     return before
 
 
-def _sorted_columns(group: Ints, *columns: Ints) -> tuple[Ints, ...]:
+def _sorted_columns(group: Ints, *columns: Ints, kind: Kind = None) -> tuple[Ints, ...]:
     """The groups sorted, and each column sorted within them."""
     if len(group) == 0:
         return group, *columns
@@ -195,20 +246,20 @@ def _sorted_columns(group: Ints, *columns: Ints) -> tuple[Ints, ...]:
     extent = max(int(column.max()) for column in columns) - low + 1
     lowest, highest = int(group.min()), int(group.max())
     if extent * (highest - lowest + 1) + abs(low) > _LARGEST:
-        return _sorted(group), *(column[np.lexsort((column, group))] for column in columns)
+        return _sorted(group, kind), *(column[np.lexsort((column, group))] for column in columns)
     # Laid end to end the groups fit in 64 bits: sorting single numbers is several times faster
     # than sorting an index by two keys.
     origin = (group - lowest) * extent - low
-    ordered = _sorted(origin)
-    groups = group if ordered is origin else _sorted(group)
-    return groups, *(_sorted_from(column, origin, ordered) for column in columns)
+    ordered = _sorted(origin, kind)
+    groups = group if ordered is origin else _sorted(group, kind)
+    return groups, *(_sorted_from(column, origin, ordered, kind) for column in columns)
 
 
-def _sorted_from(column: Ints, origin: Ints, ordered: Ints) -> Ints:
+def _sorted_from(column: Ints, origin: Ints, ordered: Ints, kind: Kind) -> Ints:
     """The column sorted, each group counted from its origin; in place, as memory is what costs."""
     keys = column + origin
     if not _in_order(keys):
-        keys.sort()
+        keys.sort(kind=kind)
     keys -= ordered
     return keys
 
@@ -226,8 +277,8 @@ def _before_next(first: Flags) -> Flags:
     return last
 
 
-def _sorted(values: Ints) -> Ints:
-    return values if _in_order(values) else np.sort(values)
+def _sorted(values: Ints, kind: Kind) -> Ints:
+    return values if _in_order(values) else np.sort(values, kind=kind)
 
 
 def _in_order(values: Ints) -> bool:

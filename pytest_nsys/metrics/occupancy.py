@@ -10,27 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 import pandas as pd
 
 from pytest_nsys.cut import Cut
+from pytest_nsys.grouping import are_among, chosen
 from pytest_nsys.intervals import (
     Intervals,
-    bounds,
-    concatenated,
     holes,
     intersection,
     length_before,
     lengths,
-    longest,
     merged,
     sorted_within,
+    union,
 )
 from pytest_nsys.metrics.naming import Naming
-from pytest_nsys.metrics.window import blocking_calls, durations
-from pytest_nsys.rows import Flags, Floats, Ints, Members
+from pytest_nsys.metrics.window import blocking_calls
+from pytest_nsys.rows import Floats, Ints, Members
+
+_NEVER = np.iinfo(np.int64).max
 
 COMMUNICATION = "comm"
 """The category of kernels that move data between devices."""
@@ -93,25 +94,88 @@ class Occupancy:
 
     def busy_by_device(self) -> Floats:
         """Length of the union of the operations' intervals; shape (windows, devices)."""
-        return self._per_device(lengths(self.busy_intervals, self._groups)).astype(np.float64)
+        return self._device_spans[2].astype(np.float64)
 
     def busy(self) -> Floats:
         """Length of the union of each device's operations, summed over devices."""
-        return self._over_devices(lengths(self.busy_intervals, self._groups))
+        return _as_floats(self._device_spans[2].sum(axis=1))
 
     def idle(self) -> Floats:
         """The GPU span minus the device's busy time, summed over the devices the window used."""
-        return self._over_devices(lengths(self.idle_intervals, self._groups))
+        first, last, busy = self._device_spans
+        used = last > first
+        begin, end = self._span
+        idle = np.where(used, (end - begin)[:, None] - busy, 0)
+        return _as_floats(idle.sum(axis=1))
 
     def max_gap(self) -> Floats:
         """The longest time for which a device the window used was idle."""
-        by_device = self._per_device(longest(self.idle_intervals, self._groups))
-        gaps: Floats = by_device.max(axis=1, initial=0).astype(np.float64)
-        return gaps
+        first, last, _ = self._device_spans
+        begin, end = self._span
+        used = last > first
+        edges = np.maximum(first - begin[:, None], end[:, None] - last)
+        longest_inside = self._per_device(self._inner_gaps)
+        found = np.where(used, np.maximum(edges, longest_inside), 0)
+        return _as_floats(found.max(axis=1, initial=0))
+
+    @cached_property
+    def _runs(self) -> tuple[Ints, Ints, Ints]:
+        """The groups that are busy at all, and the first and last rows of each."""
+        group = self.busy_intervals.group
+        if not len(group):
+            return group, group, group
+        first = np.flatnonzero(np.concatenate([[True], group[1:] > group[:-1]]))
+        return group[first], first, np.append(first[1:], len(group)) - 1
+
+    @cached_property
+    def _device_spans(self) -> tuple[Ints, Ints, Ints]:
+        """First start, last end and busy time; shape (windows, devices), 0 where unused."""
+        intervals = self.busy_intervals
+        groups, first, last = self._runs
+        found = np.zeros((3, self._groups), dtype=np.int64)
+        if len(groups):
+            found[0, groups] = intervals.start[first]
+            found[1, groups] = intervals.end[last]
+            found[2, groups] = np.add.reduceat(intervals.end - intervals.start, first)
+        return self._per_device(found[0]), self._per_device(found[1]), self._per_device(found[2])
+
+    @cached_property
+    def _inner_gaps(self) -> Ints:
+        """The longest hole between two busy intervals, by group."""
+        intervals = self.busy_intervals
+        groups, first, _ = self._runs
+        found = np.zeros(self._groups, dtype=np.int64)
+        if len(groups):
+            gaps = np.zeros_like(intervals.start)
+            np.subtract(intervals.start[1:], intervals.end[:-1], out=gaps[1:])
+            gaps[first] = 0
+            found[groups] = np.maximum.reduceat(gaps, first)
+        return found
 
     def api_time(self) -> Floats:
         """Length of the union, over all threads, of the CUDA API calls."""
-        return lengths(merged(self._calls(self.cut.calls)), len(self.cut)).astype(np.float64)
+        cut, calls = self.cut, self.cut.trace.calls
+        start, end = _times(calls)
+        # What each call covers that no earlier one does; calls are sorted by start.
+        reached = np.maximum.accumulate(end)
+        fresh = end.copy()
+        fresh[1:] -= np.maximum(start[1:], reached[:-1])
+        fresh[:1] -= start[:1]
+        np.maximum(fresh, 0, out=fresh)
+        total = np.concatenate([[0], np.cumsum(fresh)])
+        low = np.searchsorted(start, cut.starts)
+        high = np.maximum(np.searchsorted(start, cut.ends), low)
+        found = total[high] - total[low]
+        # Calls of before the window do not count in it: where one reaches into it, look closer.
+        filled = high > low
+        crossed = filled & (low > 0)
+        crossed[crossed] = reached[low[crossed] - 1] > start[low[crossed]]
+        for window in np.flatnonzero(crossed).tolist():
+            rows = slice(low[window], high[window])
+            group = np.zeros(high[window] - low[window], dtype=np.int64)
+            alone = Intervals(group, start[rows], end[rows])
+            found[window] = lengths(merged(alone), 1)[0]
+        return _as_floats(found)
 
     def launch_latency(self) -> Floats:
         """Median, over kernels, of start minus the start of the API call that launched it.
@@ -120,10 +184,11 @@ class Occupancy:
         recorded call do not count.
         """
         kernels, members = self.cut.trace.kernels, self.cut.kernels
-        launched = (kernels["call"] >= 0) & (kernels["graph_node"] == -1)
-        latency = (kernels["start"] - kernels["launched"]).to_numpy(np.int64)
-        chosen = _only(members, launched.to_numpy()[members.row])
-        return _medians(chosen.window, latency[chosen.row], len(self.cut))
+        launched = kernels["call"].to_numpy() >= 0
+        launched &= kernels["graph_node"].to_numpy() == -1
+        latency = kernels["start"].to_numpy() - kernels["launched"].to_numpy()
+        found = members if launched.all() else chosen(members, launched)
+        return _medians(found.window, latency[found.row], len(self.cut))
 
     def sync_exposed(self) -> Floats:
         """Host time in blocking calls (union over threads) while no device ran anything.
@@ -141,14 +206,15 @@ class Occupancy:
 
     def nccl_time(self) -> Floats:
         """Sum of the durations of communication kernels."""
-        return self.cut.total(self._kernels_that(True), durations(self.cut.trace.kernels))
+        lines = self.cut.kernel_names
+        return self.cut.times(lines.only(are_among(lines.name, self._communication)))
 
     def nccl_exposed(self) -> Floats:
         """Time in which a device ran communication kernels and no other ones, over devices.
 
         In ``--cuda-graph-trace=graph`` captures it says nothing of kernels inside graphs.
         """
-        if not self._communicates.any():
+        if not self._communication:
             return np.zeros(len(self.cut))
         # The other kernels are part of all kernels: the union grows by what they leave exposed.
         others = merged(self._by_device("kernels", self._kernels_that(False)))
@@ -186,25 +252,26 @@ class Occupancy:
 
     @cached_property
     def _span(self) -> tuple[Ints, Ints]:
-        """Start of the first and end of the last operation of each window."""
-        busy = self.busy_intervals
-        window = busy.group // len(self.devices)
-        return bounds(Intervals(window, busy.start, busy.end), len(self.cut))
+        """Start of the first and end of the last operation of each window; 0 where none is."""
+        first, last, _ = self._device_spans
+        used = last > first
+        begin = np.where(used, first, _NEVER).min(axis=1, initial=_NEVER)
+        end = np.where(used, last, -_NEVER).max(axis=1, initial=-_NEVER)
+        return np.where(used.any(axis=1), begin, 0), np.where(used.any(axis=1), end, 0)
 
     @cached_property
-    def _communicates(self) -> Flags:
-        """Of each kernel, whether it is one of communication."""
-        names, strings = self.cut.trace.kernels["name"], self.cut.trace.strings
-        found = [
-            name
-            for name in names.unique().tolist()
-            if self.naming.category(strings.get(name, "")) == COMMUNICATION
+    def _communication(self) -> list[int]:
+        """String ids of the names of communication kernels."""
+        strings = self.cut.trace.strings
+        names = np.unique(self.cut.kernel_names.name).tolist()
+        return [
+            name for name in names if self.naming.category(strings.get(name, "")) == COMMUNICATION
         ]
-        return np.isin(names.to_numpy(), found)
 
     def _kernels_that(self, communicate: bool) -> Members:
         members = self.cut.kernels
-        return _only(members, self._communicates[members.row] == communicate)
+        names = self.cut.trace.kernels["name"].to_numpy()
+        return chosen(members, are_among(names, self._communication) == communicate)
 
     def _by_device(self, operations: str, members: Members) -> Intervals:
         group = members.window
@@ -243,9 +310,8 @@ def copy_overlap(cut: Cut) -> Floats:
 
 
 def _union(*families: Intervals) -> Intervals:
-    """The union of merged families."""
-    filled = [family for family in families if len(family)] or [families[0]]
-    return filled[0] if len(filled) == 1 else merged(concatenated(*filled))
+    """The union of merged families, the small ones first."""
+    return reduce(union, sorted(families, key=len))
 
 
 def _rows(table: pd.DataFrame, group: Ints, row: Ints) -> Intervals:
@@ -262,11 +328,8 @@ def _times(table: pd.DataFrame) -> tuple[Ints, Ints]:
     return table["start"].to_numpy(np.int64), table["end"].to_numpy(np.int64)
 
 
-def _only(members: Members, chosen: Flags) -> Members:
-    if chosen.all():
-        return members
-    index = np.flatnonzero(chosen)
-    return Members(members.window[index], members.row[index])
+def _as_floats(values: Ints) -> Floats:
+    return values.astype(np.float64)
 
 
 def _medians(group: Ints, values: Ints, groups: int) -> Floats:

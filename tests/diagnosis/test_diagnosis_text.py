@@ -1,0 +1,29 @@
+"""Findings as text."""
+
+from __future__ import annotations
+
+from pytest_nsys.diagnosis import Finding
+from pytest_nsys.diagnosis.text import WIDTH, finding_lines
+
+
+def test_a_finding_is_its_sentence_its_evidence_and_its_advice() -> None:
+    finding = Finding("sync-bound", 0.5, "It waits.", ("one", "two"), "Do not wait.")
+    assert finding_lines([finding]) == [
+        "sync-bound: It waits.",
+        "  - one",
+        "  - two",
+        "  try: Do not wait.",
+    ]
+
+
+def test_long_lines_are_wrapped_and_names_without_spaces_broken() -> None:
+    name = "k" * 200
+    lines = finding_lines([Finding("one-kernel", 0.9, "word " * 40, (name,), "word " * 40)])
+    assert all(len(line) <= WIDTH for line in lines)
+    assert "".join(line.strip(" -") for line in lines).count("k" * 70) >= 2
+    assert sum(line.count("k") for line in lines if "-kernel" not in line) == 200
+    assert [line[:7] for line in lines if line.startswith("  try:")] == ["  try: "]
+
+
+def test_no_finding_is_no_line() -> None:
+    assert finding_lines([]) == []
