@@ -7,7 +7,7 @@ DEMO_VENV := .venv-demo
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint typecheck unit format demo gpu clean
+.PHONY: help test lint typecheck unit format docs demo gpu clean
 
 help:  ## Show this list
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)$$/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -31,6 +31,10 @@ unit: $(VENV)/.installed  ## Run the tests and measure their coverage
 format: $(VENV)/.installed  ## Put the code into its format and mend what Ruff can mend
 	$(BIN)/ruff check --fix-only --exit-zero
 	$(BIN)/ruff format
+
+docs: $(VENV)/.installed  ## Make the parts of the documentation that the code knows
+	$(BIN)/pytest-nsys metrics --format=markdown > docs/metrics.md.new
+	mv docs/metrics.md.new docs/metrics.md
 
 demo: $(DEMO_VENV)/.installed  ## Run the demonstration (no GPU needed)
 	$(DEMO_VENV)/bin/python examples/demo.py

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -391,11 +392,12 @@ FAMILIES: tuple[Metric, ...] = (
 
 RANGE_KEY = "range[NAME].METRIC"
 RANGE_ABOUT = (
-    "any of the above in those of the program's own NVTX ranges whose text matches the pattern "
-    "NAME and that began in the window"
+    "any of the above but mem.* in those of the program's own NVTX ranges whose text matches the "
+    "pattern NAME and that began in the window; several of them as one"
 )
 
 _BY_KEY = {metric.key: metric for metric in METRICS}
+_OF_SPANS = frozenset(metric.key for metric in METRICS if metric.key.startswith("mem."))
 _FAMILY_BY_SHAPE = {metric.key: metric for metric in FAMILIES}
 _FAMILY = re.compile(r"(kernel|category|api)\[(.+)\]\.(\w+)", re.DOTALL)
 _RANGE = re.compile(r"range\[(.+?)\]\.(.+)", re.DOTALL)
@@ -451,6 +453,11 @@ def lookup(key: str) -> Metric:
         return _BY_KEY[key]
     in_range = parse_range(key)
     if in_range is not None:
+        if undivided(in_range[1]) in _OF_SPANS:
+            raise UnknownMetric(
+                f"there is no metric {key!r}: memory is measured over all rounds of a test",
+                remedy=f"name {in_range[1]}, or another metric of the range",
+            )
         # A window's breakdown is not that of the ranges in it.
         return replace(lookup(in_range[1]), key=key, gated=False, breakdown=None)
     family = parse_family(key)
@@ -465,8 +472,31 @@ def lookup(key: str) -> Metric:
 
 
 def metric_names() -> list[str]:
-    """Every key, with ``NAME`` in parametrised ones."""
-    return [*(metric.key for metric in (*METRICS, *FAMILIES)), RANGE_KEY]
+    """Every key, with ``NAME`` in parametrised ones; added ones last."""
+    families = [metric.key for metric in FAMILIES]
+    plain = [metric.key for metric in METRICS]
+    return [*plain, *families, RANGE_KEY, *(key for key in _BY_KEY if key not in set(plain))]
+
+
+def add_metric(metric: Metric) -> None:
+    """Make a metric that is not of this package known, until `remove_metric`.
+
+    Raises:
+        ValueError: its key is taken.
+    """
+    with suppress(UnknownMetric):
+        raise ValueError(f"there is a metric {lookup(metric.key).key!r} already")
+    _BY_KEY[metric.key] = metric
+
+
+def plain_metrics() -> tuple[Metric, ...]:
+    """The metrics without a parameter: those of this package, and those that were added."""
+    return tuple(_BY_KEY.values())
+
+
+def remove_metric(key: str) -> None:
+    """Forget an added metric."""
+    del _BY_KEY[key]
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:

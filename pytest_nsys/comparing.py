@@ -13,6 +13,7 @@ from pytest_nsys.gate.judge import judge
 from pytest_nsys.gate.verdict import Verdict
 from pytest_nsys.measure import measure, measure_cut
 from pytest_nsys.measurement import Environment, Measurement
+from pytest_nsys.metrics.unified import records_unified_memory
 from pytest_nsys.quantities import Tolerance
 from pytest_nsys.recording import load_capture, read_recording
 from pytest_nsys.replay import ran_test
@@ -107,7 +108,9 @@ def _recorded(folder: Path, extra: Collection[str]) -> dict[str, Measurement]:
         }
         trace = load_capture(folder, capture)
         records = [record for record in capture.records if record.nodeid in tests]
-        for nodeid, found in measure(trace, records, extra=extra).items():
+        unified = records_unified_memory(capture.options)
+        windows = measure(trace, records, extra=extra, unified=unified)
+        for nodeid, found in windows.items():
             measurements[nodeid] = Measurement(
                 nodeid=nodeid,
                 device="",

@@ -7,16 +7,17 @@ example, PyTorch's autograd threads launch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from pytest_nsys.errors import NotACapture, NoWindows, WindowsMissing
+from pytest_nsys.errors import CaptureError, NotACapture, NoWindows, WindowsMissing
 from pytest_nsys.grouping import name_sums
 from pytest_nsys.rows import Floats, Ints, Members, NameSums
+from pytest_nsys.trace.source import ABSENT
 from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows import DOMAIN, WindowRecord
 
@@ -125,7 +126,7 @@ def cut_ranges(trace: Trace, rows: pd.DataFrame) -> Cut:
 
 def user_ranges(trace: Trace) -> pd.DataFrame:
     """The closed ranges of the program under test: those in other domains than the plugin's."""
-    return trace.ranges[(trace.ranges["domain"] != DOMAIN) & (trace.ranges["end"] >= 0)]
+    return trace.ranges[(trace.ranges["domain"] != DOMAIN) & (trace.ranges["end"] != ABSENT)]
 
 
 def cut_named(trace: Trace, name: str) -> Cut:
@@ -151,8 +152,9 @@ def cut_records(trace: Trace, records: Sequence[WindowRecord]) -> Cut:
 
     Raises:
         WindowsMissing: the capture lacks the range of a record, or it never ended.
+        CaptureError: it has several that may be a record's.
     """
-    found = _own_ranges(trace)
+    found = _own_ranges(trace, records)
     missing = [record for record in records if record.index not in found]
     if missing:
         raise (WindowsMissing if found else NoWindows)(
@@ -163,19 +165,37 @@ def cut_records(trace: Trace, records: Sequence[WindowRecord]) -> Cut:
             if not found
             else "run again; if it stays so, the capture lost events: profile fewer tests at once",
         )
-    spans = np.array([found[record.index] for record in records], dtype=np.int64).reshape(-1, 2)
+    several = [record for record in records if len(found[record.index]) > 1]
+    if several:
+        raise CaptureError(
+            f"{len(several)} of {len(records)} windows are in the capture more than once",
+            evidence="\n".join(f"several times: {record.label}" for record in several[:3]),
+            remedy="the tests start another pytest that profiles the same tests: let it run "
+            "without pytest-nsys (-p no:nsys)",
+        )
+    spans = np.array([found[record.index][0] for record in records], dtype=np.int64)
+    spans = spans.reshape(-1, 2)
     return Cut(trace, spans[:, 0], spans[:, 1])
 
 
-def _own_ranges(trace: Trace) -> dict[int, tuple[int, int]]:
-    """Start and end of the plugin's own closed ranges, by the index in their text."""
-    own = trace.ranges[(trace.ranges["domain"] == DOMAIN) & (trace.ranges["end"] >= 0)]
-    rows: Iterable[tuple[str, int, int]] = zip(own["text"], own["start"], own["end"], strict=True)
-    return {
-        int(index): (int(start), int(end))
-        for text, start, end in rows
-        if (index := text.partition(" ")[0]).isdecimal()
-    }
+def _own_ranges(trace: Trace, records: Sequence[WindowRecord]) -> dict[int, list[tuple[int, int]]]:
+    """Start and end of the plugin's own closed ranges, by the index in their text.
+
+    Where several have an index, another pytest ran below the worker: then those count that have
+    the whole text.
+    """
+    own = trace.ranges[(trace.ranges["domain"] == DOMAIN) & (trace.ranges["end"] != ABSENT)]
+    labels = {str(record.index): record.label for record in records}
+    found: dict[str, list[tuple[str, int, int]]] = {}
+    columns = (own[name].tolist() for name in ("text", "start", "end"))
+    for text, start, end in zip(*columns, strict=True):
+        found.setdefault(text.partition(" ")[0], []).append((text, start, end))
+    return {int(index): _chosen(found[index], labels[index]) for index in labels.keys() & found}
+
+
+def _chosen(ranges: Sequence[tuple[str, int, int]], label: str) -> list[tuple[int, int]]:
+    same = [one for one in ranges if one[0] == label]
+    return [(start, end) for _, start, end in (same if len(ranges) > 1 and same else ranges)]
 
 
 def _evidence(trace: Trace, missing: Sequence[WindowRecord], found: int) -> str:

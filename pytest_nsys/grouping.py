@@ -8,21 +8,30 @@ import numpy as np
 
 from pytest_nsys.rows import Flags, Ints, Members, NameSums
 
-_DENSE = 2**24
-"""Ids below this are counted in a table, which is faster than sorting; nsys's string ids are."""
+_SPARSE = 8
+"""How many times more ids than rows there may be for a table of all ids to be worth it. nsys
+counts its string ids up, so that the table is faster than sorting."""
 
 _CELLS = 2**20
+
+_EMPTY = 32
+"""How many times more pairs of window and code than rows there may be for a table of all pairs to
+be worth it."""
 
 
 def are_among(ids: Ints, wanted: Iterable[int]) -> Flags:
     """Per id, whether it is among the wanted ones."""
     keys = np.array([*wanted], dtype=np.int64)
     top = int(ids.max(initial=-1))
-    if top >= _DENSE or int(ids.min(initial=0)) < -1:
+    if not _is_dense(ids, top) or int(ids.min(initial=0)) < -1:
         return np.isin(ids, keys)
     table = np.zeros(top + 2, dtype=np.bool_)  # its last cell is that of -1
     table[keys[(keys >= -1) & (keys <= top)]] = True
     return table[ids]
+
+
+def _is_dense(ids: Ints, top: int) -> bool:
+    return top < _SPARSE * len(ids) + 2**16
 
 
 def chosen(members: Members, flags: Flags) -> Members:
@@ -34,7 +43,7 @@ def chosen(members: Members, flags: Flags) -> Members:
 def coded(ids: Ints) -> tuple[Ints, Ints]:
     """Dense codes of ids: ``ids == values[codes]``, values ascending."""
     top = int(ids.max(initial=-1))
-    if top >= _DENSE or int(ids.min(initial=0)) < 0:
+    if not _is_dense(ids, top) or int(ids.min(initial=0)) < 0:
         values, codes = np.unique(ids, return_inverse=True)
         return codes.reshape(-1).astype(np.int64), values.astype(np.int64)
     present = np.zeros(top + 1, dtype=np.bool_)
@@ -45,8 +54,9 @@ def coded(ids: Ints) -> tuple[Ints, Ints]:
 def sums(members: Members, codes: Ints, groups: int, *weights: Ints) -> list[Ints]:
     """Rows and sums for every pair of a window and a code that occurs.
 
-    Counts in a table of windows by codes, some windows at a time so that it stays small. Sums of
-    integers as floats are exact below 2**53 (104 days in ns, 9 PB).
+    Counts in a table of windows by codes, some windows at a time so that it stays small; where
+    nearly all pairs would be empty, the pairs are sorted instead. Sums of integers as floats are
+    exact below 2**53 (104 days in ns, 9 PB).
 
     Args:
         members: rows of a table by window, ascending.
@@ -58,18 +68,26 @@ def sums(members: Members, codes: Ints, groups: int, *weights: Ints) -> list[Int
         window, code, number of rows, and one sum per weight; by window and code.
     """
     parts = []
-    step = max(1, _CELLS // max(groups, 1))
+    groups = max(groups, 1)
     last = int(members.window[-1]) + 1 if len(members.window) else 0
+    is_sparse = last * groups > _EMPTY * len(members.row) + _CELLS
+    step = max(last, 1) if is_sparse else max(1, _CELLS // groups)
     for first in range(0, last, step):
         low, high = np.searchsorted(members.window, [first, first + step])
         rows = members.row[low:high]
         cell = (members.window[low:high] - first) * groups + codes[rows]
-        counts = np.bincount(cell)
-        filled = np.flatnonzero(counts)
+        if is_sparse:
+            filled, cell = np.unique(cell, return_inverse=True)
+            cell = cell.reshape(-1)
+            counts = np.bincount(cell, minlength=len(filled))
+            present = np.arange(len(filled))
+        else:
+            counts = np.bincount(cell)
+            filled = present = np.flatnonzero(counts)
         totals = [
-            np.bincount(cell, weights=weight[rows])[filled].astype(np.int64) for weight in weights
+            np.bincount(cell, weights=weight[rows])[present].astype(np.int64) for weight in weights
         ]
-        parts.append([filled // groups + first, filled % groups, counts[filled], *totals])
+        parts.append([filled // groups + first, filled % groups, counts[present], *totals])
     if not parts:
         return [np.empty(0, dtype=np.int64) for _ in range(3 + len(weights))]
     return [np.concatenate(columns) for columns in zip(*parts, strict=True)]

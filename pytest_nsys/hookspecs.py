@@ -7,7 +7,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_nsys.custom import CustomMetric
     from pytest_nsys.gate.verdict import Verdict
+
+
+@pytest.hookspec
+def pytest_nsys_metrics() -> Iterable[CustomMetric] | None:
+    """Metrics of the project's own, measured, gated and shown like the built-in ones.
+
+    Called in the controller, before marks are read: in runs that measure or replay, and wherever
+    marked tests are collected. It may be called more than once, and must say the same each time.
+
+    Returns:
+        What each metric is, and the function that computes it from a trace and windows of it (see
+        `pytest_nsys.custom.CustomMetric`), or None.
+    """
 
 
 @pytest.hookspec(firstresult=True)

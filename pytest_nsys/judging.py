@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pytest_nsys.baselines import BaselineStore, Change
 from pytest_nsys.baselines.location import device_slug
 from pytest_nsys.capture.result import CaptureResult
-from pytest_nsys.catalogue import parse_family, undivided
+from pytest_nsys.catalogue import parse_family, parse_range, undivided
 from pytest_nsys.config.marker import Spec
 from pytest_nsys.config.settings import Settings
 from pytest_nsys.errors import NsysError, WindowsMissing
@@ -17,6 +17,7 @@ from pytest_nsys.gate.verdict import Verdict
 from pytest_nsys.measure import measure
 from pytest_nsys.measurement import Environment, Measurement
 from pytest_nsys.metrics.naming import Naming
+from pytest_nsys.metrics.unified import records_unified_memory
 from pytest_nsys.trace import Trace
 
 DeviceKey = Callable[[tuple[str, ...]], str]
@@ -72,6 +73,7 @@ class Judge:
                 [record for record in result.records if record.nodeid in wanted],
                 extra=_parametrised(specs[nodeid] for nodeid in wanted),
                 naming=self._naming,
+                unified=records_unified_memory(result.options),
             )
         except NsysError as error:
             return judged | {nodeid: Judged(problem=error) for nodeid in wanted}
@@ -122,8 +124,8 @@ def _unmeasured() -> NsysError:
 
 
 def _parametrised(specs: Iterable[Spec]) -> set[str]:
-    keys = {key for spec in specs for key in (*spec.tolerance, *spec.budget)}
-    return {key for key in keys if parse_family(undivided(key))}
+    keys = {undivided(key) for spec in specs for key in (*spec.tolerance, *spec.budget)}
+    return {key for key in keys if parse_family(key) or parse_range(key)}
 
 
 def _gpu_names(trace: Trace, used: Iterable[int]) -> tuple[str, ...]:

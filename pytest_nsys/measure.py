@@ -166,7 +166,8 @@ def _range_columns(
     ranges = user_ranges(cut.trace)
     columns = {}
     for pattern, metrics in wanted.items():
-        found = ranges[[fnmatchcase(text, pattern) for text in ranges["text"]]]
+        matching = [fnmatchcase(text, pattern) for text in ranges["text"]]
+        found = ranges[np.array(matching, dtype=np.bool_)]
         inner = cut_ranges(cut.trace, found)
         values = window_values(inner, naming, extra=metrics, unified=unified)
         members = cut.members(found["start"])

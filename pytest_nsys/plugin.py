@@ -6,7 +6,7 @@ measures and judges is imported when a run asks for it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,8 @@ from pytest_nsys.config.options import MARKER_LINE, add_options, is_active
 
 if TYPE_CHECKING:
     from pytest_nsys.fixture import Nsys
+
+_FORGET_METRICS = pytest.StashKey[Any]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,6 +51,7 @@ def _become_controller(config: pytest.Config) -> None:
     from pytest_nsys.errors import NsysError
 
     try:
+        _add_metrics(config)
         settings = read_settings(config)
         if settings.active:
             check_conflicts(config)
@@ -56,6 +59,22 @@ def _become_controller(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     if settings.active:
         config.pluginmanager.register(Controller(config, settings), "nsys-controller")
+
+
+def _add_metrics(config: pytest.Config) -> None:
+    """Ask the hooks for metrics of the project's own, until the end of this run.
+
+    Asked again after collection, which may have found more of them in ``conftest.py`` files.
+    """
+    if config.hook.pytest_nsys_metrics.get_hookimpls():
+        from pytest_nsys.custom import register
+
+        if _FORGET_METRICS in config.stash:
+            config.stash[_FORGET_METRICS]()
+        else:
+            config.add_cleanup(lambda: config.stash[_FORGET_METRICS]())
+        config.stash[_FORGET_METRICS] = lambda: None
+        config.stash[_FORGET_METRICS] = register(config.hook.pytest_nsys_metrics())
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -71,6 +90,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     from pytest_nsys.errors import NsysError
 
     try:
+        _add_metrics(config)
         settings = read_settings(config)
         for item in marked:
             read_spec(item, settings)

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from pytest_nsys.catalogue import METRICS, Metric, lookup
+from pytest_nsys.catalogue import Metric, lookup, plain_metrics
 from pytest_nsys.config.marker import Spec
 from pytest_nsys.config.options import Mode
 from pytest_nsys.gate.culprit import contributions
@@ -163,7 +163,7 @@ def _units(units: Mapping[str, float]) -> str:
 def _metrics(spec: Spec, window: WindowMeasurement, then: WindowMeasurement | None) -> list[Metric]:
     """Plain metrics in the catalogue's order, then those that only the marker names."""
     measured = {*window.samples, *(then.samples if then else ())}
-    plain = [metric for metric in METRICS if metric.key in measured]
+    plain = [metric for metric in plain_metrics() if metric.key in measured]
     named = [key for key in spec.tolerance if key not in {m.key for m in plain} and key != "*"]
     return plain + [lookup(key) for key in named if window.values(key)]
 

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 
 from pytest_nsys.identity.canonical import canonical
 
-CATEGORIES = (
-    "gemm",
-    "attention",
-    "conv",
-    "norm",
-    "elementwise",
-    "reduce",
-    "copy",
-    "comm",
-    "sort",
-    "other",
-)
-"""Every category.
-
-gemm: products of matrices and vectors. attention: fused attention. conv: convolutions. norm:
-normalisation and softmax. elementwise: work on each element by itself. reduce: reductions, scans.
-copy: moving data, gather and scatter included. comm: communication between GPUs. sort: sorting and
-selecting the largest. other: anything else.
-"""
+CATEGORIES: Mapping[str, str] = {
+    "gemm": "products of matrices and vectors",
+    "attention": "fused attention",
+    "conv": "convolutions",
+    "norm": "normalisation and softmax",
+    "elementwise": "work on each element by itself",
+    "reduce": "reductions and scans",
+    "copy": "moving data, gather and scatter included",
+    "comm": "communication between GPUs",
+    "sort": "sorting, and selecting the largest",
+    "other": "anything else",
+}
+"""Every category and what it means."""
 
 # The first pattern found in the canonical name decides. So names that list what they fuse come
 # first, then templates whose own name says what they do whatever is in their arguments, then words

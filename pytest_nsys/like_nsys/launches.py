@@ -9,10 +9,20 @@ from pytest_nsys.like_nsys.grouping import by_columns, by_text, descending
 from pytest_nsys.like_nsys.summary import summarise
 from pytest_nsys.like_nsys.table import CsvTable, csv_table, rounded
 from pytest_nsys.metrics.window import durations
+from pytest_nsys.rows import Ints
 from pytest_nsys.trace.tables import Trace
 
 _ID = 0xFF_FFFF
 _THREAD_BITS = 24
+
+
+def _ordinals(trace: Trace, pids: Ints, devices: Ints) -> Ints:
+    """What CUDA calls the devices in their processes, which is what nsys shows."""
+    found = devices.copy()
+    real = (pids >> _THREAD_BITS) & _ID
+    for (pid, gpu), ordinal in trace.ordinals.items():
+        found[(real == pid) & (devices == gpu)] = ordinal
+    return found
 
 
 def cuda_kern_exec_sum(trace: Trace) -> CsvTable:
@@ -27,7 +37,7 @@ def cuda_kern_exec_sum(trace: Trace) -> CsvTable:
     called, returned = calls["start"].to_numpy(np.int64), calls["end"].to_numpy(np.int64)
     started, ended = kernels["start"].to_numpy(np.int64), kernels["end"].to_numpy(np.int64)
     threads = calls["tid"].to_numpy(np.int64)
-    devices = kernels["device"].to_numpy(np.int64)
+    devices = _ordinals(trace, kernels["pid"].to_numpy(), kernels["device"].to_numpy(np.int64))
     short = {key: function_name(text) for key, text in trace.strings.items()}
     function, functions = by_text(calls["name"].to_numpy(), short)
     kernel, names = by_text(kernels["name"].to_numpy(), trace.strings)

@@ -95,11 +95,11 @@ def _means(values: Floats, groups: Ints, number: int) -> Floats:
 def _ranges_of_one_thread(trace: Trace) -> pd.DataFrame:
     """The ranges that count, with an end each; none where not even one range ever ended."""
     ranges = trace.ranges
-    if not (ranges["end"] >= 0).any():
+    if not (ranges["end"] != -1).any():
         return ranges.iloc[:0]
     latest = max(int(ranges["start"].max()), int(ranges["end"].max()))
     chosen = ranges[ranges["end_tid"] < 0]
-    return chosen.assign(end=chosen["end"].where(chosen["end"] >= 0, latest))
+    return chosen.assign(end=chosen["end"].where(chosen["end"] != -1, latest))
 
 
 def _launching_calls(trace: Trace) -> pd.DataFrame:

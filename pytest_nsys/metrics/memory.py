@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from pytest_nsys.cut import Cut
+from pytest_nsys.metrics.window import api_name
 from pytest_nsys.rows import Floats, Ints
 from pytest_nsys.trace.schema import MemKind
 from pytest_nsys.trace.tables import Trace
@@ -19,7 +21,9 @@ _DEVICE_KINDS = (
     MemKind.DEVICE_STATIC,
     MemKind.MANAGED_STATIC,
 )
+_STATIC_KINDS = (MemKind.DEVICE_STATIC, MemKind.MANAGED_STATIC)
 _ALLOC = 0
+_ALLOCATING = re.compile(r"cuda(Malloc|HostAlloc)|cu(Mem|Array)(Host)?(Alloc|Create)")
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -48,6 +52,22 @@ class Steps:
         index = int(np.searchsorted(self.times, time, side="left"))
         return int(self.values[index - 1]) if index else 0
 
+    def all_before(self, times: Ints) -> Ints:
+        """The value just before each of the times."""
+        values = np.concatenate([np.zeros(1, dtype=np.int64), self.values])
+        return values[np.searchsorted(self.times, times, side="left")]
+
+    def peaks(self, starts: Ints, ends: Ints) -> Ints:
+        """The highest value in each [start, end)."""
+        found = self.all_before(starts)
+        low = np.searchsorted(self.times, starts, side="left")
+        high = np.searchsorted(self.times, ends, side="left")
+        # Of the windows of a large capture, few allocate anything.
+        for number in np.flatnonzero(high > low).tolist():
+            highest = self.values[low[number] : high[number]].max()
+            found[number] = max(found[number], highest)
+        return found
+
     def peak(self, start: int, end: int) -> tuple[int, int]:
         """The highest value in [start, end), and the time it is first reached."""
         low, high = np.searchsorted(self.times, [start, end], side="left")
@@ -62,7 +82,9 @@ class Steps:
 class MemoryTimeline:
     """Live device memory over time, allocations and frees paired.
 
-    They pair by process, context and address. A free that names no live allocation (its
+    They pair by process and address: all devices and contexts of a process share one address
+    space, and nsys names the context of an allocation and of its free differently where managed
+    memory or a green context is involved. A free that names no live allocation (its
     allocation was before the capture, or was not recorded) changes nothing; a second allocation
     at a live address replaces the first, whose free was not recorded.
 
@@ -70,29 +92,32 @@ class MemoryTimeline:
         starts: ns of each allocation, ascending.
         ends: ns of its end; the largest number there is while it lives.
         sizes: bytes.
+        requested: ns of each allocation that the program asked for, ascending: static variables
+            come with the modules that the driver loads.
         live: live bytes over time.
         pools: bytes in use of stream-ordered memory pools over time.
+        recorded: whether the capture recorded memory: it has events, or nothing was allocated.
         unmatched_frees: the number of frees that name no live allocation.
     """
 
     def __init__(self, trace: Trace) -> None:
         memory = trace.memory[trace.memory["kind"].isin(_DEVICE_KINDS)]
-        start, pid, context, address, size, operation = (
+        start, pid, address, size, operation, kind = (
             memory[name].to_numpy(np.int64)
-            for name in ("start", "pid", "context", "address", "bytes", "operation")
+            for name in ("start", "pid", "address", "bytes", "operation", "kind")
         )
         # Sorted by address, an allocation ends at the next event of its address, be it its free
         # or another allocation.
-        order = np.lexsort((address, context, pid))
-        same = np.ones(max(len(order) - 1, 0), dtype=np.bool_)
-        for column in (pid, context, address):
-            same &= column[order[1:]] == column[order[:-1]]
+        order = np.lexsort((address, pid))
+        same = pid[order[1:]] == pid[order[:-1]]
+        same &= address[order[1:]] == address[order[:-1]]
         end = np.full(len(order), _NEVER, dtype=np.int64)
         end[order[:-1][same]] = start[order[1:][same]]
         is_alloc = operation == _ALLOC
         follows = np.zeros(len(order), dtype=np.bool_)
         follows[order[1:][same]] = is_alloc[order[:-1][same]]
         self.starts, self.ends, self.sizes = start[is_alloc], end[is_alloc], size[is_alloc]
+        self.requested = self.starts[~np.isin(kind[is_alloc], _STATIC_KINDS)]
         self.unmatched_frees = int(np.count_nonzero(~is_alloc & ~follows))
         ended = self.ends != _NEVER
         self.live = Steps.of(
@@ -100,6 +125,7 @@ class MemoryTimeline:
             np.concatenate([self.sizes, -self.sizes[ended]]),
         )
         self.pools = _pools(trace)
+        self.recorded = len(trace.memory) > 0 or not _allocates(trace)
 
     def live_sizes(self, since: int, time: int) -> Ints:
         """Bytes of what was allocated from ``since`` on and is live at ``time``."""
@@ -109,12 +135,21 @@ class MemoryTimeline:
         return live
 
 
+def _allocates(trace: Trace) -> bool:
+    """Whether an API call of the capture allocates memory."""
+    names = np.unique(trace.calls["name"].to_numpy()).tolist()
+    return any(_ALLOCATING.match(api_name(trace.strings[name])) for name in names)
+
+
 def _pools(trace: Trace) -> Steps:
     """Bytes in use of all stream-ordered pools together."""
     events = trace.memory[trace.memory["pool"] >= 0]
-    start, pid, pool, used = (
-        events[name].to_numpy(np.int64) for name in ("start", "pid", "pool", "pool_used")
+    start, pid, pool, used, size, operation = (
+        events[name].to_numpy(np.int64)
+        for name in ("start", "pid", "pool", "pool_used", "bytes", "operation")
     )
+    # nsys 2025.3 says of an allocation what is in use after it, and of a free what was before.
+    used = np.where(operation == _ALLOC, used, np.maximum(used - size, 0))
     order = np.lexsort((pool, pid))
     changes = used[order].copy()
     same = (pid[order[1:]] == pid[order[:-1]]) & (pool[order[1:]] == pool[order[:-1]])
@@ -124,36 +159,44 @@ def _pools(trace: Trace) -> Steps:
 
 def _peak(cut: Cut, memory: MemoryTimeline) -> Floats:
     live = memory.live
-    return np.array([live.peak(start, end)[0] - live.before(start) for start, end in _spans(cut)])
+    return (live.peaks(cut.starts, cut.ends) - live.all_before(cut.starts)).astype(np.float64)
 
 
 def _peak_total(cut: Cut, memory: MemoryTimeline) -> Floats:
-    return np.array([memory.live.peak(start, end)[0] for start, end in _spans(cut)])
+    return memory.live.peaks(cut.starts, cut.ends).astype(np.float64)
 
 
 def _live_end(cut: Cut, memory: MemoryTimeline) -> Floats:
     live = memory.live
-    return np.array([live.before(end) - live.before(start) for start, end in _spans(cut)])
+    return (live.all_before(cut.ends) - live.all_before(cut.starts)).astype(np.float64)
 
 
 def _alloc_count(cut: Cut, memory: MemoryTimeline) -> Floats:
-    counts = np.searchsorted(memory.starts, cut.ends) - np.searchsorted(memory.starts, cut.starts)
+    asked = memory.requested
+    counts = np.searchsorted(asked, cut.ends) - np.searchsorted(asked, cut.starts)
     return counts.astype(np.float64)
 
 
 def _pool_peak(cut: Cut, memory: MemoryTimeline) -> Floats:
-    return np.array([memory.pools.peak(start, end)[0] for start, end in _spans(cut)])
+    return memory.pools.peaks(cut.starts, cut.ends).astype(np.float64)
 
 
-def _spans(cut: Cut) -> Sequence[tuple[int, int]]:
-    return list(zip(cut.starts.tolist(), cut.ends.tolist(), strict=True))
+def _where_recorded(
+    compute: Callable[[Cut, MemoryTimeline], Floats],
+) -> Callable[[Cut, MemoryTimeline], Floats]:
+    """NaN of a capture that did not record memory: nothing is known of it."""
+
+    def values(cut: Cut, memory: MemoryTimeline) -> Floats:
+        return compute(cut, memory) if memory.recorded else np.full(len(cut), np.nan)
+
+    return values
 
 
 SPAN_METRICS: Mapping[str, Callable[[Cut, MemoryTimeline], Floats]] = {
-    "mem.peak": _peak,
-    "mem.peak_total": _peak_total,
-    "mem.live_end": _live_end,
-    "mem.alloc_count": _alloc_count,
-    "mem.pool_peak": _pool_peak,
+    "mem.peak": _where_recorded(_peak),
+    "mem.peak_total": _where_recorded(_peak_total),
+    "mem.live_end": _where_recorded(_live_end),
+    "mem.alloc_count": _where_recorded(_alloc_count),
+    "mem.pool_peak": _where_recorded(_pool_peak),
 }
 """Per key, the function that computes it for every span of a cut."""

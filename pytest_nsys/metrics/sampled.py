@@ -36,12 +36,19 @@ def sampled_values(cut: Cut) -> dict[str, Floats]:
     inside = _of_used_devices(cut)
     metrics, values = samples["metric"].to_numpy(), samples["value"].to_numpy()
     for key, pattern in SAMPLED.items():
-        wanted = [number for number, name in cut.trace.sampled.items() if pattern.fullmatch(name)]
+        wanted = _metrics(cut.trace.sampled, pattern)
         if wanted:
             members = chosen(inside, are_among(metrics, wanted))
             with np.errstate(invalid="ignore"):
                 found[key] = cut.total(members, values) / cut.total(members)
     return found
+
+
+def _metrics(sampled: Mapping[int, str], pattern: re.Pattern[str]) -> list[int]:
+    """The metrics of that name, and of several units only the percentage."""
+    found = [number for number, name in sampled.items() if pattern.fullmatch(name)]
+    shares = [number for number in found if "%" in sampled[number]]
+    return shares or found
 
 
 def _of_used_devices(cut: Cut) -> Members:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,6 +14,12 @@ from pytest_nsys.trace.schema import MemcpyKind
 from pytest_nsys.trace.tables import Trace
 
 _KINDS = (MemcpyKind.UM_H2D, MemcpyKind.UM_D2H, MemcpyKind.UM_D2D)
+
+
+def records_unified_memory(options: Sequence[str]) -> bool:
+    """Whether a capture with these options of nsys was to record unified memory."""
+    words = [word for option in options for word in option.split("=", 1)]
+    return any(word.startswith("--cuda-um-") and value == "true" for word, value in pairwise(words))
 
 
 def has_unified_memory(trace: Trace) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from pytest_nsys.catalogue import parse_family
 from pytest_nsys.cut import Cut
+from pytest_nsys.metrics.custom import custom_values
 from pytest_nsys.metrics.family import family_metric
 from pytest_nsys.metrics.naming import Naming
 from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS, Occupancy
@@ -33,6 +34,7 @@ def window_values(
     if unified or has_unified_memory(cut.trace):
         values |= {key: compute(cut) for key, compute in UNIFIED_METRICS.items()}
     values |= sampled_values(cut)
+    values |= custom_values(cut)
     for key in extra:
         family = parse_family(key)
         if family is not None:

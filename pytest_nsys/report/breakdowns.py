@@ -84,6 +84,9 @@ KINDS = (
     _Kind("allocations", "Allocations live at the memory peak", "Size", "bytes", "B"),
     _Kind("memsets", "Memory sets", "Memory set", "bytes", "B"),
     _Kind("calls", "CUDA API calls", "Call", "host time", "ns"),
+    _Kind("ranges", "The program's NVTX ranges", "Range", "kernel time", "ns"),
+    _Kind("devices", "Devices", "Device", "kernel time", "ns"),
+    _Kind("processes", "Processes", "Process", "kernel time", "ns"),
 )
 
 

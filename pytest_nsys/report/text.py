@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from pytest_nsys.baselines import Change
-from pytest_nsys.catalogue import METRICS
+from pytest_nsys.catalogue import plain_metrics
 from pytest_nsys.gate.verdict import Comparison, Verdict
 from pytest_nsys.gate.wording import (
     describe_contribution,
@@ -159,7 +159,7 @@ def _moved(change: Change) -> Iterable[str]:
     """Gated metrics that moved, baseline by baseline."""
     for name, window in change.after.windows.items():
         before = change.before.windows.get(name) if change.before else None
-        for metric in METRICS:
+        for metric in plain_metrics():
             if before is None or not metric.gated or not window.values(metric.key):
                 continue
             if not before.values(metric.key):

@@ -6,7 +6,6 @@ of their graph launch. An operation may be launched from any thread.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,8 +80,11 @@ def _find_sorted(ids: Ints, wanted: Ints) -> Ints:
     return found
 
 
-def in_order(columns: Mapping[str, Ints], keys: tuple[str, ...]) -> dict[str, Ints]:
-    """The rows sorted by the keys, the first weighing most; equal ones stay in their order."""
+def in_order(columns: dict[str, Ints], keys: tuple[str, ...]) -> dict[str, Ints]:
+    """The rows sorted by the keys, the first weighing most; equal ones stay in their order.
+
+    The columns are used up, one by one, so that a large table is never there twice.
+    """
     order: Ints | None = None
     for key in reversed(keys):
         values = columns[key] if order is None else columns[key][order]
@@ -92,5 +94,5 @@ def in_order(columns: Mapping[str, Ints], keys: tuple[str, ...]) -> dict[str, In
         step = np.argsort(values, kind="stable")
         order = step if order is None else order[step]
     if order is None:
-        return dict(columns)
-    return {name: values[order] for name, values in columns.items()}
+        return columns
+    return {name: columns.pop(name)[order] for name in [*columns]}

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from pytest_nsys.errors import ExportFailed
-from pytest_nsys.trace import schema
+from pytest_nsys.trace import lost, mending, schema
+from pytest_nsys.trace.devices import Devices, read_devices
 from pytest_nsys.trace.launches import Launches, find_launches, in_order
-from pytest_nsys.trace.schema import MemcpyKind, NvtxType
-from pytest_nsys.trace.source import ABSENT, Ints, Source, open_source
+from pytest_nsys.trace.mending import Mask
+from pytest_nsys.trace.sampled import read_samples
+from pytest_nsys.trace.schema import MemcpyKind, MemKind, NvtxType
+from pytest_nsys.trace.source import (
+    ABSENT,
+    Ints,
+    Source,
+    not_understood,
+    open_source,
+    texts,
+    whole_numbers,
+)
 from pytest_nsys.trace.tables import Gpu, Trace
-
-Mask = npt.NDArray[np.bool_]
 
 _OPERATION: Mapping[str, str] = {
     "start": "start",
@@ -28,7 +35,7 @@ _OPERATION: Mapping[str, str] = {
     "globalPid": "pid",
 }
 _THREAD_BITS = 24
-_GPU_BITS = 0xFF
+_PLACES = frozenset({"device", "stream", "source", "target"})
 _INT32 = np.iinfo(np.int32)
 _RANGE = ["start", "end", "style", "domain", "text", "pid", "tid", "end_tid"]
 
@@ -38,7 +45,8 @@ def load_trace(path: Path) -> Trace:
 
     Raises:
         NotACapture: the file is no SQLite file.
-        ExportFailed: the file is damaged, or of a version that is not understood.
+        ExportFailed: the file is damaged, or of a version that is not understood: a column that
+            gives its table its meaning is missing or of another type, or holds what cannot be.
     """
     with open_source(path) as source:
         return build_trace(source)
@@ -47,18 +55,19 @@ def load_trace(path: Path) -> Trace:
 def build_trace(source: Source) -> Trace:
     """The trace of the tables of ``source``."""
     defects: list[str] = []
+    devices = read_devices(source, defects)
     calls, launches = _calls(source, defects)
     kernels = _operations(
         source,
         schema.KERNEL,
-        launches,
+        (launches, devices),
         {"demangledName": "name", "shortName": "short", "graphNodeId": "graph_node"},
         defects,
     )
     copies = _operations(
         source,
         schema.MEMCPY,
-        launches,
+        (launches, devices),
         {
             "bytes": "bytes",
             "copyKind": "kind",
@@ -73,52 +82,71 @@ def build_trace(source: Source) -> Trace:
     memsets = _operations(
         source,
         schema.MEMSET,
-        launches,
+        (launches, devices),
         {"bytes": "bytes", "memKind": "kind", "graphNodeId": "graph_node"},
         defects,
     )
-    graphs = _operations(source, schema.GRAPH_TRACE, launches, {"graphId": "graph"}, defects)
+    graphs = _operations(
+        source, schema.GRAPH_TRACE, (launches, devices), {"graphId": "graph"}, defects
+    )
     strings = _strings(source)
     columns = (kernels["name"], kernels["short"], calls["name"])
     used = pd.unique(np.concatenate([pd.unique(column) for column in columns]))
+    for table, column in ((schema.KERNEL, kernels["name"]), (schema.RUNTIME, calls["name"])):
+        _report_nameless(table, column, strings, defects)
+    memory = _memory(source, devices, defects)
+    defects += lost.lost_operations(calls, kernels, copies, memsets, graphs, strings)
+    defects += lost.lost_pools(calls, memory, strings)
+    samples, sampled = read_samples(source, defects)
     system = _pairs(source, schema.SYSTEM)
     export = _pairs(source, schema.EXPORT) or _pairs(source, schema.OLD_EXPORT)
+    version = export.get("EXPORT_SCHEMA_VERSION", "")
+    _report_version(version, defects)
     return Trace(
         kernels=kernels,
         copies=copies,
         memsets=memsets,
         graphs=graphs,
         calls=calls,
-        memory=_memory(source),
-        faults=_faults(source, defects),
-        samples=_samples(source),
+        memory=memory,
+        faults=_faults(source, devices, defects),
+        samples=samples,
         ranges=_ranges(source, strings, defects),
         strings={int(key): strings.get(int(key), "") for key in used},
-        sampled=_sampled(source),
+        sampled=sampled,
         gpus=_gpus(source),
         diagnostics=_diagnostics(source),
         driver=system.get("NvDriverVersion", ""),
         cuda=system.get("CudaDriverVersion", ""),
         nsys=export.get("EXPORT_PRODUCT_VERSION", ""),
-        schema=export.get("EXPORT_SCHEMA_VERSION", ""),
+        schema=version,
+        ordinals=devices.ordinals,
         defects=tuple(defects),
     )
 
 
 def _table(source: Source, name: str) -> pd.DataFrame | None:
-    columns = schema.COLUMNS[name]
-    frame = source.table(name, columns)
-    if frame is not None:
-        _check_columns(name, columns, frame)
-    return frame
+    return source.table(name, schema.COLUMNS[name])
 
 
-def _check_columns(name: str, asked: tuple[str, ...], found: object) -> None:
-    missing = [c for c in asked if c in schema.NEEDED and c not in found]  # type: ignore[operator]
-    if missing:
-        raise ExportFailed(
-            f"the export cannot be understood: {name} has no column {', '.join(missing)}",
-            remedy="export the report again, or with another nsys; a newer pytest-nsys may know it",
+def _report_version(version: str, defects: list[str]) -> None:
+    """Newer minor versions have more columns; a newer major one may have given them a new sense."""
+    major = version.partition(".")[0]
+    if major.isdecimal() and len(major) < 9 and int(major) > schema.KNOWN_MAJOR:
+        defects.append(
+            f"the export's schema is of version {version}, newer than the {schema.KNOWN_MAJOR}.x "
+            "that is known: its columns are read as if they meant the same"
+        )
+
+
+def _report_nameless(
+    table: str, names: pd.Series, strings: Mapping[int, str], defects: list[str]
+) -> None:
+    unknown = [key for key in pd.unique(names).tolist() if key not in strings]
+    if unknown:
+        flags = names.isin(unknown).to_numpy()
+        mending.note(
+            flags, table, "have a name that is not in the export", 'their name is ""', defects
         )
 
 
@@ -127,7 +155,6 @@ def _integers(source: Source, table: str, renames: Mapping[str, str]) -> dict[st
     found = source.integers(table, tuple(renames))
     if found is None:
         return {name: np.empty(0, dtype=np.int64) for name in renames.values()}
-    _check_columns(table, tuple(renames), found)
     rows = len(next(iter(found.values())))
     return {
         name: found[column] if column in found else np.full(rows, ABSENT, dtype=np.int64)
@@ -160,14 +187,6 @@ def _process(global_id: Ints) -> Ints:
     return (global_id >> _THREAD_BITS) << _THREAD_BITS
 
 
-def _mend_ends(table: str, columns: dict[str, Ints], defects: list[str]) -> None:
-    """What ends before it starts has taken no time: clocks that were set back do that."""
-    backwards = columns["end"] < columns["start"]
-    if count := int(np.count_nonzero(backwards)):
-        columns["end"] = np.maximum(columns["end"], columns["start"])
-        defects.append(f"{count} rows of {table} end before they start: taken as of no duration")
-
-
 def _calls(source: Source, defects: list[str]) -> tuple[pd.DataFrame, Launches]:
     """The API calls by their start, and where to find the launch of an operation."""
     columns = _integers(
@@ -181,7 +200,7 @@ def _calls(source: Source, defects: list[str]) -> tuple[pd.DataFrame, Launches]:
             "nameId": "name",
         },
     )
-    _mend_ends(schema.RUNTIME, columns, defects)
+    columns = mending.ended(schema.RUNTIME, columns, defects)
     columns = in_order(columns, ("start",))
     correlation = columns.pop("correlation")
     columns["pid"] = _process(columns["tid"])
@@ -191,29 +210,54 @@ def _calls(source: Source, defects: list[str]) -> tuple[pd.DataFrame, Launches]:
 def _operations(
     source: Source,
     table: str,
-    launches: Launches,
+    of: tuple[Launches, Devices],
     extra: Mapping[str, str],
     defects: list[str],
 ) -> pd.DataFrame:
     """GPU operations with their launch, sorted by it."""
+    launches, devices = of
     columns = _integers(source, table, {**_OPERATION, **extra})
-    _mend_ends(table, columns, defects)
+    columns = mending.ended(table, columns, defects)
+    for name in ("device", "source_device", "target_device"):
+        if name in columns:
+            columns[name] = devices.numbers(columns["pid"], columns[name])
+    if "bytes" in columns:
+        columns["bytes"] = mending.amounts(table, "bytes", columns["bytes"], defects)
     call = find_launches(launches, columns["pid"], columns.pop("correlation"))
     unknown = call == ABSENT
     launched = columns["start"].copy()
     launched[~unknown] = launches.start[call[~unknown]]
     columns |= {"launched": launched, "call": call}
+    _report_places(table, columns, defects)
     _report_launches(table, columns, unknown, defects)
     return _frame(in_order(columns, ("launched", "start")))
+
+
+def _by_driver(table: str, columns: Mapping[str, Ints]) -> Mask:
+    """Per row, whether the driver did it by itself: migrations of pages, which nobody calls for."""
+    if table != schema.MEMCPY:
+        return np.zeros(len(columns["start"]), dtype=np.bool_)
+    return np.isin(columns["kind"], (MemcpyKind.UM_H2D, MemcpyKind.UM_D2H, MemcpyKind.UM_D2D))
+
+
+def _report_places(table: str, columns: Mapping[str, Ints], defects: list[str]) -> None:
+    """What is NULL in every row of a whole export is missing in it."""
+    absent = {name: values == ABSENT for name, values in columns.items() if name in _PLACES}
+    mending.note(absent["device"], table, "have no device", "taken as of one more", defects)
+    mending.note(absent["stream"], table, "have no stream", "taken as of one more", defects)
+    if table == schema.MEMCPY:
+        unknown = (columns["kind"] < 0) | (columns["kind"] > MemcpyKind.LAST)
+        mending.note(unknown, table, "have no kind that is known", "in no memcpy metric", defects)
+        sides = (absent["source"] | absent["target"]) & ~_by_driver(table, columns)
+        mending.note(
+            sides, table, "do not say from or to which memory", "not taken as pageable", defects
+        )
 
 
 def _report_launches(
     table: str, columns: Mapping[str, Ints], unknown: Mask, defects: list[str]
 ) -> None:
-    if table == schema.MEMCPY:
-        # The driver migrates pages by itself: nobody calls for it.
-        unified = (MemcpyKind.UM_H2D, MemcpyKind.UM_D2H, MemcpyKind.UM_D2D)
-        unknown = unknown & ~np.isin(columns["kind"], unified)
+    unknown = unknown & ~_by_driver(table, columns)
     if count := int(np.count_nonzero(unknown)):
         defects.append(
             f"{count} of {len(unknown)} rows of {table} have no API call that launched them: "
@@ -227,7 +271,7 @@ def _report_launches(
         )
 
 
-def _memory(source: Source) -> pd.DataFrame:
+def _memory(source: Source, devices: Devices, defects: list[str]) -> pd.DataFrame:
     columns = _integers(
         source,
         schema.MEMORY,
@@ -244,11 +288,32 @@ def _memory(source: Source) -> pd.DataFrame:
             "localMemoryPoolUtilizedSize": "pool_used",
         },
     )
+    table = schema.MEMORY
+    columns = mending.started(table, columns, defects)
+    neither = ~np.isin(columns["operation"], (0, 1))
+    columns = mending.dropped(columns, neither, table, "neither allocate nor free", defects)
+    unplaced = columns["context"] == ABSENT
+    mending.note(unplaced, table, "have no context", "paired by their address alone", defects)
+    nowhere = columns["address"] == ABSENT
+    columns = mending.dropped(columns, nowhere, table, "have no address", defects)
+    unknown = (columns["kind"] < 0) | (columns["kind"] > MemKind.LAST)
+    mending.note(unknown, table, "have no kind that is known", "in no memory metric", defects)
+    columns["bytes"] = mending.amounts(table, "bytes", columns["bytes"], defects)
+    mending.note(
+        columns["device"] == ABSENT, table, "have no device", "taken as of one more", defects
+    )
+    columns["device"] = devices.numbers(columns["pid"], columns["device"])
     columns["pool"] = np.where(columns["pool"] == 0, ABSENT, columns["pool"])
+    in_pool = columns["pool"] != ABSENT
+    unsaid = in_pool & (columns["pool_used"] < 0)
+    if mending.note(unsaid, table, "do not say how full their pool is", "not counted", defects):
+        columns["pool"] = np.where(unsaid, ABSENT, columns["pool"])
+    used = np.where(columns["pool"] == ABSENT, 0, columns["pool_used"])
+    mending.amounts(table, "localMemoryPoolUtilizedSize", used, defects)
     return _frame(in_order(columns, ("start",)))
 
 
-def _faults(source: Source, defects: list[str]) -> pd.DataFrame:
+def _faults(source: Source, devices: Devices, defects: list[str]) -> pd.DataFrame:
     on_gpu = _integers(
         source,
         schema.GPU_FAULTS,
@@ -260,8 +325,13 @@ def _faults(source: Source, defects: list[str]) -> pd.DataFrame:
             "numberOfPageFaults": "count",
         },
     )
-    _mend_ends(schema.GPU_FAULTS, on_gpu, defects)
+    on_gpu = mending.ended(schema.GPU_FAULTS, on_gpu, defects)
+    on_gpu["device"] = devices.numbers(on_gpu["pid"], on_gpu["device"])
+    on_gpu["count"] = mending.amounts(
+        schema.GPU_FAULTS, "numberOfPageFaults", on_gpu["count"], defects
+    )
     on_cpu = _integers(source, schema.CPU_FAULTS, {"start": "start", "globalPid": "pid"})
+    on_cpu = mending.started(schema.CPU_FAULTS, on_cpu, defects)
     rows = len(on_cpu["start"])
     on_cpu |= {
         "end": on_cpu["start"],
@@ -272,67 +342,87 @@ def _faults(source: Source, defects: list[str]) -> pd.DataFrame:
     return _frame(in_order(columns, ("start",)))
 
 
-def _samples(source: Source) -> pd.DataFrame:
-    columns = _integers(
-        source,
-        schema.SAMPLES,
-        {"timestamp": "time", "typeId": "device", "metricId": "metric", "value": "value"},
-    )
-    columns["device"] = columns["device"] & _GPU_BITS
-    return _frame(in_order(columns, ("time",)))
-
-
-def _sampled(source: Source) -> dict[int, str]:
-    table = _table(source, schema.SAMPLED)
-    if table is None or "metricName" not in table:
-        return {}
-    return dict(zip(table["metricId"].astype(int), table["metricName"].astype(str), strict=True))
-
-
 def _ranges(source: Source, strings: Mapping[int, str], defects: list[str]) -> pd.DataFrame:
     events = _table(source, schema.NVTX)
     if events is None:
         return pd.DataFrame({name: [] for name in _RANGE})
-    names = [name for name in schema.COLUMNS[schema.NVTX] if name != "text"]
-    numbers = pd.DataFrame(_integers(source, schema.NVTX, {name: name for name in names}))
-    text = events["text"] if "text" in events else pd.Series(None, index=events.index, dtype=object)
-    registered = numbers["textId"].map(strings)
-    numbers["text"] = text.where(text.notna(), registered).fillna("").astype(str)
-    numbers["pid"] = _process(numbers["globalTid"].to_numpy())
-    created = numbers[numbers["eventType"] == NvtxType.DOMAIN_CREATE]
-    domains = {
-        (pid, domain): name
-        for pid, domain, name in zip(
-            created["pid"], created["domainId"], created["text"], strict=True
-        )
+    if "text" not in events and "textId" not in events:
+        raise not_understood(f"{schema.NVTX} has no column text, textId")
+    if "domainId" not in events:
+        defects.append(f"{schema.NVTX} has no column domainId: its ranges are in no domain")
+    columns = {
+        name: whole_numbers(schema.NVTX, events[name])
+        if name in events
+        else np.full(len(events), ABSENT, dtype=np.int64)
+        for name in schema.COLUMNS[schema.NVTX]
+        if name != "text"
     }
-    rows = numbers[numbers["eventType"].isin([NvtxType.PUSH_POP, NvtxType.START_END])]
-    rows = rows.sort_values("start", kind="stable", ignore_index=True)
-    rows["domain"] = [
-        domains.get(key, "") for key in zip(rows["pid"], rows["domainId"], strict=True)
-    ]
-    backwards = (rows["end"] != ABSENT) & (rows["end"] < rows["start"])
-    if count := int(backwards.sum()):
-        rows = rows[~backwards].reset_index(drop=True)
-        defects.append(f"{count} NVTX ranges end before they start: left out")
-    rows = rows.rename(
-        columns={"globalTid": "tid", "endGlobalTid": "end_tid", "eventType": "style"}
+    columns["pid"] = _process(columns["globalTid"])
+    kinds = columns["eventType"]
+    made = np.flatnonzero((kinds == NvtxType.DOMAIN_CREATE) & (columns["domainId"] != ABSENT))
+    names, _ = _range_texts(events, columns["textId"], made, strings)
+    domains = dict(zip(_pairs_of(columns, made), names, strict=True))
+    rows = np.flatnonzero(np.isin(kinds, (NvtxType.PUSH_POP, NvtxType.START_END)))
+    rows = _good_ranges(columns, rows, defects)
+    rows = rows[np.argsort(columns["start"][rows], kind="stable")]
+    named, known = _range_texts(events, columns["textId"], rows, strings)
+    mending.note(~known, schema.NVTX, "are ranges without a text", 'their text is ""', defects)
+    return pd.DataFrame(
+        {
+            "start": columns["start"][rows],
+            "end": columns["end"][rows],
+            "style": columns["eventType"][rows],
+            "domain": [domains.get(pair, "") for pair in _pairs_of(columns, rows)],
+            "text": named,
+            "pid": columns["pid"][rows],
+            "tid": columns["globalTid"][rows],
+            "end_tid": columns["endGlobalTid"][rows],
+        }
     )
-    return rows[_RANGE]
+
+
+def _good_ranges(columns: Mapping[str, Ints], rows: Ints, defects: list[str]) -> Ints:
+    """The rows of ranges that start, and do not end before that."""
+    spans = {"row": rows, "start": columns["start"][rows], "end": columns["end"][rows]}
+    spans = mending.started(schema.NVTX, spans, defects)
+    backwards = (spans["end"] != ABSENT) & (spans["end"] < spans["start"])
+    what = "are ranges that end before they start"
+    spans = mending.dropped(spans, backwards, schema.NVTX, what, defects)
+    mending.ended(schema.NVTX, {**spans, "end": np.maximum(spans["end"], spans["start"])}, [])
+    return spans["row"]
+
+
+def _pairs_of(columns: Mapping[str, Ints], rows: Ints) -> Iterable[tuple[int, int]]:
+    """Process and domain of rows of NVTX events."""
+    return zip(columns["pid"][rows].tolist(), columns["domainId"][rows].tolist(), strict=True)
+
+
+def _range_texts(
+    events: pd.DataFrame, ids: Ints, rows: Ints, strings: Mapping[int, str]
+) -> tuple[list[str], Mask]:
+    """Texts of rows of NVTX events, by value or registered, and which of them have any."""
+    found = [strings.get(key) for key in ids[rows].tolist()]
+    if "text" in events:
+        own = events["text"].iloc[rows]
+        given = zip(own.notna().tolist(), texts(own), found, strict=True)
+        found = [text if has else registered for has, text, registered in given]
+    return [text or "" for text in found], np.array([text is not None for text in found], bool)
 
 
 def _strings(source: Source) -> dict[int, str]:
     table = _table(source, schema.STRINGS)
     if table is None:
         return {}
-    return dict(zip(table["id"].astype(int), table["value"].astype(str), strict=True))
+    ids = whole_numbers(schema.STRINGS, table["id"])
+    return dict(zip(ids.tolist(), texts(table["value"]), strict=True))
 
 
 def _gpus(source: Source) -> tuple[Gpu, ...]:
     table = _table(source, schema.GPU)
-    if table is None or "name" not in table:
+    if table is None:
         return ()
-    gpus = [Gpu(int(row["id"]), str(row["name"])) for _, row in table.iterrows()]
+    ids = whole_numbers(schema.GPU, table["id"]).tolist()
+    gpus = [Gpu(number, name) for number, name in zip(ids, texts(table["name"]), strict=True)]
     return tuple(sorted(gpus, key=lambda gpu: gpu.id))
 
 
@@ -340,12 +430,12 @@ def _diagnostics(source: Source) -> tuple[tuple[int, str], ...]:
     table = _table(source, schema.DIAGNOSTIC)
     if table is None:
         return ()
-    rows = zip(table["severity"].astype(int), table["text"].astype(str), strict=True)
-    return tuple(sorted(rows, reverse=True))
+    severity = whole_numbers(schema.DIAGNOSTIC, table["severity"]).tolist()
+    return tuple(sorted(zip(severity, texts(table["text"]), strict=True), reverse=True))
 
 
 def _pairs(source: Source, name: str) -> dict[str, str]:
     table = _table(source, name)
     if table is None:
         return {}
-    return dict(zip(table["name"].astype(str), table["value"].astype(str), strict=True))
+    return dict(zip(texts(table["name"]), texts(table["value"]), strict=True))

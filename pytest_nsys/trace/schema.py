@@ -23,6 +23,7 @@ NVTX: Final = "NVTX_EVENTS"
 STRINGS: Final = "StringIds"
 DIAGNOSTIC: Final = "DIAGNOSTIC_EVENT"
 GPU: Final = "TARGET_INFO_GPU"
+CUDA_DEVICE: Final = "TARGET_INFO_CUDA_DEVICE"
 SYSTEM: Final = "TARGET_INFO_SYSTEM_ENV"
 EXPORT: Final = "META_DATA_EXPORT"
 OLD_EXPORT: Final = "EXPORT_META_DATA"  # its name in nsys 2022
@@ -108,34 +109,43 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     STRINGS: ("id", "value"),
     DIAGNOSTIC: ("severity", "text"),
     GPU: ("id", "name", "totalMemory", "smCount"),
+    CUDA_DEVICE: ("gpuId", "cudaId", "pid"),
     SYSTEM: ("name", "value"),
     EXPORT: ("name", "value"),
     OLD_EXPORT: ("name", "value"),
 }
 """Per table, the columns that are read (and kept in a recording)."""
 
-NEEDED: Final = frozenset(
-    {
-        "start",
-        "end",
-        "globalPid",
-        "globalTid",
-        "correlationId",
-        "demangledName",
-        "bytes",
-        "copyKind",
-        "address",
-        "memoryOperationType",
-        "eventType",
-        "timestamp",
-        "metricId",
-        "severity",
-        "id",
-        "name",
-        "value",
-    }
-)
-"""Columns that every version has, without which their table means nothing to us."""
+_OPERATION: Final = frozenset({"start", "end", "globalPid", "correlationId"})
+_PAIRS: Final = frozenset({"name", "value"})
+
+NEEDED: Final[Mapping[str, frozenset[str]]] = {
+    KERNEL: _OPERATION | {"demangledName"},
+    MEMCPY: _OPERATION | {"bytes", "copyKind", "srcKind", "dstKind"},
+    MEMSET: _OPERATION | {"bytes"},
+    GRAPH_TRACE: _OPERATION,
+    RUNTIME: frozenset({"start", "end", "globalTid", "correlationId", "nameId"}),
+    MEMORY: frozenset({"start", "globalPid", "address", "bytes", "memKind", "memoryOperationType"}),
+    CPU_FAULTS: frozenset({"start", "globalPid"}),
+    GPU_FAULTS: frozenset({"start", "end", "globalPid", "numberOfPageFaults"}),
+    SAMPLES: frozenset({"timestamp", "typeId", "metricId", "value"}),
+    SAMPLED: frozenset({"typeId", "metricId", "metricName"}),
+    NVTX: frozenset({"start", "end", "eventType", "globalTid"}),
+    STRINGS: frozenset({"id", "value"}),
+    DIAGNOSTIC: frozenset({"severity", "text"}),
+    GPU: frozenset({"id", "name"}),
+    CUDA_DEVICE: frozenset({"gpuId", "cudaId", "pid"}),
+    SYSTEM: _PAIRS,
+    EXPORT: _PAIRS,
+    OLD_EXPORT: _PAIRS,
+}
+"""Per table, the columns that every version has and without which numbers would be wrong.
+
+What is not here is of later versions, or its absence is seen: see the defects of a trace.
+"""
+
+KNOWN_MAJOR: Final = 3
+"""The first number of the schema versions that are known; 3.0 to 3.20 were seen."""
 
 TABLES: Final = tuple(name for name in COLUMNS if name != OLD_EXPORT)
 """What ``nsys export`` is asked for, where it can select."""
@@ -157,6 +167,7 @@ class MemcpyKind:
     UM_H2D = 11
     UM_D2H = 12
     UM_D2D = 13
+    LAST = 13
 
 
 class MemKind:
@@ -169,6 +180,7 @@ class MemKind:
     MANAGED = 4
     DEVICE_STATIC = 5
     MANAGED_STATIC = 6
+    LAST = 7  # of an unknown kind
 
 
 class NvtxType:

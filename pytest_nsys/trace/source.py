@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
+import os
 import sqlite3
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pytest_nsys.errors import ExportFailed, NotACapture
-from pytest_nsys.trace.schema import COLUMNS
+from pytest_nsys.trace.schema import COLUMNS, NEEDED
 
 Ints = npt.NDArray[np.int64]
 
@@ -23,10 +26,21 @@ ABSENT = -1
 """What stands for NULL in columns of integers."""
 
 _ROWS_AT_ONCE = 2**16
+_ROWS_OF_A_BLOCK = 2**20
+
+_HEADER = 100
+"""Bytes of the header of an SQLite file."""
+
+_UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError, MemoryError)
+"""What sqlite3 raises on damaged files; its own messages may quote undecodable bytes of them."""
 
 
 class Source(Protocol):
-    """Tables by name."""
+    """Tables by name.
+
+    A table without one of the columns that give it its meaning cannot be understood: both
+    methods raise `ExportFailed`, which names table and column.
+    """
 
     def integers(self, name: str, columns: tuple[str, ...]) -> Mapping[str, Ints] | None:
         """The columns of the table that exist, of ``columns``; None where there is no table.
@@ -38,7 +52,10 @@ class Source(Protocol):
         """
 
     def table(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
-        """The columns of the table that exist, of ``columns``; None where there is no table."""
+        """The columns of the table that exist, of ``columns``; None where there is no table.
+
+        Integers are exact, also beside NULLs.
+        """
 
     def __enter__(self) -> Source: ...
 
@@ -68,12 +85,20 @@ class SqliteSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with path.open("rb") as file:
-            if file.read(16) != b"SQLite format 3\0":
-                raise NotACapture(
-                    f"{path} is not an SQLite file",
-                    remedy="give a .nsys-rep, an .sqlite made by 'nsys export', or a recording",
-                )
+        try:
+            with path.open("rb") as file:
+                header = file.read(_HEADER)
+                size = file.seek(0, os.SEEK_END)
+        except OSError as error:
+            raise NotACapture(
+                f"{path} cannot be read", evidence=str(error), remedy="make it readable"
+            ) from None
+        if header[:16] != b"SQLite format 3\0":
+            raise NotACapture(
+                f"{path} is not an SQLite file",
+                remedy="give a .nsys-rep, an .sqlite made by 'nsys export', or a recording",
+            )
+        _check_size(path, header, size)
         self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         # A range's name or a program's output may be of any encoding; the rest is still good.
         self._connection.text_factory = _decode
@@ -85,10 +110,15 @@ class SqliteSource:
 
     def _check(self) -> None:
         try:
-            names = self._connection.execute("SELECT name FROM sqlite_master").fetchall()
-        except sqlite3.DatabaseError as error:
+            # Tables only: what a view of a file of unknown origin computes may never end.
+            rows = self._connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' "
+                "AND sql NOT LIKE 'CREATE VIRTUAL%'"
+            ).fetchall()
+        except _UNREADABLE as error:
             raise _damaged(self._path, f"list of tables: {error}") from error
-        if COLUMNS.keys().isdisjoint(name for (name,) in names):
+        self._tables = COLUMNS.keys() & {name for (name,) in rows}
+        if not self._tables:
             raise _not_an_export(self._path)
 
     def __enter__(self) -> SqliteSource:
@@ -102,47 +132,92 @@ class SqliteSource:
     ) -> None:
         self._connection.close()
 
-    def _present(self, name: str, columns: tuple[str, ...]) -> list[str]:
+    def _present(self, name: str, columns: tuple[str, ...]) -> list[str] | None:
+        if name not in self._tables:
+            return None
         rows = self._connection.execute(f"PRAGMA table_info([{name}])").fetchall()
-        present = {row[1] for row in rows}
-        return [column for column in columns if column in present]
+        return _chosen(name, columns, {row[1] for row in rows})
 
     def table(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
         """See `Source.table`."""
         try:
             chosen = self._present(name, columns)
-            if not chosen:
+            if chosen is None:
                 return None
             listed = ", ".join(f'"{column}"' for column in chosen)
             with closing(self._connection.execute(f"SELECT {listed} FROM [{name}]")) as cursor:
                 rows = cursor.fetchall()
-        except sqlite3.DatabaseError as error:
+        except _UNREADABLE as error:
             raise _damaged(self._path, f"table {name}: {error}") from error
-        return pd.DataFrame(rows, columns=chosen)
+        return pd.DataFrame(rows, columns=chosen, dtype=object)
 
     def integers(self, name: str, columns: tuple[str, ...]) -> Mapping[str, Ints] | None:
         """See `Source.integers`."""
         try:
             chosen = self._present(name, columns)
-            if not chosen:
+            if chosen is None:
                 return None
             listed = ", ".join(f'COALESCE("{column}", {ABSENT})' for column in chosen)
             parts = []
             with closing(self._connection.execute(f"SELECT {listed} FROM [{name}]")) as cursor:
                 while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-                    values = itertools.chain.from_iterable(rows)
-                    flat = np.fromiter(values, np.int64, len(rows) * len(chosen))
+                    # SQLite takes any value in any column. Other than numpy, arrays refuse what
+                    # is not an integer.
+                    flat = _packed(name, chosen, itertools.chain.from_iterable(rows), rows)
                     parts.append(flat.reshape(-1, len(chosen)).T.copy())
-        except sqlite3.DatabaseError as error:
+        except _UNREADABLE as error:
             raise _damaged(self._path, f"table {name}: {error}") from error
-        except (ValueError, TypeError, OverflowError) as error:
-            raise not_numeric(name, error) from None
         if not parts:
             return {column: np.empty(0, np.int64) for column in chosen}
         return {
             column: np.concatenate([part[number] for part in parts])
             for number, column in enumerate(chosen)
         }
+
+
+def _check_size(path: Path, header: bytes, size: int) -> None:
+    """Refuse a file shorter than its header says, of which SQLite would miss less than a page.
+
+    See https://www.sqlite.org/fileformat.html#the_database_header.
+    """
+    page = int.from_bytes(header[16:18], "big")
+    pages = int.from_bytes(header[28:32], "big")
+    is_valid = header[24:28] == header[92:96]
+    whole = (65536 if page == 1 else page) * pages
+    if len(header) < _HEADER or (is_valid and size < whole):
+        raise _damaged(path, f"it has {size} of {max(whole, _HEADER)} bytes")
+
+
+def _chosen(name: str, columns: tuple[str, ...], present: Set[str]) -> list[str]:
+    """The columns that exist, of those asked for."""
+    missing = [c for c in columns if c in NEEDED.get(name, ()) and c not in present]
+    if missing:
+        raise not_understood(f"{name} has no column {', '.join(missing)}")
+    return [column for column in columns if column in present]
+
+
+def _packed(
+    name: str,
+    columns: Sequence[str],
+    values: Iterable[Any],
+    rows: Sequence[tuple[object, ...]],
+) -> Ints:
+    try:
+        return np.frombuffer(array("q", values), np.int64)
+    except TypeError:
+        raise _not_integers(name, columns, rows) from None
+
+
+def _not_integers(
+    name: str, columns: Sequence[str], rows: Sequence[tuple[object, ...]]
+) -> ExportFailed:
+    column, value = next(
+        (column, value)
+        for row in rows
+        for column, value in zip(columns, row, strict=True)
+        if not isinstance(value, int)
+    )
+    return not_numeric(f"{name}.{column}", f"{value!r:.80} is not an integer")
 
 
 class ParquetSource:
@@ -152,6 +227,11 @@ class ParquetSource:
         self._folder = folder
         if not any((folder / f"{name}.parquet").is_file() for name in COLUMNS):
             raise _not_an_export(folder)
+        if importlib.util.find_spec("pyarrow") is None:
+            raise NotACapture(
+                f"{folder} is a folder of Parquet files, and pyarrow is not installed",
+                remedy="pip install pyarrow, or export to SQLite",
+            )
 
     def __enter__(self) -> ParquetSource:
         return self
@@ -166,46 +246,65 @@ class ParquetSource:
 
     def table(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
         """See `Source.table`."""
-        from pyarrow import ArrowException
-
-        try:
-            table = self._read(name, columns)
-            return None if table is None else _to_pandas(table)
-        except (ArrowException, OSError) as error:
-            raise _damaged(self._folder / f"{name}.parquet", str(error)) from error
+        table = self._read(name, columns)
+        return None if table is None else _to_pandas(table)
 
     def integers(self, name: str, columns: tuple[str, ...]) -> Mapping[str, Ints] | None:
         """See `Source.integers`."""
         import pyarrow as pa
-
-        try:
-            table = self._read(name, columns)
-        except (pa.ArrowException, OSError) as error:
-            raise _damaged(self._folder / f"{name}.parquet", str(error)) from error
-        if table is None:
-            return None
-        found = {}
-        for column in table.column_names:
-            try:
-                # Column by column, so that the table's own memory goes as ours grows.
-                values = table.column(column).cast(pa.int64()).fill_null(ABSENT)
-            except (pa.ArrowException, TypeError) as error:
-                raise not_numeric(f"{name}.{column}", error) from None
-            table = table.drop_columns([column])
-            found[column] = values.to_numpy()
-        return found
-
-    def _read(self, name: str, columns: tuple[str, ...]) -> Any | None:
-        """The Arrow table; None where there is none, or none of the columns."""
         from pyarrow import parquet as pq
 
         path = self._folder / f"{name}.parquet"
         if not path.is_file():
             return None
-        with pq.ParquetFile(path) as file:
-            present = set(file.schema_arrow.names)
-            chosen = [column for column in columns if column in present]
-            return file.read(columns=chosen).select(chosen) if chosen else None
+        try:
+            with pq.ParquetFile(path) as file:
+                chosen = _chosen(name, columns, set(file.schema_arrow.names))
+                rows = file.metadata.num_rows
+                found = {column: np.empty(rows, dtype=np.int64) for column in chosen}
+                done = 0
+                # Some at a time: what Arrow holds of a table is as large as the table.
+                for block in file.iter_batches(_ROWS_OF_A_BLOCK, columns=chosen):
+                    for column in chosen:
+                        values = _whole(f"{name}.{column}", block.column(column))
+                        found[column][done : done + len(values)] = values
+                    done += len(block)
+        except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
+            raise _damaged(path, f"{type(error).__name__}: {error}") from error
+        if done != rows:
+            raise _damaged(path, f"it holds {done} of {rows} rows")
+        return found
+
+    def _read(self, name: str, columns: tuple[str, ...]) -> Any | None:
+        """The Arrow table; None where there is none."""
+        import pyarrow as pa
+        from pyarrow import parquet as pq
+
+        path = self._folder / f"{name}.parquet"
+        if not path.is_file():
+            return None
+        try:
+            with pq.ParquetFile(path) as file:
+                chosen = _chosen(name, columns, set(file.schema_arrow.names))
+                table = file.read(columns=chosen).select(chosen)
+                table.validate()
+                return table
+        except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
+            raise _damaged(path, f"{type(error).__name__}: {error}") from error
+
+
+def _whole(column: str, values: Any) -> Ints:
+    """An Arrow array as integers."""
+    import pyarrow as pa
+
+    if not (pa.types.is_integer(values.type) or pa.types.is_null(values.type)):
+        raise not_numeric(column, f"it holds {values.type}")
+    # Unsigned numbers of 64 bits become what SQLite, which has none, stores for them.
+    whole = values.cast(pa.int64(), safe=False)
+    if whole.null_count:
+        whole = whole.fill_null(ABSENT)
+    found: Ints = whole.to_numpy(zero_copy_only=False)
+    return found
 
 
 def _to_pandas(table: Any) -> pd.DataFrame:
@@ -213,25 +312,61 @@ def _to_pandas(table: Any) -> pd.DataFrame:
     import pyarrow as pa
 
     for number, field in enumerate(table.schema):
-        if pa.types.is_string(field.type):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
             column = table.column(number)
             try:
                 column.validate(full=True)
             except pa.ArrowInvalid:
-                raw = column.cast(pa.binary()).to_pylist()
+                binary = pa.binary() if pa.types.is_string(field.type) else pa.large_binary()
+                raw = column.cast(binary).to_pylist()
                 texts = [None if text is None else _decode(text) for text in raw]
                 table = table.set_column(number, field, pa.array(texts, field.type))
-    return table.to_pandas()  # type: ignore[no-any-return]
+    return table.to_pandas(integer_object_nulls=True)  # type: ignore[no-any-return]
 
 
 def _decode(text: bytes) -> str:
     return text.decode("utf-8", "replace")
 
 
+def texts(values: pd.Series) -> list[str]:
+    """A column of texts; NULL is "", and bytes are decoded."""
+    return [
+        value if isinstance(value, str) else _as_text(value)
+        for value in values.astype(object).tolist()
+    ]
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bytes):
+        return _decode(value)
+    return "" if value is None or value != value else str(value)  # NaN is not itself
+
+
+def whole_numbers(table: str, values: pd.Series) -> Ints:
+    """A column of integers of `Source.table`; NULL is `ABSENT`.
+
+    Raises:
+        ExportFailed: it holds something else.
+    """
+    if values.dtype.kind == "i":
+        return values.to_numpy(np.int64)
+    if values.dtype.kind == "u":
+        return values.to_numpy(np.uint64).astype(np.int64)
+    found = [ABSENT if value is None else value for value in values.tolist()]
+    # As in `ParquetSource.integers`: unsigned numbers become what SQLite stores for them.
+    signed = [v - 2**64 if isinstance(v, int) and v >= 2**63 else v for v in found]
+    return _packed(table, [str(values.name)], signed, [(value,) for value in found])
+
+
 def not_numeric(what: str, evidence: object) -> ExportFailed:
     """A column that should hold integers does not."""
+    return not_understood(f"{what} is not numeric", evidence)
+
+
+def not_understood(what: str, evidence: object = "") -> ExportFailed:
+    """The export is whole, and its meaning is not known."""
     return ExportFailed(
-        f"the export cannot be understood: {what} is not numeric",
+        f"the export cannot be understood: {what}",
         evidence=str(evidence),
         remedy="export the report again, or with another nsys; a newer pytest-nsys may know it",
     )

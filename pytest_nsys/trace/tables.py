@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -25,7 +25,8 @@ class Trace:
     operation without a recorded call has its own start and -1 there. ``kernels``, ``copies``,
     ``memsets``, ``graphs`` are sorted by ``launched`` and ``start``; the others by time. An
     integer that the export lacks is -1. Processes and threads are nsys's serialised ids, which
-    are unique within a capture.
+    are unique within a capture. Devices are nsys's numbers of the machine's GPUs, in whatever order
+    a process sees them.
 
     Attributes:
         kernels: start, end, launched, call, device, context, stream, pid, name, short,
@@ -40,20 +41,22 @@ class Trace:
         calls: start, end, pid, tid, name: CUDA API calls (runtime and driver).
         memory: start, pid, device, context, address, bytes, kind, operation (0 alloc, 1 free),
             pool (address of the stream-ordered pool it is from, -1 if none), pool_used (bytes in
-            use of that pool afterwards).
+            use of that pool: after an allocation, and before a free).
         faults: start, end, pid, device (-1 on the CPU), count: page faults on unified memory.
         samples: time, device, metric, value: GPU metrics, where the capture sampled them.
         ranges: start, end, style (`NvtxType`), domain, text, pid, tid, end_tid: NVTX ranges; an
             open one has end -1; end_tid is the thread that ended it where that is another, else
             -1.
         strings: text of the string ids in the columns name and short.
-        sampled: names of the metrics in ``samples``.
+        sampled: names of the metrics in ``samples``; no two are the same.
         gpus: the machine's GPUs.
         diagnostics: severity and text of what nsys says of its own capture.
         driver: the NVIDIA driver's version, "" if unknown.
         cuda: the driver's CUDA version as nsys writes it ("13000"), "" if unknown.
         nsys: the version of nsys that exported the capture.
         schema: the schema version of the export.
+        ordinals: what CUDA calls a GPU in a process, where that is not its number here: by
+            process id of the operating system and number of the GPU.
         defects: what is wrong with the rows themselves, and how each was taken.
     """
 
@@ -74,6 +77,7 @@ class Trace:
     cuda: str = ""
     nsys: str = ""
     schema: str = ""
+    ordinals: Mapping[tuple[int, int], int] = field(default_factory=dict)
     defects: tuple[str, ...] = ()
 
     @property

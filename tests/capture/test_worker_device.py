@@ -134,17 +134,19 @@ def test_an_error_of_the_driver_leaves_nothing_behind(broken: str, waited: list[
 
 @dataclass
 class FakeFrameworks:
-    """``torch`` and ``cupy`` as far as they are used: what they hold, and what was asked of them.
+    """``torch``, ``cupy``, ``jax`` as far as they are used: what they hold, what they were asked.
 
     Attributes:
         torch_bytes: what tensors hold, per device.
         cupy_bytes: what arrays hold.
-        initialized: whether torch has begun to use the GPU.
+        jax_bytes: what arrays hold, per array.
+        initialized: whether torch and JAX have begun to use the GPU.
         calls: caches that were emptied, and collections of garbage.
     """
 
     torch_bytes: list[int] = field(default_factory=lambda: [0, 0])
     cupy_bytes: int = 0
+    jax_bytes: list[int] = field(default_factory=list)
     initialized: bool = True
     calls: list[str] = field(default_factory=list)
 
@@ -173,18 +175,31 @@ class FakeFrameworks:
         module.get_default_pinned_memory_pool = pool("cupy pinned")
         return module  # type: ignore[no-any-return]
 
+    def jax(self) -> dict[str, ModuleType]:
+        """The modules ``jax`` and ``jax._src.xla_bridge``."""
+        module: Any = ModuleType("jax")
+        bridge: Any = ModuleType("jax._src.xla_bridge")
+
+        def live_arrays() -> list[SimpleNamespace]:
+            assert self.initialized, "asking for arrays starts the GPU"
+            return [SimpleNamespace(nbytes=size) for size in self.jax_bytes]
+
+        module.live_arrays = live_arrays
+        bridge.backends_are_initialized = lambda: self.initialized
+        return {"jax": module, "jax._src.xla_bridge": bridge}
+
 
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """``sys.modules`` without frameworks."""
-    for name in ("torch", "cupy"):
+    for name in ("torch", "cupy", "jax", "jax._src.xla_bridge"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return monkeypatch
 
 
 def test_frameworks_that_are_not_imported_stay_so(modules: pytest.MonkeyPatch) -> None:
     ReleaseMemory().pytest_nsys_release_memory()
-    assert not {"torch", "cupy"} & set(sys.modules)
+    assert not {"torch", "cupy", "jax"} & set(sys.modules)
 
 
 def test_caches_are_emptied(modules: pytest.MonkeyPatch) -> None:
@@ -218,6 +233,38 @@ def test_garbage_is_collected_where_memory_in_use_has_changed(modules: pytest.Mo
     assert fake.calls.count("collect") == 2
 
 
+def test_what_earlier_tests_left_to_jax_dies_before_the_rounds(
+    modules: pytest.MonkeyPatch,
+) -> None:
+    fake = FakeFrameworks(jax_bytes=[100, 28])
+    for name, module in fake.jax().items():
+        modules.setitem(sys.modules, name, module)
+
+    def collect() -> None:
+        fake.calls.append("collect")
+        fake.jax_bytes.pop()
+
+    modules.setattr("gc.collect", collect)
+    release = ReleaseMemory()
+    release.pytest_nsys_release_memory()
+    assert (fake.calls, fake.jax_bytes) == (["collect"], [100])
+    release.pytest_nsys_release_memory()
+    assert fake.calls == ["collect"]
+
+
+@pytest.mark.parametrize("bridge", [True, False])
+def test_a_jax_that_has_used_no_device_is_not_started(
+    modules: pytest.MonkeyPatch, bridge: bool
+) -> None:
+    fake = FakeFrameworks(initialized=False, jax_bytes=[1])
+    for name, module in fake.jax().items():
+        if bridge or name == "jax":
+            modules.setitem(sys.modules, name, module)
+    modules.setattr("gc.collect", lambda: fake.calls.append("collect"))
+    ReleaseMemory().pytest_nsys_release_memory()
+    assert fake.calls == []
+
+
 def test_a_torch_that_has_not_used_the_gpu_is_left_alone(modules: pytest.MonkeyPatch) -> None:
     fake = FakeFrameworks(initialized=False)
     modules.setitem(sys.modules, "torch", fake.torch())
@@ -228,4 +275,5 @@ def test_a_torch_that_has_not_used_the_gpu_is_left_alone(modules: pytest.MonkeyP
 def test_modules_of_the_same_name_are_left_alone(modules: pytest.MonkeyPatch) -> None:
     modules.setitem(sys.modules, "torch", ModuleType("torch"))
     modules.setitem(sys.modules, "cupy", ModuleType("cupy"))
+    modules.setitem(sys.modules, "jax", ModuleType("jax"))
     ReleaseMemory().pytest_nsys_release_memory()

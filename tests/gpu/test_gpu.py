@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from gpu_harness import Project, metric
 
 TORCH = """
@@ -157,6 +158,60 @@ def test_memory_does_not_depend_on_the_tests_before(project: Project) -> None:
     peaks = [metric(t, "mem.peak")[0] for t in (both["test_first"], both["test_second"])]
     peaks += metric(alone["test_second"], "mem.peak")
     assert max(peaks) - min(peaks) < 2 << 20, peaks
+
+
+def test_memory_of_cupy_does_not_depend_on_the_tests_before(project: Project) -> None:
+    project.write(
+        """
+    cupy = pytest.importorskip("cupy")
+
+    def test_first():
+        holder = [cupy.ones(64 << 20, dtype=cupy.uint8)]
+        holder.append(holder)
+
+    def test_second():
+        x = cupy.ones(24 << 20, dtype=cupy.uint8)
+        (x + x).sum()
+    """
+    )
+    both = project.measure()["tests"]["test_second"]
+    alone = project.measure("test_it.py::test_second")["tests"]["test_second"]
+    assert metric(both, "mem.peak") == metric(alone, "mem.peak")
+    assert metric(alone, "mem.peak")[0] >= 48 << 20
+
+
+@pytest.mark.parametrize("allocator", ["default", "platform", "cuda_async"])
+def test_memory_of_jax_does_not_depend_on_the_tests_before(
+    project: Project, allocator: str
+) -> None:
+    project.write(
+        f"""
+    import os
+    os.environ["XLA_PYTHON_CLIENT_ALLOCATOR"] = "{allocator}"
+    jax = pytest.importorskip("jax")
+    import jax.numpy as jnp
+
+    double = jax.jit(lambda x: x + x)
+
+    def test_first():
+        holder = [double(jnp.ones(64 << 18, dtype=jnp.float32)).block_until_ready()]
+        holder.append(holder)
+
+    def test_second():
+        x = jnp.ones(24 << 18, dtype=jnp.float32)
+        double(x).block_until_ready()
+    """
+    )
+    first = project.measure()
+    both = first["tests"]["test_second"]
+    alone = project.measure("test_it.py::test_second")["tests"]["test_second"]
+    assert first["code"] == 0, first["text"]
+    assert metric(both, "mem.peak") == metric(alone, "mem.peak")
+    if allocator == "cuda_async":
+        assert metric(alone, "mem.peak")[0] >= 48 << 20
+    if allocator == "default":
+        # All it will ever use was reserved in the warm-up: nothing is allocated in the rounds.
+        assert metric(alone, "mem.peak") == [0]
 
 
 def test_a_recorded_project_passes_and_each_slip_fails_with_its_culprit(project: Project) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from decimal import Decimal
+from typing import get_args
 
 import pytest
 from builders import FLASH, GEMM, before, kernel, measurement, slower, steady, verdict, window
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytest_nsys.catalogue import lookup
+from pytest_nsys.catalogue import Breakdown, lookup
 from pytest_nsys.config.options import Mode
 from pytest_nsys.gate.verdict import SEVERITY, Comparison, Contribution, Verdict
 from pytest_nsys.measurement import Part, Parts
+from pytest_nsys.report.breakdowns import KINDS
+from pytest_nsys.report.json import report_document
 from pytest_nsys.report.run import RunReport
 from pytest_nsys.report.view import NOTHING, Origin, Page, Row, Test, page
 
@@ -233,6 +237,22 @@ def test_every_status_has_a_symbol_and_a_word(status: str) -> None:
     assert badge.word == status
     assert badge.symbol
     assert badge.tone in {"good", "info", "warn", "bad"}
+
+
+def test_every_breakdown_has_a_table() -> None:
+    assert {kind.key for kind in KINDS} == set(get_args(Breakdown))
+    parts = Parts((Part("one", 2, ns=300, bytes=4), Part("two", 1, ns=100)))
+    now = steady().measurement
+    full = replace(now.windows["test"], breakdown=dict.fromkeys(get_args(Breakdown), parts))
+    judged = verdict(replace(now, windows={"test": full}))
+    (test,) = view(judged).others
+    tables = {table.title: table for table in test.windows[0].tables}
+    assert len(tables) == len(KINDS)
+    for title in ("The program's NVTX ranges", "Devices", "Processes"):
+        rows = [(row.name, row.count, row.now) for row in tables[title].rows]
+        assert rows == [("one", "2", "300 ns"), ("two", "1", "100 ns")]
+    document = report_document(RunReport("profile", (judged,)))
+    assert json.loads(json.dumps(document)) == document
 
 
 def test_no_parts_no_table() -> None:

@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import made
 import pytest
@@ -14,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_nsys.baselines.document import parse, render, to_json
+from pytest_nsys.catalogue import Breakdown
 from pytest_nsys.errors import BaselineDamaged
 from pytest_nsys.measurement import Measurement, Part, Parts, WindowMeasurement
 
@@ -72,6 +73,13 @@ def test_changing_one_sample_changes_one_line() -> None:
     after = render(made.measurement(made.window(samples))).splitlines()
     assert len(before) == len(after)
     assert sum(a != b for a, b in zip(before, after, strict=True)) == 1
+
+
+def test_every_breakdown_is_written_and_read_back() -> None:
+    parts = Parts((Part("one", 2, ns=300.5, bytes=4), Part("two", 1, ns=100)))
+    every = dict.fromkeys(get_args(Breakdown), parts)
+    measurement = made.measurement(WindowMeasurement("test", {}, {}, every))
+    assert parse(render(measurement), "x.json") == measurement
 
 
 def test_raw_names_and_empty_breakdowns_are_not_kept() -> None:

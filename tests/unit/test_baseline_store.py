@@ -28,6 +28,12 @@ def store(tmp_path: Path) -> BaselineStore:
     return BaselineStore(tmp_path / "baselines")
 
 
+def written(store: BaselineStore, measurement: Measurement) -> Path:
+    """The file of a baseline that was just written."""
+    store.write(measurement)
+    return store.path(measurement.device, measurement.nodeid)
+
+
 def _files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
@@ -40,7 +46,7 @@ def test_what_was_written_is_read(store: BaselineStore) -> None:
     change = store.write(OLD)
     assert change.before is None
     assert change.after == OLD
-    assert change.path == store.path("nvidia-h200", "t.py::test")
+    assert change.path == Path("baselines/nvidia-h200/t.py/test.json")
     assert store.read("nvidia-h200", "t.py::test") == OLD
 
 
@@ -85,7 +91,7 @@ def test_git_sees_no_lock(store: BaselineStore, tmp_path: Path) -> None:
 
 
 def test_a_baseline_can_be_read_by_everybody(store: BaselineStore) -> None:
-    path = store.write(OLD).path
+    path = written(store, OLD)
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
@@ -120,11 +126,11 @@ def test_a_node_id_that_no_encoding_can_write_is_no_obstacle(
     assert store.read(measurement.device, measurement.nodeid) is not None
 
 
-@pytest.mark.parametrize("step", ["write", "fsync", "chmod", "replace"])
+@pytest.mark.parametrize("step", ["write", "fsync", "fchmod", "replace"])
 def test_a_crash_while_writing_leaves_the_old_file(
     store: BaselineStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    path = store.write(OLD).path
+    path = written(store, OLD)
     before = path.read_bytes()
 
     class PulledPlugError(BaseException):
@@ -135,8 +141,8 @@ def test_a_crash_while_writing_leaves_the_old_file(
 
     if step == "write":
         monkeypatch.setattr(os, "fdopen", crash)
-    elif step == "fsync":
-        monkeypatch.setattr(os, "fsync", crash)
+    elif step in ("fsync", "fchmod"):
+        monkeypatch.setattr(os, step, crash)
     else:
         monkeypatch.setattr(Path, step, crash)
     with pytest.raises(PulledPlugError):
@@ -163,7 +169,7 @@ def test_a_full_disk_is_an_error_that_says_so_and_the_old_file_stays(
 
 
 def test_a_damaged_file_is_left_alone(store: BaselineStore) -> None:
-    path = store.write(OLD).path
+    path = written(store, OLD)
     path.write_text("<<<<<<< HEAD\n{}\n")
     with pytest.raises(BaselineDamaged, match=r"test\.json:1: a merge conflict"):
         store.read("nvidia-h200", "t.py::test")
@@ -173,7 +179,7 @@ def test_a_damaged_file_is_left_alone(store: BaselineStore) -> None:
 
 
 def test_a_file_that_is_no_text_cannot_be_read(store: BaselineStore) -> None:
-    store.write(OLD).path.write_bytes(b"\xff\xfe{}")
+    written(store, OLD).write_bytes(b"\xff\xfe{}")
     with pytest.raises(BaselineError, match="cannot be read"):
         store.read("nvidia-h200", "t.py::test")
 

@@ -56,13 +56,13 @@ def _build(found: list[Event]) -> TraceBuilder:
     return builder
 
 
-def _live_after(found: list[Event], time: float) -> dict[tuple[int, int, int], Event]:
+def _live_after(found: list[Event], time: float) -> dict[tuple[int, int], Event]:
     """What lives once everything up to and at ``time`` has happened."""
-    live: dict[tuple[int, int, int], Event] = {}
+    live: dict[tuple[int, int], Event] = {}
     for event in found:
         if event.time > time or event.kind == MemKind.PINNED:
             continue
-        key = (event.pid, event.context, event.address)
+        key = (event.pid, event.address)
         live.pop(key, None)
         if not event.free:
             live[key] = event
@@ -139,13 +139,32 @@ def test_a_block_at_a_live_address_replaces_it_and_is_never_live_twice() -> None
     assert memory.live.before(30) == 80
 
 
-def test_the_same_address_in_another_process_or_context_is_another_block() -> None:
+def test_the_same_address_in_another_process_is_another_block() -> None:
     builder = TraceBuilder()
     builder.memory(10, 1, address=1)
-    builder.memory(11, 2, address=1, context=2)
     builder.memory(12, 4, address=1, pid=PID * 2)
     builder.memory(13, 4, address=1, pid=PID * 2, free=True)
-    assert MemoryTimeline(builder.build()).live.before(20) == 3
+    assert MemoryTimeline(builder.build()).live.before(20) == 1
+
+
+def test_the_contexts_of_a_process_share_its_addresses() -> None:
+    builder = TraceBuilder()
+    builder.memory(10, 1, address=1, context=0, kind=MemKind.MANAGED)
+    builder.memory(11, 1, address=1, context=1, kind=MemKind.MANAGED, free=True)
+    memory = MemoryTimeline(builder.build())
+    assert memory.live.before(20) == 0
+    assert memory.unmatched_frees == 0
+
+
+def test_static_variables_take_memory_and_are_no_allocations_of_the_program() -> None:
+    builder = TraceBuilder()
+    builder.memory(10, 8, address=1, kind=MemKind.DEVICE_STATIC)
+    builder.memory(11, 16, address=2)
+    builder.memory(12, 32, address=3, kind=MemKind.MANAGED_STATIC)
+    trace = builder.build()
+    cut, memory = Cut(trace, np.array([0]), np.array([20])), MemoryTimeline(trace)
+    assert SPAN_METRICS["mem.alloc_count"](cut, memory).tolist() == [1]
+    assert SPAN_METRICS["mem.peak"](cut, memory).tolist() == [56]
 
 
 def test_the_free_and_the_next_allocation_of_one_instant_are_no_peak() -> None:
@@ -196,8 +215,18 @@ def test_frees_without_an_allocation_are_counted() -> None:
     builder.memory(11, 4096, address=1)
     builder.memory(12, 4096, address=1, free=True)
     builder.memory(13, 4096, address=1, free=True)
-    builder.memory(14, 4096, address=1, free=True, context=2)
+    builder.memory(14, 4096, address=2, free=True, context=2)
     assert MemoryTimeline(builder.build()).unmatched_frees == 3
+
+
+def test_a_free_says_what_was_in_use_of_its_pool_before_it() -> None:
+    builder = TraceBuilder()
+    builder.memory(10, 4, address=1, pool=1 << 20, pool_used=4)
+    builder.memory(20, 8, address=2, pool=1 << 20, pool_used=12)
+    builder.memory(30, 4, address=1, free=True, pool=1 << 20, pool_used=12)
+    builder.memory(40, 8, address=2, free=True, pool=1 << 20, pool_used=8)
+    pools = MemoryTimeline(builder.build()).pools
+    assert [pools.before(time) for time in (15, 25, 35, 45)] == [4, 12, 8, 0]
 
 
 @given(

@@ -1,0 +1,1 @@
+"""The commands of ``pytest-nsys``, one module each: its arguments, and what it prints."""

@@ -1,0 +1,131 @@
+"""Metrics that a project or a plugin adds, through the hook ``pytest_nsys_metrics``.
+
+    def _longest_kernel(cut):  # ns, per window
+        ns = (cut.trace.kernels["end"] - cut.trace.kernels["start"]).to_numpy()
+        longest = np.zeros(len(cut))
+        np.maximum.at(longest, cut.kernels.window, ns[cut.kernels.row])
+        return longest
+
+    def pytest_nsys_metrics():
+        about = "the longest kernel"
+        metric = Metric("ours.longest_kernel", "ns", "timed", about, combine="max")
+        return [CustomMetric(metric, _longest_kernel)]
+
+Imported wherever such a hook is defined, in runs that measure nothing too, so it stays free of
+pandas and numpy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+from pytest_nsys.catalogue import Metric, add_metric, remove_metric
+from pytest_nsys.errors import NsysError, SettingsError
+from pytest_nsys.quantities import Tolerance, Unit
+
+if TYPE_CHECKING:
+    from pytest_nsys.cut import Cut
+    from pytest_nsys.rows import Floats
+
+__all__ = ["CustomMetric", "CustomMetricFailed", "Metric", "Tolerance"]
+
+_KEY = re.compile(r"[A-Za-z_]\w*(\.(?!per_)[A-Za-z_]\w*)+", re.ASCII)
+_HOOK = "pytest_nsys_metrics"
+
+
+class CustomMetricFailed(NsysError):
+    """The function that computes an added metric failed, or returned something else."""
+
+
+@dataclass(frozen=True)
+class CustomMetric:
+    """A metric that is not of this package.
+
+    Attributes:
+        metric: what it is. Its key has at least two parts (``ours.longest_kernel``).
+        compute: a pure function from a trace and windows of it to one value per window, in the
+            metric's unit, NaN where a window has none. Its argument is a `pytest_nsys.cut.Cut`:
+            the tables are ``cut.trace.kernels``, ``.copies``, ``.calls`` and so on, and
+            ``cut.kernels.window`` and ``cut.kernels.row`` are the pairs of a window and a row
+            that was launched in it. It also gets the program's own NVTX ranges as windows.
+    """
+
+    metric: Metric
+    compute: Callable[[Cut], Floats]
+
+
+_REGISTERED: dict[str, CustomMetric] = {}
+
+
+def registered() -> tuple[CustomMetric, ...]:
+    """The metrics that were added, in that order."""
+    return tuple(_REGISTERED.values())
+
+
+def register(answers: Iterable[Iterable[CustomMetric]]) -> Callable[[], None]:
+    """Add the metrics of the hook's answers.
+
+    Returns:
+        A function that takes them back.
+
+    Raises:
+        SettingsError: one is no such metric, or its key cannot be used; nothing was added.
+    """
+    added: list[str] = []
+
+    def forget() -> None:
+        while added:
+            key = added.pop()
+            remove_metric(key)
+            del _REGISTERED[key]
+
+    try:
+        for answer in answers:
+            for custom in _listed(answer):
+                _check(custom)
+                try:
+                    add_metric(custom.metric)
+                except ValueError as error:
+                    raise SettingsError(
+                        f"{_HOOK}: {error}", remedy="give the metric another key"
+                    ) from None
+                _REGISTERED[custom.metric.key] = custom
+                added.append(custom.metric.key)
+    except NsysError:
+        forget()
+        raise
+    return forget
+
+
+def _listed(answer: object) -> list[CustomMetric]:
+    if not isinstance(answer, Iterable) or isinstance(answer, str):
+        raise _no_metric(answer)
+    return list(answer)
+
+
+def _no_metric(value: object) -> SettingsError:
+    return SettingsError(
+        f"{_HOOK} returned {value!r}", remedy="return a list of pytest_nsys.custom.CustomMetric"
+    )
+
+
+def _check(custom: object) -> None:
+    if not isinstance(custom, CustomMetric) or not isinstance(custom.metric, Metric):
+        raise _no_metric(custom)
+    metric: Any = custom.metric
+    problem = ""
+    if not isinstance(metric.key, str) or not _KEY.fullmatch(metric.key):
+        problem = "keys are words joined by dots, at least two, and none begins with per_"
+    elif metric.unit not in get_args(Unit):
+        problem = f"units are {', '.join(get_args(Unit))}"
+    elif metric.kind not in ("exact", "timed") or metric.worse not in ("up", "down"):
+        problem = 'kind is "exact" or "timed", worse is "up" or "down"'
+    elif metric.tolerance is not None and not isinstance(metric.tolerance, Tolerance):
+        problem = "tolerance is a pytest_nsys.custom.Tolerance, or None"
+    elif metric.ratio is not None or not callable(custom.compute):
+        problem = "compute is a function of a Cut; form quotients in it"
+    if problem:
+        raise SettingsError(f"{_HOOK}: the metric {metric.key!r} cannot be added", remedy=problem)

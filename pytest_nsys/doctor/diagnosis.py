@@ -1,0 +1,94 @@
+"""All that the doctor looks at, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.doctor.finding import Finding, Status
+from pytest_nsys.doctor.machine import Machine
+from pytest_nsys.doctor.probes import gpu, interference, python, system
+from pytest_nsys.doctor.probes import nsys as nsys_probes
+from pytest_nsys.doctor.seen import Probe
+from pytest_nsys.doctor.trial import CHECK, Step, Trial
+
+PROBES: tuple[Probe, ...] = (
+    nsys_probes.importer,
+    nsys_probes.libraries,
+    gpu.driver,
+    gpu.nsys_against_driver,
+    gpu.mig,
+    gpu.visible_devices,
+    gpu.gpu_metrics,
+    python.python,
+    python.nvtx,
+    python.pyarrow,
+    system.temporary_folder,
+    system.file_size,
+    system.shared_memory,
+    system.home,
+    system.container,
+    system.memory_limit,
+    system.process_limit,
+    system.sampling_rights,
+    interference.sessions,
+    interference.other_tools,
+    interference.settings,
+)
+"""Every probe but that for nsys, which the others need, in the order in which they are made."""
+
+# A trial that went well has shown that these are good enough, whatever their probes say. (Space
+# is none of them: a real capture needs more than a trial.)
+_PROVED_BY_TRIAL = ("importer", "libraries", "nsys and driver", "nvtx", "shared memory")
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the doctor found.
+
+    Attributes:
+        findings: in the order of the checks.
+        steps: of the trial capture.
+    """
+
+    findings: tuple[Finding, ...]
+    steps: tuple[Step, ...] = ()
+
+    def count(self, status: Status) -> int:
+        """The number of findings of this status."""
+        return sum(finding.status == status for finding in self.findings)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether captures can be made: there is no problem."""
+        return not self.count("problem")
+
+
+def diagnose(
+    machine: Machine, executable: str | None, trial: Callable[[Nsys, bool], Trial]
+) -> Diagnosis:
+    """Look at everything, then make a trial capture.
+
+    Args:
+        machine: what to examine.
+        executable: the nsys that the user asked for, if any.
+        trial: makes the capture, given the nsys and whether it must show a GPU.
+    """
+    seen, findings = nsys_probes.find(machine, executable)
+    for probe in PROBES:
+        findings += probe(seen)
+    if seen.nsys is None:
+        skipped = Finding(CHECK, "skipped", "without nsys there is nothing to try")
+        return Diagnosis((*findings, skipped))
+    tried = trial(seen.nsys, bool(machine.driver().gpus))
+    if tried.finding.status != "problem":
+        findings = [_disproved(finding) for finding in findings]
+    return Diagnosis((*findings, tried.finding), tried.steps)
+
+
+def _disproved(finding: Finding) -> Finding:
+    """What would have made the trial fail, and did not, is a warning at most."""
+    if finding.status != "problem" or finding.check not in _PROVED_BY_TRIAL:
+        return finding
+    return replace(finding, status="warning", what=f"{finding.what}; yet the trial went well")

@@ -1,0 +1,155 @@
+"""Why a capture failed: the doctor's probes that fit an error, made when it happens."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from pytest_nsys import errors
+from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.doctor.finding import Finding
+from pytest_nsys.doctor.machine import Machine
+from pytest_nsys.doctor.probes import gpu, interference, python, system
+from pytest_nsys.doctor.probes import nsys as nsys_probes
+from pytest_nsys.doctor.seen import Probe, Seen
+from pytest_nsys.doctor.this_machine import ThisMachine
+
+_Error = TypeVar("_Error", bound=errors.NsysError)
+
+
+def _gpu_metrics_wanted(seen: Seen) -> list[Finding]:
+    return gpu.gpu_metrics(seen, wanted=True)
+
+
+def _metrics_option(seen: Seen) -> list[Finding]:
+    """What this nsys calls the option that samples GPU metrics; its name has changed."""
+    if seen.nsys is None or seen.nsys.version[0] == _RENAMED:
+        return []
+    one = seen.nsys.version[0] < _RENAMED
+    name = "--gpu-metrics-device" if one else "--gpu-metrics-devices"
+    return [
+        Finding(
+            "GPU metrics",
+            "problem",
+            f"nsys {seen.nsys.version_text} calls the option {name}",
+            remedy=f"write {name}=... in nsys_args",
+        )
+    ]
+
+
+_RENAMED = 2024
+"""Some time in the versions of this year."""
+
+_FOLDERS: tuple[Probe, ...] = (system.temporary_folder, system.file_size)
+_DRIVER: tuple[Probe, ...] = (gpu.driver, gpu.nsys_against_driver, gpu.visible_devices, gpu.mig)
+_LIMITS: tuple[Probe, ...] = (system.memory_limit, system.process_limit)
+_PARTS: tuple[Probe, ...] = (nsys_probes.importer, nsys_probes.libraries)
+_OTHERS: tuple[Probe, ...] = (interference.sessions, interference.other_tools)
+
+_BY_TYPE: tuple[tuple[type[errors.NsysError], tuple[Probe, ...]], ...] = (
+    (
+        errors.NsysLaunchFailed,
+        (*_FOLDERS, system.shared_memory, *_OTHERS, *_LIMITS, nsys_probes.libraries),
+    ),
+    (errors.ImporterFailed, (*_PARTS, *_FOLDERS, *_LIMITS)),
+    (errors.CaptureMissing, (*_PARTS, *_FOLDERS, *_LIMITS)),
+    (errors.ExportFailed, (*_FOLDERS, *_LIMITS)),
+    (errors.WindowsMissing, (python.nvtx, *_OTHERS, *_FOLDERS)),
+    (errors.NoGpu, _DRIVER),
+    (errors.NoCudaEvents, (*_DRIVER, interference.other_tools)),
+    (errors.DiagnosticError, (gpu.nsys_against_driver,)),
+    (errors.EventsMissing, (gpu.nsys_against_driver, interference.other_tools)),
+    (errors.DeadlineExceeded, (*_OTHERS, *_FOLDERS, *_LIMITS)),
+    (errors.NoRunFolder, _FOLDERS),
+    (errors.WorkerFailed, (interference.other_tools, *_LIMITS)),
+)
+
+# What nsys and the system print, and what it points to, in whatever error it is quoted.
+_BY_TEXT: tuple[tuple[str, tuple[Probe, ...]], ...] = (
+    (r"permission denied|read-only file system", (*_FOLDERS, system.shared_memory)),
+    (r"file too large|no space left|disk quota|ProtobufSerialize", _FOLDERS),
+    (r"agent launcher failed|sem_open|interprocess", (system.shared_memory, *_FOLDERS)),
+    (r"temp_directory_path", (system.temporary_folder,)),
+    (r"importer error|libdw", _PARTS),
+    (r"no cuda (events|activit)|not supported by this build", _DRIVER),
+    (r"payload extension", (python.nvtx,)),
+    (
+        r"ERR_NVGPUCTRPERM|permission to access NVIDIA|insufficient privilege",
+        (_gpu_metrics_wanted,),
+    ),
+    (r"(unrecogni[sz]ed option|ambiguous).*gpu-metrics-device", (_metrics_option,)),
+    (r"bad_alloc|cannot allocate|temporarily unavailable", _LIMITS),
+)
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where an error happened.
+
+    Attributes:
+        nsys: the nsys in use, if there was one.
+        machine: the machine; this one unless told otherwise.
+    """
+
+    nsys: Nsys | None = None
+    machine: Machine = field(default_factory=ThisMachine)
+
+
+def explain(error: errors.NsysError, context: Context) -> list[Finding]:
+    """What on the machine may be the cause: problems first, then warnings.
+
+    Only the probes that fit the error are made; they take a fraction of a second and make no
+    capture. Empty for errors that are not about the machine.
+    """
+    seen = Seen(context.machine, context.nsys)
+    findings: list[Finding] = []
+    if isinstance(error, errors.NsysNotFound):
+        findings += nsys_probes.misplaced(seen)
+    for probe in _probes(error):
+        findings += [finding for finding in probe(seen) if finding not in findings]
+    return [
+        finding
+        for status in ("problem", "warning")
+        for finding in findings
+        if finding.status == status
+    ]
+
+
+def _probes(error: errors.NsysError) -> list[Probe]:
+    found = [probe for kind, probes in _BY_TYPE if isinstance(error, kind) for probe in probes]
+    text = f"{error.what}\n{error.evidence}"
+    for pattern, probes in _BY_TEXT:
+        if re.search(pattern, text, re.IGNORECASE):
+            found += probes
+    return list(dict.fromkeys(found))
+
+
+def explained(error: _Error, nsys: Nsys | None = None, machine: Machine | None = None) -> _Error:
+    """The error itself, with what `explain` found added to its evidence.
+
+    Its remedy, which had to be a guess, gives way to those of the problems that were found. It
+    never raises: what goes wrong while explaining must not hide the error. Explaining an error
+    twice changes nothing.
+    """
+    try:
+        findings = explain(error, Context(nsys) if machine is None else Context(nsys, machine))
+    except Exception:  # a probe's own defect
+        return error
+    lines, remedies = [], []
+    for finding in findings:
+        line = _line(finding)
+        if line in error.evidence:
+            continue
+        lines.append(line)
+        if finding.status == "problem":
+            remedies.append(finding.remedy)
+    error.evidence = "\n".join(filter(None, [error.evidence, *lines]))
+    if remedies:
+        error.remedy = "; ".join(dict.fromkeys(remedies))
+    return error
+
+
+def _line(finding: Finding) -> str:
+    seen = "; ".join(finding.evidence.splitlines())
+    return f"{finding.check}: {finding.what}" + (f" ({seen})" if seen else "")

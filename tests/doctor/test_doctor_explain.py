@@ -1,0 +1,186 @@
+"""What the doctor adds to the errors of a capture, on machines made up for them."""
+
+from __future__ import annotations
+
+import pytest
+from fake_machine import DRIVER, HEALTHY, HOST, NSYS, USER, FakeMachine, made, without
+
+from pytest_nsys import errors
+from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.doctor.explain import Context, explain, explained
+from pytest_nsys.doctor.machine import Device, Driver, Volume
+
+OLD = Nsys(NSYS.path, (2023, 4, 4))
+FULL = {"/tmp": Volume("tmpfs", 1 << 20, 1 << 20)}
+NEWER_DRIVER = Driver(version="590.1", cuda=(14, 0), gpus=DRIVER.gpus)
+NO_GPU = Driver(error="NVML Shared Library Not Found")
+SPLIT = Driver("", "580.1", (13, 0), (Device("NVIDIA H200", "GPU-1", ()),))
+USERS = {"/proc/self/status": USER}
+
+
+def error(kind: type[errors.NsysError], evidence: str = "") -> errors.NsysError:
+    return kind("it failed", evidence=evidence, remedy="try again")
+
+
+@pytest.mark.parametrize(
+    ("problem", "machine", "nsys", "check"),
+    [
+        (error(errors.NsysNotFound), made(used=None), None, "nsys"),
+        (error(errors.NsysLaunchFailed), made(volumes=FULL), NSYS, "temporary files"),
+        (
+            error(errors.NsysLaunchFailed),
+            made(volumes={"/dev/shm": Volume("tmpfs", 0, 65536)}),
+            NSYS,
+            "shared memory",
+        ),
+        (
+            error(errors.ImporterFailed),
+            without(HEALTHY, f"{HOST}/QdstrmImporter"),
+            NSYS,
+            "importer",
+        ),
+        (
+            error(errors.ImporterFailed),
+            made(missing={"libdw.so.1": "cannot open"}),
+            NSYS,
+            "libraries",
+        ),
+        (error(errors.CaptureMissing), made(size_limit=1 << 20), NSYS, "file size"),
+        (error(errors.ExportFailed), made(volumes=FULL), NSYS, "temporary files"),
+        (error(errors.NoRunFolder), made(volumes=FULL), NSYS, "temporary files"),
+        (error(errors.NoWindows), HEALTHY, OLD, "nvtx"),
+        (error(errors.NoGpu), made(said=NO_GPU), NSYS, "GPU"),
+        (error(errors.NoGpu), made(said=SPLIT), NSYS, "MIG"),
+        (
+            error(errors.NoCudaEvents),
+            made(environ={"CUDA_VISIBLE_DEVICES": ""}),
+            NSYS,
+            "visible GPUs",
+        ),
+        (error(errors.NoCudaEvents), made(said=NEWER_DRIVER), NSYS, "nsys and driver"),
+        (error(errors.DiagnosticError), made(said=NEWER_DRIVER), NSYS, "nsys and driver"),
+        (error(errors.EventsMissing), made(said=NEWER_DRIVER), NSYS, "nsys and driver"),
+        # What nsys prints points the way, in whatever error it comes.
+        (
+            error(errors.CaptureError, "Failed to create '/x': Permission denied."),
+            made(unwritable=frozenset({"/tmp"})),
+            NSYS,
+            "temporary files",
+        ),
+        (
+            error(errors.CaptureError, "write: File too large"),
+            made(size_limit=1 << 20),
+            NSYS,
+            "file size",
+        ),
+        (
+            error(errors.CaptureError, "Agent launcher failed."),
+            made(volumes={"/dev/shm": Volume("tmpfs", 0, 65536)}),
+            NSYS,
+            "shared memory",
+        ),
+        (
+            error(errors.CaptureError, "No CUDA activities captured"),
+            made(said=NEWER_DRIVER),
+            NSYS,
+            "nsys and driver",
+        ),
+        (
+            error(
+                errors.CaptureError,
+                "Installed CUDA driver version (14.0) is not supported by this build",
+            ),
+            made(said=NEWER_DRIVER),
+            NSYS,
+            "nsys and driver",
+        ),
+        (
+            error(errors.CaptureError, "NVTX binary payload extension is incompatible"),
+            HEALTHY,
+            OLD,
+            "nvtx",
+        ),
+        (
+            error(
+                errors.DiagnosticError,
+                "The user running x does not have permission to access NVIDIA GPU Performance "
+                "Counters on the target device.",
+            ),
+            made(files=USERS),
+            NSYS,
+            "GPU metrics",
+        ),
+        (
+            error(errors.NsysUsageError, "unrecognised option '--gpu-metrics-device=all'"),
+            HEALTHY,
+            NSYS,
+            "GPU metrics",
+        ),
+    ],
+)
+def test_the_cause_is_found_and_said_first(
+    problem: errors.NsysError, machine: FakeMachine, nsys: Nsys | None, check: str
+) -> None:
+    [finding] = explain(problem, Context(nsys, machine))
+    assert (finding.check, finding.status) == (check, "problem")
+    same = explained(problem, nsys, machine)
+    assert same is problem
+    assert f"{finding.check}: {finding.what}" in same.evidence
+    assert same.remedy == finding.remedy
+    text = str(same)
+    assert str(explained(same, nsys, machine)) == text
+
+
+def test_a_healthy_machine_adds_nothing_to_any_error() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    assert len(kinds) > 20
+    for kind in kinds:
+        if kind is errors.NsysNotFound:
+            continue  # a healthy machine has one
+        plain = error(kind, "nsys said something")
+        assert str(explained(plain, NSYS, HEALTHY)) == str(error(kind, "nsys said something"))
+
+
+def test_warnings_are_evidence_and_no_remedy() -> None:
+    machine = made(environ={"LD_PRELOAD": "/x.so"}, volumes=FULL)
+    found = explained(error(errors.NsysLaunchFailed, "nothing printed"), NSYS, machine)
+    first, second, third = found.evidence.splitlines()
+    assert first == "nothing printed"
+    assert second.startswith("temporary files: ")
+    assert third.startswith("other tools: ")
+    assert "LD_PRELOAD" not in found.remedy
+    assert found.remedy.startswith("set TMPDIR")
+
+
+def test_an_error_without_a_remedy_gets_the_findings() -> None:
+    found = explained(errors.ExportFailed("it failed"), NSYS, made(volumes=FULL))
+    assert found.remedy == "set TMPDIR to a folder on a disk with some GiB free"
+
+
+@pytest.mark.parametrize(
+    ("version", "word"),
+    [((2023, 4, 4), "--gpu-metrics-device="), ((2025, 3, 1), "--gpu-metrics-devices=")],
+)
+def test_the_option_for_gpu_metrics_has_two_names(version: tuple[int, int, int], word: str) -> None:
+    refused = error(errors.NsysUsageError, "unrecognised option '--gpu-metrics-device(s)'")
+    [finding] = explain(refused, Context(Nsys(NSYS.path, version), HEALTHY))
+    assert word in finding.remedy
+
+
+@pytest.mark.parametrize("nsys", [None, Nsys(NSYS.path, (2024, 5, 1))])
+def test_where_the_name_is_not_known_nothing_is_said(nsys: Nsys | None) -> None:
+    refused = error(errors.NsysUsageError, "unrecognised option '--gpu-metrics-device'")
+    assert explain(refused, Context(nsys, HEALTHY)) == []
+
+
+def test_a_probe_that_breaks_hides_no_error() -> None:
+    class Broken(FakeMachine):
+        def volume(self, folder: str) -> Volume | None:
+            raise RuntimeError("a defect")
+
+    found = explained(error(errors.ExportFailed, "disk"), NSYS, Broken())
+    assert (found.evidence, found.remedy) == ("disk", "try again")
+
+
+def test_this_machine_is_asked_where_no_other_is_named() -> None:
+    assert str(explained(error(errors.QuantityError))) == str(error(errors.QuantityError))

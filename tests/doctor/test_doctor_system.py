@@ -1,0 +1,200 @@
+"""The doctor's probes of folders, limits and rights, on machines made up for them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from fake_machine import DISK, GIB, HEALTHY, USER, made, seen, statuses, without
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_nsys.doctor.machine import Volume
+from pytest_nsys.doctor.probes import system
+
+MIB = 1 << 20
+
+
+def tmp(volume: Volume, **changes: object) -> list[str]:
+    return statuses(system.temporary_folder(seen(made(volumes={"/tmp": volume}, **changes))))
+
+
+def test_a_disk_with_space_is_fine() -> None:
+    [finding] = system.temporary_folder(seen(HEALTHY))
+    assert finding.status == "ok"
+    assert finding.evidence == "/tmp: 100.0 GiB free of 500.0 GiB (ext4)"
+    assert finding.remedy == ""
+
+
+def test_memory_is_said_to_be_memory() -> None:
+    [finding] = system.temporary_folder(seen(made(volumes={"/tmp": Volume("tmpfs", GIB * 9, 9)})))
+    assert finding.status == "ok"
+    assert finding.what.endswith("in memory")
+    assert "TMPDIR" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("volume", "expected"),
+    [
+        (Volume("tmpfs", MIB, MIB), ["problem"]),
+        (Volume("ext4", 64 * MIB - 1, GIB), ["problem"]),
+        (Volume("ext4", 64 * MIB, GIB), ["warning"]),
+        (Volume("", 2 * GIB, 4 * GIB), ["ok"]),
+        (replace(DISK, noexec=True), ["warning"]),
+        (Volume("tmpfs", 0, MIB, noexec=True), ["problem", "warning"]),
+        (replace(DISK, read_only=True), ["problem"]),
+        (replace(DISK, read_only=True, free=0, noexec=True), ["problem"]),
+    ],
+)
+def test_what_temporary_files_can_lack(volume: Volume, expected: list[str]) -> None:
+    assert tmp(volume) == expected
+    for finding in system.temporary_folder(seen(made(volumes={"/tmp": volume}))):
+        assert finding.status == "ok" or "TMPDIR" in finding.remedy
+
+
+def test_a_folder_that_cannot_be_written_or_does_not_exist_is_a_problem() -> None:
+    assert tmp(DISK, unwritable=frozenset({"/tmp"})) == ["problem"]
+    [finding] = system.temporary_folder(seen(made(temporary="/gone")))
+    assert (finding.status, finding.evidence) == ("problem", "/gone")
+
+
+def test_a_folder_that_was_asked_for_and_cannot_be_used_is_told() -> None:
+    [finding] = system.temporary_folder(seen(made(environ={"TMPDIR": "/gone"})))
+    assert (finding.status, finding.evidence.splitlines()[0]) == ("warning", "TMPDIR=/gone")
+    links = {"/link": "/tmp"}
+    machine = made(environ={"TMPDIR": "/link"}, links=links)
+    assert statuses(system.temporary_folder(seen(machine))) == ["ok"]
+
+
+def test_home() -> None:
+    assert statuses(system.home(seen(HEALTHY))) == ["ok"]
+    for machine, evidence in (
+        (made(unwritable=frozenset({"/home/me"})), "HOME=/home/me"),
+        (replace(HEALTHY, environ={}), "HOME is not set"),
+    ):
+        [finding] = system.home(seen(machine))
+        assert (finding.status, finding.evidence) == ("warning", evidence)
+
+
+@pytest.mark.parametrize(
+    ("volume", "unwritable", "status"),
+    [
+        (Volume("tmpfs", 64 * MIB, 64 * MIB), False, "ok"),
+        (Volume("tmpfs", MIB, MIB), False, "ok"),
+        (Volume("tmpfs", 65536, 65536), False, "problem"),
+        (Volume("tmpfs", GIB, GIB, read_only=True), False, "problem"),
+        (Volume("tmpfs", GIB, GIB), True, "problem"),
+    ],
+)
+def test_shared_memory(volume: Volume, unwritable: bool, status: str) -> None:
+    hidden = frozenset({"/dev/shm"}) if unwritable else frozenset()
+    [finding] = system.shared_memory(seen(made(volumes={"/dev/shm": volume}, unwritable=hidden)))
+    assert finding.status == status
+    assert ("--shm-size" in finding.remedy) == (status == "problem")
+
+
+def test_no_shared_memory_at_all() -> None:
+    machine = replace(HEALTHY, volumes={"/tmp": DISK})
+    assert statuses(system.shared_memory(seen(machine))) == ["problem"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [(None, []), (GIB, []), (GIB - 1, ["warning"]), (64 * MIB - 1, ["problem"])],
+)
+def test_file_size(limit: int | None, expected: list[str]) -> None:
+    findings = system.file_size(seen(made(size_limit=limit)))
+    assert statuses(findings) == expected
+    assert all(finding.remedy == "ulimit -f unlimited" for finding in findings)
+
+
+def test_containers_are_recognised_and_no_right_is_asked_for() -> None:
+    assert system.container(seen(HEALTHY)) == []
+    filtered = {"/proc/self/status": USER.replace("Seccomp:\t0", "Seccomp:\t2")}
+    for machine, words in (
+        (made(files={"/.dockerenv": ""}), "this is a container"),
+        (made(environ={"KUBERNETES_SERVICE_HOST": "10.0.0.1"}), "this is a container"),
+        (made(files={"/proc/1/cgroup": "1:name=systemd:/docker/ab\n"}), "this is a container"),
+        (made(files=filtered), "system calls are filtered"),
+    ):
+        [finding] = system.container(seen(machine))
+        assert finding.status == "ok"
+        assert words in finding.what
+        assert finding.evidence == f"seccomp: {'on' if 'filtered' in words else 'off'}"
+
+
+def test_the_paranoid_level_does_not_matter() -> None:
+    [finding] = system.sampling_rights(seen(HEALTHY))
+    assert (finding.status, finding.evidence) == ("ok", "perf_event_paranoid: 4")
+    machine = without(HEALTHY, "/proc/sys/kernel/perf_event_paranoid")
+    assert system.sampling_rights(seen(machine)) == []
+
+
+V2 = "0::/kubepods/pod1\n"
+V1 = "12:cpu:/\n9:memory:/docker/ab\n8:hugetlb,pids:/docker/ab\n0::/\n"
+
+
+@pytest.mark.parametrize(
+    ("groups", "folder", "most", "now"),
+    [
+        (V2, "", "memory.max", "memory.current"),
+        (V2, "kubepods/pod1/", "memory.max", "memory.current"),
+        (V2, "kubepods/", "memory.max", "memory.current"),
+        (V1, "memory/", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+        (V1, "memory/docker/ab/", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("limit", "used", "expected"),
+    [
+        ("max", "0", []),
+        (str((1 << 63) - 4096), "0", []),
+        (str(16 * GIB), str(GIB), ["ok"]),
+        (str(16 * GIB), str(15 * GIB), ["warning"]),
+        (str(GIB), "", ["warning"]),
+        (str(GIB), str(2 * GIB), ["warning"]),
+    ],
+)
+def test_memory_limits_of_both_versions_of_control_groups(
+    groups: str, folder: str, most: str, now: str, limit: str, used: str, expected: list[str]
+) -> None:
+    files = {
+        "/proc/self/cgroup": groups,
+        f"/sys/fs/cgroup/{folder}{most}": limit,
+        f"/sys/fs/cgroup/{folder}{now}": used,
+    }
+    assert statuses(system.memory_limit(seen(made(files=files)))) == expected
+
+
+def test_the_tightest_limit_counts() -> None:
+    files = {
+        "/proc/self/cgroup": V2,
+        "/sys/fs/cgroup/kubepods/memory.max": str(64 * GIB),
+        "/sys/fs/cgroup/kubepods/memory.current": str(63 * GIB),
+        "/sys/fs/cgroup/kubepods/pod1/memory.max": str(8 * GIB),
+        "/sys/fs/cgroup/kubepods/pod1/memory.current": str(GIB),
+    }
+    [finding] = system.memory_limit(seen(made(files=files)))
+    assert (finding.status, finding.evidence) == ("warning", "1.0 GiB left of 64.0 GiB")
+
+
+def test_limits_of_processes() -> None:
+    files = {
+        "/proc/self/cgroup": V1,
+        "/sys/fs/cgroup/pids/docker/ab/pids.max": "100\n",
+        "/sys/fs/cgroup/pids/docker/ab/pids.current": "30\n",
+    }
+    [finding] = system.process_limit(seen(made(files=files)))
+    assert (finding.status, finding.evidence) == ("warning", "70 left of 100")
+    assert "--pids-limit" in finding.remedy
+    files["/sys/fs/cgroup/pids/docker/ab/pids.max"] = "4096"
+    assert statuses(system.process_limit(seen(made(files=files)))) == ["ok"]
+    assert system.process_limit(seen(HEALTHY)) == []
+    assert system.process_limit(seen(without(HEALTHY, "/proc/self/cgroup"))) == []
+
+
+@given(st.text(alphabet="0:/,abpidsmemory\n", max_size=40))
+def test_no_list_of_control_groups_is_too_strange(text: str) -> None:
+    machine = made(files={"/proc/self/cgroup": text, "/sys/fs/cgroup/pids.max": "x"})
+    assert system.process_limit(seen(machine)) == []
+    assert system.memory_limit(seen(machine)) == []

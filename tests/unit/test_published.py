@@ -1,0 +1,92 @@
+"""What of a text, a report and a command line may be handed on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_nsys.published import (
+    published_command,
+    published_line,
+    published_report,
+    read_published_report,
+    without_folders,
+)
+
+REPORT: dict[str, Any] = {
+    "$report_type": "TestReport",
+    "nodeid": "t.py::test",
+    "location": ["t.py", 3, "test"],
+    "outcome": "failed",
+    "when": "call",
+    "duration": 0.5,
+    "keywords": {"secret": 1},
+    "sections": [["Captured stdout call", "secret"]],
+    "user_properties": [["where", "secret"]],
+    "secret": "secret",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("no such file: '/home/secret/x.py'", "no such file: 'x.py'"),
+        ("no such file: '/home/my secret/x.py'", "no such file: 'x.py'"),
+        ('no such file: "/my secret/x y.py" or /a/secret/z', 'no such file: "x y.py" or z'),
+        ("in file:///home/secret/x", "in file:x"),
+        ("first\nsecret", "first"),
+        ("1/2 of a/b", "1/2 of a/b"),
+        ("", ""),
+    ],
+)
+def test_a_line_names_no_folder(text: str, line: str) -> None:
+    assert published_line(text).replace("file://", "file:") == line
+
+
+def test_all_lines_of_a_text_can_be_kept() -> None:
+    assert without_folders("a /b/secret/c\n/b/secret/d") == "a c\nd"
+
+
+@pytest.mark.parametrize(
+    ("longrepr", "kept"),
+    [
+        (None, None),
+        ("[XPASS(strict)] no\nsecret", "[XPASS(strict)] no"),
+        (["/secret/t.py", 3, "Skipped: see '/secret/x'"], ["t.py", 3, "Skipped: see 'x'"]),
+        (
+            {"reprcrash": {"path": "/secret/t.py", "lineno": 7, "message": "no\nsecret"}},
+            "t.py:7: no",
+        ),
+        ({"reprcrash": None, "secret": 1}, None),
+    ],
+)
+def test_of_a_report_only_what_is_listed_is_kept(longrepr: object, kept: object) -> None:
+    report = published_report({**REPORT, "longrepr": longrepr, "wasxfail": "why\nsecret"})
+    assert "secret" not in str(report)
+    assert report["longrepr"] == kept
+    assert report["wasxfail"] == "why"
+    assert read_published_report(report) == report
+
+
+def test_a_report_without_a_reason_has_none() -> None:
+    assert "wasxfail" not in read_published_report(published_report(REPORT))
+
+
+@pytest.mark.parametrize(
+    ("args", "command"),
+    [
+        ([], "pytest"),
+        (["secret", "--secret"], "pytest ..."),
+        (
+            ["--nsys", "--nsys-record", "/secret/out", "secret"],
+            "pytest --nsys --nsys-record out ...",
+        ),
+        (["--nsys-rounds=3", "-q"], "pytest --nsys-rounds=3 ..."),
+        (["--nsys-args", "-e A=secret", "--nsys"], "pytest ... --nsys"),
+        (["--nsys-tolerance=mem.peak=2%, 1 MiB"], "pytest '--nsys-tolerance=mem.peak=2%, 1 MiB'"),
+        (["--nsys-html"], "pytest --nsys-html"),
+    ],
+)
+def test_a_command_line_is_kept_as_far_as_it_is_ours(args: list[str], command: str) -> None:
+    assert published_command(args) == command
