@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from known_names import KNOWN, RAW
 from strange_names import names
 
-from pytest_nsys.identity import canonical
+from pytest_nsys.identity import canonical, category
 from pytest_nsys.identity.canonical import _simplify_once
+from pytest_nsys.trace import load_trace
 
 
 def test_known_names() -> None:
@@ -210,3 +213,16 @@ def test_time_is_in_proportion_to_the_name(name: str) -> None:
     start = time.process_time()
     assert canonical(canonical(name)) == canonical(name)
     assert time.process_time() - start < 10
+
+
+def test_in_no_capture_kernels_of_different_classes_share_a_canonical_name(
+    captures: Mapping[str, Path],
+) -> None:
+    classes: dict[str, set[str]] = {}
+    for path in captures.values():
+        trace = load_trace(path)
+        for key in trace.kernels["name"].unique().tolist():
+            raw = trace.strings[key]
+            classes.setdefault(canonical(raw), set()).add(category(raw))
+    assert len(classes) > 300
+    assert [name for name, found in classes.items() if len(found) > 1] == []
