@@ -119,11 +119,16 @@ def launch(events: Path, kernels: int, windows: int, *, graphs: bool) -> None:
     print(f"{kernels} kernels in {time.perf_counter() - began:.1f} s", flush=True)
 
 
+_ALIVE: list[Any] = []
+"""Tensors that CUDA graphs write to: a graph does not keep them alive."""
+
+
 def _operations(torch: Any) -> tuple[Callable[[], object], list[Callable[[], object]]]:
     """Copies and memory sets of a window, and 20 operations that are a kernel each."""
     x = torch.rand(4096, device="cuda")
     y = torch.empty(4096, device="cuda")
     host = torch.rand(4096).pin_memory()
+    _ALIVE.append(x)
     names = (
         *("abs_", "neg_", "sin_", "cos_", "exp_", "tanh_", "sigmoid_", "ceil_", "floor_", "round_"),
         *("sqrt_", "rsqrt_", "log_", "log1p_", "expm1_", "atan_", "erf_", "sign_", "trunc_"),
