@@ -1,29 +1,77 @@
-"""Writing files so that nothing is lost: a reader sees the old content or the new, never a part."""
+"""Reading files of unknown origin, and writing files so that nothing is lost or seen by others."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
+import shutil
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 
 def replace_text(path: Path, text: str) -> None:
     """Replace a file's content in one step, making the folders above it.
 
+    A reader sees the old content or the new, never a part. The file keeps its permissions; a new
+    one has those that the user's umask gives.
+
     Raises:
         OSError: it cannot be written; the old content is still there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
+            with contextlib.suppress(FileNotFoundError):
+                os.fchmod(fd, stat.S_IMODE(path.stat().st_mode))
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
-            Path(temporary).unlink()
+            temporary.unlink()
         raise
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file for reading that is one: a pipe may never begin and a device never end.
+
+    Raises:
+        OSError: it cannot be read, or is no file.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(f"{path} is not a file")
+    return os.fdopen(fd, "rb")
+
+
+def read_limited(path: Path, most: int) -> bytes:
+    """The content of a file of at most ``most`` bytes.
+
+    Raises:
+        OSError: it cannot be read, is no file, or is larger.
+    """
+    with open_file(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(f"{path} is larger than {most >> 20} MiB")
+    return data
+
+
+def copy_private(source: Path, target: Path) -> None:
+    """Copy a file so that at no time anybody but its owner can read the copy.
+
+    What was at ``target`` before is replaced, and not written to: it might be a link.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    target.unlink(missing_ok=True)
+    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with source.open("rb") as whole, os.fdopen(fd, "wb") as copy:
+        shutil.copyfileobj(whole, copy)

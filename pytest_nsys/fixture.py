@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -63,7 +64,8 @@ class Nsys:
         A plural ``s`` is dropped in the metric's name. The last call in a round counts.
         """
         for name, count in units.items():
-            if isinstance(count, bool) or not isinstance(count, (int, float)) or count <= 0:
+            is_number = isinstance(count, (int, float)) and not isinstance(count, bool)
+            if not is_number or not 0 < count < math.inf:
                 raise ValueError(f"nsys.units({name}={count!r}): give a number above zero")
         if self._recorder is not None:
             self._recorder.units(**units)

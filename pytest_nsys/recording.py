@@ -8,32 +8,42 @@ the environment, command lines, processes, paths and output that nsys stores are
 from __future__ import annotations
 
 import json
-import lzma
 import re
-import shutil
-import sqlite3
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from pytest_nsys.errors import NsysError, RecordingError
-from pytest_nsys.trace import schema
+from pytest_nsys.files import read_limited, replace_text
+from pytest_nsys.json_values import listing, load, mapping, text_of, whole
+from pytest_nsys.packed import unpack
+from pytest_nsys.published import published_line, published_report
+from pytest_nsys.scrub import scrub
 from pytest_nsys.trace.load import load_trace
-from pytest_nsys.trace.schema import NvtxType
-from pytest_nsys.trace.source import Source, open_source
 from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows import WindowRecord
+
+__all__ = [
+    "INDEX",
+    "RecordedCapture",
+    "RecordedTest",
+    "Recording",
+    "load_capture",
+    "load_packed",
+    "published_line",
+    "published_report",
+    "read_recording",
+    "scrub",
+    "write_recording",
+]
 
 SCHEMA = 1
 INDEX = "recording.json"
 
-_LARGEST = 8 * 2**30
-_CHUNK = 2**20
+_LARGEST_INDEX = 256 * 2**20
+_FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}")
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,7 @@ def write_recording(folder: Path, recording: Recording, exports: Sequence[Path])
     (folder / INDEX).unlink(missing_ok=True)
     for capture, export in zip(recording.captures, exports, strict=True):
         scrub(export, folder / capture.file)
-    (folder / INDEX).write_text(json.dumps(_to_json(recording), indent=1) + "\n", encoding="utf-8")
+    replace_text(folder / INDEX, json.dumps(_to_json(recording), indent=1) + "\n")
 
 
 def read_recording(folder: Path) -> Recording:
@@ -111,8 +121,8 @@ def read_recording(folder: Path) -> Recording:
     """
     path = folder / INDEX
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(data, dict) and data.get("schema", 0) > SCHEMA:
+        data = mapping(load(read_limited(path, _LARGEST_INDEX)))
+        if whole(data["schema"], 1) > SCHEMA:
             raise RecordingError(
                 f"{path} was written by a newer pytest-nsys", remedy="upgrade pytest-nsys"
             )
@@ -123,7 +133,7 @@ def read_recording(folder: Path) -> Recording:
             evidence=f"{path} does not exist",
             remedy="name a folder that --nsys-record wrote",
         ) from None
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RecordingError(
             f"{path} is damaged",
             evidence=f"{type(error).__name__}: {error}",
@@ -137,40 +147,23 @@ def load_capture(folder: Path, capture: RecordedCapture) -> Trace:
     Raises:
         RecordingError: its file is missing, damaged, or outside the folder.
     """
-    path = folder / capture.file
-    if Path(capture.file).name != capture.file or capture.file in ("", ".."):
+    if not _FILE.fullmatch(capture.file) or (folder / capture.file).is_symlink():
         raise RecordingError(
             f"{folder / INDEX} names a file outside its folder: {capture.file!r}",
             remedy="do not use this recording",
         )
-    return load_packed(path)
+    return load_packed(folder / capture.file)
 
 
 def load_packed(path: Path) -> Trace:
     """The trace of a ``.sqlite.xz``.
 
     Raises:
-        RecordingError: it is missing or damaged, or unpacks to more than 8 GiB.
+        RecordingError: it is missing or damaged, or too large (see `pytest_nsys.packed.unpack`).
     """
     with tempfile.TemporaryDirectory(prefix="pytest-nsys-") as temporary:
         unpacked = Path(temporary) / "capture.sqlite"
-        try:
-            with lzma.open(path) as packed, unpacked.open("wb") as target:
-                size = 0
-                while chunk := packed.read(_CHUNK):
-                    size += len(chunk)
-                    if size > _LARGEST:
-                        raise RecordingError(
-                            f"{path} unpacks to more than {_LARGEST >> 30} GiB",
-                            remedy="do not use this recording",
-                        )
-                    target.write(chunk)
-        except (OSError, EOFError, lzma.LZMAError) as error:
-            raise RecordingError(
-                f"{path} cannot be unpacked",
-                evidence=str(error),
-                remedy="record the run again, or restore the folder",
-            ) from None
+        unpack(path, unpacked)
         try:
             return load_trace(unpacked)
         except NsysError as error:
@@ -179,101 +172,6 @@ def load_packed(path: Path) -> Trace:
                 evidence=error.evidence or error.what.replace(str(unpacked), "it"),
                 remedy="record the run again, or restore the folder",
             ) from None
-
-
-def scrub(export: Path, target: Path) -> None:
-    """Copy the tables and columns we read from an export into a small ``.sqlite.xz``."""
-    with tempfile.TemporaryDirectory(prefix="pytest-nsys-") as temporary:
-        clean = Path(temporary) / "clean.sqlite"
-        with open_source(export) as source, closing(sqlite3.connect(clean)) as connection:
-            _copy_tables(source, connection)
-            connection.commit()
-            connection.execute("VACUUM")
-        packed = Path(temporary) / "clean.sqlite.xz"
-        with clean.open("rb") as plain, lzma.open(packed, "wb", preset=6) as out:
-            shutil.copyfileobj(plain, out, _CHUNK)
-        shutil.copyfile(packed, target)
-
-
-def _copy_tables(source: Source, connection: sqlite3.Connection) -> None:
-    used: set[int] = set()
-    for name, columns in schema.COLUMNS.items():
-        if name == schema.STRINGS:
-            continue
-        table = source.table(name, columns)
-        if table is None:
-            continue
-        table = _allowed_rows(name, table)
-        for column in ("demangledName", "shortName", "nameId", "textId"):
-            if column in table:
-                used.update(int(value) for value in table[column].dropna().unique())
-        _write_table(connection, name, table)
-    strings = source.table(schema.STRINGS, schema.COLUMNS[schema.STRINGS])
-    if strings is not None:
-        _write_table(connection, schema.STRINGS, strings[strings["id"].isin(used)])
-
-
-def _allowed_rows(name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Rows that say something of the capture and nothing of the machine it was made on."""
-    if name == schema.SYSTEM:
-        return table[table["name"].isin(schema.SYSTEM_NAMES)]
-    if name in (schema.EXPORT, schema.OLD_EXPORT):
-        return table[table["name"].isin(schema.EXPORT_NAMES)]
-    if name == schema.DIAGNOSTIC:
-        return table[table["severity"] > 1]
-    if name == schema.NVTX:
-        kinds = (NvtxType.PUSH_POP, NvtxType.START_END, NvtxType.DOMAIN_CREATE)
-        return table[table["eventType"].isin(kinds)]
-    return table
-
-
-def _write_table(connection: sqlite3.Connection, name: str, table: pd.DataFrame) -> None:
-    columns = ", ".join(f'"{column}"' for column in table.columns)
-    connection.execute(f"CREATE TABLE [{name}] ({columns})")
-    places = ", ".join("?" * len(table.columns))
-    rows = table.astype(object).where(table.notna(), None).itertuples(index=False, name=None)
-    connection.executemany(
-        f"INSERT INTO [{name}] VALUES ({places})", ([_plain(v) for v in row] for row in rows)
-    )
-
-
-def _plain(value: Any) -> Any:
-    """A value that SQLite stores as what it is: numpy numbers are not."""
-    value = value.item() if hasattr(value, "item") else value
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def published_line(text: str) -> str:
-    """The first line of a text, and of absolute paths in it their last part."""
-    line = text.partition("\n")[0]
-    return re.sub(r"(?<![\w.])/(?:[^/\s'\"]+/)+", "", line)
-
-
-def published_report(report: Mapping[str, Any]) -> dict[str, Any]:
-    """A report as a recording keeps it: without captured output, properties and tracebacks.
-
-    They may hold anything, and a recording is made to be handed on.
-    """
-    kept = {
-        key: report[key]
-        for key in ("$report_type", "nodeid", "location", "outcome", "when", "duration")
-        if key in report
-    }
-    longrepr = report.get("longrepr")
-    if isinstance(longrepr, Mapping):
-        with suppress(KeyError, TypeError):
-            crash = longrepr["reprcrash"]
-            message = published_line(crash["message"])
-            longrepr = f"{Path(crash['path']).name}:{crash['lineno']}: {message}"
-    elif isinstance(longrepr, str):
-        longrepr = published_line(longrepr)
-    if isinstance(longrepr, (list, tuple)):  # of a skip: where, and why
-        path, line, reason = longrepr
-        longrepr = [Path(path).name, line, reason]
-    kept["longrepr"] = longrepr if isinstance(longrepr, (str, list)) else None
-    if "wasxfail" in report:
-        kept["wasxfail"] = report["wasxfail"]
-    return {**kept, "keywords": {}, "sections": [], "user_properties": []}
 
 
 def _to_json(recording: Recording) -> dict[str, Any]:
@@ -305,31 +203,50 @@ def _to_json(recording: Recording) -> dict[str, Any]:
 
 
 def _from_json(data: Mapping[str, Any]) -> Recording:
+    """The inverse of `_to_json`.
+
+    Raises:
+        KeyError, TypeError, ValueError: the data is something else.
+    """
+    versions = mapping(data["versions"])
     recording = Recording(
-        captures=tuple(
-            RecordedCapture(
-                file=str(capture["file"]),
-                options=tuple(map(str, capture["options"])),
-                records=tuple(WindowRecord.from_json(record) for record in capture["windows"]),
-            )
-            for capture in data["captures"]
-        ),
-        tests=tuple(
-            RecordedTest(
-                nodeid=str(test["nodeid"]),
-                reports=tuple(dict(report) for report in test["reports"]),
-                capture=None if test["capture"] is None else int(test["capture"]),
-                warmup=int(test["warmup"]),
-                rounds=int(test["rounds"]),
-                problem=str(test["problem"]),
-            )
-            for test in data["tests"]
-        ),
-        versions={str(name): str(version) for name, version in data["versions"].items()},
-        nsys=str(data["nsys"]),
-        date=str(data["date"]),
+        captures=tuple(map(_read_capture, listing(data["captures"]))),
+        tests=tuple(map(_read_test, listing(data["tests"]))),
+        versions={name: text_of(version) for name, version in versions.items()},
+        nsys=text_of(data["nsys"]),
+        date=text_of(data["date"]),
     )
     for test in recording.tests:
-        if test.capture is not None and not 0 <= test.capture < len(recording.captures):
+        if test.capture is not None and test.capture >= len(recording.captures):
             raise ValueError(f"{test.nodeid} has capture {test.capture}, which does not exist")
     return recording
+
+
+def _read_capture(value: object) -> RecordedCapture:
+    capture = mapping(value)
+    return RecordedCapture(
+        file=text_of(capture["file"]),
+        options=tuple(map(text_of, listing(capture["options"]))),
+        records=tuple(
+            WindowRecord.from_json(mapping(record)) for record in listing(capture["windows"])
+        ),
+    )
+
+
+def _read_test(value: object) -> RecordedTest:
+    test = mapping(value)
+    return RecordedTest(
+        nodeid=text_of(test["nodeid"]),
+        reports=tuple(map(_read_report, listing(test["reports"]))),
+        capture=None if test["capture"] is None else whole(test["capture"], 0),
+        warmup=whole(test["warmup"], 0),
+        rounds=whole(test["rounds"], 1),
+        problem=text_of(test["problem"]),
+    )
+
+
+def _read_report(value: object) -> Mapping[str, Any]:
+    """A report with what says how its test ended; what pytest needs of it is for a replay."""
+    report = mapping(value)
+    text_of(report["when"]), text_of(report["outcome"])
+    return report

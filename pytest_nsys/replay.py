@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_nsys.capture.result import CaptureResult, RanTest
 from pytest_nsys.errors import RecordingError
 from pytest_nsys.plan import Batch
-from pytest_nsys.recording import RecordedTest, load_capture, read_recording
+from pytest_nsys.published import read_published_report
+from pytest_nsys.recording import INDEX, RecordedTest, load_capture, read_recording
 
 
 class Replay:
-    """Answers for a live capture from a recording."""
+    """Answers for a live capture from a recording.
+
+    Raises:
+        RecordingError: the folder holds none, or one that is damaged or newer.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._recording = read_recording(folder)
+        self._tests = [_for_pytest(test, folder / INDEX) for test in self._recording.tests]
 
     @property
     def nodeids(self) -> Collection[str]:
         """The tests that the recording holds."""
-        return {test.nodeid for test in self._recording.tests}
+        return {test.nodeid for test in self._tests}
 
     def capture(self, batch: Batch, maxfail: int) -> Iterator[CaptureResult]:
         """The recorded results of the batch's tests, one per recorded capture."""
         del maxfail  # the recorded run has ended
         wanted = {test.nodeid for test in batch.tests}
         by_capture: dict[int | None, list[RecordedTest]] = {}
-        for test in self._recording.tests:
+        for test in self._tests:
             if test.nodeid in wanted:
                 by_capture.setdefault(test.capture, []).append(test)
         for number, tests in by_capture.items():
@@ -42,6 +49,26 @@ class Replay:
                 date=self._recording.date,
                 versions=self._recording.versions,
             )
+
+
+def _for_pytest(test: RecordedTest, where: Path) -> RecordedTest:
+    """The test with reports that can be handed to pytest, which takes them for its own.
+
+    Raises:
+        RecordingError: one of them is not what a recording keeps.
+    """
+    try:
+        reports = tuple(map(read_published_report, test.reports))
+        for report in reports:
+            if report["nodeid"] != test.nodeid:
+                raise ValueError(f"it is of {report['nodeid'][:80]!r}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordingError(
+            f"{where} is damaged",
+            evidence=f"a report of {test.nodeid[:80]}: {type(error).__name__}: {error}",
+            remedy="record the run again, or restore the folder",
+        ) from None
+    return replace(test, reports=reports)
 
 
 def ran_test(test: RecordedTest) -> RanTest:

@@ -2,14 +2,16 @@
 
 The worker opens each window as an NVTX range in a domain of its own and writes a record of it;
 the analysis finds the range of every record in the capture. This module is what the two agree
-on, so it imports nothing.
+on, so it imports next to nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from pytest_nsys.json_values import mapping, number, text_of, whole
 
 DOMAIN = "pytest-nsys"
 """NVTX domain of the plugin's ranges; whatever else a program marks is in other domains."""
@@ -64,12 +66,21 @@ class WindowRecord:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> WindowRecord:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: the data is something else.
+        """
+        units = {name: number(count) for name, count in mapping(data["units"]).items()}
+        if not all(count > 0 for count in units.values()):
+            raise ValueError("units that are not above zero")
+        if data["kind"] not in get_args(WindowKind):
+            raise ValueError(f"a window of the kind {data['kind']!r:.80}")
         return cls(
-            index=int(data["index"]),
+            index=whole(data["index"], 0),
             kind=data["kind"],
-            nodeid=str(data["nodeid"]),
-            name=str(data["name"]),
-            round=int(data["round"]),
-            units={str(unit): float(count) for unit, count in data["units"].items()},
+            nodeid=text_of(data["nodeid"]),
+            name=text_of(data["name"]),
+            round=whole(data["round"], -1),
+            units=units,
         )

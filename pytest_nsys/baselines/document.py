@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from pytest_nsys.catalogue import Breakdown
 from pytest_nsys.errors import BaselineDamaged
+from pytest_nsys.json_values import listing, load, mapping, number, text_of, whole
 from pytest_nsys.measurement import (
     Environment,
     Measurement,
@@ -20,7 +21,6 @@ from pytest_nsys.measurement import (
 SCHEMA = 1
 
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |\r?$)", re.MULTILINE)
-_LARGEST = 2**1000
 _REMEDY = "restore the file from git, or delete it and record it anew with --nsys-update"
 _DECIMALS = 3
 _WIDTH = 98
@@ -123,13 +123,13 @@ def parse(text: str, where: str) -> Measurement:
             remedy="resolve it, or delete the file and record it anew with --nsys-update",
         )
     try:
-        data = json.loads(text)
+        data = load(text)
     except json.JSONDecodeError as error:
         raise BaselineDamaged(
             f"{where}:{error.lineno}: this is not JSON: {error.msg}",
             remedy=_REMEDY,
         ) from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _damaged(where, error) from None
     schema = data.get("schema") if isinstance(data, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
@@ -158,93 +158,62 @@ def from_json(data: object) -> Measurement:
     Raises:
         KeyError, TypeError, ValueError: the data is something else.
     """
-    top = _mapping(data)
-    if _whole(top["schema"]) < 1:
+    top = mapping(data)
+    if whole(top["schema"]) < 1:
         raise ValueError(f"schema {top['schema']}")
-    plan, environment = _mapping(top["plan"]), _mapping(top["environment"])
-    versions = _mapping(environment["versions"])
+    plan, environment = mapping(top["plan"]), mapping(top["environment"])
+    versions = mapping(environment["versions"])
     return Measurement(
-        nodeid=_text(top["nodeid"]),
-        device=_text(top["device"]),
-        warmup=_whole(plan["warmup"]),
-        rounds=_whole(plan["rounds"]),
+        nodeid=text_of(top["nodeid"]),
+        device=text_of(top["device"]),
+        warmup=whole(plan["warmup"], 0),
+        rounds=whole(plan["rounds"], 1),
         windows={
-            name: _read_window(name, window) for name, window in _mapping(top["windows"]).items()
+            name: _read_window(name, window) for name, window in mapping(top["windows"]).items()
         },
         environment=Environment(
-            gpu=_text(environment["gpu"]),
-            driver=_text(environment["driver"]),
-            cuda=_text(environment["cuda"]),
-            nsys=_text(environment["nsys"]),
-            trace=tuple(map(_text, _list(environment["trace"]))),
-            versions={name: _text(version) for name, version in versions.items()},
-            date=_text(environment["date"]),
+            gpu=text_of(environment["gpu"]),
+            driver=text_of(environment["driver"]),
+            cuda=text_of(environment["cuda"]),
+            nsys=text_of(environment["nsys"]),
+            trace=tuple(map(text_of, listing(environment["trace"]))),
+            versions={name: text_of(version) for name, version in versions.items()},
+            date=text_of(environment["date"]),
         ),
     )
 
 
 def _read_window(name: str, value: object) -> WindowMeasurement:
-    data = _mapping(value)
+    data = mapping(value)
+    unknown = data.keys() - {"samples", "units", *get_args(Breakdown)}
+    if unknown:
+        raise ValueError(f"a window has no {min(unknown)[:80]!r}")
     breakdown = {
         cast(Breakdown, kind): Parts(
-            tuple(
-                sorted((_read_part(*item) for item in _mapping(parts).items()), key=largest_first)
-            )
+            tuple(sorted((_read_part(*item) for item in mapping(parts).items()), key=largest_first))
         )
         for kind, parts in data.items()
         if kind not in ("samples", "units")
     }
     samples = {
-        key: tuple(tuple(map(_number_in, _list(session))) for session in _list(sessions))
-        for key, sessions in _mapping(data["samples"]).items()
+        key: tuple(tuple(map(number, listing(session))) for session in listing(sessions))
+        for key, sessions in mapping(data["samples"]).items()
     }
     for key, sessions in samples.items():
         if not any(sessions):
             raise ValueError(f"no samples of {key}")
-    units = {unit: _number_in(count) for unit, count in _mapping(data["units"]).items()}
+    units = {unit: number(count) for unit, count in mapping(data["units"]).items()}
     if not all(_number(count) > 0 for count in units.values()):
         raise ValueError("units that are not above zero")
     return WindowMeasurement(name=name, samples=samples, units=units, breakdown=breakdown)
 
 
 def _read_part(label: str, value: object) -> Part:
-    data = _mapping(value)
+    data = mapping(value)
     return Part(
         label,
-        count=_number_in(data["count"]),
-        ns=_number_in(data.get("ns", 0)),
-        bytes=_number_in(data.get("bytes", 0)),
-        category=_text(data.get("category", "")),
+        count=number(data["count"]),
+        ns=number(data.get("ns", 0)),
+        bytes=number(data.get("bytes", 0)),
+        category=text_of(data.get("category", "")),
     )
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError(f"{type(value).__name__} where there should be an object")
-    return value
-
-
-def _list(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError(f"{type(value).__name__} where there should be a list")
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} where there should be a text")
-    return value
-
-
-def _whole(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{type(value).__name__} where there should be a whole number")
-    return value
-
-
-def _number_in(value: object) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise TypeError(f"{type(value).__name__} where there should be a number")
-    if not abs(value) <= _LARGEST:  # NaN is not, either
-        raise ValueError("a number that is not finite")
-    return float(value)

@@ -8,11 +8,12 @@ from pathlib import Path
 from pytest_nsys.baselines.document import parse, render
 from pytest_nsys.baselines.location import baseline_path
 from pytest_nsys.errors import BaselineError
-from pytest_nsys.files import replace_text
+from pytest_nsys.files import read_limited, replace_text
 from pytest_nsys.measurement import Measurement
 
 _LOCK = ".lock"
 _LOCK_DEADLINE_S = 60.0
+_LARGEST = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Change:
     """A baseline that was written.
 
     Attributes:
-        path: the file.
+        path: the file, from the folder in which that of the baselines is: reports show it, and
+            nothing of where the project lies is in them.
         before: what it held; None if it is new.
         after: what it holds.
     """
@@ -50,7 +52,7 @@ class BaselineStore:
         """
         path = self.path(device, nodeid)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_limited(path, _LARGEST).decode("utf-8")
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
@@ -94,7 +96,7 @@ class BaselineStore:
                 evidence=str(error),
                 remedy="make the folder writable, or name another with --nsys-baseline-dir",
             ) from None
-        return Change(path, before, measurement)
+        return Change(path.relative_to(self._root.parent), before, measurement)
 
     def _keep_lock_out_of_git(self) -> None:
         ignore = self._root / ".gitignore"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,15 +41,17 @@ class Ledger:
 
     def add_unmeasured(self, nodeid: str, reason: str) -> None:
         """A test was to be measured and has no verdict."""
+        from pytest_nsys.published import published_line
         from pytest_nsys.report.run import Unmeasured
 
-        self._unmeasured.append(Unmeasured(nodeid, reason))
+        self._unmeasured.append(Unmeasured(nodeid, published_line(reason)))
 
     def add_test(self, ran: RanTest) -> None:
         """A test ended; a recording keeps how."""
         if self._settings.record is None:
             return
-        from pytest_nsys.recording import RecordedTest, published_line, published_report
+        from pytest_nsys.published import published_line, published_report
+        from pytest_nsys.recording import RecordedTest
 
         number = next(
             (
@@ -93,6 +94,7 @@ class Ledger:
 
     def run_report(self) -> RunReport:
         """What the run found so far."""
+        from pytest_nsys.published import published_command
         from pytest_nsys.report.run import RunReport
 
         seconds: dict[str, float] = {}
@@ -105,7 +107,7 @@ class Ledger:
             unmeasured=tuple(self._unmeasured),
             changes=tuple(self._changes),
             seconds=seconds,
-            command=shlex.join(["pytest", *map(str, self._config.invocation_params.args)]),
+            command=published_command([str(arg) for arg in self._config.invocation_params.args]),
             kept=str(self._settings.keep or ""),
         )
 

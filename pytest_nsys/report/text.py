@@ -138,7 +138,7 @@ def summary_lines(run: RunReport) -> list[str]:
     lines += _changes(run.changes)
     if run.kept:
         lines.append(
-            f"raw reports are in {run.kept}; they hold command lines and output: "
+            f"raw reports are in {run.kept}; they hold environments, command lines and output: "
             "do not publish them"
         )
     return lines

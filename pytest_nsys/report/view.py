@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pytest_nsys import __version__
 from pytest_nsys.baselines import Change
@@ -318,7 +319,7 @@ def _facts(run: RunReport) -> Iterator[Row]:
         spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in run.seconds.items())
         yield Row("Time spent", now=spent)
     if run.kept:
-        yield Row("Raw reports kept in", now=run.kept)
+        yield Row("Raw reports kept in", now=Path(run.kept).name)
 
 
 def _glossary(verdicts: Iterable[Verdict]) -> tuple[Row, ...]:

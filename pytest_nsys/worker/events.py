@@ -16,8 +16,22 @@ class EventLog:
     """Appends events to a file; each is one ``write`` of one line."""
 
     def __init__(self, path: str) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._path = path
         self._owner = os.getpid()
+        self._open()
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._fd = os.open(self._path, flags, 0o600)
+        self._file = self._identity()
+
+    def _identity(self) -> tuple[int, int] | None:
+        """What the descriptor stands for now: a test may close it, and open another file."""
+        try:
+            state = os.fstat(self._fd)
+        except OSError:
+            return None
+        return state.st_dev, state.st_ino
 
     def write(self, event: str, **values: Any) -> None:
         """Append one event; values that are not JSON are written as their ``repr``.
@@ -26,6 +40,8 @@ class EventLog:
         """
         if os.getpid() != self._owner:
             return
+        if self._identity() != self._file:
+            self._open()
         line = json.dumps({"event": event, **values}, default=repr) + "\n"
         data = line.encode("utf-8", "backslashreplace")
         while data:

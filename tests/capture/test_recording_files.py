@@ -16,6 +16,7 @@ import pytest
 from capture_bench import Captured
 from export_tools import PID, SMALL, assert_same_trace, nvtx, read_tables, write_sqlite
 
+from pytest_nsys import packed
 from pytest_nsys import recording as recording_module
 from pytest_nsys.errors import RecordingError
 from pytest_nsys.recording import (
@@ -357,15 +358,15 @@ class TestAPackedCapture:
             load_packed(path)
 
     def test_must_not_fill_the_disk(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(recording_module, "_LARGEST", 2**20)
-        monkeypatch.setattr(recording_module, "_CHUNK", 2**16)
+        monkeypatch.setattr(packed, "_LARGEST", 2**20)
+        monkeypatch.setattr(packed, "_CHUNK", 2**16)
         path = folder / "capture-1.sqlite.xz"
         load_packed(path)
         path.write_bytes(lzma.compress(b"SQLite format 3\0" + bytes(2**21)))
         assert path.stat().st_size < 2**12
         with pytest.raises(RecordingError, match="unpacks to more than") as caught:
             load_packed(path)
-        assert caught.value.remedy == "do not use this recording"
+        assert caught.value.remedy == "do not use this file"
 
     def test_leaves_nothing_in_the_temporary_folder(
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,16 @@
+"""How many examples hypothesis tries here, and what these tests share with the unit tests:
+measurements that are made up.
+"""
+
+import sys
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+
+# No deadline for one example: machines differ, and the first one imports pandas.
+settings.register_profile(
+    "fuzz", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("fuzz")
