@@ -91,7 +91,8 @@ def stats_document(
         - ranges: the program's own NVTX ranges by text: name, count, metrics.
         - outside: ranges and tests, each the count and total_ns of the GPU operations of the
           capture that were launched in none of them; null where there are none, and of a range.
-        - findings: name, share, summary, evidence, advice; the largest share first.
+        - findings: name, share, summary, evidence, advice; the largest share first. Of a capture
+          of tests, they are of the tests' rounds.
 
     Raises:
         NotACapture: there is no range of that name.
@@ -108,6 +109,8 @@ def stats_document(
     found = labelled_records(trace) if records is None else records
     rounds = [record for record in found if record.kind in ("round", "range")]
     tests, lost = _tests(trace, found, naming, unified=unified) if all_of_it else ([], ())
+    # Around the rounds of tests a GPU is idle as it should be: what counts is what is in them.
+    measured = cut_records(trace, rounds) if tests else cut
     inner = ranges if all_of_it else ranges[ranges["text"] == range_name]
     return {
         "schema": SCHEMA,
@@ -137,7 +140,7 @@ def stats_document(
         "ranges": _ranges(trace, inner, naming, memory, unified=unified),
         "outside": {
             "ranges": _outside(trace, cut_ranges(trace, ranges)) if all_of_it else None,
-            "tests": _outside(trace, cut_records(trace, rounds)) if tests else None,
+            "tests": _outside(trace, measured) if tests else None,
         },
         "findings": [
             {
@@ -147,7 +150,7 @@ def stats_document(
                 "evidence": [*finding.evidence],
                 "advice": finding.advice,
             }
-            for finding in diagnose(cut, naming)
+            for finding in diagnose(measured, naming)
         ],
     }
 

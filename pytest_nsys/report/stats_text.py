@@ -70,7 +70,7 @@ def stats_lines(document: Row) -> list[str]:
         *_outside(document["outside"]["tests"], "round of a test"),
         *_section("NVTX ranges:", [_ranges(document["ranges"])]),
         *_outside(document["outside"]["ranges"], "NVTX range"),
-        *_section("bottlenecks:", [_findings(document["findings"])]),
+        *_section(_of_what(document), [_findings(document["findings"])]),
     ]
 
 
@@ -236,3 +236,7 @@ def _short(text: str, width: int, head: float = 0.5) -> str:
 def _plain(text: str) -> str:
     """The text without what a terminal would act on."""
     return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _of_what(document: Mapping[str, Any]) -> str:
+    return "bottlenecks in the tests' rounds:" if document["tests"] else "bottlenecks:"
