@@ -35,6 +35,8 @@ format: $(VENV)/.installed  ## Put the code into its format and mend what Ruff c
 docs: $(VENV)/.installed  ## Make the parts of the documentation that the code knows
 	$(BIN)/pytest-nsys metrics --format=markdown > docs/metrics.md.new
 	mv docs/metrics.md.new docs/metrics.md
+	$(BIN)/python tests/faults/page.py > docs/faults.md.new
+	mv docs/faults.md.new docs/faults.md
 
 demo: $(DEMO_VENV)/.installed  ## Run the demonstration (no GPU needed)
 	$(DEMO_VENV)/bin/python examples/demo.py

@@ -75,6 +75,14 @@ class ExportFailed(CaptureError):
     """``nsys export`` failed or its output is not a complete database."""
 
 
+class EventsMissing(CaptureError):
+    """The capture has less CUDA events than nsys says it collected."""
+
+
+class LimitReached(CaptureError):
+    """A test was not measured, or not to its end: its capture had reached a limit."""
+
+
 class WindowsMissing(CaptureError):
     """The capture lacks NVTX ranges that the worker opened."""
 
@@ -101,6 +109,10 @@ class DeadlineExceeded(CaptureError):
 
 class WorkerFailed(CaptureError):
     """The worker ended before it ran its first test."""
+
+
+class NoRunFolder(NsysError):
+    """There is no place for a run's temporary files."""
 
 
 class NotACapture(NsysError):

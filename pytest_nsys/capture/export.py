@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_nsys.capture.nsys import Nsys, export_command, minimal_environment
-from pytest_nsys.capture.processes import end_trees
+from pytest_nsys.capture.guard import end_marked
+from pytest_nsys.capture.nsys import Nsys, export_command, private_environment
+from pytest_nsys.capture.processes import run_program
 from pytest_nsys.errors import DeadlineExceeded, ExportFailed, NotACapture
 from pytest_nsys.trace.schema import TABLES
 
@@ -47,32 +47,27 @@ def export_report(nsys: Nsys, report: Path, folder: Path, *, deadline_s: float =
 
 
 def _export(command: Sequence[str], output: Path, deadline_s: float) -> Path:
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=minimal_environment(),
-        start_new_session=True,
-        text=True,
-        errors="replace",
-    ) as process:
-        try:
-            printed, _ = process.communicate(timeout=deadline_s)
-        except subprocess.TimeoutExpired:
-            raise DeadlineExceeded(
-                f"nsys export did not end within {deadline_s:g} s",
-                evidence=" ".join(command),
-                remedy="check that the disk is not full; a smaller capture exports faster",
-            ) from None
-        finally:
-            if process.poll() is None:
-                end_trees([process.pid])
-    if process.returncode != 0 or _is_empty(output):
+    folder = output.parent
+    try:
+        done = run_program(command, environment=private_environment(folder), deadline_s=deadline_s)
+    except OSError as error:
         raise ExportFailed(
-            f"nsys export ended with exit code {process.returncode}"
+            "nsys export cannot be started", evidence=str(error), remedy="see to the nsys program"
+        ) from None
+    finally:
+        end_marked(str(folder))
+    if done.code is None:
+        raise DeadlineExceeded(
+            f"nsys export did not end within {deadline_s:g} s",
+            evidence=" ".join(command),
+            remedy="check that the disk is not full; a smaller capture exports faster; "
+            "nsys_tool_timeout sets how long it may take",
+        )
+    if done.code != 0 or _is_empty(output):
+        raise ExportFailed(
+            f"nsys export ended with exit code {done.code}"
             + (" and wrote nothing" if _is_empty(output) else ""),
-            evidence=printed[-2000:],
+            evidence=done.printed[-2000:],
             remedy="use an nsys at least as new as the one that made the report; "
             "check that the disk is not full",
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import platform
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from pytest_nsys.capture.export import export_report
+from pytest_nsys.capture.limits import Limits
 from pytest_nsys.capture.nsys import Nsys, override, trace_options
 from pytest_nsys.capture.proof import prove_report, prove_trace
 from pytest_nsys.capture.result import CaptureResult, RanTest
 from pytest_nsys.capture.run import Deadlines, Listener, RunFolder, WorkerRun, run_worker
 from pytest_nsys.config.settings import Settings
-from pytest_nsys.errors import CaptureError, NoWindows, NsysError, NsysLaunchFailed
+from pytest_nsys.errors import CaptureError, LimitReached, NoWindows, NsysError, NsysLaunchFailed
+from pytest_nsys.files import copy_private
 from pytest_nsys.plan import Batch, PlannedTest
+from pytest_nsys.published import published_options
 from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.windows import WindowRecord
 from pytest_nsys.worker.job import Job, Repeats
@@ -63,6 +65,7 @@ class LiveCapture:
         self._folder = folder
         self._listener = listener
         self._deadlines = deadlines
+        self._limits = Limits(settings.max_duration_s, settings.max_capture_size)
         self._number = 0
 
     def capture(self, batch: Batch, maxfail: int) -> Iterator[CaptureResult]:
@@ -101,6 +104,16 @@ class LiveCapture:
     def _run_once(self, tests: Sequence[PlannedTest], maxfail: int) -> WorkerRun:
         self._number += 1
         folder = self._folder.path / f"worker-{self._number}"
+        try:
+            return self._start(folder, tests, maxfail)
+        except OSError as error:
+            raise CaptureError(
+                "this run's temporary files cannot be written",
+                evidence=str(error),
+                remedy="free some space, or name a folder that can be written to in TMPDIR",
+            ) from None
+
+    def _start(self, folder: Path, tests: Sequence[PlannedTest], maxfail: int) -> WorkerRun:
         folder.mkdir(mode=0o700)
         repeats = {t.nodeid: Repeats(t.spec.warmup, t.spec.rounds) for t in tests}
         job = Job(
@@ -110,6 +123,7 @@ class LiveCapture:
             basetemp=self._command.basetemp,
             tests=repeats,
             events=str(folder / "events.jsonl"),
+            stop_file=str(folder / "stop"),
             maxfail=maxfail,
         )
         return run_worker(
@@ -120,6 +134,7 @@ class LiveCapture:
             nsys_args=self._nsys_args(tests),
             timeouts={test.nodeid: test.spec.timeout_s for test in tests},
             deadlines=self._deadlines,
+            limits=self._limits,
         )
 
     def _nsys_args(self, tests: Sequence[PlannedTest]) -> tuple[str, ...]:
@@ -134,7 +149,7 @@ class LiveCapture:
         )
         seconds = dict(run.wall_s)
         trace, export = None, None
-        passed = {test.nodeid for test in tests if test.passed}
+        passed = {test.nodeid for test in tests if test.passed and test.problem is None}
         if passed and run.lost is None:
             try:
                 export = self._export(run, seconds)
@@ -149,7 +164,7 @@ class LiveCapture:
             tests=tuple(tests),
             trace=trace,
             records=records,
-            options=trace_options(self._nsys_args(batch.tests)),
+            options=published_options(trace_options(self._nsys_args(batch.tests))),
             nsys=self._nsys.version_text,
             date=datetime.date.today().isoformat(),
             versions=installed_versions(),
@@ -192,10 +207,16 @@ class LiveCapture:
 
     def _keep(self, report: Path) -> None:
         if self._settings.keep is not None and report.exists():
-            self._settings.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
             kept = self._settings.keep / f"report-{self._number}.nsys-rep"
-            shutil.copyfile(report, kept)
-            kept.chmod(0o600)
+            try:
+                self._settings.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+                copy_private(report, kept)
+            except OSError as error:
+                raise CaptureError(
+                    "the raw report cannot be kept",
+                    evidence=str(error),
+                    remedy="name a folder that can be written to with --nsys-keep",
+                ) from None
 
 
 def _ran_tests(run: WorkerRun, planned: Sequence[PlannedTest]) -> list[RanTest]:
@@ -211,6 +232,7 @@ def _ran_tests(run: WorkerRun, planned: Sequence[PlannedTest]) -> list[RanTest]:
         for nodeid in event["nodeids"]
     }
     started = {event["nodeid"] for event in run.events if event["event"] == "start"}
+    cut = {event["nodeid"] for event in run.events if event["event"] == "cut"}
     stop = _stop_reason(run)
     tests = []
     for test in planned:
@@ -222,12 +244,14 @@ def _ran_tests(run: WorkerRun, planned: Sequence[PlannedTest]) -> list[RanTest]:
         )
         if test.nodeid == run.lost:
             tests.append(replace(ran, lost=_loss(run)))
+        elif test.nodeid in cut or (test.nodeid not in started and stop and stop == run.limit):
+            tests.append(replace(ran, problem=_not_measured(run, begun=test.nodeid in cut)))
         elif test.nodeid in started:
             left = stop and not any(report["when"] == "teardown" for report in ran.reports)
             tests.append(replace(ran, stopped=stop) if left else ran)
         elif test.nodeid not in collected:
             tests.append(replace(ran, lost=_not_collected(run)))
-        elif run.ended or stop:
+        elif stop or (run.ended and run.lost is None):
             tests.append(replace(ran, stopped=stop or "the worker stopped early"))
     if not tests:
         # A worker that dies between tests would otherwise be started for ever.
@@ -246,6 +270,14 @@ def _stop_reason(run: WorkerRun) -> str:
         if event["event"] == "end" and event["stop"]:
             return str(event["stop"])
     return ""
+
+
+def _not_measured(run: WorkerRun, *, begun: bool) -> LimitReached:
+    return LimitReached(
+        f"not measured: {run.limit}" + (" between its rounds" if begun else " before it"),
+        evidence=f"{run.wall_s['worker']:.1f} s after the start of the worker",
+        remedy="raise the limit, or measure less in one run: fewer tests, rounds or calls",
+    )
 
 
 def _loss(run: WorkerRun) -> str:

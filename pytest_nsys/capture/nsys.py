@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_nsys.capture.guard import MARK
+from pytest_nsys.capture.processes import run_program
 from pytest_nsys.errors import NsysNotFound
 from pytest_nsys.windows import DOMAIN
 
@@ -23,7 +24,7 @@ _INSTALL_PATTERNS = (
 )
 
 _VERSION = re.compile(r"version\s+(\d+)\.(\d+)\.(\d+)")
-_VERSION_DEADLINE_S = 60
+_VERSION_DEADLINE_S = 60.0
 
 DEFAULT_FLAGS = (
     "--trace=cuda,nvtx",
@@ -108,20 +109,15 @@ def _numbers(path: str) -> list[int]:
 
 
 def _identify(path: Path) -> Nsys:
-    evidence = ""
+    command = [str(path), "--version"]
     try:
-        done = subprocess.run(
-            [str(path), "--version"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            timeout=_VERSION_DEADLINE_S,
-            env=minimal_environment(),
-            check=False,
+        done = run_program(
+            command, environment=minimal_environment(), deadline_s=_VERSION_DEADLINE_S
         )
-        evidence = done.stdout + done.stderr
-    except (OSError, subprocess.TimeoutExpired) as error:
+        evidence = done.printed
+        if done.code is None:
+            evidence += f"\nit timed out after {_VERSION_DEADLINE_S:g} s"
+    except OSError as error:
         evidence = str(error)
     match = _VERSION.search(evidence)
     if match is None:
@@ -138,6 +134,17 @@ def minimal_environment(full: Mapping[str, str] | None = None) -> dict[str, str]
     """The few variables that nsys is started with."""
     full = os.environ if full is None else full
     return {name: full[name] for name in _ENVIRONMENT if name in full}
+
+
+def private_environment(folder: Path) -> dict[str, str]:
+    """What an nsys that works for a folder is started with.
+
+    It puts what it records into a folder inside, so that its size can be seen and all of it goes
+    when the folder does; and what it starts can be found by the folder.
+    """
+    temporary = folder / "tmp"
+    temporary.mkdir(mode=0o700, exist_ok=True)
+    return {**minimal_environment(), "TMPDIR": str(temporary), MARK: str(folder)}
 
 
 def trace_options(nsys_args: Sequence[str]) -> tuple[str, ...]:

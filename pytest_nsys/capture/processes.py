@@ -1,15 +1,87 @@
-"""Ending process trees, whatever their members do about it."""
+"""Running programs to their end, or to a deadline, and ending process trees."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
+import select
 import signal
+import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import psutil
 
 _POLL_S = 0.01
+_KEPT = 64 * 1024
+_REAP_S = 5.0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a program ended.
+
+    Attributes:
+        code: its exit code; None if it was ended at its deadline.
+        printed: the end of what it printed, stdout and stderr together.
+    """
+
+    code: int | None
+    printed: str
+
+
+def run_program(
+    command: Sequence[str], *, environment: Mapping[str, str], deadline_s: float
+) -> Finished:
+    """Run a program until it ends, whatever it leaves behind that holds its output open.
+
+    It has no terminal and nothing to read. At the deadline it is ended with all its children.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=dict(environment),
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    deadline = time.monotonic() + deadline_s
+    printed = b""
+    try:
+        with process.stdout as pipe:
+            os.set_blocking(pipe.fileno(), False)
+            while time.monotonic() < deadline:
+                # Looked at before reading: what was printed before the end is read after it.
+                over = process.poll() is not None
+                piece = _next_piece(pipe.fileno())
+                printed = (printed + piece)[-_KEPT:]
+                if over and not piece:
+                    break
+    finally:
+        if process.poll() is None:
+            end_trees([process.pid])
+            code = None
+        else:
+            code = process.returncode
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_REAP_S)
+    return Finished(code, printed.decode("utf-8", "replace"))
+
+
+def _next_piece(pipe: int) -> bytes:
+    """What there is to read, waiting a moment for it."""
+    if not select.select([pipe], [], [], _POLL_S)[0]:
+        return b""
+    piece = os.read(pipe, _KEPT)
+    if not piece:  # closed, though the program may go on
+        time.sleep(_POLL_S)
+    return piece
 
 
 def tree(pid: int) -> list[psutil.Process]:
@@ -30,11 +102,16 @@ def is_running(pid: int) -> bool:
 
 
 def end_agents(nsys_pid: int) -> None:
-    """End the agent of an nsys that failed or was killed: a daemon, which no tree holds."""
-    session = f"--session-name=profile-{nsys_pid}"
+    """End the agent of an nsys that failed or was killed: a daemon, which no tree holds.
+
+    Where a whole folder's processes are to be ended, see `pytest_nsys.capture.guard`.
+    """
+    # "--session-name=profile-PROGRAM-PID" in 2022, without the program in 2023, and as two
+    # arguments in 2025.
+    session = re.compile(rf"(--session-name=)?profile-(.*-)?{nsys_pid}")
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
-        if "--start-agent" in command and session in command:
+        if "--start-agent" in command and any(session.fullmatch(part) for part in command):
             end_trees([process.pid])
 
 

@@ -7,6 +7,7 @@ its own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pytest_nsys.cut import cut_records
 from pytest_nsys.errors import (
     CaptureMissing,
     DiagnosticError,
+    EventsMissing,
     ImporterFailed,
     NoCudaEvents,
     NoGpu,
@@ -24,6 +26,7 @@ from pytest_nsys.trace.schema import SEVERITY_ERROR
 from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows import WindowRecord
 
+_STATED = re.compile(r"Number of CUDA events collected:\s*(\d+)")
 _IMPORT_TROUBLE = ("Importer error status", "Errors occurred while processing", "Failed to create")
 
 
@@ -75,6 +78,7 @@ def prove_trace(
         DiagnosticError: nsys reports an error in its own capture.
         WindowsMissing: a window or the sentinel is missing.
         NoGpu: there is no GPU.
+        EventsMissing: less was recorded of CUDA than nsys says.
         NoCudaEvents: nothing was recorded of CUDA.
     """
     cut_records(trace, records)
@@ -99,12 +103,40 @@ def prove_trace(
             evidence="\n".join(errors[:5]),
             remedy="an nsys older than the driver is the usual cause: use a newer nsys",
         )
+    prove_counts(trace)
     if needs_cuda and not trace.has_cuda_activity:
         raise NoCudaEvents(
             "the capture holds no CUDA events at all",
             evidence=_diagnostics(trace),
             remedy="check that the tests use the GPU (allow_empty=True in the marker says that "
             "one need not), and that nsys is not older than the driver",
+        )
+
+
+def stated_events(trace: Trace) -> int:
+    """How many CUDA events nsys says it collected, in all processes; 0 where it does not say."""
+    matches = (_STATED.search(text) for _, text in trace.diagnostics)
+    return sum(int(match[1]) for match in matches if match is not None)
+
+
+def prove_counts(trace: Trace) -> None:
+    """There are all the events that nsys counted, where it says how many (new versions do).
+
+    It counts API calls, kernels (those of CUDA graphs too), copies and memsets, each process for
+    itself; not graphs that are traced as a whole. All captures seen have exactly as many rows.
+    More would be no fault: rows of a kind that it does not count.
+
+    Raises:
+        EventsMissing: there are less.
+    """
+    stated = stated_events(trace)
+    tables = (trace.calls, trace.kernels, trace.copies, trace.memsets)
+    found = sum(len(table) for table in tables)
+    if found < stated:
+        raise EventsMissing(
+            "the capture has less CUDA events than nsys collected",
+            evidence=f"collected: {stated}, in the export: {found}\n{_diagnostics(trace)}",
+            remedy="run again; check that the disk is not full",
         )
 
 

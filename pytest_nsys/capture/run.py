@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -15,15 +16,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from pytest_nsys.capture import launcher
+from pytest_nsys.capture import guard, launcher
 from pytest_nsys.capture.follow import Event, EventTail, Tail
-from pytest_nsys.capture.nsys import Nsys, minimal_environment, profile_command
-from pytest_nsys.capture.processes import end_agents, end_trees, is_running
-from pytest_nsys.errors import DeadlineExceeded, NsysLaunchFailed, NsysUsageError, WorkerFailed
+from pytest_nsys.capture.guard import MARK, end_marked
+from pytest_nsys.capture.limits import NO_LIMITS, Limits, bytes_on_disk, shortage
+from pytest_nsys.capture.nsys import Nsys, private_environment, profile_command
+from pytest_nsys.capture.processes import end_trees, is_running
+from pytest_nsys.errors import (
+    DeadlineExceeded,
+    NoRunFolder,
+    NsysLaunchFailed,
+    NsysUsageError,
+    WorkerFailed,
+)
 from pytest_nsys.worker import __main__ as worker_main
 from pytest_nsys.worker.job import Job
 
 _POLL_S = 0.02
+_MEASURE_S = 0.25
+_UNKILLABLE_S = 15.0
+_DEATH_S = 60.0
+_ENDING_S = 2.0
+_AGENT_S = 1.0
+_INTERRUPTED_S = 3.0
+_GUARD_S = 60.0
 _REFUSALS = ("unrecognised option", "unrecognized option", "is ambiguous", "usage:", "Illegal")
 _FATAL = "Fatal Python error"
 _STDERR_LINES = 40
@@ -46,10 +62,31 @@ class Deadlines:
 
 
 class RunFolder:
-    """A private folder (0700) for one run's files, removed at the end."""
+    """A private folder (0700) for one run's files, removed at the end.
+
+    A guard of its own process removes it, and ends what the run started, where the run cannot.
+
+    Raises:
+        NoRunFolder: it cannot be made.
+    """
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="pytest-nsys-"))
+        try:
+            self.path = Path(tempfile.mkdtemp(prefix="pytest-nsys-")).resolve()
+            self._guard = subprocess.Popen(
+                [sys.executable, "-S", "-E", guard.__file__, str(self.path), str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise NoRunFolder(
+                "there is no place for this run's temporary files",
+                evidence=str(error),
+                remedy="free some space, or name a folder that can be written to in TMPDIR",
+            ) from None
 
     def __enter__(self) -> RunFolder:
         return self
@@ -65,6 +102,10 @@ class RunFolder:
     def remove(self) -> None:
         """Remove the folder and all it holds; a second time does nothing."""
         shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            assert self._guard.stdin is not None
+            self._guard.stdin.close()
+            self._guard.wait(timeout=_GUARD_S)
 
 
 @dataclass(frozen=True)
@@ -77,6 +118,7 @@ class WorkerRun:
         ended: whether the worker reached its own end.
         lost: the test in which the worker died or was ended, if any.
         reason: why, in words; empty for a good end.
+        limit: the limit that the worker was told to stop at; empty if it was not.
         nsys_output: what nsys printed.
         stderr: the end of the worker's stderr.
         wall_s: seconds in the worker from launch to end, and in nsys after that.
@@ -87,6 +129,7 @@ class WorkerRun:
     ended: bool
     lost: str | None = None
     reason: str = ""
+    limit: str = ""
     nsys_output: str = ""
     stderr: str = ""
     wall_s: Mapping[str, float] = field(default_factory=dict)
@@ -110,6 +153,7 @@ def run_worker(
     nsys_args: Sequence[str] = (),
     timeouts: Mapping[str, float],
     deadlines: Deadlines = Deadlines(),
+    limits: Limits = NO_LIMITS,
 ) -> WorkerRun:
     """Run the job under ``nsys profile`` and return when both have ended.
 
@@ -121,6 +165,8 @@ def run_worker(
         nsys_args: further arguments of ``nsys profile``.
         timeouts: seconds for each test, by node id.
         deadlines: seconds for the rest.
+        limits: what the worker may use before it is told to stop; the test that runs then may
+            finish its round.
 
     Raises:
         NsysUsageError: nsys refused its arguments.
@@ -128,7 +174,7 @@ def run_worker(
         WorkerFailed: the worker ended before it ran a test.
         DeadlineExceeded: the worker never began, or nsys never ended.
     """
-    return _Run(nsys, job, folder, listener, nsys_args, timeouts, deadlines).follow()
+    return _Run(nsys, job, folder, listener, nsys_args, timeouts, deadlines, limits).follow()
 
 
 class _Run:
@@ -141,16 +187,21 @@ class _Run:
         nsys_args: Sequence[str],
         timeouts: Mapping[str, float],
         deadlines: Deadlines,
+        limits: Limits,
     ) -> None:
         self._folder = folder
         self._listener = listener
         self._timeouts = timeouts
         self._deadlines = deadlines
+        self._limits = limits
+        self._limit = ""
+        self._stop_file = Path(job.stop_file)
         self._events: list[Event] = []
         self._current: str | None = None
         self._lost: str | None = None
         self._reason = ""
-        self._started = self._since = time.monotonic()
+        self._started = self._since = self._measured = time.monotonic()
+        self._given_up_at = float("inf")
         self._tail = EventTail(Path(job.events))
         self._stdout = Tail(folder / "stdout")
         self._stderr = Tail(folder / "stderr")
@@ -161,20 +212,26 @@ class _Run:
         )
         self._log_path = folder / "nsys.log"
         with self._log_path.open("wb") as log:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=minimal_environment(),
-                start_new_session=True,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=private_environment(folder),
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise NsysLaunchFailed(
+                    "nsys cannot be started", evidence=str(error), remedy="see to the nsys program"
+                ) from None
 
     def follow(self) -> WorkerRun:
         try:
             self._follow_worker()
             worker_ended = time.monotonic()
-            self._wait_for_nsys()
+            if self._lost is None:  # else the capture is not used
+                self._wait_for_nsys()
         finally:
             self._end_everything()
             self._tail.close()
@@ -188,6 +245,7 @@ class _Run:
             ended=self._saw("end"),
             lost=self._lost,
             reason=self._reason,
+            limit=self._limit,
             nsys_output=self._nsys_output(),
             stderr=self._stderr_end(),
             wall_s={
@@ -201,13 +259,16 @@ class _Run:
             # Looked at before reading: what was written before the end is read after it.
             over = self._process.poll() is not None or self._worker_gone()
             self._read()
-            if over:
+            if over or time.monotonic() > self._given_up_at:
                 break
             if self._overdue():
+                self._given_up_at = time.monotonic() + _UNKILLABLE_S
                 self._end_worker()
+            self._watch_limits()
             time.sleep(_POLL_S)
         if self._current is not None and self._lost is None and not self._saw("end"):
-            self._lost, self._reason = self._current, self._death()
+            self._lost = self._current
+            self._reason = self._death() + shortage(self._folder)
 
     def _read(self) -> None:
         for event in self._tail.read():
@@ -242,6 +303,17 @@ class _Run:
         self._reason = f"took longer than {limit:g} s{where} and was ended"
         return True
 
+    def _watch_limits(self) -> None:
+        """Tell the worker to stop where it exceeds a limit; it does so at its next round."""
+        now = time.monotonic()
+        if self._limit or now - self._measured < _MEASURE_S:
+            return
+        self._measured = now
+        size = bytes_on_disk(self._folder) if self._limits.size is not None else 0
+        self._limit = self._limits.exceeded(now - self._started, size)
+        if self._limit:
+            self._stop_file.write_text(self._limit, encoding="utf-8")
+
     def _progress(self) -> str:
         rounds = [event["round"] for event in self._events if event["event"] == "round"]
         if not rounds or self._events[-1]["event"] != "round":
@@ -260,30 +332,34 @@ class _Run:
 
     def _end_worker(self) -> None:
         pid = self._worker_pid()
-        end_trees([self._process.pid if pid is None else pid])
+        end_trees([self._process.pid if pid is None else pid], grace_s=_ENDING_S)
 
     def _wait_for_nsys(self) -> None:
         try:
             self._process.wait(timeout=self._deadlines.finish)
         except subprocess.TimeoutExpired:
             raise DeadlineExceeded(
-                f"nsys did not end within {self._deadlines.finish:g} s of the worker's end",
+                f"nsys did not end within {self._deadlines.finish:g} s of the worker's end"
+                + shortage(self._folder),
                 evidence=self._nsys_output(),
                 remedy="run again; nsys 2022 is known to hang when its program ends at once: "
-                "use a newer one if this happens often",
+                "use a newer one if this happens often; nsys_tool_timeout sets how long it may "
+                "take",
             ) from None
 
     def _end_everything(self) -> None:
-        pids = [self._process.pid]
-        pid = self._worker_pid()
-        if pid is not None:
-            pids.append(pid)
-        if self._process.poll() is None or self._worker_alive(pid):
-            end_trees(pids, first=signal.SIGINT, grace_s=3.0)
-            end_agents(self._process.pid)
-        elif pid is None:
-            end_agents(self._process.pid)
-        self._process.wait()
+        """End nsys, its agent, the worker and all that the tests left running.
+
+        At a good end nsys's agent is about to go by itself.
+        """
+        well = self._process.poll() is not None and not self._worker_alive(self._worker_pid())
+        terminate = (signal.SIGTERM, _AGENT_S)
+        signals = (terminate,) if well else ((signal.SIGINT, _INTERRUPTED_S), terminate)
+        patience_s = _AGENT_S if well else 0.0
+        end_marked(str(self._folder), patience_s=patience_s, signals=signals)
+        # What even SIGKILL does not end waits inside a driver; nobody shall wait for it.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=_UNKILLABLE_S)
 
     @staticmethod
     def _worker_alive(pid: int | None) -> bool:
@@ -293,10 +369,11 @@ class _Run:
         return any(event["event"] == name for event in self._events)
 
     def _death(self) -> str:
-        code = self._process.poll()
-        if code is None:
-            self._wait_for_nsys()
-            code = self._process.returncode
+        """How nsys says that the worker died; its exit code is the worker's."""
+        try:
+            code = self._process.wait(timeout=min(_DEATH_S, self._deadlines.finish))
+        except subprocess.TimeoutExpired:
+            return "the worker ended suddenly, and nsys did not end after it"
         if code < 0:
             return f"the worker's nsys was ended by {_signal_name(-code)}"
         if code > 128:
@@ -320,9 +397,16 @@ class _Run:
         return "\n".join(lines[start : start + _STDERR_LINES])
 
     def _startup_failure(self) -> Exception:
+        if self._reason and self._worker_pid() is None:
+            return DeadlineExceeded(
+                f"nsys did not start the worker: it {self._reason}{shortage(self._folder)}",
+                evidence=self._nsys_output() or "nsys printed nothing",
+                remedy="run 'nsys profile true' by hand: it should hang in the same way; "
+                "nsys_tool_timeout sets how long it may take",
+            )
         if self._reason:
             return DeadlineExceeded(
-                f"the worker did not begin its tests: it {self._reason}",
+                f"the worker did not begin its tests: it {self._reason}{shortage(self._folder)}",
                 evidence=self._stderr_end() or self._nsys_output(),
                 remedy="see what its imports or the collection of its tests wait for",
             )
@@ -335,13 +419,18 @@ class _Run:
                     remedy="correct what is passed through to nsys (nsys_args)",
                 )
             return NsysLaunchFailed(
-                "nsys ended without starting the worker",
+                "nsys ended without starting the worker" + shortage(self._folder),
                 evidence=printed or f"exit code {self._process.returncode}, nothing printed",
                 remedy="run 'nsys profile true' by hand: it should fail in the same way",
             )
+        unfit = [event for event in self._events if event["event"] == "unfit"]
+        if unfit:
+            return WorkerFailed(
+                "the worker cannot measure", evidence=unfit[0]["text"], remedy=unfit[0]["remedy"]
+            )
         errors = [event["text"] for event in self._events if event["event"] == "internal_error"]
         return WorkerFailed(
-            "the worker ended before it ran its first test",
+            "the worker ended before it ran its first test" + shortage(self._folder),
             evidence=f"{self._death()}\n"
             + ("\n".join(errors) or self._stderr_end() or self._nsys_output()),
             remedy="the same imports and collection work in the controller: look for what "
@@ -361,8 +450,8 @@ def _write_launch(folder: Path, job: Path) -> list[str]:
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     launch = {
         "command": [sys.executable, *flags, worker_main.__file__, str(job)],
-        "environment": worker_environment(os.environ),
-        "minimal": minimal_environment(),
+        "environment": {**worker_environment(os.environ), MARK: str(folder)},
+        "minimal": private_environment(folder),
         "pid_file": str(folder / "worker.pid"),
         "stdout": str(folder / "stdout"),
         "stderr": str(folder / "stderr"),

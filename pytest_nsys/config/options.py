@@ -71,6 +71,23 @@ OPTIONS: tuple[Option, ...] = (
         "longest time one test may take with all its rounds (30 min)",
         metavar="SECONDS",
     ),
+    Option(
+        "nsys_tool_timeout",
+        "longest time that nsys itself may take to begin, to write a report, to export it (15 min)",
+        metavar="SECONDS",
+    ),
+    Option(
+        "nsys_max_duration",
+        "stop measuring when the tests of one capture have run for so long (default: no limit); "
+        "those not measured fail",
+        metavar="SECONDS",
+    ),
+    Option(
+        "nsys_max_capture_size",
+        "stop measuring when a capture is so large on disk, such as '2 GiB' (default: no limit); "
+        "those not measured fail",
+        metavar="SIZE",
+    ),
 )
 
 

@@ -35,6 +35,9 @@ class Settings:
     nsys_args: tuple[str, ...] = ()
     device: str | None = None
     timeout_s: float = 1800.0
+    tool_timeout_s: float = 900.0
+    max_duration_s: float | None = None
+    max_capture_size: int | None = None
 
     @property
     def active(self) -> bool:
@@ -85,7 +88,10 @@ def read_settings(config: pytest.Config) -> Settings:
         executable=values["nsys_executable"],
         nsys_args=_words("nsys_args", values["nsys_args"] or ""),
         device=values["nsys_device"],
-        timeout_s=_seconds("nsys_timeout", values["nsys_timeout"], default=1800.0),
+        timeout_s=_seconds("nsys_timeout", values["nsys_timeout"]) or 1800.0,
+        tool_timeout_s=_seconds("nsys_tool_timeout", values["nsys_tool_timeout"]) or 900.0,
+        max_duration_s=_seconds("nsys_max_duration", values["nsys_max_duration"]),
+        max_capture_size=_size("nsys_max_capture_size", values["nsys_max_capture_size"]),
     )
 
 
@@ -99,7 +105,14 @@ def _value(config: pytest.Config, option: Option) -> Any:
     if not given:
         return None
     if option.kind == "path":
-        return (base / Path(given).expanduser()).resolve()
+        try:
+            return (base / Path(given).expanduser()).resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # no such user, NUL, no encoding
+            raise SettingsError(
+                f"{option.name} is {given!r:.200}",
+                evidence=str(error),
+                remedy="give the path of a file or folder",
+            ) from None
     return given
 
 
@@ -115,9 +128,9 @@ def _count(name: str, text: str | None, *, default: int, least: int) -> int:
     return count
 
 
-def _seconds(name: str, text: str | None, *, default: float) -> float:
+def _seconds(name: str, text: str | None) -> float | None:
     if text is None:
-        return default
+        return None
     remedy = "give seconds above zero, such as 600"
     try:
         seconds = (
@@ -128,6 +141,19 @@ def _seconds(name: str, text: str | None, *, default: float) -> float:
     if not seconds:
         raise SettingsError(f"{name} is {text!r}", remedy=remedy)
     return seconds
+
+
+def _size(name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    remedy = "give a size above zero with its unit, such as '2 GiB'"
+    try:
+        size = parse_amount(text, "B")
+    except NsysError as error:
+        raise SettingsError(f"{name}: {error.what}", remedy=remedy) from None
+    if not size or text.strip().replace(".", "").isdigit():
+        raise SettingsError(f"{name} is {text!r}", remedy=remedy)
+    return int(size)
 
 
 def _words(name: str, text: str) -> tuple[str, ...]:

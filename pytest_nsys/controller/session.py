@@ -101,7 +101,10 @@ class Controller:
 
         progress = Progress(self._config)
         listener = Listener(self._worker_event, progress.stdout, progress.stderr)
-        folder = RunFolder()
+        try:
+            folder = RunFolder()
+        except NsysError as error:
+            raise pytest.UsageError(str(error)) from None
         try:
             return _Run(
                 folder,

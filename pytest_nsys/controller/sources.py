@@ -38,6 +38,7 @@ def open_source(
         return Replay(settings.replay)
     from pytest_nsys.capture.live import Command, LiveCapture
     from pytest_nsys.capture.nsys import find_nsys
+    from pytest_nsys.capture.run import Deadlines
 
     command = Command(
         args=_worker_args(config),
@@ -45,7 +46,10 @@ def open_source(
         sys_path=tuple(sys.path),
         basetemp=_worker_basetemp(config),
     )
-    return LiveCapture(find_nsys(settings.executable), settings, command, folder, listener)
+    limit = settings.tool_timeout_s
+    deadlines = Deadlines(start=limit, finish=limit, export=limit)
+    nsys = find_nsys(settings.executable)
+    return LiveCapture(nsys, settings, command, folder, listener, deadlines)
 
 
 def make_judge(config: pytest.Config, settings: Settings) -> Judge:

@@ -14,16 +14,25 @@ def main() -> int:
 
     from pathlib import Path
 
-    import pytest
-
     from pytest_nsys.worker.events import EventLog
     from pytest_nsys.worker.job import Job
-    from pytest_nsys.worker.session import WorkerSession
 
     job = Job.read(Path(sys.argv[1]))
-    sys.argv[:] = job.argv
     events = EventLog(job.events)
     events.write("hello")
+    try:
+        # Also the modules of the tests' own that have such a name fail here, and not later.
+        from nvtx import end_range, start_range  # noqa: F401
+    except ImportError as error:
+        remedy = "install nvtx for this Python; see that no module of the project has its name"
+        events.write("unfit", text=f"{type(error).__name__}: {error}", remedy=remedy)
+        return 1
+
+    import pytest
+
+    from pytest_nsys.worker.session import WorkerSession
+
+    sys.argv[:] = job.argv
     return int(pytest.main(list(job.args), plugins=[WorkerSession(job, events)]))
 
 

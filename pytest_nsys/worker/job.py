@@ -26,6 +26,7 @@ class Job:
         sys_path: ``sys.path`` of the controller.
         tests: the tests to run, in order, by node id.
         events: the file that events are appended to.
+        stop_file: what holds, once it is there, the reason to stop at the next round; "" for none.
         maxfail: failures after which the worker stops; 0 for no limit.
         basetemp: base folder of ``tmp_path`` in the worker; None for pytest's own choice.
     """
@@ -35,8 +36,16 @@ class Job:
     sys_path: tuple[str, ...]
     tests: Mapping[str, Repeats]
     events: str
+    stop_file: str = ""
     maxfail: int = 0
     basetemp: str | None = None
+
+    def stop_reason(self) -> str:
+        """Why to stop now; empty if there is no reason."""
+        try:
+            return Path(self.stop_file).read_text(encoding="utf-8") if self.stop_file else ""
+        except FileNotFoundError:
+            return ""
 
     def write(self, path: Path) -> None:
         """Write the job where `read` finds it."""

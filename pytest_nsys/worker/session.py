@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import os
 import unittest
 from collections.abc import Callable, Generator
@@ -87,6 +88,9 @@ class WorkerSession:
         )
         result = yield
         self._events.write("finish", nodeid=item.nodeid)
+        reason = self._job.stop_reason()
+        if reason:
+            item.session.shouldstop = reason
         return result
 
     @pytest.hookimpl(wrapper=True, trylast=True)
@@ -94,9 +98,14 @@ class WorkerSession:
         """Make ``item.runtest`` run the rounds."""
         recorder = item.stash[RECORDER]
         original = item.runtest
+        repeats = self._job.tests[item.nodeid]
+        left = itertools.count(repeats.warmup + repeats.rounds - 1, -1)
 
         def stop() -> bool:
             self._again.add(item.nodeid)
+            if next(left) > 0 and self._job.stop_reason():
+                self._events.write("cut", nodeid=item.nodeid)
+                return True
             # unittest keeps failures on the item, and subtests report them, instead of raising.
             return bool(getattr(item, "_excinfo", None)) or item.nodeid in self._failing
 

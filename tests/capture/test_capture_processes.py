@@ -195,19 +195,36 @@ def test_an_interrupt_while_ending_ends_all_the_same(
 
 
 @pytest.fixture
-def agent(programs: Programs) -> Callable[[int], subprocess.Popen[bytes]]:
+def agent(programs: Programs) -> Callable[..., subprocess.Popen[bytes]]:
     """Starts a process with the command line of an nsys agent."""
 
-    def start(pid: int) -> subprocess.Popen[bytes]:
-        return programs.start(
-            "import time; time.sleep(300)", "--start-agent", f"--session-name=profile-{pid}"
-        )
+    def start(pid: int, session: str = "--session-name=profile-{}") -> subprocess.Popen[bytes]:
+        names = session.format(pid).split()
+        return programs.start("import time; time.sleep(300)", "--start-agent", *names)
 
     return start
 
 
+@pytest.mark.parametrize(
+    "session",
+    [
+        "--session-name=profile-python-{}",  # 2022
+        "--session-name=profile-my-own-program-{}",
+        "--session-name=profile-{}",  # 2023
+        "--session-name profile-{}",  # 2025
+    ],
+)
+def test_an_agent_is_known_by_its_session(
+    session: str, agent: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    number = 2**22 + 78
+    ours = agent(number, session)
+    end_agents(number)
+    assert not is_running(ours.pid)
+
+
 def test_only_the_agents_of_that_nsys_are_ended(
-    agent: Callable[[int], subprocess.Popen[bytes]], programs: Programs
+    agent: Callable[..., subprocess.Popen[bytes]], programs: Programs
 ) -> None:
     number = 2**22 + 77  # higher than any process id
     theirs, others = agent(number), agent(number * 10)

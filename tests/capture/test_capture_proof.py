@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from pytest_nsys.capture import proof
 from pytest_nsys.capture.proof import prove_report, prove_trace
 from pytest_nsys.cut import cut_records
 from pytest_nsys.errors import (
     CaptureError,
     CaptureMissing,
     DiagnosticError,
+    EventsMissing,
     ImporterFailed,
     NoCudaEvents,
     NoGpu,
     WindowsMissing,
 )
-from pytest_nsys.trace import Gpu, Trace
+from pytest_nsys.trace import Gpu, Trace, load_trace
 from pytest_nsys.windows import DOMAIN, WindowRecord
 
 RECORDS = (
@@ -221,3 +223,42 @@ def test_records_are_found_by_their_number_whatever_the_order() -> None:
 
 def test_no_records_are_no_windows() -> None:
     assert len(cut_records(make_trace(), ())) == 0
+
+
+def count(number: int) -> tuple[int, str]:
+    """What nsys says of one process."""
+    return (1, f"Number of CUDA events collected: \t{number}.")
+
+
+def test_all_events_that_were_collected_are_there() -> None:
+    several = (count(3), count(2), (1, "Number of NVTX events collected: \t99."))
+    prove(make_trace(calls=5, diagnostics=several))
+    prove(make_trace(calls=6, diagnostics=several))
+
+
+def test_events_that_were_collected_and_are_missing() -> None:
+    with pytest.raises(EventsMissing) as caught:
+        prove(make_trace(calls=4, diagnostics=(count(3), count(2))))
+    assert "less CUDA events than nsys collected" in said(caught.value)
+    assert "collected: 5, in the export: 4" in caught.value.evidence
+
+
+def test_graphs_that_are_traced_as_a_whole_are_not_counted() -> None:
+    trace = make_trace(calls=4, diagnostics=(count(5),))
+    with pytest.raises(EventsMissing):
+        prove(replace(trace, graphs=pd.DataFrame({"start": range(9)})))
+
+
+def test_real_captures_hold_all_that_nsys_collected(captures: Mapping[str, Path]) -> None:
+    """Those of the captures in which what nsys says of its counts was kept."""
+    exact = {}
+    for name in ("basic", "train", "llama_node"):
+        trace = load_trace(captures[name])
+        tables = (trace.calls, trace.kernels, trace.copies, trace.memsets)
+        exact[name] = proof.stated_events(trace) - sum(len(table) for table in tables)
+    assert exact == {"basic": 0, "train": 0, "llama_node": 0}
+
+
+def test_no_real_capture_holds_less_than_nsys_collected(captures: Mapping[str, Path]) -> None:
+    for name in captures:
+        proof.prove_counts(load_trace(captures[name]))

@@ -73,7 +73,7 @@ FAULTS = {
         "use an nsys at least as new as the one that made the report; *",
     ),
     "export_truncated": (
-        "*CUPTI_* is damaged or was cut off",
+        "*.parquet is damaged or was cut off",
         "*Parquet magic bytes not found in footer*",
         "export the report again; check that the disk is not full",
     ),

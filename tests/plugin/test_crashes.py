@@ -202,7 +202,7 @@ def test_isolated_tests_and_other_capture_options_get_workers_of_their_own(
             "nsys: measuring 2 tests in one capture",
             "nsys: measuring 1 test in one capture",
             "nsys: measuring 2 tests in one capture",
-            "raw reports are in *kept; they hold command lines and output: do not publish them",
+            "raw reports are in *kept; they hold environments, command lines and output: *",
         ]
     )
     workers = dict(line.split() for line in story.of("worker"))

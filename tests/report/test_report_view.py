@@ -225,7 +225,7 @@ def test_the_run_is_described() -> None:
     assert facts["Command"] == "pytest --nsys"
     assert facts["GPU"] == "NVIDIA H200"
     assert facts["Time spent"] == "worker 3.2 s"
-    assert facts["Raw reports kept in"] == "/k"
+    assert facts["Raw reports kept in"] == "k"
     meanings = {row.name: row.now for row in page(run).glossary}
     assert meanings["gpu.kernel_count"] == "KERNEL rows"
 

@@ -33,20 +33,30 @@ from standin_options import (
 from standin_report import Capture, write_report
 
 FAULTS = {
+    "hang_before_child": "profile does not start the command, and ignores signals",
     "usage_error": "profile refuses its options",
     "child_not_started": "profile does not find the command",
     "hang_after_child": "profile does not return after the command, and ignores signals",
+    "agent_left": "profile leaves its agent behind, which is busy for ever",
     "no_report": "profile leaves nothing",
     "qdstrm_only": "profile leaves only the .qdstrm",
     "importer_error": "as qdstrm_only, with the importer's message",
+    "report_in_tmpdir": "profile cannot write the report where it belongs",
+    "report_truncated": "profile leaves half a report",
     "slow_import": "profile takes seconds after the command",
     "no_nvtx": "the report has no NVTX events",
     "no_gpu": "the report is of a machine without a GPU",
     "no_cuda_events": "the report has no CUDA events",
     "diagnostic_error": "the report holds an error",
+    "partial": "the report holds the warning that events may be missing",
+    "lost_events": "the report has one CUDA event less than it says",
+    "drop_first_window": "the first NVTX range is missing",
     "drop_last_window": "the last tenth of the NVTX ranges is missing",
     "documented_sync": "synchronisations as the enumeration says, not as nsys 2025.3 has them",
     "export_fails": "export fails and leaves a stub",
+    "export_nothing": "export succeeds and leaves nothing",
+    "export_not_a_database": "export succeeds and leaves files of something else",
+    "newer_schema": "the export's schema is of a version to come",
     "export_truncated": "export succeeds and leaves half a file",
     "export_hangs": "export does not return",
 }
@@ -122,6 +132,8 @@ def _profile(options: ProfileOptions, faults: frozenset[str], gpus: Sequence[str
     if program is None or "child_not_started" in faults:
         print("Executable not found in current directory or standard search paths", file=sys.stderr)
         return 1
+    if "hang_before_child" in faults:
+        _hang()
     _say("Collecting data...")
     with tempfile.TemporaryDirectory(prefix="nsys-simulated-") as folder:
         log = Path(folder, "events.jsonl")
@@ -130,9 +142,7 @@ def _profile(options: ProfileOptions, faults: frozenset[str], gpus: Sequence[str
         child = _Child(options, program, log)
         code = child.follow()
         if "hang_after_child" in faults:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)
-            time.sleep(_HANG_S)
+            _hang()
         capture = Capture(
             options=options,
             log=log,
@@ -147,7 +157,27 @@ def _profile(options: ProfileOptions, faults: frozenset[str], gpus: Sequence[str
         )
         if "no_report" not in faults:
             _import(capture)
+        if "agent_left" in faults:
+            _leave_agent()
     return code
+
+
+def _hang() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    time.sleep(_HANG_S)
+
+
+def _leave_agent() -> None:
+    """Start a daemon with the command line of an agent (that of nsys 2022)."""
+    name = f"--session-name=profile-python-{os.getpid()}"
+    subprocess.Popen(
+        [sys.executable, "-S", "-c", "while True: pass", "--start-agent", name],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 class _Child:
@@ -246,10 +276,14 @@ def _import(capture: Capture) -> None:
         time.sleep(_SLOW_IMPORT_S)
     report = wanted.with_name(wanted.name + ".nsys-rep")
     problem = _cannot_write(report, capture.options.force)
+    if "report_in_tmpdir" in faults:
+        problem = "No space left on device."
     if problem:
         print(f"Failed to create '{report}': {problem}", file=sys.stderr)
         report = temporary.with_suffix(".nsys-rep")
     write_report(report, capture)
+    if "report_truncated" in faults:
+        os.truncate(report, report.stat().st_size // 2)
     _say(f"\r[1/1] [0%                          ] {report.name}", end="")
     _say(f"\r[1/1] [========================100%] {report.name}")
     _say(f"Generated:\n\t{report}")

@@ -32,8 +32,10 @@ def export(options: ExportOptions, faults: frozenset[str], version: str) -> int:
         if "export_fails" in faults:
             _write_stub(output, options.type)
             raise ExportError("Exportation error: Failed to read the report.")
+        if "export_nothing" in faults:
+            return 0
         with closing(sqlite3.connect(":memory:")) as database:
-            _load(database, options, version)
+            _load(database, options, version, faults)
             if options.type == "sqlite":
                 _to_sqlite(database, output)
             else:
@@ -44,6 +46,9 @@ def export(options: ExportOptions, faults: frozenset[str], version: str) -> int:
     if "export_truncated" in faults:
         for file in [output] if output.is_file() else output.iterdir():
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    if "export_not_a_database" in faults:
+        for file in [output] if output.is_file() else output.iterdir():
+            file.write_text("This is a report in words.\n")
     return 0
 
 
@@ -60,14 +65,19 @@ def _check(options: ExportOptions, output: Path) -> None:
         )
 
 
-def _load(database: sqlite3.Connection, options: ExportOptions, version: str) -> None:
+def _load(
+    database: sqlite3.Connection, options: ExportOptions, version: str, faults: frozenset[str]
+) -> None:
     """Copy the wanted tables of the report into ``database``."""
     patterns = [re.compile(name, re.IGNORECASE) for name in options.tables]
     with closing(
         sqlite3.connect(f"file:{Path(options.report).resolve()}?mode=ro", uri=True)
     ) as report:
-        report.backup(database)
-    insert(database, "META_DATA_EXPORT", _export_facts(options, version))
+        try:
+            report.backup(database)
+        except sqlite3.Error as error:
+            raise ExportError(f"Exportation error: {error}.") from None
+    insert(database, "META_DATA_EXPORT", _export_facts(options, version, faults))
     names = [row[0] for row in database.execute("SELECT name FROM sqlite_master")]
     for name in names:
         if patterns and not any(pattern.fullmatch(name) for pattern in patterns):
@@ -76,16 +86,18 @@ def _load(database: sqlite3.Connection, options: ExportOptions, version: str) ->
     database.execute("VACUUM")
 
 
-def _export_facts(options: ExportOptions, version: str) -> list[Row]:
+def _export_facts(options: ExportOptions, version: str, faults: frozenset[str]) -> list[Row]:
+    schema = "9.0.0" if "newer_schema" in faults else "3.20.3"
+    major, minor, micro = schema.split(".")
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
     facts = {
         "EXPORT_PRODUCT_NAME": "NVIDIA Nsight Systems",
         "EXPORT_PRODUCT_VERSION": version,
         "EXPORT_PRODUCT_DATE": ".".join(version.split(".")[:2]),
-        "EXPORT_SCHEMA_VERSION": "3.20.3",
-        "EXPORT_SCHEMA_VERSION_MAJOR": "3",
-        "EXPORT_SCHEMA_VERSION_MINOR": "20",
-        "EXPORT_SCHEMA_VERSION_MICRO": "3",
+        "EXPORT_SCHEMA_VERSION": schema,
+        "EXPORT_SCHEMA_VERSION_MAJOR": major,
+        "EXPORT_SCHEMA_VERSION_MINOR": minor,
+        "EXPORT_SCHEMA_VERSION_MICRO": micro,
         "EXPORT_PLATFORM": "linux-desktop",
         "EXPORT_ARCH": "x64",
         "EXPORT_TIME_UTC": now,

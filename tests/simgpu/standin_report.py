@@ -19,7 +19,7 @@ _HERE = Path(__file__).parent
 _NOBODY = -144115188075855872
 _INJECTION, _DAEMON, _ANALYSIS = 1, 2, 3
 _INFO, _WARNING, _ERROR = 1, 2, 3
-_CUDA_EVENT_TABLES = ("RUNTIME", "KERNEL", "MEMCPY", "MEMSET", "GRAPH_TRACE")
+_CUDA_EVENT_TABLES = ("RUNTIME", "KERNEL", "MEMCPY", "MEMSET")
 _H200: Row = {
     "isDiscrete": 1,
     "l2CacheSize": 62914560,
@@ -137,7 +137,7 @@ def _tables(capture: Capture) -> Tables:
     tables = _cuda_tables(capture, records, strings)
     nvtx = standin_rows.nvtx_rows((r for r in records if r["kind"] == "nvtx"), strings)
     if "nvtx" in options.trace and "no_nvtx" not in faults:
-        tables["NVTX_EVENTS"] = _without_last(nvtx) if "drop_last_window" in faults else nvtx
+        tables["NVTX_EVENTS"] = _without_some(nvtx, faults)
     tables["PROCESSES"] = _processes(capture, records)
     tables["DIAGNOSTIC_EVENT"] = _diagnostics(capture, tables)
     tables["TARGET_INFO_GPU"] = [] if "no_gpu" in faults else _gpus(capture.gpus)
@@ -175,18 +175,23 @@ def _cuda_tables(capture: Capture, records: Sequence[Record], strings: Strings) 
     return rows.finish(len(capture.gpus))
 
 
-def _without_last(rows: list[Row]) -> list[Row]:
-    """All but the last tenth of the ranges, and at least one less."""
+def _without_some(rows: list[Row], faults: frozenset[str]) -> list[Row]:
+    """The rows without the first range, or without the last tenth and at least one."""
     ranges = sorted(
         (row for row in rows if row["eventType"] in standin_rows.RANGES),
         key=lambda row: row["start"],
     )
-    lost = {id(row) for row in ranges[-max(1, len(ranges) // 10) :]}
+    lost = set()
+    if "drop_first_window" in faults:
+        lost |= {id(row) for row in ranges[:1]}
+    if "drop_last_window" in faults:
+        lost |= {id(row) for row in ranges[-max(1, len(ranges) // 10) :]}
     return [row for row in rows if id(row) not in lost]
 
 
 def _diagnostics(capture: Capture, tables: Tables) -> list[Row]:
     cuda = sum(len(tables.get(f"CUPTI_ACTIVITY_KIND_{kind}", ())) for kind in _CUDA_EVENT_TABLES)
+    cuda += "lost_events" in capture.faults
     nvtx = len(tables.get("NVTX_EVENTS", ()))
     end, child = capture.duration, global_tid(capture.child)
     events = [
@@ -203,6 +208,9 @@ def _diagnostics(capture: Capture, tables: Tables) -> list[Row]:
             events.append((0, _ANALYSIS, _WARNING, text, child))
     if "diagnostic_error" in capture.faults:
         events.append((end, _ANALYSIS, _ERROR, "Error when processing events", child))
+    if "partial" in capture.faults:
+        text = "Not all CUDA events might have been collected."
+        events.append((end, _ANALYSIS, _WARNING, text, child))
     names = ("timestamp", "source", "severity", "text", "globalPid")
     return [{**dict(zip(names, event, strict=True)), "timestampType": 1} for event in events]
 

@@ -1,0 +1,146 @@
+"""Ends what a run has started below it, also when the run itself was killed outright.
+
+What is started for a worker (nsys, its agent, which is a daemon, the worker and all it starts)
+carries the worker's folder in its environment, where it is found again: neither process trees
+nor sessions hold all of these together, and of an nsys that is killed the agent and the program
+live on for ever.
+
+As a program, it is run by path with ``python -S -E``, beside pytest: it waits until pytest tells
+it to end, or is gone, then ends everything of the run and removes the run's folder. It imports
+only the standard library.
+"""
+
+import os
+import select
+import shutil
+import signal
+import sys
+import time
+
+MARK = "PYTEST_NSYS_WORKER"
+"""The environment variable that names the folder which a process belongs to."""
+
+_POLL_S = 0.02
+_LOOK_S = 0.5
+_KILL_S = 5.0
+
+
+def marked(folder: str) -> list[int]:
+    """The processes of a folder, or of one inside it, with all their descendants.
+
+    Processes that have ended and were not yet asked how are none; nor is this one.
+    """
+    begin = os.fsencode(f"{MARK}={folder}")
+    wanted = (begin, begin + b"/")
+    everybody = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
+    found = {pid for pid in everybody if _carries(pid, wanted)}
+    if found:
+        found = _with_descendants(found, everybody)
+    return sorted(pid for pid in found - {os.getpid()} if not _has_ended(pid))
+
+
+def _carries(pid: int, wanted: tuple[bytes, bytes]) -> bool:
+    same, inside = wanted
+    values = _read(pid, "environ").split(b"\0")
+    return any(value == same or value.startswith(inside) for value in values)
+
+
+def _with_descendants(found: set[int], everybody: list[int]) -> set[int]:
+    parents = {pid: _stat(pid)[1] for pid in everybody}
+    found = set(found)
+    size = 0
+    while len(found) > size:
+        size = len(found)
+        found |= {pid for pid, parent in parents.items() if parent in found}
+    return found
+
+
+def _has_ended(pid: int) -> bool:
+    return _stat(pid)[0] in ("Z", "X", "")
+
+
+def _stat(pid: int) -> tuple[str, int]:
+    """State and parent; an empty state if the process is gone."""
+    fields = _read(pid, "stat").rpartition(b")")[2].split()
+    return (fields[0].decode(), int(fields[1])) if fields else ("", -1)
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as file:  # noqa: PTH123
+            return file.read()
+    except OSError:  # it is gone, or somebody else's
+        return b""
+
+
+def end_marked(
+    folder: str,
+    *,
+    patience_s: float = 0.0,
+    signals: tuple[tuple[int, float], ...] = ((signal.SIGTERM, 3.0),),
+) -> list[int]:
+    """End all processes of a folder.
+
+    Args:
+        folder: which.
+        patience_s: how long they may take to end by themselves.
+        signals: what is sent to those left, one after another, before SIGKILL, and the seconds
+            that each is given to work.
+
+    Returns:
+        Those that even SIGKILL did not end: they wait inside a driver.
+    """
+    try:
+        if _all_gone(folder, patience_s):
+            return []
+        for number, seconds in signals:
+            _send(folder, number)
+            if _all_gone(folder, seconds):
+                return []
+    finally:  # an interrupt while waiting leaves nobody behind either
+        deadline = time.monotonic() + _KILL_S
+        while _send(folder, signal.SIGKILL) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+    return marked(folder)
+
+
+def _all_gone(folder: str, within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while marked(folder):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+def _send(folder: str, number: int) -> list[int]:
+    pids = marked(folder)
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except OSError:
+            continue
+    return pids
+
+
+def wait_for(pipe: int, parent: int) -> None:
+    """Wait until the pipe is closed at its other end, or the parent is gone.
+
+    Both, since what the parent has forked may hold the pipe for longer than it lives.
+    """
+    while os.getppid() == parent:
+        if select.select([pipe], [], [], _LOOK_S)[0] and not os.read(pipe, 1):
+            return
+
+
+def main(folder: str, parent: int) -> None:
+    """Guard the folder for that parent; stdin is the pipe."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    wait_for(0, parent)
+    end_marked(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,178 @@
+"""Faults of finding and starting nsys."""
+
+from __future__ import annotations
+
+import textwrap
+
+from fault import EVERY, REAL, Fault, around
+from scene import STAND_IN, Scene
+
+from pytest_nsys.errors import (
+    DeadlineExceeded,
+    NsysLaunchFailed,
+    NsysNotFound,
+    NsysUsageError,
+    WorkerFailed,
+)
+
+
+def no_nsys(scene: Scene) -> None:
+    (scene.bin / "nsys").unlink()
+
+
+def not_executable(scene: Scene) -> None:
+    scene.script("exec true")
+    (scene.bin / "nsys").chmod(0o644)
+
+
+def in_worker(text: str) -> str:
+    """Code that is run in the worker alone."""
+    body = textwrap.indent(textwrap.dedent(text).strip(), "        ")
+    return f"""
+    from work import IN_WORKER
+
+    if IN_WORKER:
+{body}
+    """
+
+
+IMPATIENT = """
+    from pytest_nsys.capture import nsys
+
+    nsys._VERSION_DEADLINE_S = 0.5
+"""
+NEVER_ENDS = "sleep 300 & sleep 300"
+FAILS_ONCE_FOUND = 'case "$1" in --version) rm -f "$0"; esac; exec "$REAL" "$@"'
+
+ROWS = (
+    Fault(
+        "nsys is not installed",
+        "ERROR: nsys (NVIDIA Nsight Systems) was not found",
+        NsysNotFound,
+        code=4,
+        prepare=no_nsys,
+    ),
+    Fault(
+        "The nsys that was named does not exist",
+        "ERROR: there is no program '/no/such/nsys'",
+        NsysNotFound,
+        code=4,
+        options=("--nsys", "--nsys-executable=/no/such/nsys"),
+    ),
+    Fault(
+        "nsys is not executable",
+        "ERROR: nsys (NVIDIA Nsight Systems) was not found",
+        NsysNotFound,
+        code=4,
+        prepare=not_executable,
+    ),
+    Fault(
+        "The program called nsys is another",
+        "ERROR: */bin/nsys does not answer 'nsys --version'",
+        NsysNotFound,
+        code=4,
+        prepare=lambda scene: scene.script("echo usage: nsys NAME"),
+    ),
+    Fault(
+        "nsys prints rubbish",
+        "ERROR: */bin/nsys does not answer 'nsys --version'",
+        NsysNotFound,
+        code=4,
+        made="a megabyte of random bytes",
+        prepare=lambda scene: scene.script("head -c 1000000 /dev/urandom"),
+    ),
+    Fault(
+        "nsys dies when it is asked for its version",
+        "ERROR: */bin/nsys does not answer 'nsys --version'",
+        NsysNotFound,
+        code=4,
+        prepare=lambda scene: scene.script("kill -SEGV $$"),
+    ),
+    Fault(
+        "nsys does not return when it is asked for its version",
+        "ERROR: */bin/nsys does not answer 'nsys --version'",
+        NsysNotFound,
+        code=4,
+        made="it waits, and so does a child of it that holds its output",
+        conftest=IMPATIENT,
+        prepare=lambda scene: scene.script(NEVER_ENDS),
+    ),
+    Fault(
+        "nsys is gone after it was found",
+        "nsys cannot be started",
+        NsysLaunchFailed,
+        prepare=lambda scene: scene.script(FAILS_ONCE_FOUND),
+    ),
+    Fault(
+        "nsys refuses its arguments",
+        "ERROR: nsys refused its arguments",
+        NsysUsageError,
+        code=4,
+        drives=EVERY,
+        options=("--nsys", "--nsys-args=--no-such-flag=1"),
+    ),
+    Fault(
+        "nsys ends without starting its program",
+        "nsys ended without starting the worker",
+        NsysLaunchFailed,
+        made="three times in a row",
+        faults=("child_not_started",),
+    ),
+    Fault(
+        "nsys never starts its program",
+        "nsys did not start the worker: it took longer than 1 s and was ended",
+        DeadlineExceeded,
+        faults=("hang_before_child",),
+        ini=("nsys_tool_timeout = 1",),
+    ),
+    Fault(
+        "nsys never starts its program, and is a real one",
+        "nsys did not start the worker: it took longer than 1 s and was ended",
+        DeadlineExceeded,
+        made="nsys is stopped (SIGSTOP) as soon as it runs",
+        drives=REAL[1:],
+        ini=("nsys_tool_timeout = 1",),
+        prepare=lambda scene: scene.script(
+            'if [ "$1" = profile ]; then kill -STOP $$; fi; exec "$REAL" "$@"'
+        ),
+    ),
+    Fault(
+        "The worker cannot import nvtx",
+        "the worker cannot measure",
+        WorkerFailed,
+        made="a module of the project has its name",
+        prepare=lambda scene: scene.write("mine = 1", "nvtx.py") and None,
+        environment={"PYTHONPATH": "."},
+        drives=REAL[1:],
+    ),
+    Fault(
+        "A conftest.py fails in the worker only",
+        "the worker ended before it ran its first test",
+        WorkerFailed,
+        conftest=in_worker('raise RuntimeError("not below nsys")'),
+        traceback=True,
+    ),
+    Fault(
+        "The worker dies while it collects",
+        "the worker ended before it ran its first test",
+        WorkerFailed,
+        made="os._exit in a conftest.py",
+        drives=(REAL[1], STAND_IN),
+        conftest=in_worker("import os; os._exit(9)"),
+    ),
+    Fault(
+        "The worker never begins its tests",
+        "the worker did not begin its tests: it took longer than 3 s and was ended",
+        DeadlineExceeded,
+        made="an import that waits for ever",
+        ini=("nsys_tool_timeout = 3",),
+        conftest=in_worker("import time; time.sleep(300)"),
+    ),
+    Fault(
+        "A test module cannot be imported in the worker",
+        "the worker did not collect this test, the controller did",
+        None,
+        tests=around("work()", before="from work import IN_WORKER; assert not IN_WORKER"),
+        traceback=False,
+    ),
+)

@@ -1,0 +1,20 @@
+"""The table of faults."""
+
+from __future__ import annotations
+
+import rows_capture
+import rows_start
+import rows_stop
+import rows_tests
+from fault import Fault
+
+SECTIONS: dict[str, tuple[Fault, ...]] = {
+    "Finding and starting nsys": rows_start.ROWS,
+    "The tests and their worker": rows_tests.ROWS,
+    "The capture": rows_capture.ROWS,
+    "The run": rows_stop.ROWS,
+}
+"""The faults, under the headings of the page."""
+
+FAULTS: tuple[Fault, ...] = tuple(fault for rows in SECTIONS.values() for fault in rows)
+"""All faults."""
