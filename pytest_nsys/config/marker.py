@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -152,10 +153,13 @@ def _whole(item: pytest.Item, name: str, value: object, *, least: int) -> int:
 
 
 def _timeout(item: pytest.Item, value: object) -> float:
-    valid = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not valid or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type,operator]
-        raise _error(item, f"has timeout={value!r}", remedy="give seconds above zero")
-    return float(value)  # type: ignore[arg-type]
+    seconds = 0.0
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        with suppress(OverflowError):  # an int may be larger than any float
+            seconds = float(value)
+    if not math.isfinite(seconds) or seconds <= 0:
+        raise _error(item, f"has timeout={value!r:.40}", remedy="give seconds above zero")
+    return seconds
 
 
 def _patterns(item: pytest.Item, name: str, value: object) -> tuple[str, ...]:

@@ -160,7 +160,14 @@ class Scene:
 
     def small_files(self, size: int) -> None:
         """Let pytest (and all it starts) write no file beyond a size."""
+        self.without_coverage()
         self.limits.append(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
+
+    def without_coverage(self) -> None:
+        """Start pytest as it is without the tests' own coverage, which writes files too."""
+        for name in [*self.environment]:
+            if name.startswith("COVERAGE_"):
+                del self.environment[name]
 
     def without_privilege(self) -> None:
         """Take from root what lets it write where permissions forbid it."""

@@ -129,6 +129,9 @@ TWINS = {
     "nsys_tolerance": ("gpu.kernel_time=1%", "gpu.kernel_time=50%"),
     "nsys_args": ("--trace=cuda,nvtx,osrt", "--trace=cuda,nvtx,mpi"),
     "nsys_timeout": ("0", "600"),
+    "nsys_tool_timeout": ("0", "600"),
+    "nsys_max_duration": ("0", "600"),
+    "nsys_max_capture_size": ("0", "8 GiB"),
     "nsys_executable": ("no-such-program", "nsys"),
     "nsys_replay": ("ini-replay", "other-replay"),
 }
@@ -152,7 +155,7 @@ def test_every_ini_twin_works_and_the_command_line_wins(simulated: Project, stor
     together = {
         name: values
         for name, values in TWINS.items()
-        if name not in ("nsys_timeout", "nsys_executable", "nsys_replay", "nsys_tolerance")
+        if name not in ("nsys_executable", "nsys_replay", "nsys_tolerance") and values[0] != "0"
     }
     ini = [f"{name} = {values[0]}" for name, values in together.items()]
     simulated.ini("nsys_update = true", *ini)
@@ -172,6 +175,20 @@ def test_every_ini_twin_works_and_the_command_line_wins(simulated: Project, stor
     assert "--trace=cuda,nvtx,mpi" in baseline.read_text()
     written = [name.replace("ini", "other") for name in written]
     assert [name for name in written if not (folder / name).is_file()] == []
+
+
+@pytest.mark.parametrize("name", [name for name, values in TWINS.items() if values[0] == "0"])
+def test_a_limit_of_the_ini_file_is_read_and_the_command_line_wins(
+    name: str, pytester: pytest.Pytester
+) -> None:
+    project = Project(pytester)
+    project.write("def test_it():\n    pass\n")
+    project.ini(f"{name} = 0")
+    refused = pytester.runpytest_inprocess("--nsys")
+    assert refused.ret == pytest.ExitCode.USAGE_ERROR
+    assert f"{name} is '0'" in refused.stderr.str()
+    option = f"--{name.replace('_', '-')}={TWINS[name][1]}"
+    pytester.runpytest_inprocess("--nsys", option).assert_outcomes(passed=1)
 
 
 def test_an_ini_file_can_switch_profiling_on_and_the_command_line_chooses_how(
