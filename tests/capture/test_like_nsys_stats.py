@@ -168,7 +168,12 @@ def exports(draw: st.DrawFn) -> Export:
 def test_any_export_is_reported_as_nsys_does(
     stats: Stats, tmp_path_factory: pytest.TempPathFactory, export: Export
 ) -> None:
-    assert_as_nsys(stats, export.in_order().write(tmp_path_factory.mktemp("any") / "any.sqlite"))
+    path = export.in_order().write(tmp_path_factory.mktemp("any") / "any.sqlite")
+    trace = load_trace(path)
+    for report, theirs in stats(path).items():
+        ours = as_of_2023(report, csv_text(like_nsys(trace, report)), theirs)
+        # In which order nsys shows rows of equal totals, SQLite decides as it likes.
+        assert sorted(ours.split("\n")) == sorted(theirs.split("\n"))
 
 
 def both(stats: Stats, export: Export, report: str, folder: Path) -> tuple[list[str], list[str]]:
