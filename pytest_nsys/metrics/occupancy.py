@@ -19,7 +19,6 @@ from pytest_nsys.cut import Cut
 from pytest_nsys.grouping import are_among, chosen
 from pytest_nsys.intervals import (
     Intervals,
-    holes,
     intersection,
     length_before,
     lengths,
@@ -69,18 +68,6 @@ class Occupancy:
             merged(self._by_device("memsets", self.cut.memsets)),
             merged(self._by_device("graphs", self.cut.graphs)),
         )
-
-    @cached_property
-    def idle_intervals(self) -> Intervals:
-        """When a device that a window used ran none of its operations; merged.
-
-        What is looked at is the window's GPU span: from the start of the first operation to the
-        end of the last one, on any device.
-        """
-        devices = len(self.devices)
-        used = lengths(self.busy_intervals, self._groups) > 0
-        first, last = (np.repeat(times, devices) for times in self._span)
-        return holes(self.busy_intervals, first, np.where(used, last, first))
 
     @cached_property
     def kernel_intervals(self) -> Intervals:
