@@ -23,8 +23,8 @@ typecheck: $(VENV)/.installed  ## Check types
 
 unit: $(VENV)/.installed  ## Run the tests and measure their coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n logical --dist loadgroup --timeout=300 --ignore=tests/capture
-	$(BIN)/coverage run -m pytest --timeout=300 tests/capture  # one nsys at a time: they disturb each other
+	$(BIN)/coverage run -m pytest -n logical --dist loadgroup --timeout=300 --ignore=tests/capture --ignore=tests/faults
+	$(BIN)/coverage run -m pytest --timeout=300 tests/capture tests/faults  # one nsys at a time: they disturb each other
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
