@@ -193,25 +193,19 @@ def clipped(intervals: Intervals, starts: Ints, ends: Ints) -> Intervals:
 
 def lengths(intervals: Intervals, groups: int) -> Ints:
     """Sum of the intervals' lengths in each of the groups 0 to groups - 1."""
-    sums = np.zeros(groups, dtype=np.int64)
-    np.add.at(sums, intervals.group, np.maximum(intervals.end - intervals.start, 0))
-    return sums
+    return _reduced(np.add, intervals.group, np.maximum(intervals.end - intervals.start, 0), groups)
 
 
 def longest(intervals: Intervals, groups: int) -> Ints:
     """Length of the longest interval in each of the groups 0 to groups - 1; 0 where none is."""
-    tops = np.zeros(groups, dtype=np.int64)
-    np.maximum.at(tops, intervals.group, intervals.end - intervals.start)
-    return tops
+    return _reduced(np.maximum, intervals.group, intervals.end - intervals.start, groups)
 
 
 def bounds(intervals: Intervals, groups: int) -> tuple[Ints, Ints]:
     """First start and last end in each of the groups 0 to groups - 1; both 0 where none is."""
     filled = _filled(intervals)
-    first = np.full(groups, _LARGEST, dtype=np.int64)
-    last = np.full(groups, -_LARGEST, dtype=np.int64)
-    np.minimum.at(first, filled.group, filled.start)
-    np.maximum.at(last, filled.group, filled.end)
+    first = _reduced(np.minimum, filled.group, filled.start, groups, _LARGEST)
+    last = _reduced(np.maximum, filled.group, filled.end, groups, -_LARGEST)
     empty = last < first
     first[empty] = last[empty] = 0
     return first, last
@@ -236,6 +230,20 @@ def length_before(intervals: Intervals, times: Ints) -> Ints:
     index = np.maximum(np.searchsorted(intervals.start, times, side="right") - 1, 0)
     before: Ints = earlier[index] + np.clip(times - intervals.start[index], 0, length[index])
     return before
+
+
+def _reduced(ufunc: np.ufunc, group: Ints, values: Ints, groups: int, least: int = 0) -> Ints:
+    """The values of each group as one, beginning with ``least``."""
+    found = np.full(groups, least, dtype=np.int64)
+    if len(group) and _in_order(group):
+        first = np.ones(len(group), dtype=np.bool_)
+        first[1:] = group[1:] != group[:-1]
+        rows = np.flatnonzero(first)
+        place = group[rows]
+        found[place] = ufunc(found[place], ufunc.reduceat(values, rows))
+    else:
+        ufunc.at(found, group, values)
+    return found
 
 
 def _sorted_columns(group: Ints, *columns: Ints, kind: Kind = None) -> tuple[Ints, ...]:

@@ -19,14 +19,15 @@ import pandas as pd
 
 from pytest_nsys.packed import pack
 from pytest_nsys.published import without_folders
+from pytest_nsys.rows import Ints
 from pytest_nsys.trace import schema
 from pytest_nsys.trace.schema import NvtxType
-from pytest_nsys.trace.source import Ints, Source, open_source, texts, whole_numbers
+from pytest_nsys.trace.serial import process_id
+from pytest_nsys.trace.source import Source, open_source, texts, whole_numbers
 from pytest_nsys.windows import DOMAIN
 
 _RANGES = (NvtxType.PUSH_POP, NvtxType.START_END)
 _STRING_IDS = ("demangledName", "shortName", "nameId", "textId")
-_THREAD_BITS = 24
 
 _TEXTS: Mapping[str, tuple[str, ...]] = {
     schema.NVTX: ("text",),
@@ -202,7 +203,7 @@ def _shown_texts(events: pd.DataFrame, strings: Mapping[int, str]) -> list[str]:
 
 
 def _processes(events: pd.DataFrame) -> Ints:
-    return whole_numbers(schema.NVTX, events["globalTid"]) >> _THREAD_BITS
+    return process_id(whole_numbers(schema.NVTX, events["globalTid"]))
 
 
 def _domains(events: pd.DataFrame) -> Ints:

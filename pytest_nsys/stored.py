@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pytest_nsys.capture.export import export_report
 from pytest_nsys.capture.nsys import find_nsys
 from pytest_nsys.errors import NotACapture
+from pytest_nsys.packed import unpack
 from pytest_nsys.recording import INDEX, load_capture, load_packed, read_recording
 from pytest_nsys.trace import Trace, load_trace
+
+PACKED = ".sqlite.xz"
 
 
 def is_recording(path: Path) -> bool:
@@ -34,9 +39,24 @@ def load_stored(path: Path, executable: str | None = None) -> Trace:
                 remedy=f"name one of them, such as {path / 'capture-1.sqlite.xz'}",
             )
         return load_capture(path, captures[0])
-    if path.suffix == ".nsys-rep":
-        with tempfile.TemporaryDirectory(prefix="pytest-nsys-") as folder:
-            return load_trace(export_report(find_nsys(executable), path, Path(folder)))
-    if path.name.endswith(".sqlite.xz"):
+    if path.name.endswith(PACKED):
         return load_packed(path)
-    return load_trace(path)
+    with exported(path, executable) as export:
+        return load_trace(export)
+
+
+@contextmanager
+def exported(path: Path, executable: str | None = None) -> Iterator[Path]:
+    """A stored capture, but no recording, as an export: a SQLite file or a folder of Parquet files.
+
+    Raises:
+        NsysError: a report cannot be exported, or a packed export cannot be unpacked.
+    """
+    with tempfile.TemporaryDirectory(prefix="pytest-nsys-") as folder:
+        if path.suffix == ".nsys-rep":
+            yield export_report(find_nsys(executable), path, Path(folder))
+        elif path.name.endswith(PACKED):
+            unpack(path, Path(folder) / "capture.sqlite")
+            yield Path(folder) / "capture.sqlite"
+        else:
+            yield path

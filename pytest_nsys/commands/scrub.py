@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,11 +48,17 @@ def add_scrub(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from pytest_nsys.scrub import scrub
+    from pytest_nsys.stored import exported, is_recording
 
     report: Path = arguments.report
     target: Path = arguments.output or _beside(report)
     _check_target(report, target, force=arguments.force)
-    with _exported(report, arguments.nsys_executable) as export:
+    if is_recording(report):
+        raise NotACapture(
+            f"{report} is a recording, which is scrubbed already",
+            remedy="hand it on as it is, or name one of its captures to hide its ranges",
+        )
+    with exported(report, arguments.nsys_executable) as export:
         try:
             scrubbed = scrub(export, target, hide_ranges=arguments.hide_ranges)
         except OSError as error:
@@ -89,31 +93,6 @@ def _check_target(report: Path, target: Path, *, force: bool) -> None:
             f"{target} does not end in .sqlite.xz, which is what the copy is",
             remedy=f"name it {target.name.partition('.')[0]}.sqlite.xz",
         )
-
-
-@contextmanager
-def _exported(report: Path, executable: str | None) -> Iterator[Path]:
-    """The report as an export: a SQLite file, or a folder of Parquet files."""
-    from pytest_nsys.stored import is_recording
-
-    if is_recording(report):
-        raise NotACapture(
-            f"{report} is a recording, which is scrubbed already",
-            remedy="hand it on as it is, or name one of its captures to hide its ranges",
-        )
-    with tempfile.TemporaryDirectory(prefix="pytest-nsys-") as folder:
-        if report.suffix == ".nsys-rep":
-            from pytest_nsys.capture.export import export_report
-            from pytest_nsys.capture.nsys import find_nsys
-
-            yield export_report(find_nsys(executable), report, Path(folder))
-        elif report.name.endswith(".sqlite.xz"):
-            from pytest_nsys.packed import unpack
-
-            unpack(report, Path(folder) / "capture.sqlite")
-            yield Path(folder) / "capture.sqlite"
-        else:
-            yield report
 
 
 def _lines(target: Path, scrubbed: Scrubbed, *, hidden: bool) -> Iterator[str]:

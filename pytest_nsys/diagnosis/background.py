@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from pytest_nsys.diagnosis.calls import CallClass, call_class
+from pytest_nsys.identity.category import COMMUNICATION
 from pytest_nsys.intervals import Intervals, merged
 from pytest_nsys.metrics.naming import Naming
+from pytest_nsys.metrics.window import is_pageable
 from pytest_nsys.rows import Flags, Ints
-from pytest_nsys.trace.schema import MemKind
 from pytest_nsys.trace.tables import Trace
 
 OPERATION_TABLES = ("kernels", "copies", "memsets", "graphs")
@@ -81,7 +82,7 @@ class Background:
     @cached_property
     def communicates(self) -> Flags:
         """Per row of the kernels, whether it communicates between GPUs."""
-        return self.in_categories(frozenset({"comm"}))
+        return self.in_categories(frozenset({COMMUNICATION}))
 
     def in_categories(self, categories: frozenset[str]) -> Flags:
         """Per row of the kernels, whether it is in one of the categories."""
@@ -115,9 +116,8 @@ class Background:
     @cached_property
     def pageable(self) -> Flags:
         """Per row of the copies, whether it is asynchronous, from or to pageable host memory."""
-        source, target = self.column("copies", "source"), self.column("copies", "target")
-        either = (source == MemKind.PAGEABLE) | (target == MemKind.PAGEABLE)
-        pageable: Flags = either & (self.copy_classes == CallClass.ASYNC_COPY)
+        asynchronous = self.copy_classes == CallClass.ASYNC_COPY
+        pageable: Flags = is_pageable(self.trace.copies) & asynchronous
         return pageable
 
     @cached_property

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from pytest_nsys.catalogue import Metric, parse_family, split_per_unit, undivided
 from pytest_nsys.gate.verdict import Contribution
+from pytest_nsys.identity.category import COMMUNICATION
 from pytest_nsys.measurement import Part, Parts, WindowMeasurement
 
 
@@ -62,7 +63,7 @@ def _chooser(metric: Metric) -> Callable[[Part], bool]:
             return lambda part: part.label.endswith(" pageable")
         return lambda part: part.label.startswith(words[1] + " ")
     if words[0] == "nccl":
-        return lambda part: part.category == "comm"
+        return lambda part: part.category == COMMUNICATION
     family = parse_family(key)
     if family is not None and family.family == "category":
         return lambda part: part.category == family.pattern

@@ -8,6 +8,9 @@ from functools import lru_cache
 
 from pytest_nsys.identity.canonical import canonical
 
+COMMUNICATION = "comm"
+"""The category of kernels that move data between devices."""
+
 CATEGORIES: Mapping[str, str] = {
     "gemm": "products of matrices and vectors",
     "attention": "fused attention",
@@ -16,7 +19,7 @@ CATEGORIES: Mapping[str, str] = {
     "elementwise": "work on each element by itself",
     "reduce": "reductions and scans",
     "copy": "moving data, gather and scatter included",
-    "comm": "communication between GPUs",
+    COMMUNICATION: "communication between GPUs",
     "sort": "sorting, and selecting the largest",
     "other": "anything else",
 }

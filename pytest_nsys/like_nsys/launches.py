@@ -10,16 +10,14 @@ from pytest_nsys.like_nsys.summary import summarise
 from pytest_nsys.like_nsys.table import CsvTable, csv_table, rounded
 from pytest_nsys.metrics.window import durations
 from pytest_nsys.rows import Ints
+from pytest_nsys.trace.serial import process_number, thread_number
 from pytest_nsys.trace.tables import Trace
-
-_ID = 0xFF_FFFF
-_THREAD_BITS = 24
 
 
 def _ordinals(trace: Trace, pids: Ints, devices: Ints) -> Ints:
     """What CUDA calls the devices in their processes, which is what nsys shows."""
     found = devices.copy()
-    real = (pids >> _THREAD_BITS) & _ID
+    real = process_number(pids)
     for (pid, gpu), ordinal in trace.ordinals.items():
         found[(real == pid) & (devices == gpu)] = ordinal
     return found
@@ -41,7 +39,7 @@ def cuda_kern_exec_sum(trace: Trace) -> CsvTable:
     short = {key: function_name(text) for key, text in trace.strings.items()}
     function, functions = by_text(calls["name"].to_numpy(), short)
     kernel, names = by_text(kernels["name"].to_numpy(), trace.strings)
-    pids, tids = (threads >> _THREAD_BITS) & _ID, threads & _ID
+    pids, tids = process_number(threads), thread_number(threads)
     groups, rows = by_columns([pids, tids, devices, function, kernel])
 
     queued = started >= returned

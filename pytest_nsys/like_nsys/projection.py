@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from pytest_nsys.like_nsys.grouping import by_columns, by_text, descending
 from pytest_nsys.like_nsys.nesting import nest
 from pytest_nsys.like_nsys.summary import summarise
 from pytest_nsys.like_nsys.table import CsvTable, csv_table, rounded
+from pytest_nsys.rows import Floats, Ints
 from pytest_nsys.trace.schema import NvtxType
 from pytest_nsys.trace.tables import Trace
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 _STYLES: Final = {NvtxType.PUSH_POP: "PushPop", NvtxType.START_END: "StartEnd"}
 _PAIRS: Final = 1 << 22

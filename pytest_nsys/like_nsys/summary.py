@@ -6,12 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
-import numpy.typing as npt
 
 from pytest_nsys.like_nsys.table import Column, rounded, whole
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from pytest_nsys.rows import Floats, Ints
 
 
 @dataclass(frozen=True)

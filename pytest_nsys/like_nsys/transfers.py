@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from pytest_nsys.like_nsys.grouping import by_text, descending
 from pytest_nsys.like_nsys.summary import Summary, summarise
 from pytest_nsys.like_nsys.table import CsvTable, csv_table, megabytes, percentages, rounded
 from pytest_nsys.metrics.window import durations
+from pytest_nsys.rows import Ints
 from pytest_nsys.trace.tables import Trace
-
-Ints = npt.NDArray[np.int64]
 
 _COPIES: Final[Mapping[int, str]] = {
     0: "Unknown",

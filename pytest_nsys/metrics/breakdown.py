@@ -23,15 +23,16 @@ from pytest_nsys.metrics.window import (
 )
 from pytest_nsys.quantities import format_amount
 from pytest_nsys.rows import Ints, Members, NameSums
+from pytest_nsys.trace.schema import MemcpyKind
 from pytest_nsys.trace.tables import Trace
 
 Texts = npt.NDArray[np.object_]
 
 _COPY_NAMES = {
     **{kind: name for name, kind in COPY_KINDS.items()},
-    11: "unified h2d",
-    12: "unified d2h",
-    13: "unified d2d",
+    MemcpyKind.UM_H2D: "unified h2d",
+    MemcpyKind.UM_D2H: "unified d2h",
+    MemcpyKind.UM_D2D: "unified d2d",
 }
 _COPY_TEXTS = {
     "h2d": "[CUDA memcpy HtoD] [CUDA memcpy Host-to-Device]",

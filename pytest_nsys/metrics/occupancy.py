@@ -17,11 +17,14 @@ import pandas as pd
 
 from pytest_nsys.cut import Cut
 from pytest_nsys.grouping import are_among, chosen
+from pytest_nsys.identity.category import COMMUNICATION
 from pytest_nsys.intervals import (
     Intervals,
-    intersection,
+    bounds,
+    gaps,
     length_before,
     lengths,
+    longest,
     merged,
     sorted_within,
     union,
@@ -31,9 +34,6 @@ from pytest_nsys.metrics.window import blocking_calls
 from pytest_nsys.rows import Floats, Ints, Members
 
 _NEVER = np.iinfo(np.int64).max
-
-COMMUNICATION = "comm"
-"""The category of kernels that move data between devices."""
 
 
 @dataclass(frozen=True)
@@ -101,43 +101,17 @@ class Occupancy:
         begin, end = self._span
         used = last > first
         edges = np.maximum(first - begin[:, None], end[:, None] - last)
-        longest_inside = self._per_device(self._inner_gaps)
+        inner = longest(gaps(self.busy_intervals), self._groups)
+        longest_inside = self._per_device(inner)
         found = np.where(used, np.maximum(edges, longest_inside), 0)
         return _as_floats(found.max(axis=1, initial=0))
 
     @cached_property
-    def _runs(self) -> tuple[Ints, Ints, Ints]:
-        """The groups that are busy at all, and the first and last rows of each."""
-        group = self.busy_intervals.group
-        if not len(group):
-            return group, group, group
-        first = np.flatnonzero(np.concatenate([[True], group[1:] > group[:-1]]))
-        return group[first], first, np.append(first[1:], len(group)) - 1
-
-    @cached_property
     def _device_spans(self) -> tuple[Ints, Ints, Ints]:
         """First start, last end and busy time; shape (windows, devices), 0 where unused."""
-        intervals = self.busy_intervals
-        groups, first, last = self._runs
-        found = np.zeros((3, self._groups), dtype=np.int64)
-        if len(groups):
-            found[0, groups] = intervals.start[first]
-            found[1, groups] = intervals.end[last]
-            found[2, groups] = np.add.reduceat(intervals.end - intervals.start, first)
-        return self._per_device(found[0]), self._per_device(found[1]), self._per_device(found[2])
-
-    @cached_property
-    def _inner_gaps(self) -> Ints:
-        """The longest hole between two busy intervals, by group."""
-        intervals = self.busy_intervals
-        groups, first, _ = self._runs
-        found = np.zeros(self._groups, dtype=np.int64)
-        if len(groups):
-            gaps = np.zeros_like(intervals.start)
-            np.subtract(intervals.start[1:], intervals.end[:-1], out=gaps[1:])
-            gaps[first] = 0
-            found[groups] = np.maximum.reduceat(gaps, first)
-        return found
+        first, last = bounds(self.busy_intervals, self._groups)
+        busy = lengths(self.busy_intervals, self._groups)
+        return self._per_device(first), self._per_device(last), self._per_device(busy)
 
     def api_time(self) -> Floats:
         """Length of the union, over all threads, of the CUDA API calls."""
@@ -207,13 +181,6 @@ class Occupancy:
         others = merged(self._by_device("kernels", self._kernels_that(False)))
         exposed = lengths(self.kernel_intervals, self._groups) - lengths(others, self._groups)
         return self._over_devices(exposed)
-
-    def copy_overlap(self) -> Floats:
-        """Time in which a device ran copies and kernels at once, summed over devices."""
-        if len(self.copy_intervals) == 0:
-            return np.zeros(len(self.cut))
-        both = intersection(self.copy_intervals, self.kernel_intervals)
-        return self._over_devices(lengths(both, self._groups))
 
     @property
     def _operations(self) -> Mapping[str, pd.DataFrame]:
@@ -289,11 +256,6 @@ OCCUPANCY_METRICS: Mapping[str, Callable[[Occupancy], Floats]] = {
     "nccl.exposed": Occupancy.nccl_exposed,
 }
 """Per key, the function that computes it for every window of an occupancy's cut."""
-
-
-def copy_overlap(cut: Cut) -> Floats:
-    """`Occupancy.copy_overlap`, where nothing else of the cut is wanted."""
-    return Occupancy(cut).copy_overlap()
 
 
 def _union(*families: Intervals) -> Intervals:

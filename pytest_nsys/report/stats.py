@@ -34,9 +34,9 @@ from pytest_nsys.trace.narrow import (
     devices,
     of_device,
     of_process,
-    process_number,
     processes,
 )
+from pytest_nsys.trace.serial import process_number
 from pytest_nsys.trace.source import ABSENT
 from pytest_nsys.windows import WindowRecord
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pytest_nsys.rows import Ints
 from pytest_nsys.trace import schema
-from pytest_nsys.trace.source import ABSENT, Ints, Source
-
-_PID_BITS = 24
-_PID = 0xFFFFFF
+from pytest_nsys.trace.serial import process_number
+from pytest_nsys.trace.source import ABSENT, Source
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Devices:
         if not self.gpus:
             return device
         found = device.copy()
-        real = (pid >> _PID_BITS) & _PID
+        real = process_number(pid)
         for (process, cuda), gpu in self.gpus.items():
             found[(real == process) & (device == cuda)] = gpu
         return found

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pytest_nsys.trace.source import ABSENT, Ints
+from pytest_nsys.rows import Ints
+from pytest_nsys.trace.source import ABSENT
 
 _SPARSE = 8
 """How many times more ids than calls there may be for a table of all ids to be worth it."""

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pytest_nsys.rows import Flags, Ints
 from pytest_nsys.trace import lost, mending, schema
 from pytest_nsys.trace.devices import Devices, read_devices
 from pytest_nsys.trace.launches import Launches, find_launches, in_order
-from pytest_nsys.trace.mending import Mask
 from pytest_nsys.trace.sampled import read_samples
 from pytest_nsys.trace.schema import MemcpyKind, MemKind, NvtxType
+from pytest_nsys.trace.serial import process_id
 from pytest_nsys.trace.source import (
     ABSENT,
-    Ints,
     Source,
     not_understood,
     open_source,
@@ -34,7 +34,6 @@ _OPERATION: Mapping[str, str] = {
     "correlationId": "correlation",
     "globalPid": "pid",
 }
-_THREAD_BITS = 24
 _PLACES = frozenset({"device", "stream", "source", "target"})
 _INT32 = np.iinfo(np.int32)
 _RANGE = ["start", "end", "style", "domain", "text", "pid", "tid", "end_tid"]
@@ -182,11 +181,6 @@ def _small(values: Ints) -> Ints:
     return values.astype(np.int32)
 
 
-def _process(global_id: Ints) -> Ints:
-    """The process part of a serialised thread or process id: its low 24 bits are the thread."""
-    return (global_id >> _THREAD_BITS) << _THREAD_BITS
-
-
 def _calls(source: Source, defects: list[str]) -> tuple[pd.DataFrame, Launches]:
     """The API calls by their start, and where to find the launch of an operation."""
     columns = _integers(
@@ -203,7 +197,7 @@ def _calls(source: Source, defects: list[str]) -> tuple[pd.DataFrame, Launches]:
     columns = mending.ended(schema.RUNTIME, columns, defects)
     columns = in_order(columns, ("start",))
     correlation = columns.pop("correlation")
-    columns["pid"] = _process(columns["tid"])
+    columns["pid"] = process_id(columns["tid"])
     return _frame(columns), Launches(columns["start"], columns["pid"], correlation)
 
 
@@ -233,7 +227,7 @@ def _operations(
     return _frame(in_order(columns, ("launched", "start")))
 
 
-def _by_driver(table: str, columns: Mapping[str, Ints]) -> Mask:
+def _by_driver(table: str, columns: Mapping[str, Ints]) -> Flags:
     """Per row, whether the driver did it by itself: migrations of pages, which nobody calls for."""
     if table != schema.MEMCPY:
         return np.zeros(len(columns["start"]), dtype=np.bool_)
@@ -255,7 +249,7 @@ def _report_places(table: str, columns: Mapping[str, Ints], defects: list[str]) 
 
 
 def _report_launches(
-    table: str, columns: Mapping[str, Ints], unknown: Mask, defects: list[str]
+    table: str, columns: Mapping[str, Ints], unknown: Flags, defects: list[str]
 ) -> None:
     unknown = unknown & ~_by_driver(table, columns)
     if count := int(np.count_nonzero(unknown)):
@@ -357,7 +351,7 @@ def _ranges(source: Source, strings: Mapping[int, str], defects: list[str]) -> p
         for name in schema.COLUMNS[schema.NVTX]
         if name != "text"
     }
-    columns["pid"] = _process(columns["globalTid"])
+    columns["pid"] = process_id(columns["globalTid"])
     kinds = columns["eventType"]
     made = np.flatnonzero((kinds == NvtxType.DOMAIN_CREATE) & (columns["domainId"] != ABSENT))
     names, _ = _range_texts(events, columns["textId"], made, strings)
@@ -399,7 +393,7 @@ def _pairs_of(columns: Mapping[str, Ints], rows: Ints) -> Iterable[tuple[int, in
 
 def _range_texts(
     events: pd.DataFrame, ids: Ints, rows: Ints, strings: Mapping[int, str]
-) -> tuple[list[str], Mask]:
+) -> tuple[list[str], Flags]:
     """Texts of rows of NVTX events, by value or registered, and which of them have any."""
     found = [strings.get(key) for key in ids[rows].tolist()]
     if "text" in events:

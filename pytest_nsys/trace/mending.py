@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
-from pytest_nsys.trace.source import ABSENT, Ints, not_understood
+from pytest_nsys.rows import Flags, Ints
+from pytest_nsys.trace.source import ABSENT, not_understood
 
 Columns = dict[str, Ints]
-Mask = npt.NDArray[np.bool_]
 
 LATEST = 2**61
 """ns either side of 0 that a time may be: 73 years, so also when they are counted from 1970."""
@@ -31,7 +30,7 @@ def describe(count: int, table: str, what: str, consequence: str) -> str:
     return f"{rows} of {table} {what}: {consequence}"
 
 
-def note(flags: Mask, table: str, what: str, consequence: str, defects: list[str]) -> bool:
+def note(flags: Flags, table: str, what: str, consequence: str, defects: list[str]) -> bool:
     """Tell of the flagged rows; returns whether there are any."""
     count = int(np.count_nonzero(flags))
     if count:
@@ -40,7 +39,7 @@ def note(flags: Mask, table: str, what: str, consequence: str, defects: list[str
 
 
 def dropped(
-    columns: Columns, flags: Mask, table: str, what: str, defects: list[str], why: str = "left out"
+    columns: Columns, flags: Flags, table: str, what: str, defects: list[str], why: str = "left out"
 ) -> Columns:
     """The rows that are not flagged."""
     if not note(flags, table, what, why, defects):

@@ -26,11 +26,6 @@ def processes(trace: Trace) -> list[int]:
     return _distinct(trace, _LAUNCHING, "pid")
 
 
-def process_number(pid: int) -> int:
-    """The operating system's number of a process, from nsys's serialised id."""
-    return (pid >> 24) & 0xFFFFFF
-
-
 def of_device(trace: Trace, device: int) -> Trace:
     """What happened on one device: its operations, allocations, page faults, and samples.
 

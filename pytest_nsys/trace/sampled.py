@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from pytest_nsys.rows import Ints
 from pytest_nsys.trace import mending, schema
-from pytest_nsys.trace.source import ABSENT, Ints, Source, texts, whole_numbers
+from pytest_nsys.trace.source import ABSENT, Source, texts, whole_numbers
 
 _GPU_BITS = 0xFF
 

@@ -7,20 +7,18 @@ import itertools
 import os
 import sqlite3
 from array import array
-from collections.abc import Iterable, Mapping, Sequence, Set
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from pytest_nsys.errors import ExportFailed, NotACapture
+from pytest_nsys.rows import Ints
 from pytest_nsys.trace.schema import COLUMNS, NEEDED
-
-Ints = npt.NDArray[np.int64]
 
 ABSENT = -1
 """What stands for NULL in columns of integers."""
@@ -246,49 +244,54 @@ class ParquetSource:
 
     def table(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
         """See `Source.table`."""
-        table = self._read(name, columns)
-        return None if table is None else _to_pandas(table)
+        with self._opened(name, columns) as opened:
+            if opened is None:
+                return None
+            file, chosen = opened
+            table = file.read(columns=chosen).select(chosen)
+            table.validate()
+        return _to_pandas(table)
 
     def integers(self, name: str, columns: tuple[str, ...]) -> Mapping[str, Ints] | None:
         """See `Source.integers`."""
-        import pyarrow as pa
-        from pyarrow import parquet as pq
-
-        path = self._folder / f"{name}.parquet"
-        if not path.is_file():
-            return None
-        try:
-            with pq.ParquetFile(path) as file:
-                chosen = _chosen(name, columns, set(file.schema_arrow.names))
-                rows = file.metadata.num_rows
-                found = {column: np.empty(rows, dtype=np.int64) for column in chosen}
-                done = 0
-                # Some at a time: what Arrow holds of a table is as large as the table.
-                for block in file.iter_batches(_ROWS_OF_A_BLOCK, columns=chosen):
-                    for column in chosen:
-                        values = _whole(f"{name}.{column}", block.column(column))
-                        found[column][done : done + len(values)] = values
-                    done += len(block)
-        except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
-            raise _damaged(path, f"{type(error).__name__}: {error}") from error
+        with self._opened(name, columns) as opened:
+            if opened is None:
+                return None
+            file, chosen = opened
+            rows = file.metadata.num_rows
+            found = {column: np.empty(rows, dtype=np.int64) for column in chosen}
+            done = 0
+            # Some at a time: what Arrow holds of a table is as large as the table.
+            for block in file.iter_batches(_ROWS_OF_A_BLOCK, columns=chosen):
+                for column in chosen:
+                    values = _whole(f"{name}.{column}", block.column(column))
+                    found[column][done : done + len(values)] = values
+                done += len(block)
         if done != rows:
-            raise _damaged(path, f"it holds {done} of {rows} rows")
+            raise _damaged(self._path(name), f"it holds {done} of {rows} rows")
         return found
 
-    def _read(self, name: str, columns: tuple[str, ...]) -> Any | None:
-        """The Arrow table; None where there is none."""
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.parquet"
+
+    @contextmanager
+    def _opened(
+        self, name: str, columns: tuple[str, ...]
+    ) -> Iterator[tuple[Any, list[str]] | None]:
+        """The file of a table and the columns that exist; None where there is no table.
+
+        What goes wrong in reading it is a damaged file.
+        """
         import pyarrow as pa
         from pyarrow import parquet as pq
 
-        path = self._folder / f"{name}.parquet"
+        path = self._path(name)
         if not path.is_file():
-            return None
+            yield None
+            return
         try:
             with pq.ParquetFile(path) as file:
-                chosen = _chosen(name, columns, set(file.schema_arrow.names))
-                table = file.read(columns=chosen).select(chosen)
-                table.validate()
-                return table
+                yield file, _chosen(name, columns, set(file.schema_arrow.names))
         except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
             raise _damaged(path, f"{type(error).__name__}: {error}") from error
 

@@ -19,7 +19,7 @@ from traces import TraceBuilder
 
 from pytest_nsys.cut import Cut, cut_named, whole
 from pytest_nsys.metrics.naming import Naming
-from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS, Occupancy, copy_overlap
+from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS, Occupancy
 from pytest_nsys.trace import Trace, load_trace
 
 LAUNCH, WAIT = "cudaLaunchKernel_v7000", "cudaStreamSynchronize_v3020"
@@ -188,12 +188,6 @@ class Reference:
     def _compute(self, device: int) -> set[int]:
         return self.device(device, "kernels", names=[GEMM])
 
-    def copy_overlap(self) -> int:
-        return sum(
-            len(self.device(device, "kernels") & self.device(device, "copies"))
-            for device in self.busy
-        )
-
 
 def _runs(instants: set[int]) -> Iterable[int]:
     """Lengths of the runs of consecutive instants."""
@@ -237,12 +231,6 @@ def test_every_metric_is_that_of_the_reference(case: Case) -> None:
     for key, compute in OCCUPANCY_METRICS.items():
         expected = [one.value(key) for one in references]
         assert compute(occupancy).tolist() == pytest.approx(expected, rel=0, abs=0, nan_ok=True)
-
-
-@given(cases)
-def test_overlap_of_copies_and_kernels_is_that_of_the_reference(case: Case) -> None:
-    expected = [float(Reference(case, window).copy_overlap()) for window in case.windows]
-    assert copy_overlap(case.cut).tolist() == expected
 
 
 @given(cases)
@@ -340,18 +328,6 @@ def test_what_communicates_is_what_the_naming_says() -> None:
     assert Occupancy(cut, site).nccl_exposed().tolist() == [30]
 
 
-def test_copies_overlap_with_kernels_of_their_device_only() -> None:
-    operations = [
-        Operation("copies", 10, 30, 1),
-        Operation("copies", 20, 40, 2),
-        kernel(25, 50),
-        kernel(0, 99, device=1),
-        Operation("memsets", 10, 12, 3),
-    ]
-    assert copy_overlap(Case(operations).cut).tolist() == [15]
-    assert copy_overlap(Case(operations[2:]).cut).tolist() == [0]
-
-
 def test_a_clock_that_goes_backwards_makes_no_negative_time() -> None:
     case = Case([kernel(10, 20), kernel(30, 5)], [Call(10, 4, WAIT), Call(20, 22)])
     assert case.values("gpu.busy") == [10]
@@ -410,7 +386,6 @@ def test_real_captures_are_as_a_sweep_says(
     trace = load_trace(captures[name])
     cut = whole(trace) if text is None else cut_named(trace, text)
     values = {key: metric(Occupancy(cut)).tolist() for key, metric in OCCUPANCY_METRICS.items()}
-    overlap = copy_overlap(cut).tolist()
     assert set(trace.kernels["device"]) == {0}
     everything = [row for table in TABLES for row in _inside(trace, table, -1, 2**62)]
     blocks = re.compile(r"cu\w*(Device|Ctx|Stream|Event)Synchronize\w*")
@@ -425,8 +400,6 @@ def test_real_captures_are_as_a_sweep_says(
         assert values["api.time"][number] == _sweep(parts["calls"])[0]
         exposed = _minus(_inside(waits, "calls", start, end), everything)
         assert values["sync.exposed"][number] == exposed
-        both = _sweep(parts["copies"])[0] - _minus(parts["copies"], parts["kernels"])
-        assert overlap[number] == both
         assert values["nccl.time"][number] == values["nccl.exposed"][number] == 0
     assert max(values["gpu.busy"]) > 0  # so that the range is about something
 
