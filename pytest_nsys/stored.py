@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pytest_nsys.capture.export import export_report
 from pytest_nsys.capture.nsys import find_nsys
+from pytest_nsys.capture.run import RunFolder
 from pytest_nsys.errors import NotACapture
 from pytest_nsys.packed import unpack
 from pytest_nsys.recording import INDEX, load_capture, load_packed, read_recording
@@ -49,14 +49,18 @@ def load_stored(path: Path, executable: str | None = None) -> Trace:
 def exported(path: Path, executable: str | None = None) -> Iterator[Path]:
     """A stored capture, but no recording, as an export: a SQLite file or a folder of Parquet files.
 
+    What is made for it lies in a guarded folder: nothing of it outlives this process for long.
+
     Raises:
         NsysError: a report cannot be exported, or a packed export cannot be unpacked.
     """
-    with tempfile.TemporaryDirectory(prefix="pytest-nsys-") as folder:
-        if path.suffix == ".nsys-rep":
-            yield export_report(find_nsys(executable), path, Path(folder))
-        elif path.name.endswith(PACKED):
-            unpack(path, Path(folder) / "capture.sqlite")
-            yield Path(folder) / "capture.sqlite"
-        else:
-            yield path
+    if path.suffix == ".nsys-rep":
+        nsys = find_nsys(executable)
+        with RunFolder() as folder:
+            yield export_report(nsys, path, folder.path)
+    elif path.name.endswith(PACKED):
+        with RunFolder() as folder:
+            unpack(path, folder.path / "capture.sqlite")
+            yield folder.path / "capture.sqlite"
+    else:
+        yield path

@@ -1,4 +1,5 @@
-"""Limits of one capture: how long its worker may run and how large it may grow."""
+"""Limits of one capture: how long its worker may run, how large it may grow, and the space that
+there must be for it."""
 
 from __future__ import annotations
 
@@ -6,7 +7,17 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_nsys.errors import NoRunFolder
 from pytest_nsys.quantities import format_amount
+
+NEEDED = 16 * 2**20
+"""Bytes that must be free for temporary files before nsys is started.
+
+While it records a program that does nothing, nsys (2022.4 and 2023.4) holds up to 7.5 MiB there.
+With 4 MiB the program crashes, and with 1 MiB nsys does, or waits for ever. A worker with two tests
+that do next to nothing goes well on a disk of 17 MiB. What tests record comes on top: so this is
+the least that can be enough, not what is.
+"""
 
 _FULL = 2**20
 _BLOCK = 512  # the unit of st_blocks, whatever the file system's own
@@ -44,6 +55,25 @@ def shortage(folder: Path) -> str:
         return ""
     full = state.f_bavail * state.f_frsize < _FULL or (state.f_files and not state.f_favail)
     return ": the disk with the temporary files is full (TMPDIR)" if full else ""
+
+
+def demand_space(folder: Path) -> None:
+    """There is the least space that a capture can do with; file systems that do not say have it.
+
+    Raises:
+        NoRunFolder: there is less.
+    """
+    try:
+        state = os.statvfs(folder)
+    except OSError:
+        return
+    free = state.f_bavail * state.f_frsize
+    if free < NEEDED and state.f_blocks:
+        raise NoRunFolder(
+            f"there is too little space for temporary files: {format_amount(free, 'B')}, and "
+            f"nsys needs {format_amount(NEEDED, 'B')} to begin with",
+            remedy="free some space, or name a folder on a larger disk in TMPDIR",
+        )
 
 
 def bytes_on_disk(folder: Path) -> int:

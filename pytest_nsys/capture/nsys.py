@@ -70,8 +70,18 @@ class Nsys:
         return self.version >= (2023, 4, 0)
 
 
-def find_nsys(executable: str | None = None, patterns: Iterable[str] = _INSTALL_PATTERNS) -> Nsys:
+def find_nsys(
+    executable: str | None = None,
+    patterns: Iterable[str] = _INSTALL_PATTERNS,
+    *,
+    deadline_s: float = float("inf"),
+) -> Nsys:
     """The nsys to use: the one asked for, else the one on the PATH, else an installed one.
+
+    Args:
+        executable: the one asked for.
+        patterns: where installed ones are.
+        deadline_s: how long it may take to say its version; never more than a minute.
 
     Raises:
         NsysNotFound: there is none, or it does not say its version.
@@ -83,7 +93,7 @@ def find_nsys(executable: str | None = None, patterns: Iterable[str] = _INSTALL_
                 f"there is no program {executable!r}",
                 remedy="correct --nsys-executable (or the ini value nsys_executable)",
             )
-        return _identify(Path(found).absolute())
+        return _identify(Path(found).absolute(), deadline_s)
     on_path = shutil.which("nsys")
     candidates = [on_path] if on_path else _installed(patterns)
     if not candidates:
@@ -93,7 +103,7 @@ def find_nsys(executable: str | None = None, patterns: Iterable[str] = _INSTALL_
             remedy="install Nsight Systems, put nsys on the PATH, or name it with "
             "--nsys-executable; tests run unprofiled without the --nsys options",
         )
-    return _identify(Path(candidates[0]).absolute())
+    return _identify(Path(candidates[0]).absolute(), deadline_s)
 
 
 def _installed(patterns: Iterable[str]) -> list[str]:
@@ -108,15 +118,14 @@ def _numbers(path: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", path)]
 
 
-def _identify(path: Path) -> Nsys:
+def _identify(path: Path, deadline_s: float) -> Nsys:
+    deadline_s = min(deadline_s, _VERSION_DEADLINE_S)
     command = [str(path), "--version"]
     try:
-        done = run_program(
-            command, environment=minimal_environment(), deadline_s=_VERSION_DEADLINE_S
-        )
-        evidence = done.printed
+        done = run_program(command, environment=minimal_environment(), deadline_s=deadline_s)
+        evidence = done.printed or f"it printed nothing, and its exit code was {done.code}"
         if done.code is None:
-            evidence += f"\nit timed out after {_VERSION_DEADLINE_S:g} s"
+            evidence = f"{done.printed}\nit timed out after {deadline_s:g} s"
     except OSError as error:
         evidence = str(error)
     match = _VERSION.search(evidence)

@@ -17,6 +17,12 @@ from pytest_nsys.doctor.this_machine import ThisMachine
 
 _Error = TypeVar("_Error", bound=errors.NsysError)
 
+_LONGEST_S = 20.0
+"""The user waits for the error, so programs that are asked may not take longer, all together."""
+
+_NAMED = "temporary files"
+"""The check of which errors themselves say what is wrong."""
+
 
 def _gpu_metrics_wanted(seen: Seen) -> list[Finding]:
     return gpu.gpu_metrics(seen, wanted=True)
@@ -89,25 +95,27 @@ class Context:
 
     Attributes:
         nsys: the nsys in use, if there was one.
-        machine: the machine; this one unless told otherwise.
+        machine: the machine; this one, asked for a short time, unless told otherwise.
     """
 
     nsys: Nsys | None = None
-    machine: Machine = field(default_factory=ThisMachine)
+    machine: Machine = field(default_factory=lambda: ThisMachine(_LONGEST_S))
 
 
 def explain(error: errors.NsysError, context: Context) -> list[Finding]:
     """What on the machine may be the cause: problems first, then warnings.
 
-    Only the probes that fit the error are made; they take a fraction of a second and make no
-    capture. Empty for errors that are not about the machine.
+    Only the probes that fit the error are made; they take a fraction of a second, unless what
+    they ask hangs too, and make no capture. Empty for errors that are not about the machine.
     """
     seen = Seen(context.machine, context.nsys)
     findings: list[Finding] = []
-    if isinstance(error, errors.NsysNotFound):
-        findings += nsys_probes.misplaced(seen)
     for probe in _probes(error):
-        findings += [finding for finding in probe(seen) if finding not in findings]
+        try:
+            found = probe(seen)
+        except Exception:  # its own defect, or no time left: others may know more
+            continue
+        findings += [finding for finding in found if finding not in findings]
     return [
         finding
         for status in ("problem", "warning")
@@ -118,6 +126,8 @@ def explain(error: errors.NsysError, context: Context) -> list[Finding]:
 
 def _probes(error: errors.NsysError) -> list[Probe]:
     found = [probe for kind, probes in _BY_TYPE if isinstance(error, kind) for probe in probes]
+    if isinstance(error, errors.NsysNotFound):
+        found.append(lambda seen: nsys_probes.misplaced(seen, error.what))
     text = f"{error.what}\n{error.evidence}"
     for pattern, probes in _BY_TEXT:
         if re.search(pattern, text, re.IGNORECASE):
@@ -126,30 +136,28 @@ def _probes(error: errors.NsysError) -> list[Probe]:
 
 
 def explained(error: _Error, nsys: Nsys | None = None, machine: Machine | None = None) -> _Error:
-    """The error itself, with what `explain` found added to its evidence.
+    """The error itself, with what `explain` found, and it does not say yet, in its evidence.
 
     Its remedy, which had to be a guess, gives way to those of the problems that were found. It
     never raises: what goes wrong while explaining must not hide the error. Explaining an error
     twice changes nothing.
     """
-    try:
-        findings = explain(error, Context(nsys) if machine is None else Context(nsys, machine))
-    except Exception:  # a probe's own defect
-        return error
-    lines, remedies = [], []
+    findings = explain(error, Context(nsys) if machine is None else Context(nsys, machine))
     for finding in findings:
-        line = _line(finding)
-        if line in error.evidence:
-            continue
-        lines.append(line)
-        if finding.status == "problem":
-            remedies.append(finding.remedy)
-    error.evidence = "\n".join(filter(None, [error.evidence, *lines]))
-    if remedies:
-        error.remedy = "; ".join(dict.fromkeys(remedies))
+        line = _line(finding, error)
+        error.evidence = "\n".join(filter(None, [error.evidence, line]))
+    remedies = [finding.remedy for finding in findings if finding.status == "problem"]
+    if any(remedies):
+        error.remedy = "; ".join(dict.fromkeys(filter(None, remedies)))
     return error
 
 
-def _line(finding: Finding) -> str:
-    seen = "; ".join(finding.evidence.splitlines())
+def _line(finding: Finding, error: errors.NsysError) -> str:
+    """What the finding adds to what the error says; empty if that is nothing."""
+    said = f"{error.what}\n{error.evidence}"
+    seen = "; ".join(line for line in finding.evidence.splitlines() if line not in said)
+    if finding.what in said or (finding.evidence and not seen):
+        return ""
+    if finding.check == _NAMED and _NAMED in error.what and finding.status == "problem":
+        return f"{finding.check}: {seen}"
     return f"{finding.check}: {finding.what}" + (f" ({seen})" if seen else "")

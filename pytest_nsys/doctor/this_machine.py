@@ -9,13 +9,16 @@ import os
 import resource
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from pytest_nsys.capture.asking import DEADLINE_S, answer_within
 from pytest_nsys.capture.nsys import Nsys, find_nsys, minimal_environment
 from pytest_nsys.capture.processes import run_program
 from pytest_nsys.doctor.machine import Device, Driver, Process, Ran, Volume
@@ -24,7 +27,22 @@ _TEXT_LIMIT = 1 << 16
 
 
 class ThisMachine:
-    """A `pytest_nsys.doctor.machine.Machine` that really looks. NVML is asked once."""
+    """A `pytest_nsys.doctor.machine.Machine` that really looks. NVML is asked once.
+
+    Args:
+        seconds: how long programs and NVML may take, all together. After that, what would wait
+            for them raises TimeoutError: that they are slow then says nothing of them.
+    """
+
+    def __init__(self, seconds: float = float("inf")) -> None:
+        self._until = time.monotonic() + seconds
+
+    def _left(self, seconds: float) -> float:
+        """So many seconds, or fewer if there are no more."""
+        left = min(seconds, self._until - time.monotonic())
+        if left <= 0:
+            raise TimeoutError("there is no time left to look")
+        return left
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -42,7 +60,7 @@ class ThisMachine:
             return self.environ.get("TMPDIR", "/tmp")
 
     def find_nsys(self, executable: str | None) -> Nsys:
-        return find_nsys(executable)
+        return find_nsys(executable, deadline_s=self._left(float("inf")))
 
     def programs(self, patterns: Sequence[str]) -> list[str]:
         folders = self.environ.get("PATH", os.defpath).split(os.pathsep)
@@ -86,10 +104,14 @@ class ThisMachine:
         return ""
 
     def run(self, command: Sequence[str], seconds: float) -> Ran:
+        limit = self._left(seconds)
         try:
-            done = run_program(command, environment=minimal_environment(), deadline_s=seconds)
+            with _environment() as environment:
+                done = run_program(command, environment=environment, deadline_s=limit)
         except OSError as error:
             return Ran(None, str(error))
+        if done.code is None and limit < seconds:
+            raise TimeoutError(f"there was no time left for {command[0]}")
         if done.code is None:
             return Ran(None, f"did not end within {seconds:g} s\n{done.printed}".strip())
         return Ran(done.code, done.printed)
@@ -123,38 +145,59 @@ class ThisMachine:
 
     @cached_property
     def _driver(self) -> Driver:
-        try:
-            import pynvml
-
-            pynvml.nvmlInit()
-        except Exception as error:  # a missing package, library or driver: all are evidence
-            return Driver(error=str(error))
-        try:
-            cuda = pynvml.nvmlSystemGetCudaDriverVersion_v2()
-            count = pynvml.nvmlDeviceGetCount()
-            handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(count)]
-            return Driver(
-                version=pynvml.nvmlSystemGetDriverVersion(),
-                cuda=(cuda // 1000, cuda % 1000 // 10),
-                gpus=tuple(
-                    Device(
-                        pynvml.nvmlDeviceGetName(handle),
-                        pynvml.nvmlDeviceGetUUID(handle),
-                        _mig_instances(pynvml, handle),
-                    )
-                    for handle in handles
-                ),
-            )
-        except pynvml.NVMLError as error:
-            return Driver(error=str(error))
-        finally:
-            pynvml.nvmlShutdown()
+        limit = self._left(DEADLINE_S)
+        said = answer_within(limit, _ask_nvml)
+        if said is None and limit < DEADLINE_S:
+            raise TimeoutError("there was no time left for NVML")
+        return said or Driver(error=f"no answer within {limit:g} s: the driver hangs")
 
     def package(self, name: str) -> str | None:
         try:
             return importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             return None
+
+
+@contextmanager
+def _environment() -> Iterator[dict[str, str]]:
+    """What programs are started with: nsys leaves files in TMPDIR that nobody needs."""
+    environment = minimal_environment()
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="pytest-nsys-", ignore_cleanup_errors=True)
+    except OSError:  # it is full, or cannot be written
+        yield environment
+        return
+    with folder as name:
+        yield {**environment, "TMPDIR": name}
+
+
+def _ask_nvml() -> Driver:
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception as error:  # a missing package, library or driver: all are evidence
+        return Driver(error=str(error))
+    try:
+        cuda = pynvml.nvmlSystemGetCudaDriverVersion_v2()
+        count = pynvml.nvmlDeviceGetCount()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(count)]
+        return Driver(
+            version=pynvml.nvmlSystemGetDriverVersion(),
+            cuda=(cuda // 1000, cuda % 1000 // 10),
+            gpus=tuple(
+                Device(
+                    pynvml.nvmlDeviceGetName(handle),
+                    pynvml.nvmlDeviceGetUUID(handle),
+                    _mig_instances(pynvml, handle),
+                )
+                for handle in handles
+            ),
+        )
+    except pynvml.NVMLError as error:
+        return Driver(error=str(error))
+    finally:
+        pynvml.nvmlShutdown()
 
 
 def _holds(path: str, text: bytes) -> bool:

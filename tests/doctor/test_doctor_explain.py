@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import pytest
 from fake_machine import DRIVER, HEALTHY, HOST, NSYS, USER, FakeMachine, made, without
 
@@ -180,6 +183,56 @@ def test_a_probe_that_breaks_hides_no_error() -> None:
 
     found = explained(error(errors.ExportFailed, "disk"), NSYS, Broken())
     assert (found.evidence, found.remedy) == ("disk", "try again")
+    limited = made(Broken(), size_limit=1 << 20)
+    found = explained(error(errors.ExportFailed, "disk"), NSYS, limited)
+    assert found.remedy == "ulimit -f unlimited"
+
+
+def test_what_the_error_says_is_not_repeated() -> None:
+    full = errors.NoRunFolder("there is too little space for temporary files: 1 MiB")
+    found = explained(full, NSYS, made(volumes=FULL))
+    assert found.evidence == "temporary files: /tmp: 1.0 MiB free of 1.0 MiB (tmpfs)"
+    assert found.remedy == "set TMPDIR to a folder on a disk with some GiB free"
+    none = error(errors.NoGpu, f"nsys 2025\nNVML: {NO_GPU.error}")
+    found = explained(none, NSYS, FakeMachine(said=NO_GPU))
+    assert found.evidence == f"nsys 2025\nNVML: {NO_GPU.error}"
+    assert found.remedy.startswith("run profiled tests on a machine with a GPU")
+    half = error(errors.NoGpu, f"NVML: {NO_GPU.error}")
+    found = explained(half, NSYS, without(made(said=NO_GPU), "/dev/nvidia0"))
+    assert found.evidence.splitlines()[1:] == [
+        "GPU: the machine has an NVIDIA driver, and this container no GPU (there is no "
+        "/dev/nvidia0)"
+    ]
+
+
+def test_an_nsys_that_has_failed_is_not_tried_again() -> None:
+    class Remembers(FakeMachine):
+        def find_nsys(self, executable: str | None) -> Nsys:
+            tried.append(executable)
+            return super().find_nsys(executable)
+
+    tried: list[str | None] = []
+    machine = Remembers(used=None)
+    plain = errors.NsysNotFound(f"{NSYS.path} does not answer 'nsys --version'", remedy="run it")
+    assert explained(plain, None, machine).remedy == "run it"
+    assert tried == []
+    elsewhere = explained(errors.NsysNotFound("nsys was not found"), None, machine)
+    assert elsewhere.remedy == f"use it: --nsys-executable={NSYS.path}"
+    assert tried == [str(NSYS.path)]
+
+
+def test_programs_that_hang_hold_up_the_error_for_a_short_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_nsys.doctor.explain._LONGEST_S", 1.0)
+    program = tmp_path / "nsys"
+    program.write_text("#!/bin/sh\nexec sleep 100\n")
+    program.chmod(0o755)
+    late = errors.DeadlineExceeded("nsys did not end", evidence="nothing")
+    began = time.monotonic()
+    assert explained(late, Nsys(program, (2025, 3, 1))) is late
+    assert time.monotonic() - began < 20
+    assert "nsys sessions list" not in late.evidence
 
 
 def test_this_machine_is_asked_where_no_other_is_named() -> None:

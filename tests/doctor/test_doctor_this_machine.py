@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -97,6 +98,46 @@ def test_commands_run_in_a_small_environment_and_end(monkeypatch: pytest.MonkeyP
     ran = MACHINE.run(["/no/such/program"], 1)
     assert ran.code is None
     assert "/no/such/program" in ran.output
+
+
+def test_programs_leave_nothing_where_temporary_files_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ran = MACHINE.run(["sh", "-c", 'touch "$TMPDIR/left"; echo "$TMPDIR"'], 20)
+    assert ran.output.startswith(f"{tmp_path}/")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_there_is_no_place_for_it_programs_take_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/none")
+    monkeypatch.setenv("TMPDIR", "/mine")
+    assert MACHINE.run(["sh", "-c", 'echo "$TMPDIR"'], 20).output == "/mine\n"
+
+
+def test_without_time_nobody_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    none, little = ThisMachine(0.0), ThisMachine(0.5)
+    for ask in (
+        lambda: none.run(["true"], 20),
+        lambda: none.find_nsys(None),
+        none.driver,
+        lambda: little.run(["sleep", "100"], 20),
+    ):
+        with pytest.raises(TimeoutError):
+            ask()
+
+
+def test_a_driver_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    never = threading.Event()
+    monkeypatch.setattr(this_machine, "_ask_nvml", never.wait)
+    with pytest.raises(TimeoutError):
+        ThisMachine(0.1).driver()
+    monkeypatch.setattr(this_machine, "DEADLINE_S", 0.1)
+    said = ThisMachine().driver()
+    never.set()
+    assert said == Driver(error="no answer within 0.1 s: the driver hangs")
 
 
 def test_volumes() -> None:

@@ -127,9 +127,30 @@ ROWS = (
         "nsys's importer is not installed",
         NO_REPORT,
         ImporterFailed,
-        made="the report is taken away and raw events are put in its place",
+        drives=REAL,
+        prepare=lambda scene: scene.importer(None),
+    ),
+    Fault(
+        "nsys's importer fails once",
+        "",
+        None,
+        code=0,
+        made="it is killed; the raw events are imported again",
+        drives=REAL,
+        prepare=lambda scene: scene.importer(
+            f'mkdir {scene.root}/failed 2>/dev/null && kill -9 $$; exec "$REAL" "$@"'
+        ),
+        recorded=BOTH,
+    ),
+    Fault(
+        "nsys's importer fails again and again",
+        "*a second import failed too: exit code 3, nothing printed",
+        ImporterFailed,
+        made="it ends with exit code 3",
         drives=REAL[1:],
-        prepare=breaks_report('mv "$2.nsys-rep" "$2.qdstrm"'),
+        prepare=lambda scene: scene.importer(
+            'case "$1" in --version) exec "$REAL" "$@";; esac; exit 3'
+        ),
     ),
     Fault(
         "The report is cut off",

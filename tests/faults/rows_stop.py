@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import filelock
 from fault import EVERY, HEALTHY, REAL, Fault, around
-from scene import STAND_IN, Scene
+from scene import STAND_IN, Scene, can_mount
 
 from pytest_nsys.errors import BaselineError, CaptureError, LimitReached, NoRunFolder, ReportError
 
@@ -94,6 +95,12 @@ def while_exporting(number: int) -> object:
     return act
 
 
+def stats_of_a_report(scene: Scene) -> None:
+    """Run ``pytest-nsys`` in place of pytest, on a report that was stored."""
+    scene.command = [sys.executable, "-m", "pytest_nsys"]
+    scene.write("a report", "stored.nsys-rep")
+
+
 def kill_beside_a_fork(scene: Scene) -> None:
     scene.wait_until_ready()
     child = int((scene.project / "child").read_text())
@@ -135,6 +142,24 @@ def again_at_once(scene: Scene) -> None:
             stderr=subprocess.STDOUT,
         )
         assert second.wait(timeout=60) == 0
+
+
+def read_only_temporary(scene: Scene) -> None:
+    scene.without_privilege()
+    scene.temporary.chmod(0o500)
+
+
+def noexec_temporary(scene: Scene) -> None:
+    if can_mount():
+        scene.small_disk(scene.temporary, "150m", "noexec")
+
+
+def tiny_temporary(scene: Scene) -> None:
+    """A small disk; where none may be mounted, one that is called small."""
+    if can_mount():
+        scene.small_disk(scene.temporary, "1m")
+    else:
+        scene.conftest("from pytest_nsys.capture import limits; limits.NEEDED = 2**60")
 
 
 def closed_folder(name: str) -> object:
@@ -227,6 +252,17 @@ ROWS = (
         None,
         code=137,
         faults=("export_hangs",),
+        during=while_exporting(signal.SIGKILL),
+        late=True,
+    ),
+    Fault(
+        "pytest-nsys stats is killed while nsys exports",
+        "",
+        None,
+        code=137,
+        faults=("export_hangs",),
+        prepare=stats_of_a_report,
+        options=("stats", "stored.nsys-rep"),
         during=while_exporting(signal.SIGKILL),
         late=True,
     ),
@@ -326,6 +362,34 @@ ROWS = (
         tests=HEALTHY.format(empty=True),
         prepare=lambda scene: scene.environment.update(TMPDIR=str(scene.root / "none")),
         recorded=BOTH,
+    ),
+    Fault(
+        "TMPDIR cannot be written",
+        "",
+        None,
+        code=0,
+        made="Python then takes another folder, such as /tmp",
+        drives=(REAL[1], STAND_IN),
+        prepare=read_only_temporary,
+        recorded=BOTH,
+    ),
+    Fault(
+        "Nothing in TMPDIR can be executed",
+        "",
+        None,
+        code=0,
+        made="a disk mounted noexec, where it may be mounted",
+        drives=REAL,
+        prepare=noexec_temporary,
+        recorded=BOTH,
+    ),
+    Fault(
+        "There is next to no space for temporary files",
+        "there is too little space for temporary files: *, and nsys needs 16 MiB to begin with",
+        NoRunFolder,
+        made="a disk of 1 MiB",
+        drives=REAL,
+        prepare=tiny_temporary,
     ),
     Fault(
         "There is no place for temporary files",

@@ -231,6 +231,15 @@ ROWS = (
         recorded=BOTH,
     ),
     Fault(
+        "nsys's agent is killed",
+        "Connection to *Agent lost*",
+        None,
+        drives=REAL,
+        tests=around('if not pathlib.Path("ready").exists(): wait()'),
+        during=kill("--start-agent"),
+        recorded=BOTH,
+    ),
+    Fault(
         "A test leaves a fork that holds its output open",
         "",
         None,

@@ -136,6 +136,27 @@ class Scene:
         nsys.write_text(f"#!/bin/sh\nREAL={real}\n{textwrap.dedent(text)}\n")
         nsys.chmod(0o755)
 
+    def importer(self, text: str | None) -> None:
+        """Make the importer of a real nsys a shell script (``$REAL`` is its own), or take it away.
+
+        For that, nsys is put together anew: it looks for its parts beside itself.
+        """
+        real = Path(REAL_NSYS[self.nsys])
+        target, host = self.root / "nsys" / real.parent.name, self.root / "nsys/host-linux-x64"
+        for folder in (target, host):
+            folder.mkdir(parents=True)
+        for part in real.parent.iterdir():
+            if part != real:
+                (target / part.name).symlink_to(part)
+        shutil.copy2(real, target / real.name)
+        (self.bin / "nsys").unlink()
+        (self.bin / "nsys").symlink_to(target / real.name)
+        if text is not None:
+            program = real.parents[1] / "host-linux-x64/QdstrmImporter"
+            script = host / program.name
+            script.write_text(f"#!/bin/sh\nREAL={program}\n{textwrap.dedent(text)}\n")
+            script.chmod(0o755)
+
     def ini(self, *lines: str) -> None:
         """Add lines to the project's ini file."""
         self._ini += lines
@@ -153,9 +174,11 @@ class Scene:
         path = self.project / "conftest.py"
         path.write_text(path.read_text() + textwrap.dedent(text))
 
-    def small_disk(self, folder: Path, size: str) -> None:
+    def small_disk(self, folder: Path, size: str, *options: str) -> None:
         """Mount a small disk at the folder for all that pytest starts."""
-        mount = f"mount -t tmpfs -o size={size},mode=0700 none {folder}"
+        mount = (
+            f"mount -t tmpfs -o {','.join([f'size={size}', 'mode=0700', *options])} none {folder}"
+        )
         self.command = ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh", *self.command]
 
     def small_files(self, size: int) -> None:
@@ -186,8 +209,10 @@ class Scene:
         (self.project / "pytest.ini").write_text("\n".join(self._ini) + "\n")
 
         def prepare() -> None:
-            # A shell starts its background jobs deaf to Ctrl-C, and we may be part of one.
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            # A shell starts its background jobs deaf to Ctrl-C, and nohup starts a program deaf to
+            # SIGHUP; we may be part of one.
+            for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
             for limit in self.limits:
                 limit()
 

@@ -32,8 +32,8 @@ def scene(nsys: str, tmp_path: Path) -> Iterator[Scene]:
 
 
 @pytest.fixture
-def real_nsys(nsys: str) -> None:
-    """Fail where the real nsys is missing (see also tests/conftest.py, which orders by this)."""
+def real_nsys(nsys: str, alone: None) -> None:
+    """Fail where the real nsys is missing."""
     if not Path(REAL_NSYS[nsys]).exists():
         pytest.fail(f"nsys {nsys} is not at {REAL_NSYS[nsys]}: run .ci/install-nsys")
 

@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from pytest_nsys.capture import limits
-from pytest_nsys.capture.limits import Limits, bytes_on_disk, shortage
+from pytest_nsys.capture.limits import Limits, bytes_on_disk, demand_space, shortage
 from pytest_nsys.capture.processes import run_program
+from pytest_nsys.errors import NoRunFolder
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,27 @@ def test_a_full_disk_is_told_of(
 
 def test_a_disk_that_cannot_be_asked_is_not_full(tmp_path: Path) -> None:
     assert shortage(tmp_path / "none") == ""
+
+
+@pytest.mark.parametrize(
+    ("free_blocks", "blocks", "enough"),
+    [(2**12, 2**20, True), (2**12 - 1, 2**20, False), (0, 0, True)],
+)
+def test_a_capture_needs_some_space(
+    free_blocks: int, blocks: int, enough: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = SimpleNamespace(f_bavail=free_blocks, f_frsize=4096, f_blocks=blocks)
+    monkeypatch.setattr(limits.os, "statvfs", lambda folder: state)
+    if enough:
+        demand_space(Path("/"))
+        return
+    with pytest.raises(NoRunFolder, match="16 MiB to begin with") as caught:
+        demand_space(Path("/"))
+    assert "TMPDIR" in caught.value.remedy
+
+
+def test_where_the_space_is_not_known_it_is_enough(tmp_path: Path) -> None:
+    demand_space(tmp_path / "none")
 
 
 def program(text: str, deadline_s: float = 20.0) -> tuple[int | None, str]:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from harness import Project
 
+from pytest_nsys.capture.proof import prove_report
 from pytest_nsys.config.settings import Settings, read_settings
-from pytest_nsys.errors import SettingsError
+from pytest_nsys.errors import CaptureMissing, SettingsError
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Job
 
@@ -75,6 +76,22 @@ def test_events_are_written_to_their_file_whatever_becomes_of_the_descriptor(
     os.close(mine)
     assert [line[11:-2] for line in path.read_text().splitlines()] == ["one", "two", "three"]
     assert other.read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "Connection to the Agent lost.",
+        "Connection to Agent lost. This is most likely a bug. Internal reason: 'End of file'.",
+    ],
+)
+def test_an_agent_that_was_ended_is_named(printed: str, tmp_path: Path) -> None:
+    with pytest.raises(CaptureMissing) as caught:
+        prove_report(tmp_path / "report.nsys-rep", printed)
+    assert "something ended the agent" in caught.value.remedy
+    with pytest.raises(CaptureMissing) as caught:
+        prove_report(tmp_path / "report.nsys-rep", "Agent")
+    assert "TMPDIR" in caught.value.remedy
 
 
 LIMITED = """

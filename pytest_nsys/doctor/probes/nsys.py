@@ -58,9 +58,14 @@ def find(machine: Machine, executable: str | None) -> tuple[Seen, list[Finding]]
     ]
 
 
-def misplaced(seen: Seen) -> list[Finding]:
-    """An nsys that is not where it was looked for."""
-    found = others(seen)
+def misplaced(seen: Seen, failed: str = "") -> list[Finding]:
+    """An nsys that is not where it was looked for.
+
+    Args:
+        seen: the machine.
+        failed: a text that names those that need not be tried again.
+    """
+    found = others(seen, failed)
     if not found:
         return []
     newest = max(found, key=lambda other: other.version)
@@ -75,14 +80,14 @@ def misplaced(seen: Seen) -> list[Finding]:
     ]
 
 
-def others(seen: Seen) -> list[Nsys]:
-    """The other nsys on the machine."""
+def others(seen: Seen, failed: str = "") -> list[Nsys]:
+    """The other nsys on the machine, but for those that the text ``failed`` names."""
     machine = seen.machine
     known = set() if seen.nsys is None else {machine.resolve(str(seen.nsys.path))}
     found: list[Nsys] = []
     for path in machine.programs(_PLACES):
         real = machine.resolve(path)
-        if real in known or len(found) == _MOST_OTHERS:
+        if real in known or path in failed or len(found) == _MOST_OTHERS:
             continue
         known.add(real)
         try:
