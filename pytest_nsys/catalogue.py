@@ -54,7 +54,7 @@ class Metric:
 
     Attributes:
         key: the name users write (``gpu.kernel_time``).
-        unit: ns, B, 1, % or B/s.
+        unit: ns, B, 1, %, B/s, Hz, °C or W.
         kind: whether it is compared for equality or as a noisy timing.
         worse: the direction in which it gets worse.
         tolerance: default tolerance; None for a metric that is recorded and shown, but is only
@@ -146,6 +146,25 @@ def _sampled_metrics() -> Iterable[Metric]:
             f"{what}: mean of the samples in the window (GPU_METRICS; ask for them with "
             "--gpu-metrics-devices in nsys_args)",
             worse="up" if key.startswith(("dram", "pcie")) else "down",
+            combine="mean",
+        )
+
+
+def _state_metrics() -> Iterable[Metric]:
+    metrics: tuple[tuple[str, Unit, Literal["up", "down"], str], ...] = (
+        ("gpu.sm_clock", "Hz", "down", "clock of the multiprocessors"),
+        ("gpu.memory_clock", "Hz", "down", "clock of the device memory"),
+        ("gpu.temperature", "°C", "up", "temperature of the GPU"),
+        ("gpu.power", "W", "up", "power that the GPU draws"),
+    )
+    for key, unit, worse, what in metrics:
+        yield Metric(
+            key,
+            unit,
+            "timed",
+            f"{what}: mean of before and after the round, over the GPUs that the test process "
+            "uses, or of the busiest where these are not known (NVML, not the capture)",
+            worse=worse,
             combine="mean",
         )
 
@@ -345,6 +364,7 @@ METRICS: tuple[Metric, ...] = (
         side="host",
     ),
     *_sampled_metrics(),
+    *_state_metrics(),
 )
 
 FAMILIES: tuple[Metric, ...] = (
@@ -392,12 +412,13 @@ FAMILIES: tuple[Metric, ...] = (
 
 RANGE_KEY = "range[NAME].METRIC"
 RANGE_ABOUT = (
-    "any of the above but mem.* in those of the program's own NVTX ranges whose text matches the "
-    "pattern NAME and that began in the window; several of them as one"
+    "any of the above but mem.* and those of NVML in those of the program's own NVTX ranges whose "
+    "text matches the pattern NAME and that began in the window; several of them as one"
 )
 
 _BY_KEY = {metric.key: metric for metric in METRICS}
 _OF_SPANS = frozenset(metric.key for metric in METRICS if metric.key.startswith("mem."))
+_OF_ROUNDS = frozenset(metric.key for metric in _state_metrics())
 _FAMILY_BY_SHAPE = {metric.key: metric for metric in FAMILIES}
 _FAMILY = re.compile(r"(kernel|category|api)\[(.+)\]\.(\w+)", re.DOTALL)
 _RANGE = re.compile(r"range\[(.+?)\]\.(.+)", re.DOTALL)
@@ -456,6 +477,11 @@ def lookup(key: str) -> Metric:
         if undivided(in_range[1]) in _OF_SPANS:
             raise UnknownMetric(
                 f"there is no metric {key!r}: memory is measured over all rounds of a test",
+                remedy=f"name {in_range[1]}, or another metric of the range",
+            )
+        if undivided(in_range[1]) in _OF_ROUNDS:
+            raise UnknownMetric(
+                f"there is no metric {key!r}: NVML is asked before and after whole rounds",
                 remedy=f"name {in_range[1]}, or another metric of the range",
             )
         # A window's breakdown is not that of the ranges in it.

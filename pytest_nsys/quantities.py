@@ -9,8 +9,9 @@ from typing import Literal
 
 from pytest_nsys.errors import QuantityError
 
-Unit = Literal["ns", "B", "1", "%", "B/s"]
-"""Units of metrics: nanoseconds, bytes, a count, percent, bytes per second."""
+Unit = Literal["ns", "B", "1", "%", "B/s", "Hz", "°C", "W"]
+"""Units of metrics: nanoseconds, bytes, a count, percent, bytes per second, hertz, degrees
+Celsius, watts."""
 
 _TIME = {"ns": 1.0, "us": 1e3, "µs": 1e3, "μs": 1e3, "ms": 1e6, "s": 1e9}
 _SIZE = {
@@ -29,6 +30,9 @@ _FACTORS: dict[Unit, dict[str, float]] = {
     "1": {},
     "%": {"%": 1.0, "pp": 1.0},
     "B/s": {f"{name}/s": factor for name, factor in _SIZE.items()},
+    "Hz": {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9},
+    "°C": {"°C": 1.0, "C": 1.0},
+    "W": {"mW": 1e-3, "W": 1.0, "kW": 1e3},
 }
 _NUMBER = re.compile(r"\s*([0-9][0-9_]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+)\s*(\S*)\s*")
 
@@ -119,6 +123,9 @@ def _examples(unit: Unit) -> str:
         "1": "a count such as 3",
         "%": '"3%" or "3 pp"',
         "B/s": '"20 GB/s" or a number of bytes per second',
+        "Hz": '"1.98 GHz", "1600 MHz", or a number of hertz',
+        "°C": '"80 °C" or a number of degrees Celsius',
+        "W": '"400 W" or a number of watts',
     }
     return f"write {examples[unit]}; relative parts as 5%"
 
@@ -147,9 +154,11 @@ def format_amount(value: float, unit: Unit) -> str:
         steps = [(2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")]
         per = "/s" if unit == "B/s" else ""
         return _scaled(value, steps) + per
+    if unit == "Hz":
+        return _scaled(value, [(1e9, "GHz"), (1e6, "MHz"), (1e3, "kHz"), (1.0, "Hz")])
     if unit == "%":
         return f"{_digits(value)}%"
-    return _digits(value)
+    return _digits(value) if unit == "1" else f"{_digits(value)} {unit}"
 
 
 def format_change(baseline: float, current: float, unit: Unit) -> str:
@@ -158,7 +167,8 @@ def format_change(baseline: float, current: float, unit: Unit) -> str:
     if not difference:
         return "="
     sign = "+" if difference >= 0 else "-"
-    if baseline and unit != "%" and not (unit == "1" and abs(difference) < 1e6):
+    # Of a temperature, a share says nothing: its zero is arbitrary.
+    if baseline and unit not in ("%", "°C") and not (unit == "1" and abs(difference) < 1e6):
         percent = abs(difference / baseline) * 100
         shown = f"{percent:.1f}" if percent < 100 else f"{percent:,.0f}"
         return f"{sign}{shown}%"

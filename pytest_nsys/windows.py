@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from pytest_nsys.gpu_state import RoundState
 from pytest_nsys.json_values import mapping, number, text_of, whole
 
 DOMAIN = "pytest-nsys"
@@ -37,6 +38,8 @@ class WindowRecord:
         name: `MAIN`, or the name given to ``nsys.range``.
         round: number of the round, from 0; -1 for a span or sentinel.
         units: what the round processed (``nsys.units(tokens=256)``).
+        state: the GPUs around a round; None for windows of another kind, and where it is not
+            known.
     """
 
     index: int
@@ -45,6 +48,7 @@ class WindowRecord:
     name: str
     round: int
     units: Mapping[str, float] = field(default_factory=dict)
+    state: RoundState | None = None
 
     @property
     def label(self) -> str:
@@ -55,6 +59,7 @@ class WindowRecord:
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON values."""
+        state = {} if self.state is None else {"state": self.state.to_json()}
         return {
             "index": self.index,
             "kind": self.kind,
@@ -62,6 +67,7 @@ class WindowRecord:
             "name": self.name,
             "round": self.round,
             "units": dict(self.units),
+            **state,
         }
 
     @classmethod
@@ -76,6 +82,9 @@ class WindowRecord:
             raise ValueError("units that are not above zero")
         if data["kind"] not in get_args(WindowKind):
             raise ValueError(f"a window of the kind {data['kind']!r:.80}")
+        state = data.get("state")
+        if state is not None and data["kind"] != "round":
+            raise ValueError(f"a {data['kind']} with the state of a round")
         return cls(
             index=whole(data["index"], 0),
             kind=data["kind"],
@@ -83,4 +92,5 @@ class WindowRecord:
             name=text_of(data["name"]),
             round=whole(data["round"], -1),
             units=units,
+            state=None if state is None else RoundState.from_json(mapping(state)),
         )

@@ -10,7 +10,8 @@ import sys
 def main() -> int:
     """Run the job whose file is the only argument; returns pytest's exit status."""
     with open(sys.argv[1], encoding="utf-8") as file:  # noqa: PTH123
-        sys.path[:] = json.load(file)["sys_path"]
+        # Another interpreter keeps its own path, without the folder of this file.
+        sys.path[:] = json.load(file)["sys_path"] or sys.path[1:]
 
     from pathlib import Path
 

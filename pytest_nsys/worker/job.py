@@ -10,10 +10,20 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Repeats:
-    """How often a test's body is called."""
+    """How often a test's body is called.
+
+    Attributes:
+        warmup: calls before the measured ones.
+        rounds: measured calls, the fewest where a precision is asked for.
+        most: the most measured calls where a precision is asked for; None for ``rounds``.
+        precision: go on until the median of the rounds' times is known to within this fraction
+            of itself (see `pytest_nsys.worker.precision`); None for just ``rounds``.
+    """
 
     warmup: int
     rounds: int
+    most: int | None = None
+    precision: float | None = None
 
 
 @dataclass(frozen=True)
@@ -23,12 +33,13 @@ class Job:
     Attributes:
         args: the arguments pytest was started with.
         argv: ``sys.argv`` of the controller.
-        sys_path: ``sys.path`` of the controller.
+        sys_path: ``sys.path`` of the controller; empty for another interpreter, which has its own.
         tests: the tests to run, in order, by node id.
         events: the file that events are appended to.
         stop_file: what holds, once it is there, the reason to stop at the next round; "" for none.
         maxfail: failures after which the worker stops; 0 for no limit.
         basetemp: base folder of ``tmp_path`` in the worker; None for pytest's own choice.
+        away_from: a folder whose modules are not to be imported; the worker says which were.
     """
 
     args: tuple[str, ...]
@@ -39,6 +50,7 @@ class Job:
     stop_file: str = ""
     maxfail: int = 0
     basetemp: str | None = None
+    away_from: str = ""
 
     def stop_reason(self) -> str:
         """Why to stop now; empty if there is no reason."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -12,10 +13,16 @@ from typing import Any
 import nvtx
 
 from pytest_nsys.errors import NsysError
+from pytest_nsys.gpu_state import RoundState
 from pytest_nsys.windows import DOMAIN, MAIN, WindowKind, WindowRecord
 from pytest_nsys.worker.device import synchronize
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Repeats
+from pytest_nsys.worker.monitor import Monitor
+from pytest_nsys.worker.precision import is_precise
+
+_WAITS_S = (0.1, 0.2, 0.4, 0.8, 0.5)
+"""Before the repetitions of disturbed rounds, 2 s in all: a GPU that is too hot cools down."""
 
 
 class WindowLog:
@@ -69,6 +76,8 @@ class Recorder:
         log: where its windows go.
         events: where its progress goes.
         release: gives cached device memory back.
+        monitor: reads the state of the GPUs around each round; None for no state.
+        sleep: waits for some seconds.
     """
 
     def __init__(
@@ -78,11 +87,15 @@ class Recorder:
         log: WindowLog,
         events: EventLog,
         release: Callable[[], object],
+        monitor: Monitor | None = None,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._nodeid = nodeid
         self._repeats = repeats
         self._log = log
         self._events = events
+        self._monitor = monitor
+        self._sleep = sleep
         self._round = -1
         self._units: dict[str, float] = {}
         self._pending: list[WindowRecord] = []
@@ -90,18 +103,30 @@ class Recorder:
         self._release = release
         self._open = ExitStack()
         self._span: WindowRecord | None = None
+        self._stop: Callable[[], bool] = lambda: False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Count warm-ups and rounds from the first."""
+        self._next = -self._repeats.warmup
+        self._spare = self._repeats.rounds
+        self._waits_s = iter(_WAITS_S)
+        self._discarded: list[str] = []
+        self._seconds = 0.0
+        self._times_s: list[float] = []
 
     def measure(self, call: Callable[[], object], stop: Callable[[], bool]) -> None:
         """Call ``call`` as often as the test asks for; the rounds are inside the test's span.
 
         Args:
             call: runs the body once; the body itself is wrapped by `window`.
-            stop: asked after each call; True ends the rounds early.
+            stop: asked before each call but the first; True ends the rounds early.
         """
+        self._stop = stop
         with self._open:
-            for number in range(-self._repeats.warmup, self._repeats.rounds):
-                self._run(number, call)
-                if self._took_over or stop():
+            while True:
+                self._run(call)
+                if self._took_over or self._enough() or stop():
                     break
             synchronize()
         if self._span is not None:
@@ -118,19 +143,73 @@ class Recorder:
         synchronize()
         self._span = self._open.enter_context(self._log.window("span", self._nodeid))
 
-    def _run(
-        self, number: int, call: Callable[[], object], units: Mapping[str, float] = {}
-    ) -> object:
-        """One warm-up (negative numbers) or round; its records are kept once it has ended well."""
+    def _run(self, call: Callable[[], object], units: Mapping[str, float] = {}) -> object:
+        """The next warm-up (negative numbers) or round."""
+        number = self._next
+        if number == 0 and self._monitor is not None:
+            # After the warm-ups: NVML is asked as late as possible what this process can see.
+            self._monitor.start()
         if number == 0 and self._span is None:
             self._open_span()
         self._round, self._units, self._pending = number, dict(units), []
+        self._seconds = 0.0
         self._events.write("round", nodeid=self._nodeid, round=number)
         result = call()
-        for record in self._pending:
-            self._log.write(replace(record, units=self._units))
+        self._keep_or_discard()
         self._round, self._pending = -1, []
         return result
+
+    def _keep_or_discard(self) -> None:
+        """Write the records of a round that has ended well; a disturbed one is repeated.
+
+        There are as many repetitions as the test has rounds, and none for what has outlasted those
+        of an earlier test. What is disturbed after that is kept: its records tell.
+        """
+        states = [record.state for record in self._pending if record.state is not None]
+        reasons = [*dict.fromkeys(text for state in states for text in state.disturbances)]
+        constant = self._monitor.constant if self._monitor is not None else set()
+        repeated = self._spare > 0 and not constant.issuperset(reasons)
+        for reason in reasons:
+            self._events.write(
+                "disturbed",
+                nodeid=self._nodeid,
+                round=self._round,
+                reason=reason,
+                repeated=repeated,
+            )
+        if repeated:
+            self._spare -= 1
+            self._discarded.append(", ".join(reasons))
+            self._sleep(next(self._waits_s, 0.0))
+            return
+        # What was there through all repetitions is there to stay, and is waited for no more until
+        # a round goes without it.
+        constant.intersection_update(reasons)
+        if self._spare == 0:
+            constant.update(reasons)
+        for record in self._pending:
+            self._log.write(replace(record, units=self._units, state=self._state(record)))
+        self._next += 1
+        if self._round >= 0:
+            self._times_s.append(self._seconds)
+
+    def _state(self, record: WindowRecord) -> RoundState | None:
+        """The record's state, the first of a round's with what was discarded before it."""
+        if record.kind != "round" or not self._discarded:
+            return record.state
+        discarded, self._discarded = tuple(self._discarded), []
+        return replace(record.state or RoundState(), discarded=discarded)
+
+    def _enough(self) -> bool:
+        """Whether there are as many rounds as the test asks for."""
+        wanted = self._repeats
+        if self._next < wanted.rounds or wanted.precision is None:
+            return self._next >= wanted.rounds
+        reached = is_precise(self._times_s, wanted.precision)
+        if not reached and self._next < (wanted.most or wanted.rounds):
+            return False
+        self._events.write("auto", nodeid=self._nodeid, rounds=self._next, reached=reached)
+        return True
 
     @contextmanager
     def window(self) -> Iterator[None]:
@@ -139,12 +218,19 @@ class Recorder:
             yield
             return
         handed_over = self._took_over
+        before = self._monitor.before() if self._monitor is not None else ()
         synchronize()
+        began = time.perf_counter()
         with self._log.window("round", self._nodeid, MAIN, self._round) as record:
             yield
         synchronize()
-        if self._took_over is handed_over:
-            self._pending.append(record)  # else: a body that handed a call to `repeat`
+        seconds = time.perf_counter() - began
+        if self._took_over is not handed_over:
+            return  # a body that handed a call to `repeat`
+        after = self._monitor.after() if self._monitor is not None else ()
+        state = RoundState(before, after) if before or after else None
+        self._pending.append(replace(record, state=state))
+        self._seconds += seconds
 
     @contextmanager
     def range(self, name: str) -> Iterator[None]:
@@ -172,13 +258,14 @@ class Recorder:
                 remedy='measure several parts with "with nsys.range(name):"',
             )
         self._took_over = True
+        self._begin()
 
         def call() -> Any:
             with self.window():
                 return function(*args, **kwargs)
 
-        result = None
         said = self._units  # by the body, before the call
-        for number in range(-self._repeats.warmup, self._repeats.rounds):
-            result = self._run(number, call, said)
-        return result
+        while True:
+            result = self._run(call, said)
+            if self._enough() or self._stop():
+                return result

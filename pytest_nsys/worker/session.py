@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 import os
+import sys
 import unittest
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from pytest_nsys.fixture import RECORDER
 from pytest_nsys.worker.device import synchronize
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Job
+from pytest_nsys.worker.monitor import Monitor
 from pytest_nsys.worker.recorder import Recorder, WindowLog
 
 # A second attempt would open a second set of windows for the same test.
@@ -29,6 +31,7 @@ class WorkerSession:
         self._job = job
         self._events = events
         self._log = WindowLog(events)
+        self._monitor = Monitor(lambda why: events.write("gpu_unknown", text=why))
         self._failing: set[str] = set()
         self._again: set[str] = set()
         self._warned: set[tuple[Any, ...]] = set()
@@ -85,6 +88,7 @@ class WorkerSession:
             self._log,
             self._events,
             item.config.hook.pytest_nsys_release_memory,
+            self._monitor,
         )
         result = yield
         self._events.write("finish", nodeid=item.nodeid)
@@ -98,12 +102,10 @@ class WorkerSession:
         """Make ``item.runtest`` run the rounds."""
         recorder = item.stash[RECORDER]
         original = item.runtest
-        repeats = self._job.tests[item.nodeid]
-        left = itertools.count(repeats.warmup + repeats.rounds - 1, -1)
 
         def stop() -> bool:
             self._again.add(item.nodeid)
-            if next(left) > 0 and self._job.stop_reason():
+            if self._job.stop_reason():
                 self._events.write("cut", nodeid=item.nodeid)
                 return True
             # unittest keeps failures on the item, and subtests report them, instead of raising.
@@ -181,8 +183,24 @@ class WorkerSession:
         """Close the capture with the sentinel."""
         synchronize()
         self._log.close()
+        if self._job.away_from:
+            self._events.write("strays", files=strays(Path(self._job.away_from)))
         stop = str(session.shouldfail or session.shouldstop or "")
         self._events.write("end", exitstatus=int(exitstatus), stop=stop)
+
+
+def strays(away_from: Path) -> list[str]:
+    """The modules of this process that lie in a folder, and are not installed in it."""
+    own = Path(__file__).parent.parent
+    files = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
+    paths = [Path(file) for file in files if isinstance(file, str)]
+    return sorted(
+        str(path)
+        for path in paths
+        if path.is_relative_to(away_from)
+        and not path.is_relative_to(own)
+        and not {"site-packages", "dist-packages"}.intersection(path.parts)
+    )
 
 
 def _repeatable(item: pytest.Function, run: Callable[[], object]) -> Callable[[], object]:

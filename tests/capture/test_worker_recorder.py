@@ -5,17 +5,44 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pytest_nsys.capture.follow import EventTail
 from pytest_nsys.errors import NsysError
 from pytest_nsys.fixture import Nsys
-from pytest_nsys.windows import DOMAIN
+from pytest_nsys.gpu_state import GpuState
+from pytest_nsys.windows import DOMAIN, WindowRecord
 from pytest_nsys.worker import recorder as recorder_module
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Repeats
+from pytest_nsys.worker.monitor import Monitor
 from pytest_nsys.worker.recorder import Recorder, WindowLog
+
+
+class Gpus(Monitor):
+    """Stands in for NVML: each round ends with the next of these reasons, and then with none."""
+
+    def __init__(self, stage: Stage, *reasons: str) -> None:
+        super().__init__(lambda why: None)
+        self._stage = stage
+        self._reasons = iter(reasons)
+
+    def start(self) -> None:
+        """Noted."""
+        self._stage.noted.append("start")
+
+    def before(self) -> tuple[GpuState, ...]:
+        """Noted, and never disturbed."""
+        self._stage.noted.append("before")
+        return (GpuState(0),)
+
+    def after(self) -> tuple[GpuState, ...]:
+        """Noted, and disturbed as was asked for."""
+        self._stage.noted.append("after")
+        reason = next(self._reasons, "")
+        return (GpuState(0, reasons=(reason,) if reason else ()),)
 
 
 class Stage:
@@ -23,6 +50,8 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.noted: list[str] = []
+        self.waits: list[float] = []
+        self.records: list[WindowRecord] = []
         self._events = EventLog(str(folder / "events"))
         self._tail = EventTail(folder / "events")
         self.log = WindowLog(self._events)
@@ -41,10 +70,10 @@ class Stage:
         """A function that notes its call."""
         return lambda *_: self.noted.append(text)
 
-    def recorder(self, warmup: int, rounds: int) -> Recorder:
+    def recorder(self, repeats: Repeats, monitor: Gpus | None = None) -> Recorder:
         """A recorder of a test named ``t``."""
-        repeats = Repeats(warmup, rounds)
-        return Recorder("t", repeats, self.log, self._events, self.note("release"))
+        release, sleep = self.note("release"), self.waits.append
+        return Recorder("t", repeats, self.log, self._events, release, monitor, sleep)
 
     def measure(
         self,
@@ -52,9 +81,11 @@ class Stage:
         warmup: int = 0,
         rounds: int = 1,
         stop: Callable[[], bool] = lambda: False,
+        monitor: Gpus | None = None,
+        **auto: Any,
     ) -> None:
         """Run a body as a test is run."""
-        recorder = self.recorder(warmup, rounds)
+        recorder = self.recorder(Repeats(warmup, rounds, **auto), monitor)
 
         def call() -> object:
             with recorder.window():
@@ -68,7 +99,13 @@ class Stage:
         for event in self._tail.read():
             if event["event"] == "round":
                 lines.append(f"begin {event['round']}")
+            elif event["event"] == "disturbed":
+                again = " again" if event["repeated"] else ""
+                lines.append(f"disturbed {event['round']}: {event['reason']}{again}")
+            elif event["event"] == "auto":
+                lines.append(f"auto {event['rounds']} {event['reached']}")
             else:
+                self.records.append(WindowRecord.from_json(event))
                 units = "".join(f" {name}={count:g}" for name, count in event["units"].items())
                 lines.append(f"{event['kind']} {event['name']} {event['round']}{units}")
         return lines
@@ -301,3 +338,233 @@ def test_the_sentinel_closes_the_log(stage: Stage) -> None:
     stage.log.close()
     assert stage.noted[-2:] == ["open 2  sentinel", "close 2  sentinel"]
     assert stage.windows() == ["round test 0", "sentinel test -1", "span test -1"]
+
+
+# The state of the GPUs
+
+HOT = "hw_thermal_slowdown"
+SENTENCE = "thermal slow-down of GPU 0"
+
+
+def test_the_state_is_read_outside_the_window_and_the_waits(stage: Stage) -> None:
+    stage.measure(stage.note("body"), warmup=1, monitor=Gpus(stage))
+    assert stage.noted == [
+        *("body", "start", "release", "wait"),
+        *("open 0 t span", "before", "wait", "open 1 t round 0", "body"),
+        *("close 1 t round 0", "wait", "after", "wait", "close 0 t span"),
+    ]
+
+
+def test_rounds_carry_their_state_and_parts_do_not(stage: Stage) -> None:
+    def body(nsys: Nsys) -> None:
+        with nsys.range("part"):
+            pass
+
+    stage.measure(body, rounds=2, monitor=Gpus(stage))
+    stage.told()
+    states = {(record.kind, record.round): record.state for record in stage.records}
+    assert states["range", 0] is None
+    assert states["span", -1] is None
+    for number in (0, 1):
+        state = states["round", number]
+        assert state is not None
+        assert (state.before, state.discarded) == ((GpuState(0),), ())
+        assert state.after == (GpuState(0, reasons=()),)
+
+
+def test_without_nvml_rounds_have_no_state(stage: Stage) -> None:
+    class Blind(Gpus):
+        def before(self) -> tuple[GpuState, ...]:
+            return ()
+
+        after = before
+
+    stage.measure(lambda nsys: None, monitor=Blind(stage))
+    assert stage.windows() == ["round test 0", "span test -1"]
+    assert all(record.state is None for record in stage.records)
+
+
+def test_a_disturbed_round_is_discarded_and_repeated(stage: Stage) -> None:
+    def body(nsys: Nsys) -> None:
+        with nsys.range("part"):
+            pass
+
+    stage.measure(body, rounds=3, monitor=Gpus(stage, "", HOT, HOT))
+    assert stage.told() == [
+        *("begin 0", "range part 0", "round test 0"),
+        *("begin 1", f"disturbed 1: {SENTENCE} again"),
+        *("begin 1", f"disturbed 1: {SENTENCE} again"),
+        *("begin 1", "range part 1", "round test 1"),
+        *("begin 2", "range part 2", "round test 2"),
+        "span test -1",
+    ]
+    discarded = [record.state.discarded for record in stage.records if record.state]
+    assert discarded == [(), (SENTENCE, SENTENCE), ()]
+    # The ranges of the discarded rounds are in the capture, and no record names them.
+    assert len({record.index for record in stage.records}) == len(stage.records) == 7
+    opened = {int(text.split()[1]) for text in stage.noted if text.startswith("open")}
+    assert len(opened - {record.index for record in stage.records}) == 4
+
+
+def test_there_are_as_many_repetitions_as_rounds_and_short_waits(stage: Stage) -> None:
+    stage.measure(lambda nsys: None, rounds=7, monitor=Gpus(stage, *[HOT] * 99))
+    told = stage.told()
+    assert [line for line in told if line.startswith("round")] == [
+        f"round test {number}" for number in range(7)
+    ]
+    assert told.count(f"disturbed 0: {SENTENCE} again") == 7
+    assert [f"disturbed {number}: {SENTENCE}" for number in range(7)] == [
+        line for line in told if line.startswith("disturbed") and not line.endswith("again")
+    ]
+    first, *others = [record.state for record in stage.records if record.state]
+    assert len(first.discarded) == 7
+    assert all(state.disturbances == (SENTENCE,) for state in (first, *others))
+    assert stage.waits == [0.1, 0.2, 0.4, 0.8, 0.5, 0.0, 0.0]
+
+
+def test_what_outlasts_all_repetitions_is_waited_for_no_more_until_it_was_away(stage: Stage) -> None:
+    gpus = Gpus(stage, *[HOT] * 6, "", HOT)
+    stage.measure(lambda nsys: None, rounds=2, monitor=gpus)
+    stage.told()
+    stage.measure(lambda nsys: None, rounds=3, monitor=gpus)
+    assert [line for line in stage.told() if not line.startswith("begin")] == [
+        *(f"disturbed 0: {SENTENCE}", "round test 0"),
+        *(f"disturbed 1: {SENTENCE}", "round test 1", "round test 2", "span test -1"),
+    ]
+    stage.measure(lambda nsys: None, rounds=1, monitor=gpus)
+    assert f"disturbed 0: {SENTENCE} again" in stage.told()
+
+
+def test_a_limit_ends_the_rounds_of_a_call_too(stage: Stage) -> None:
+    calls = iter(range(100))
+    stage.measure(lambda nsys: nsys(lambda: next(calls)), rounds=5, stop=lambda: next(calls) > 2)
+    assert stage.windows() == ["round test 0", "round test 1", "span test -1"]
+
+
+def test_a_limit_ends_repetitions_as_well(stage: Stage) -> None:
+    asked: list[None] = []
+
+    def stop() -> bool:
+        asked.append(None)
+        return len(asked) == 2
+
+    stage.measure(stage.note("body"), rounds=1, stop=stop, monitor=Gpus(stage, HOT))
+    assert stage.noted.count("body") == 2
+    assert len(asked) == 1
+    stage.noted.clear()
+    stage.measure(stage.note("body"), rounds=2, stop=stop, monitor=Gpus(stage, HOT))
+    assert stage.noted.count("body") == 1
+
+
+def test_units_and_failures_of_discarded_rounds_are_gone(stage: Stage) -> None:
+    counts = iter([5, 7])
+
+    def body(nsys: Nsys) -> None:
+        nsys.units(tokens=next(counts))
+
+    stage.measure(body, monitor=Gpus(stage, HOT))
+    assert stage.windows() == [
+        f"disturbed 0: {SENTENCE} again",
+        "round test 0 tokens=7",
+        "span test -1",
+    ]
+
+
+@pytest.mark.parametrize("warmup", [0, 2])
+def test_rounds_of_a_call_are_repeated_too(stage: Stage, warmup: int) -> None:
+    calls = iter(range(100))
+
+    def body(nsys: Nsys) -> None:
+        assert nsys(lambda: next(calls)) == warmup + 2
+
+    stage.measure(body, warmup=warmup, rounds=2, monitor=Gpus(stage, HOT))
+    told = [line for line in stage.told() if not line.startswith("begin")]
+    assert told == [
+        f"disturbed 0: {SENTENCE} again",
+        *("round test 0", "round test 1", "span test -1"),
+    ]
+
+
+def test_a_state_that_gets_lost_keeps_what_was_discarded(stage: Stage) -> None:
+    class Lost(Gpus):
+        def before(self) -> tuple[GpuState, ...]:
+            return ()
+
+        def after(self) -> tuple[GpuState, ...]:
+            return super().after() if next(self.good, False) else ()
+
+    monitor = Lost(stage, HOT)
+    monitor.good = iter([True])
+    stage.measure(lambda nsys: None, monitor=monitor)
+    stage.told()
+    assert [record.state.discarded for record in stage.records if record.state] == [(SENTENCE,)]
+
+
+# As many rounds as it takes
+
+
+class Pace:
+    """Time as the recorder sees it: a round takes as long as it was asked to."""
+
+    def __init__(self, *seconds: float) -> None:
+        self._now = 0.0
+        self._ends: Iterator[float] = iter(seconds)
+        self._began = False
+
+    def perf_counter(self) -> float:
+        """As time's: asked at the beginning and at the end of each round."""
+        self._began = not self._began
+        if not self._began:
+            self._now += next(self._ends)
+        return self._now
+
+    sleep = None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "auto", "rounds", "event"),
+    [
+        ([1.0] * 20, {"most": 20, "precision": 0.01}, 6, "auto 6 True"),
+        ([1.0, 2.0] * 10, {"most": 9, "precision": 0.01}, 9, "auto 9 False"),
+        # The first round is an outlier: nine rounds leave it outside the interval.
+        ([9.0] + [1.0] * 20, {"most": 20, "precision": 0.01}, 9, "auto 9 True"),
+        ([1.0, 2.0] * 10, {"most": 9, "precision": 0.5}, 6, "auto 6 True"),
+        ([1.0] * 20, {"most": 3, "precision": 0.01}, 5, "auto 5 False"),
+        ([1.0] * 20, {"precision": 0.01}, 5, "auto 5 False"),
+        ([1.0] * 20, {"most": 20}, 5, None),
+    ],
+)
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_rounds_go_on_until_the_median_is_known(
+    stage: Stage,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: list[float],
+    auto: dict[str, Any],
+    rounds: int,
+    event: str | None,
+    handed_over: bool,
+) -> None:
+    monkeypatch.setattr(recorder_module, "time", Pace(*seconds))
+
+    def body(nsys: Nsys) -> None:
+        if handed_over:
+            nsys(lambda: None)
+
+    stage.measure(body, warmup=1, rounds=5, **auto)
+    told = stage.told()
+    assert sum(line.startswith("round") for line in told) == rounds
+    assert [line for line in told if line.startswith("auto")] == ([event] if event else [])
+
+
+def test_discarded_rounds_do_not_count_for_the_median(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "time", Pace(*[9.0, 9.0] + [1.0] * 20))
+    stage.measure(
+        lambda nsys: None,
+        rounds=5,
+        most=20,
+        precision=0.01,
+        monitor=Gpus(stage, HOT, HOT),
+    )
+    assert "auto 6 True" in stage.told()

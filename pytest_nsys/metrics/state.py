@@ -1,0 +1,93 @@
+"""The GPUs' clocks, temperature and power as samples, and what disturbed the rounds, in words."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from pytest_nsys.gpu_state import Quantity
+from pytest_nsys.windows import WindowRecord
+
+STATE_METRICS: Mapping[str, Quantity] = {
+    "gpu.sm_clock": "sm_clock_hz",
+    "gpu.memory_clock": "memory_clock_hz",
+    "gpu.temperature": "temperature_c",
+    "gpu.power": "power_w",
+}
+"""The metrics that come from the state of the GPUs, and not from the capture."""
+
+
+def state_samples(records: Iterable[WindowRecord]) -> dict[str, tuple[float, ...]]:
+    """Per metric, one sample per round, in the order of the rounds.
+
+    Args:
+        records: the windows of one test.
+
+    Returns:
+        The samples; rounds without a value are left out, and so are metrics without any.
+    """
+    rounds = _rounds(records)
+    values = {
+        key: [
+            statistics.fmean(known)
+            for of_round in rounds.values()
+            if (known := _known(of_round, quantity))
+        ]
+        for key, quantity in STATE_METRICS.items()
+    }
+    return {key: tuple(found) for key, found in values.items() if found}
+
+
+def _rounds(records: Iterable[WindowRecord]) -> dict[int, list[WindowRecord]]:
+    rounds = defaultdict(list)
+    for record in sorted(records, key=lambda record: (record.round, record.index)):
+        if record.kind == "round" and record.state is not None:
+            rounds[record.round].append(record)
+    return rounds
+
+
+def _known(records: Sequence[WindowRecord], quantity: Quantity) -> list[float]:
+    values = [record.state.mean(quantity) for record in records if record.state is not None]
+    return [value for value in values if value is not None]
+
+
+def disturbances(records: Iterable[WindowRecord]) -> tuple[str, ...]:
+    """What was wrong with the GPUs while one test was measured, a sentence each.
+
+    Args:
+        records: the windows of one test.
+
+    Returns:
+        How many rounds were repeated and why, then the rounds that are disturbed and were kept,
+        those of the same reasons together, counted from 1.
+    """
+    discarded: Counter[str] = Counter()
+    kept: dict[str, list[int]] = defaultdict(list)
+    for number, of_round in _rounds(records).items():
+        states = [record.state for record in of_round if record.state is not None]
+        discarded.update(reason for state in states for reason in state.discarded)
+        reasons = ", ".join(dict.fromkeys(text for s in states for text in s.disturbances))
+        if reasons:
+            kept[reasons].append(number + 1)
+    sentences = []
+    if discarded:
+        total = sum(discarded.values())
+        why = [
+            reason if len(discarded) == 1 else f"{reason} ({count})"
+            for reason, count in discarded.items()
+        ]
+        sentences.append(f"{_plural(total)} repeated: {'; '.join(why)}")
+    for reasons, numbers in kept.items():
+        which = "round" if len(numbers) == 1 else "rounds"
+        listed = ", ".join(map(str, numbers))
+        sentences.append(f"{which} {listed} {_are(len(numbers))} disturbed: {reasons}")
+    return tuple(sentences)
+
+
+def _plural(count: int) -> str:
+    return f"{count} round{'' if count == 1 else 's'}"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
