@@ -10,7 +10,9 @@ from pytest_nsys import __version__
 from pytest_nsys.commands.common import CANNOT_COMPARE
 from pytest_nsys.commands.diff import add_diff
 from pytest_nsys.commands.doctor import add_doctor
+from pytest_nsys.commands.history import add_history
 from pytest_nsys.commands.metrics import add_metrics
+from pytest_nsys.commands.power import add_power
 from pytest_nsys.commands.scrub import add_scrub
 from pytest_nsys.commands.stats import add_stats
 from pytest_nsys.errors import NsysError
@@ -18,6 +20,8 @@ from pytest_nsys.errors import NsysError
 _COMMANDS = (
     ("stats", "all there is to say of a capture", add_stats),
     ("diff", "compare two captures, or two recordings test by test", add_diff),
+    ("power", "find out how much has to be measured to see a change of a given size", add_power),
+    ("history", "how measured tests changed over their runs", add_history),
     ("scrub", "copy a capture without what nsys stores of the machine", add_scrub),
     ("doctor", "find out whether captures can be made here, and what to do if not", add_doctor),
     ("metrics", "list the metrics there are", add_metrics),

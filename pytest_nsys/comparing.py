@@ -9,7 +9,7 @@ from pathlib import Path
 from pytest_nsys.config.marker import Spec
 from pytest_nsys.cut import cut_named, whole
 from pytest_nsys.errors import NotACapture
-from pytest_nsys.gate.judge import judge
+from pytest_nsys.gate.judge import Policy, judge
 from pytest_nsys.gate.verdict import Verdict
 from pytest_nsys.measure import measure, measure_cut
 from pytest_nsys.measurement import Environment, Measurement
@@ -17,6 +17,7 @@ from pytest_nsys.metrics.unified import records_unified_memory
 from pytest_nsys.quantities import Tolerance
 from pytest_nsys.recording import load_capture, read_recording
 from pytest_nsys.replay import ran_test
+from pytest_nsys.sessions import join_sessions
 from pytest_nsys.stored import is_recording, load_stored
 from pytest_nsys.trace import Trace
 from pytest_nsys.windows import MAIN
@@ -70,7 +71,7 @@ def compare_stored(
         common = list(now)
     spec = Spec(warmup=0, rounds=1, timeout_s=1, tolerance=tolerance or {}, allow_empty=True)
     return Compared(
-        verdicts=tuple(judge(spec, now[nodeid], then[nodeid], "profile") for nodeid in common),
+        verdicts=tuple(judge(spec, now[nodeid], then[nodeid], Policy()) for nodeid in common),
         only_before=tuple(sorted(then.keys() - now.keys())),
         only_after=tuple(sorted(now.keys() - then.keys())),
     )
@@ -99,7 +100,7 @@ def _captured(
 
 def _recorded(folder: Path, extra: Collection[str]) -> dict[str, Measurement]:
     recording = read_recording(folder)
-    measurements: dict[str, Measurement] = {}
+    sessions: dict[str, list[Measurement]] = {}
     for number, capture in enumerate(recording.captures):
         tests = {
             test.nodeid: test
@@ -111,7 +112,7 @@ def _recorded(folder: Path, extra: Collection[str]) -> dict[str, Measurement]:
         unified = records_unified_memory(capture.options)
         windows = measure(trace, records, extra=extra, unified=unified)
         for nodeid, found in windows.items():
-            measurements[nodeid] = Measurement(
+            measurement = Measurement(
                 nodeid=nodeid,
                 device="",
                 warmup=tests[nodeid].warmup,
@@ -119,7 +120,8 @@ def _recorded(folder: Path, extra: Collection[str]) -> dict[str, Measurement]:
                 windows=found.windows,
                 environment=_environment(trace, capture.options),
             )
-    return measurements
+            sessions.setdefault(nodeid, []).append(measurement)
+    return {nodeid: join_sessions(measured) for nodeid, measured in sessions.items()}
 
 
 def _environment(trace: Trace, options: tuple[str, ...] = ()) -> Environment:

@@ -133,3 +133,23 @@ class RecordingError(NsysError):
 
 class ReportError(NsysError):
     """A report cannot be written."""
+
+
+class RevisionError(NsysError):
+    """Another revision of the project cannot be checked out, prepared or measured."""
+
+
+class GpuBusy(NsysError):
+    """A GPU stayed in use by another run."""
+
+
+class AcceptedError(NsysError):
+    """An entry of accepted changes, in the file or a marker, cannot be used."""
+
+
+class HistoryError(NsysError):
+    """A history cannot be read or written."""
+
+
+class HistoryDamaged(HistoryError):
+    """A line of a history is not what this version wrote: damaged, in conflict, or newer."""

@@ -24,6 +24,7 @@ from pytest_nsys.metrics import (
     window_values,
 )
 from pytest_nsys.metrics.devices import devices_used
+from pytest_nsys.metrics.state import state_samples
 from pytest_nsys.parts import round_parts
 from pytest_nsys.rows import Floats
 from pytest_nsys.trace.tables import Trace
@@ -84,13 +85,19 @@ def measure(
     owners = [record.nodeid for record in spans]
     memory = dict(zip(owners, _measure_memory(span_cut), strict=True))
     gpus = _gpus(cut, places)
+    bodies: dict[str, list[WindowRecord]] = defaultdict(list)
+    for record in windows:
+        if record.kind == "round":
+            bodies[record.nodeid].append(record)
     tests: dict[str, dict[str, WindowMeasurement]] = defaultdict(dict)
     for (nodeid, name), (samples, parts) in zip(places, measured, strict=True):
-        # Memory is one sample per session, and belongs to the test's body.
+        # Memory is one sample per session; like the GPUs' state it belongs to the test's body.
         memory_samples, memory_parts = memory.get(nodeid, _NOTHING) if name == MAIN else _NOTHING
+        of_rounds = bodies[nodeid] if name == MAIN else ()
+        states = {key: (sample,) for key, sample in state_samples(of_rounds).items()}
         tests[nodeid][name] = WindowMeasurement(
             name=name,
-            samples={**samples, **memory_samples},
+            samples={**samples, **memory_samples, **states},
             units=_median_units(units[nodeid, name]),
             breakdown={**parts, "allocations": memory_parts},
         )

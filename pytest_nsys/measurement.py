@@ -17,6 +17,16 @@ Sessions = tuple[tuple[float, ...], ...]
 """Samples of one metric: one tuple per session (worker process), one number per round."""
 
 
+def centre(sessions: Sessions) -> float:
+    """The median of the sessions' medians: one odd session of three does not move it far."""
+    return statistics.median(session_medians(sessions))
+
+
+def session_medians(sessions: Sessions) -> list[float]:
+    """The median of each session that has samples."""
+    return [statistics.median(session) for session in sessions if session]
+
+
 @dataclass(frozen=True)
 class Part:
     """One line of a breakdown, per round (the median over rounds).
@@ -114,15 +124,15 @@ class WindowMeasurement:
         return tuple(value for session in self.sessions(key) for value in session)
 
     def __getitem__(self, key: str) -> float:
-        """The median of a metric.
+        """The value of a metric: the median of its sessions' medians.
 
         Raises:
             KeyError: it was not measured.
         """
-        values = self.values(key)
-        if not values:
+        sessions = self.sessions(key)
+        if not any(sessions):
             raise KeyError(key)
-        return statistics.median(values)
+        return centre(sessions)
 
     @property
     def kernels(self) -> Parts:
@@ -181,6 +191,8 @@ class Measurement:
         rounds: measured calls per session.
         windows: by name; the body's first.
         environment: where it was made.
+        remarks: what was odd about it, in sentences: disturbed rounds, data that was mended; not
+            kept in baselines.
     """
 
     nodeid: str
@@ -189,3 +201,16 @@ class Measurement:
     rounds: int
     windows: Mapping[str, WindowMeasurement]
     environment: Environment
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def sessions(self) -> int:
+        """How many worker processes measured it."""
+        return max(
+            (
+                len(sessions)
+                for window in self.windows.values()
+                for sessions in window.samples.values()
+            ),
+            default=0,
+        )

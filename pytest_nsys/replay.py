@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from pytest_nsys.capture.result import CaptureResult, RanTest
 from pytest_nsys.errors import RecordingError
-from pytest_nsys.plan import Batch
+from pytest_nsys.plan import Batch, PlannedTest
 from pytest_nsys.published import read_published_report
 from pytest_nsys.recording import INDEX, RecordedTest, load_capture, read_recording
 
@@ -23,21 +23,28 @@ class Replay:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._recording = read_recording(folder)
-        self._tests = [_for_pytest(test, folder / INDEX) for test in self._recording.tests]
+        self._sessions: dict[str, list[RecordedTest]] = {}
+        for test in self._recording.tests:
+            recorded = _for_pytest(test, folder / INDEX)
+            self._sessions.setdefault(test.nodeid, []).append(recorded)
 
     @property
-    def nodeids(self) -> Collection[str]:
-        """The tests that the recording holds."""
-        return {test.nodeid for test in self._tests}
+    def confirmations(self) -> int:
+        """None: what was measured again when it was recorded is among the sessions."""
+        return 0
 
-    def capture(self, batch: Batch, maxfail: int) -> Iterator[CaptureResult]:
+    def planned(self, test: PlannedTest) -> int:
+        """How many sessions of the test were recorded."""
+        return len(self._sessions.get(test.nodeid, ())) or 1
+
+    def capture(self, batch: Batch, maxfail: int, session: int) -> Iterator[CaptureResult]:
         """The recorded results of the batch's tests, one per recorded capture."""
         del maxfail  # the recorded run has ended
         wanted = {test.nodeid for test in batch.tests}
         by_capture: dict[int | None, list[RecordedTest]] = {}
-        for test in self._tests:
-            if test.nodeid in wanted:
-                by_capture.setdefault(test.capture, []).append(test)
+        for nodeid, sessions in self._sessions.items():
+            if nodeid in wanted and session < len(sessions):
+                by_capture.setdefault(sessions[session].capture, []).append(sessions[session])
         for number, tests in by_capture.items():
             capture = None if number is None else self._recording.captures[number]
             yield CaptureResult(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pytest_nsys.baselines.document import parse, render
@@ -50,7 +52,9 @@ class BaselineStore:
             BaselineDamaged: the file cannot be understood; it is left alone.
             BaselineError: it cannot be read.
         """
-        path = self.path(device, nodeid)
+        return self._parse(self.path(device, nodeid))
+
+    def _parse(self, path: Path) -> Measurement | None:
         try:
             text = read_limited(path, _LARGEST).decode("utf-8")
         except FileNotFoundError:
@@ -67,6 +71,23 @@ class BaselineStore:
             return ()
         folders = sorted(folder.name for folder in self._root.iterdir() if folder.is_dir())
         return tuple(name for name in folders if self.path(name, nodeid).is_file())
+
+    def matching(self, pattern: str) -> Iterator[Measurement]:
+        """The baselines of tests whose node ids are, contain, or match a pattern; by device.
+
+        Raises:
+            BaselineDamaged: a file cannot be understood.
+            BaselineError: there is no such folder.
+        """
+        if not self._root.is_dir():
+            raise BaselineError(
+                f"there is no folder of baselines {self._root}",
+                remedy="name it with --baselines, or record some with pytest --nsys-update",
+            )
+        for path in sorted(self._root.glob("*/**/*.json")):
+            found = self._parse(path)
+            if found is not None and _names(pattern, found.nodeid):
+                yield found
 
     def write(self, measurement: Measurement) -> Change:
         """Make a measurement the baseline of its test.
@@ -102,3 +123,8 @@ class BaselineStore:
         ignore = self._root / ".gitignore"
         if not ignore.exists():
             ignore.write_text(f"{_LOCK}\n", encoding="utf-8")
+
+
+def _names(pattern: str, nodeid: str) -> bool:
+    """Whether the pattern stands for the test; parameters' brackets are brackets."""
+    return pattern in nodeid or fnmatchcase(nodeid, pattern.replace("[", "[[]"))

@@ -106,9 +106,13 @@ def _report(value: object) -> None:
 
 _FIELDS: Mapping[str, Mapping[str, Callable[[object], object]]] = {
     "collected": {"nodeids": _texts},
+    "strays": {"files": _texts},
     "start": {"nodeid": text_of},
     "finish": {"nodeid": text_of},
     "round": {"nodeid": text_of, "round": whole},
+    "disturbed": {"nodeid": text_of, "round": whole, "reason": text_of},
+    "auto": {"nodeid": text_of, "rounds": whole},
+    "gpu_unknown": {"text": text_of},
     "report": {"nodeid": text_of, "data": _report},
     "collect_error": {"nodeid": text_of, "text": text_of},
     "warning": {

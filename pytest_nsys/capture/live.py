@@ -16,9 +16,24 @@ from pytest_nsys.capture.limits import Limits
 from pytest_nsys.capture.nsys import Nsys, override, trace_options
 from pytest_nsys.capture.proof import prove_report, prove_trace
 from pytest_nsys.capture.result import CaptureResult, RanTest
-from pytest_nsys.capture.run import Deadlines, Listener, RunFolder, WorkerRun, run_worker
+from pytest_nsys.capture.run import (
+    THIS_PYTHON,
+    Deadlines,
+    Listener,
+    Program,
+    RunFolder,
+    WorkerRun,
+    run_worker,
+)
 from pytest_nsys.config.settings import Settings
-from pytest_nsys.errors import CaptureError, LimitReached, NoWindows, NsysError, NsysLaunchFailed
+from pytest_nsys.errors import (
+    CaptureError,
+    LimitReached,
+    NoWindows,
+    NsysError,
+    NsysLaunchFailed,
+    RevisionError,
+)
 from pytest_nsys.files import copy_private
 from pytest_nsys.plan import Batch, PlannedTest
 from pytest_nsys.published import published_options
@@ -39,12 +54,16 @@ class Command:
         argv: ``sys.argv``.
         sys_path: ``sys.path``.
         basetemp: base folder of ``tmp_path``; None for pytest's own choice.
+        program: what runs it, and where.
+        away_from: a folder whose modules it must not import; "" for none.
     """
 
     args: tuple[str, ...]
     argv: tuple[str, ...]
     sys_path: tuple[str, ...]
     basetemp: str | None = None
+    program: Program = THIS_PYTHON
+    away_from: str = ""
 
 
 class LiveCapture:
@@ -68,17 +87,30 @@ class LiveCapture:
         self._limits = Limits(settings.max_duration_s, settings.max_capture_size)
         self._number = 0
 
-    def capture(self, batch: Batch, maxfail: int) -> Iterator[CaptureResult]:
+    @property
+    def confirmations(self) -> int:
+        """How often what is suspected can be measured again."""
+        return self._settings.confirm
+
+    def planned(self, test: PlannedTest) -> int:
+        """How many sessions the test is to have."""
+        return test.spec.sessions
+
+    def capture(self, batch: Batch, maxfail: int, session: int = 0) -> Iterator[CaptureResult]:
         """Run the batch; one result per worker.
 
         A test in which a worker died is not run again. What had not been run goes to a new
         worker, and so do the tests that had passed: a process that dies takes with it the CUDA
         events that were not yet flushed, and nothing in the capture says how many.
         """
+        del session  # one is like another
         left = list(batch.tests)
         lost_all_ranges = False
         while left:
-            run = self._run(left, maxfail)
+            try:
+                run = self._run(left, maxfail)
+            except NsysError as error:
+                raise self._explained(error) from None
             result = self._analyse(run, left, batch)
             if not lost_all_ranges and any(isinstance(t.problem, NoWindows) for t in result.tests):
                 # Where several nsys run at once, old ones now and then record no NVTX at all. If
@@ -102,7 +134,7 @@ class LiveCapture:
         return self._run_once(tests, maxfail)
 
     def _run_once(self, tests: Sequence[PlannedTest], maxfail: int) -> WorkerRun:
-        self._number += 1
+        self._number = self._folder.next_number()
         folder = self._folder.path / f"worker-{self._number}"
         try:
             return self._start(folder, tests, maxfail)
@@ -115,7 +147,15 @@ class LiveCapture:
 
     def _start(self, folder: Path, tests: Sequence[PlannedTest], maxfail: int) -> WorkerRun:
         folder.mkdir(mode=0o700)
-        repeats = {t.nodeid: Repeats(t.spec.warmup, t.spec.rounds) for t in tests}
+        repeats = {
+            test.nodeid: Repeats(
+                test.spec.warmup,
+                test.spec.rounds,
+                most=test.spec.most_rounds,
+                precision=test.spec.precision,
+            )
+            for test in tests
+        }
         job = Job(
             args=self._command.args,
             argv=self._command.argv,
@@ -125,6 +165,7 @@ class LiveCapture:
             events=str(folder / "events.jsonl"),
             stop_file=str(folder / "stop"),
             maxfail=maxfail,
+            away_from=self._command.away_from,
         )
         return run_worker(
             self._nsys,
@@ -135,6 +176,7 @@ class LiveCapture:
             timeouts={test.nodeid: test.spec.timeout_s for test in tests},
             deadlines=self._deadlines,
             limits=self._limits,
+            program=self._command.program,
         )
 
     def _nsys_args(self, tests: Sequence[PlannedTest]) -> tuple[str, ...]:
@@ -152,6 +194,7 @@ class LiveCapture:
         passed = {test.nodeid for test in tests if test.passed and test.problem is None}
         if passed and run.lost is None:
             try:
+                self._check_modules(run)
                 export = self._export(run, seconds)
                 began = time.monotonic()
                 trace = load_trace(export)
@@ -159,7 +202,8 @@ class LiveCapture:
                 seconds["load"] = time.monotonic() - began
             except NsysError as error:
                 trace, export = None, None
-                tests = [replace(t, problem=error) if t.nodeid in passed else t for t in tests]
+                problem = self._explained(error)
+                tests = [replace(t, problem=problem) if t.nodeid in passed else t for t in tests]
         return CaptureResult(
             tests=tuple(tests),
             trace=trace,
@@ -171,6 +215,11 @@ class LiveCapture:
             export=export,
             seconds=seconds,
         )
+
+    def _explained(self, error: NsysError) -> NsysError:
+        from pytest_nsys.doctor.explain import explained
+
+        return explained(error, self._nsys)
 
     def _export(self, run: WorkerRun, seconds: dict[str, float]) -> Path:
         if not run.ended:
@@ -188,6 +237,20 @@ class LiveCapture:
         )
         seconds["export"] = time.monotonic() - began
         return export
+
+    def _check_modules(self, run: WorkerRun) -> None:
+        """That the code of the revision was measured, and not that of the working tree."""
+        strays = [
+            file for event in run.events if event["event"] == "strays" for file in event["files"]
+        ]
+        if strays:
+            raise RevisionError(
+                "the tests of the other revision imported code of the working tree",
+                evidence="\n".join(strays[:5]),
+                remedy="the project is installed in place: give the revision an environment of its "
+                "own with nsys_against_setup and nsys_against_python, or put its folder on the "
+                "path (pythonpath = src)",
+            )
 
     def _prove(
         self,

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -33,7 +34,11 @@ class Finished:
 
 
 def run_program(
-    command: Sequence[str], *, environment: Mapping[str, str], deadline_s: float
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    deadline_s: float,
+    directory: Path | None = None,
 ) -> Finished:
     """Run a program until it ends, whatever it leaves behind that holds its output open.
 
@@ -48,6 +53,7 @@ def run_program(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=dict(environment),
+        cwd=directory,
         start_new_session=True,
     )
     assert process.stdout is not None

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_nsys.capture import importing
 from pytest_nsys.capture.nvml import describe_gpus
 from pytest_nsys.cut import cut_records
 from pytest_nsys.errors import (
@@ -22,12 +23,23 @@ from pytest_nsys.errors import (
     NoGpu,
     WindowsMissing,
 )
+from pytest_nsys.trace.lost import launches_without_kernels
 from pytest_nsys.trace.schema import SEVERITY_ERROR
 from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows import WindowRecord
 
 _STATED = re.compile(r"Number of CUDA events collected:\s*(\d+)")
-_IMPORT_TROUBLE = ("Importer error status", "Errors occurred while processing", "Failed to create")
+_IMPORT_TROUBLE = (
+    "Importer error status",
+    "Errors occurred while processing",
+    "Failed to create",
+    importing.FAILED,
+)
+_AGENT_LOST = re.compile(r"Connection to (the )?Agent lost")
+_AGENT_REMEDY = (
+    "run again: something ended the agent, a process that nsys records with (if it was the kernel, "
+    "for its memory, dmesg says so)"
+)
 
 
 def prove_report(report: Path, nsys_output: str) -> None:
@@ -51,7 +63,9 @@ def prove_report(report: Path, nsys_output: str) -> None:
         raise CaptureMissing(
             "nsys ended and left no report",
             evidence=nsys_output,
-            remedy="see nsys's own lines above; check that $TMPDIR is writable and not full",
+            remedy=_AGENT_REMEDY
+            if _AGENT_LOST.search(nsys_output)
+            else "see nsys's own lines above; check that $TMPDIR is writable and not full",
         )
 
 
@@ -104,6 +118,14 @@ def prove_trace(
             remedy="an nsys older than the driver is the usual cause: use a newer nsys",
         )
     prove_counts(trace)
+    launches = launches_without_kernels(trace)
+    if needs_cuda and launches:
+        raise EventsMissing(
+            "the capture has launches and no kernel",
+            evidence=f"calls that launch kernels: {launches}\n{_diagnostics(trace)}",
+            remedy="a CUDA error that breaks the process's context takes all its events with it: "
+            "see which test fails first, and run it alone or with isolate=True",
+        )
     if needs_cuda and not trace.has_cuda_activity:
         raise NoCudaEvents(
             "the capture holds no CUDA events at all",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -19,7 +20,8 @@ from types import TracebackType
 from pytest_nsys.capture import guard, launcher
 from pytest_nsys.capture.follow import Event, EventTail, Tail
 from pytest_nsys.capture.guard import MARK, end_marked
-from pytest_nsys.capture.limits import NO_LIMITS, Limits, bytes_on_disk, shortage
+from pytest_nsys.capture.importing import import_again
+from pytest_nsys.capture.limits import NO_LIMITS, Limits, bytes_on_disk, demand_space, shortage
 from pytest_nsys.capture.nsys import Nsys, private_environment, profile_command
 from pytest_nsys.capture.processes import end_trees, is_running
 from pytest_nsys.errors import (
@@ -61,6 +63,24 @@ class Deadlines:
     export: float = 900.0
 
 
+@dataclass(frozen=True)
+class Program:
+    """What runs the worker.
+
+    Attributes:
+        python: the interpreter.
+        directory: where it is started; "" for the current one.
+        environment: variables put over the controller's.
+    """
+
+    python: str = sys.executable
+    directory: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+THIS_PYTHON = Program()
+
+
 class RunFolder:
     """A private folder (0700) for one run's files, removed at the end.
 
@@ -71,6 +91,7 @@ class RunFolder:
     """
 
     def __init__(self) -> None:
+        self._numbers = itertools.count(1)
         try:
             self.path = Path(tempfile.mkdtemp(prefix="pytest-nsys-")).resolve()
             self._guard = subprocess.Popen(
@@ -87,6 +108,10 @@ class RunFolder:
                 evidence=str(error),
                 remedy="free some space, or name a folder that can be written to in TMPDIR",
             ) from None
+
+    def next_number(self) -> int:
+        """A number that nothing in the folder has yet."""
+        return next(self._numbers)
 
     def __enter__(self) -> RunFolder:
         return self
@@ -154,27 +179,38 @@ def run_worker(
     timeouts: Mapping[str, float],
     deadlines: Deadlines = Deadlines(),
     limits: Limits = NO_LIMITS,
+    program: Program = THIS_PYTHON,
 ) -> WorkerRun:
     """Run the job under ``nsys profile`` and return when both have ended.
 
     Args:
         nsys: the nsys to use.
         job: the tests; its ``events`` lie in ``folder``.
-        folder: a private folder for this worker's files.
+        folder: a private folder for this worker's files; removed if the worker was not started.
         listener: told of what happens.
         nsys_args: further arguments of ``nsys profile``.
         timeouts: seconds for each test, by node id.
         deadlines: seconds for the rest.
         limits: what the worker may use before it is told to stop; the test that runs then may
             finish its round.
+        program: what runs the worker, and where.
 
     Raises:
+        NoRunFolder: there is too little space for temporary files.
         NsysUsageError: nsys refused its arguments.
         NsysLaunchFailed: it ended without starting the worker.
         WorkerFailed: the worker ended before it ran a test.
         DeadlineExceeded: the worker never began, or nsys never ended.
     """
-    return _Run(nsys, job, folder, listener, nsys_args, timeouts, deadlines, limits).follow()
+    demand_space(folder)
+    try:
+        return _Run(
+            nsys, job, folder, listener, nsys_args, timeouts, deadlines, limits, program
+        ).follow()
+    except NsysLaunchFailed:
+        # It is tried again, and what a crashed nsys has left may be what there is no space for.
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 class _Run:
@@ -188,7 +224,9 @@ class _Run:
         timeouts: Mapping[str, float],
         deadlines: Deadlines,
         limits: Limits,
+        program: Program,
     ) -> None:
+        self._nsys = nsys
         self._folder = folder
         self._listener = listener
         self._timeouts = timeouts
@@ -200,6 +238,7 @@ class _Run:
         self._current: str | None = None
         self._lost: str | None = None
         self._reason = ""
+        self._deserted = False
         self._started = self._since = self._measured = time.monotonic()
         self._given_up_at = float("inf")
         self._tail = EventTail(Path(job.events))
@@ -208,7 +247,7 @@ class _Run:
         self._report = folder / "report.nsys-rep"
         job.write(folder / "job.json")
         command = profile_command(
-            nsys, folder / "report", _write_launch(folder, folder / "job.json"), nsys_args
+            nsys, folder / "report", _write_launch(folder, folder / "job.json", program), nsys_args
         )
         self._log_path = folder / "nsys.log"
         with self._log_path.open("wb") as log:
@@ -230,8 +269,13 @@ class _Run:
         try:
             self._follow_worker()
             worker_ended = time.monotonic()
+            printed = ""
             if self._lost is None:  # else the capture is not used
                 self._wait_for_nsys()
+                printed = self._nsys_output()
+                if self._saw("end"):
+                    deadline_s = self._deadlines.finish
+                    printed = import_again(self._nsys, self._report, printed, deadline_s=deadline_s)
         finally:
             self._end_everything()
             self._tail.close()
@@ -246,8 +290,9 @@ class _Run:
             lost=self._lost,
             reason=self._reason,
             limit=self._limit,
-            nsys_output=self._nsys_output(),
-            stderr=self._stderr_end(),
+            nsys_output=printed or self._nsys_output(),
+            # How a worker ends that nsys has left alone is of our own making.
+            stderr=self._nsys_output() if self._deserted else self._stderr_end(),
             wall_s={
                 "worker": worker_ended - self._started,
                 "nsys": time.monotonic() - worker_ended,
@@ -266,7 +311,12 @@ class _Run:
                 self._end_worker()
             self._watch_limits()
             time.sleep(_POLL_S)
-        if self._current is not None and self._lost is None and not self._saw("end"):
+        if self._lost is not None or self._saw("end"):
+            return
+        code = self._process.poll()
+        alive = self._worker_alive(self._worker_pid())
+        self._deserted = code is not None and code >= 0 and alive
+        if self._current is not None or (self._deserted and self._saw("collected")):
             self._lost = self._current
             self._reason = self._death() + shortage(self._folder)
 
@@ -374,6 +424,8 @@ class _Run:
             code = self._process.wait(timeout=min(_DEATH_S, self._deadlines.finish))
         except subprocess.TimeoutExpired:
             return "the worker ended suddenly, and nsys did not end after it"
+        if self._deserted:
+            return "nsys ended before the worker did"
         if code < 0:
             return f"the worker's nsys was ended by {_signal_name(-code)}"
         if code > 128:
@@ -429,10 +481,10 @@ class _Run:
                 "the worker cannot measure", evidence=unfit[0]["text"], remedy=unfit[0]["remedy"]
             )
         errors = [event["text"] for event in self._events if event["event"] == "internal_error"]
+        ended = "" if self._deserted else self._stderr_end()
         return WorkerFailed(
             "the worker ended before it ran its first test" + shortage(self._folder),
-            evidence=f"{self._death()}\n"
-            + ("\n".join(errors) or self._stderr_end() or self._nsys_output()),
+            evidence=f"{self._death()}\n" + ("\n".join(errors) or ended or self._nsys_output()),
             remedy="the same imports and collection work in the controller: look for what "
             "differs below nsys, in the lines above",
         )
@@ -445,12 +497,17 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _write_launch(folder: Path, job: Path) -> list[str]:
+def _write_launch(folder: Path, job: Path, program: Program) -> list[str]:
     """Write the launcher's private file; returns the command for nsys to run."""
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     launch = {
-        "command": [sys.executable, *flags, worker_main.__file__, str(job)],
-        "environment": {**worker_environment(os.environ), MARK: str(folder)},
+        "command": [program.python, *flags, worker_main.__file__, str(job)],
+        "directory": program.directory,
+        "environment": {
+            **worker_environment(os.environ),
+            **program.environment,
+            MARK: str(folder),
+        },
         "minimal": private_environment(folder),
         "pid_file": str(folder / "worker.pid"),
         "stdout": str(folder / "stdout"),

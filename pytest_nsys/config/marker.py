@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from pytest_nsys.catalogue import Metric, lookup, suggest
+from pytest_nsys.accepted import Accepted, parse_expected
+from pytest_nsys.catalogue import Metric, lookup, plain_metrics, suggest
 from pytest_nsys.config.settings import Settings
 from pytest_nsys.errors import MarkerError, NsysError
 from pytest_nsys.quantities import Tolerance, parse_amount, parse_tolerance
@@ -23,7 +24,10 @@ class Spec:
 
     Attributes:
         warmup: calls of the body before the measured ones.
-        rounds: measured calls.
+        rounds: measured calls in a session; the fewest where their number is automatic.
+        most_rounds: the most there may be where their number is automatic; None where it is not.
+        sessions: processes that measure it, one after another; where a baseline is recorded at
+            least as many as the settings ask for.
         tolerance: per metric; ``*`` is the default of every timed metric.
         budget: absolute upper limits per metric (lower limits where down is worse).
         require: patterns of kernels, copies or API calls that the body must contain.
@@ -36,11 +40,14 @@ class Spec:
             the same arguments.
         allow_empty: whether a test without any CUDA activity is all right.
         named: the metrics that the marker itself gives a tolerance, and that must be measured.
+        expected: regressions of this test that are accepted for a while.
     """
 
     warmup: int
     rounds: int
     timeout_s: float
+    most_rounds: int | None = None
+    sessions: int = 1
     tolerance: Mapping[str, Tolerance] = field(default_factory=dict)
     budget: Mapping[str, float] = field(default_factory=dict)
     require: tuple[str, ...] = ()
@@ -50,6 +57,7 @@ class Spec:
     nsys_args: tuple[str, ...] = ()
     allow_empty: bool = False
     named: frozenset[str] = frozenset()
+    expected: tuple[Accepted, ...] = ()
 
     def tolerance_of(self, metric: Metric) -> Tolerance | None:
         """The tolerance the metric is gated with; None where it is not gated."""
@@ -61,8 +69,25 @@ class Spec:
             return self.tolerance["*"]
         return metric.tolerance
 
+    @property
+    def precision(self) -> float | None:
+        """To what fraction the median is to be known, where the number of rounds is automatic.
 
-_ARGUMENTS = {f.name for f in fields(Spec)} - {"timeout_s", "named"} | {"timeout"}
+        A third of the smallest relative tolerance of a timed metric that gates the test.
+        """
+        if self.most_rounds is None:
+            return None
+        gates = [
+            self.tolerance_of(metric)
+            for metric in (*plain_metrics(), *map(lookup, self.named))
+            if metric.kind == "timed"
+        ]
+        parts = [gate.relative for gate in gates if gate is not None and gate.relative]
+        return min(parts, default=_PRECISE) / 3
+
+
+_PRECISE = 0.03
+_ARGUMENTS = {f.name for f in fields(Spec)} - {"timeout_s", "named", "most_rounds"} | {"timeout"}
 
 
 def read_spec(item: pytest.Item, settings: Settings) -> Spec:
@@ -86,9 +111,14 @@ def read_spec(item: pytest.Item, settings: Settings) -> Spec:
             else:
                 merged[name] = value
     own_tolerance = _read(item, "tolerance", merged.get("tolerance", {}), parse_tolerance)
+    rounds = merged.get("rounds", "auto" if settings.auto else settings.rounds)
+    auto = rounds == "auto"
+    sessions = _whole(item, "sessions", merged.get("sessions", settings.sessions), least=1)
     return Spec(
         warmup=_whole(item, "warmup", merged.get("warmup", settings.warmup), least=0),
-        rounds=_whole(item, "rounds", merged.get("rounds", settings.rounds), least=1),
+        rounds=settings.rounds if auto else _whole(item, "rounds", rounds, least=1),
+        most_rounds=max(settings.max_rounds, settings.rounds) if auto else None,
+        sessions=max(sessions, settings.sessions) if settings.records else sessions,
         timeout_s=_timeout(item, merged.get("timeout", settings.timeout_s)),
         tolerance={**_outer_tolerance(settings, own_tolerance), **own_tolerance},
         budget=_read(item, "budget", merged.get("budget", {}), parse_amount),
@@ -99,6 +129,7 @@ def read_spec(item: pytest.Item, settings: Settings) -> Spec:
         isolate=_flag(item, "isolate", merged.get("isolate", False)),
         nsys_args=_patterns(item, "nsys_args", merged.get("nsys_args", ())),
         allow_empty=_flag(item, "allow_empty", merged.get("allow_empty", False)),
+        expected=_expected(item, merged.get("expected", ())),
     )
 
 
@@ -148,7 +179,12 @@ def _read(
 
 def _whole(item: pytest.Item, name: str, value: object, *, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise _error(item, f"has {name}={value!r}", remedy=f"give a whole number from {least} on")
+        remedy = f"give a whole number from {least} on"
+        raise _error(
+            item,
+            f"has {name}={value!r}",
+            remedy=remedy + (' or "auto"' if name == "rounds" else ""),
+        )
     return value
 
 
@@ -168,6 +204,15 @@ def _patterns(item: pytest.Item, name: str, value: object) -> tuple[str, ...]:
     if isinstance(value, (list, tuple)) and all(isinstance(part, str) and part for part in value):
         return tuple(value)
     raise _error(item, f"has {name}={value!r}", remedy="give a string or a list of strings")
+
+
+def _expected(item: pytest.Item, value: object) -> tuple[Accepted, ...]:
+    try:
+        return parse_expected(value)
+    except NsysError as error:
+        raise _error(
+            item, f"has expected={value!r:.80}: {error.what}", remedy=error.remedy
+        ) from None
 
 
 def _callable(item: pytest.Item, value: Any) -> Callable[[Any], object] | None:

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 Mode = Literal["idle", "profile", "gate", "update", "update-new"]
 
+Inconclusive = Literal["warn", "fail"]
+
 MARKER_LINE = (
-    "nsys(warmup, rounds, tolerance, budget, require, forbid, check, isolate, timeout, "
-    "nsys_args, allow_empty): measure this test under NVIDIA Nsight Systems when pytest runs "
-    "with --nsys, --nsys-baseline or --nsys-update"
+    "nsys(warmup, rounds, sessions, tolerance, budget, require, forbid, check, expected, "
+    "isolate, timeout, nsys_args, allow_empty): measure this test under NVIDIA Nsight Systems when "
+    "pytest runs with --nsys, --nsys-baseline or --nsys-update"
 )
 
 
@@ -53,8 +55,66 @@ OPTIONS: tuple[Option, ...] = (
     Option("nsys_replay", "judge the recording in DIR instead of running tests", "path", "DIR"),
     Option("nsys_json", "write the results as JSON", "path", "FILE"),
     Option("nsys_html", "write the results as one HTML page", "path", "FILE"),
-    Option("nsys_rounds", "measured calls per test where the marker names none (5)", metavar="N"),
+    Option(
+        "nsys_markdown",
+        "write the results as short Markdown, for a comment on a pull request",
+        "path",
+        "FILE",
+    ),
+    Option(
+        "nsys_job_summary",
+        "whether the Markdown is appended to the summary of a CI job, where GITHUB_STEP_SUMMARY "
+        "names one: true (default) or false",
+        metavar="true|false",
+    ),
+    Option("nsys_report_url", "where CI publishes the HTML page, for a link to it", "text", "URL"),
+    Option(
+        "nsys_history",
+        "append what was measured of each test to its history in DIR ('pytest-nsys history')",
+        "path",
+        "DIR",
+    ),
+    Option(
+        "nsys_rounds",
+        "measured calls per test and session where the marker names none (5); 'auto': as many as "
+        "the tolerance needs",
+        metavar="N",
+    ),
+    Option("nsys_max_rounds", "the most rounds that 'auto' takes (50)", metavar="N"),
     Option("nsys_warmup", "calls before them where the marker names none (1)", metavar="N"),
+    Option(
+        "nsys_sessions",
+        "processes that measure each test, one after another, where the marker names none (1; 3 "
+        "when baselines are recorded)",
+        metavar="N",
+    ),
+    Option(
+        "nsys_confirm",
+        "how often what looks slower is measured again, in a fresh process, before it fails (2)",
+        metavar="N",
+    ),
+    Option(
+        "nsys_inconclusive",
+        "whether a test that is too noisy to tell passes the gate: warn (default) or fail",
+        metavar="warn|fail",
+    ),
+    Option(
+        "nsys_against",
+        "compare with another revision of the code (a git ref), measured in the same run, instead "
+        "of stored baselines",
+        metavar="REF",
+    ),
+    Option(
+        "nsys_against_setup",
+        "command that prepares the other revision's folder, run in it",
+        metavar="COMMAND",
+    ),
+    Option(
+        "nsys_against_python",
+        "Python that measures the other revision, from its folder (default: this one)",
+        "text",
+        "FILE",
+    ),
     Option(
         "nsys_tolerance",
         "METRIC=TOLERANCE, such as 'gpu.kernel_time=5%%' or 'mem.peak=2%%, 16 MiB'; "
@@ -74,6 +134,11 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "nsys_tool_timeout",
         "longest time that nsys itself may take to begin, to write a report, to export it (15 min)",
+        metavar="SECONDS",
+    ),
+    Option(
+        "nsys_lock_timeout",
+        "longest wait for another run that measures on the same GPU (30 min)",
         metavar="SECONDS",
     ),
     Option(
@@ -123,4 +188,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 def is_active(config: pytest.Config) -> bool:
     """Whether this run measures or judges, decided as cheaply as possible."""
-    return any(config.getoption(name) or config.getini(name) for name in (*MODES, "nsys_replay"))
+    return any(
+        config.getoption(name) or config.getini(name)
+        for name in (*MODES, "nsys_replay", "nsys_against")
+    )

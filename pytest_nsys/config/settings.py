@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pytest_nsys.catalogue import lookup
-from pytest_nsys.config.options import MODES, OPTIONS, Mode, Option
+from pytest_nsys.config.options import MODES, OPTIONS, Inconclusive, Mode, Option
 from pytest_nsys.errors import NsysError, SettingsError
 from pytest_nsys.quantities import Tolerance, parse_amount, parse_tolerance
 
 if TYPE_CHECKING:
     import pytest
+
+
+ROUNDS = 5
+"""Measured calls per test and session where nobody says otherwise; the fewest of ``auto``."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +32,28 @@ class Settings:
     replay: Path | None = None
     json: Path | None = None
     html: Path | None = None
+    markdown: Path | None = None
+    job_summary: Path | None = None
+    report_url: str | None = None
+    history: Path | None = None
     keep: Path | None = None
     rounds: int = 5
+    auto: bool = False
+    max_rounds: int = 50
     warmup: int = 1
+    sessions: int = 1
+    confirm: int = 2
+    inconclusive: Inconclusive = "warn"
+    against: str | None = None
+    against_setup: tuple[str, ...] = ()
+    against_python: str | None = None
     tolerance: tuple[tuple[str, Tolerance], ...] = ()
     executable: str | None = None
     nsys_args: tuple[str, ...] = ()
     device: str | None = None
     timeout_s: float = 1800.0
     tool_timeout_s: float = 900.0
+    lock_timeout_s: float = 1800.0
     max_duration_s: float | None = None
     max_capture_size: int | None = None
 
@@ -43,6 +61,11 @@ class Settings:
     def active(self) -> bool:
         """Whether marked tests are measured (or their recording judged)."""
         return self.mode != "idle"
+
+    @property
+    def records(self) -> bool:
+        """Whether baselines are recorded."""
+        return self.mode in ("update", "update-new")
 
 
 def _mode(config: pytest.Config) -> Mode:
@@ -66,13 +89,21 @@ def read_settings(config: pytest.Config) -> Settings:
     values = {option.name: _value(config, option) for option in OPTIONS if option.kind != "flag"}
     mode = _mode(config)
     replay = values["nsys_replay"]
-    if replay and mode == "idle":
+    against = values["nsys_against"]
+    if (replay or against) and mode == "idle":
         mode = "profile"
+    if against and (replay or mode in ("update", "update-new")):
+        raise SettingsError(
+            "--nsys-against measures two revisions, and writes and replays nothing",
+            remedy="leave out --nsys-against, or --nsys-replay and --nsys-update",
+        )
     if replay and values["nsys_record"]:
         raise SettingsError(
             "--nsys-replay and --nsys-record contradict each other",
             remedy="a replayed run is recorded already: copy the folder",
         )
+    rounds = values["nsys_rounds"]
+    auto = rounds == "auto"
     return Settings(
         mode=mode,
         rootdir=config.rootpath,
@@ -81,18 +112,53 @@ def read_settings(config: pytest.Config) -> Settings:
         replay=replay,
         json=values["nsys_json"],
         html=values["nsys_html"],
+        markdown=values["nsys_markdown"],
+        job_summary=_job_summary(values["nsys_job_summary"] or "true"),
+        report_url=values["nsys_report_url"],
+        history=values["nsys_history"],
         keep=values["nsys_keep"],
-        rounds=_count("nsys_rounds", values["nsys_rounds"], default=5, least=1),
+        rounds=ROUNDS if auto else _count("nsys_rounds", rounds, default=ROUNDS, least=1),
+        auto=auto,
+        max_rounds=_count("nsys_max_rounds", values["nsys_max_rounds"], default=50, least=1),
         warmup=_count("nsys_warmup", values["nsys_warmup"], default=1, least=0),
+        sessions=_count(
+            "nsys_sessions", values["nsys_sessions"], default=_sessions(mode, against), least=1
+        ),
+        confirm=_count("nsys_confirm", values["nsys_confirm"], default=2, least=0),
+        inconclusive=_inconclusive(values["nsys_inconclusive"] or "warn"),
+        against=against,
+        against_setup=_words("nsys_against_setup", values["nsys_against_setup"] or ""),
+        against_python=values["nsys_against_python"],
         tolerance=read_tolerances(values["nsys_tolerance"] or []),
         executable=values["nsys_executable"],
         nsys_args=_words("nsys_args", values["nsys_args"] or ""),
         device=values["nsys_device"],
         timeout_s=_seconds("nsys_timeout", values["nsys_timeout"]) or 1800.0,
         tool_timeout_s=_seconds("nsys_tool_timeout", values["nsys_tool_timeout"]) or 900.0,
+        lock_timeout_s=_seconds("nsys_lock_timeout", values["nsys_lock_timeout"]) or 1800.0,
         max_duration_s=_seconds("nsys_max_duration", values["nsys_max_duration"]),
         max_capture_size=_size("nsys_max_capture_size", values["nsys_max_capture_size"]),
     )
+
+
+def _sessions(mode: Mode, against: str | None) -> int:
+    """A baseline is to know the spread between processes; two revisions are to be alternated."""
+    return 3 if mode in ("update", "update-new") else 2 if against else 1
+
+
+def _job_summary(text: str) -> Path | None:
+    """The file that GitHub (and Gitea, Forgejo) shows as the summary of a job, if there is one."""
+    if text.lower() not in ("true", "false"):
+        raise SettingsError(f"nsys_job_summary is {text!r}", remedy="give true or false")
+    path = os.environ.get("GITHUB_STEP_SUMMARY", "") if text.lower() == "true" else ""
+    return Path(path) if path else None
+
+
+def _inconclusive(text: str) -> Inconclusive:
+    for known in get_args(Inconclusive):
+        if text == known:
+            return text  # type: ignore[return-value]
+    raise SettingsError(f"nsys_inconclusive is {text!r}", remedy="give warn or fail")
 
 
 def _value(config: pytest.Config, option: Option) -> Any:

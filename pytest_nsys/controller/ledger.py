@@ -24,14 +24,23 @@ class Ledger:
         self._config = config
         self._settings = settings
         self._results: list[CaptureResult] = []
+        self._seconds: dict[str, float] = {}
+        self._notes: list[str] = []
         self._verdicts: list[Verdict] = []
         self._unmeasured: list[Unmeasured] = []
         self._changes: list[Change] = []
         self._recorded: list[RecordedTest] = []
 
-    def add_result(self, result: CaptureResult) -> None:
-        """A capture was made, or replayed."""
-        self._results.append(result)
+    def add_result(self, result: CaptureResult, under_test: bool) -> None:
+        """A capture was made, or replayed; only those of the revision under test are kept."""
+        for name, value in result.seconds.items():
+            self._seconds[name] = self._seconds.get(name, 0.0) + value
+        if result.trace is not None:
+            from pytest_nsys.trace.notes import defect_notes
+
+            self._notes += defect_notes(result.trace)
+        if under_test:
+            self._results.append(result)
 
     def add_verdict(self, verdict: Verdict, change: Change | None) -> None:
         """A test was judged, and its baseline perhaps written."""
@@ -97,16 +106,13 @@ class Ledger:
         from pytest_nsys.published import published_command
         from pytest_nsys.report.run import RunReport
 
-        seconds: dict[str, float] = {}
-        for result in self._results:
-            for name, value in result.seconds.items():
-                seconds[name] = seconds.get(name, 0.0) + value
         return RunReport(
             mode=self._settings.mode,
             verdicts=tuple(self._verdicts),
             unmeasured=tuple(self._unmeasured),
             changes=tuple(self._changes),
-            seconds=seconds,
+            seconds=dict(self._seconds),
+            notes=tuple(dict.fromkeys(self._notes)),
             command=published_command([str(arg) for arg in self._config.invocation_params.args]),
             kept=str(self._settings.keep or ""),
         )
@@ -128,6 +134,26 @@ class Ledger:
             from pytest_nsys.report.html import write_html
 
             write_html(run, settings.html)
+        if settings.markdown is not None:
+            from pytest_nsys.report.markdown import write_markdown
+
+            write_markdown(run, settings.markdown, settings.report_url)
+        if settings.job_summary is not None and (run.verdicts or run.unmeasured):
+            self._append_summary(run, settings.job_summary)
+        if settings.history is not None:
+            from pytest_nsys.history import record_run
+
+            record_run(settings, run.verdicts)
+
+    def _append_summary(self, run: RunReport, path: Path) -> None:
+        """Nobody asked for it by an option, so that it fails no run: the terminal tells."""
+        from pytest_nsys.errors import NsysError
+        from pytest_nsys.report.markdown import append_summary
+
+        try:
+            append_summary(run, path, self._settings.report_url)
+        except NsysError as error:
+            self._notes.append(f"{error.what}: {error.evidence}")
 
     def summary(self) -> list[str]:
         """The lines of the terminal's summary section."""
@@ -137,6 +163,8 @@ class Ledger:
             "recording": self._settings.record,
             "JSON": self._settings.json,
             "HTML": self._settings.html,
+            "Markdown": self._settings.markdown,
+            "history": self._settings.history,
         }
         lines = summary_lines(self.run_report())
         return lines + [f"{name}: {path}" for name, path in written.items() if path is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -73,6 +73,26 @@ def failed_by(
             report.outcome = "failed"
             vars(report).pop("wasxfail", None)
         report.longrepr = longrepr
+    return reports
+
+
+def with_properties(
+    reports: list[pytest.TestReport], properties: Sequence[tuple[str, object]]
+) -> list[pytest.TestReport]:
+    """The reports with more properties on that of the call and, for junitxml, on later ones."""
+    for report in reports:
+        if report.when != "setup" and not hasattr(report, "context"):
+            report.user_properties = [*report.user_properties, *properties]
+    return reports
+
+
+def expected_by(reports: list[pytest.TestReport], reason: str) -> list[pytest.TestReport]:
+    """The reports with the call phase failed as expected: a regression that was accepted."""
+    for report in reports:
+        if report.when == "call" and report.passed and not hasattr(report, "context"):
+            report.outcome = "skipped"
+            report.wasxfail = reason
+            report.longrepr = reason
     return reports
 
 

@@ -3,6 +3,7 @@ verdicts are known, and are then logged in pytest's own order as if they had run
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,31 +14,25 @@ from pytest_nsys.config.settings import Settings
 from pytest_nsys.controller.checks import only_looks
 from pytest_nsys.controller.ledger import Ledger
 from pytest_nsys.controller.reports import (
+    expected_by,
     failed_by,
     lost_report,
     make_report,
     pass_on_warning,
     read_report,
     teardown_report,
+    with_properties,
 )
-from pytest_nsys.controller.sources import CaptureSource, make_judge, open_source
+from pytest_nsys.controller.sources import make_arms, make_hold, make_judge, make_measurer
 from pytest_nsys.errors import NsysError, NsysUsageError
 from pytest_nsys.plan import Batch, PlannedTest, make_plan
 
 if TYPE_CHECKING:
     from pytest_nsys.baselines import Change
-    from pytest_nsys.capture.result import RanTest
     from pytest_nsys.capture.run import RunFolder
-    from pytest_nsys.judging import Judge, Judged
+    from pytest_nsys.controller.runner import Outcome, Runner, Step
+    from pytest_nsys.gate.verdict import Verdict
     from pytest_nsys.report.progress import Progress
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """What the controller holds back for one test until its turn."""
-
-    ran: RanTest
-    judged: Judged | None
 
 
 @dataclass(frozen=True)
@@ -46,8 +41,8 @@ class _Run:
 
     folder: RunFolder
     progress: Progress | None
-    source: CaptureSource
-    judge: Judge
+    runner: Runner
+    record: Callable[[Verdict], Change | None]
 
 
 class Controller:
@@ -59,7 +54,7 @@ class Controller:
         self._ledger = Ledger(config, settings)
         self._batches: dict[str, Batch] = {}
         self._specs: dict[str, Spec] = {}
-        self._outcomes: dict[str, _Outcome] = {}
+        self._outcomes: dict[str, Outcome] = {}
         self._told: set[int] = set()
         self._run: _Run | None = None
 
@@ -97,6 +92,7 @@ class Controller:
 
     def _start(self) -> _Run:
         from pytest_nsys.capture.run import Listener, RunFolder
+        from pytest_nsys.controller.runner import Runner
         from pytest_nsys.report.progress import Progress
 
         progress = Progress(self._config)
@@ -104,17 +100,23 @@ class Controller:
         try:
             folder = RunFolder()
         except NsysError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise _usage_error(error) from None
+        replays = self._settings.replay is not None
         try:
-            return _Run(
-                folder,
-                None if self._settings.replay else progress,
-                open_source(self._config, self._settings, folder, listener),
-                make_judge(self._config, self._settings),
-            )
+            judge = make_judge(self._settings)
+            arms = make_arms(self._config, self._settings, folder, listener)
         except NsysError as error:
             folder.remove()
-            raise pytest.UsageError(str(error)) from None
+            raise _usage_error(error) from None
+        runner = Runner(
+            arms,
+            make_measurer(self._config, self._settings),
+            judge,
+            hold=make_hold(self._settings, progress.waiting),
+            announce=_ignore if replays else progress.begin,
+            told=self._ledger.add_result,
+        )
+        return _Run(folder, None if replays else progress, runner, judge.record)
 
     # Running
 
@@ -133,7 +135,7 @@ class Controller:
             self._not_run(item, outcome)
             return True
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        reports = self._reports(self._run.judge, item, outcome)
+        reports = self._reports(self._run, item, outcome)
         reports += teardown_report(item, nextitem)
         for report in reports:
             item.ihook.pytest_runtest_logreport(report=report)
@@ -141,26 +143,12 @@ class Controller:
         return True
 
     def _capture(self, run: _Run, batch: Batch, session: pytest.Session) -> None:
-        from pytest_nsys.capture.result import RanTest
-        from pytest_nsys.judging import Judged
-
         maxfail = self._config.getoption("maxfail")
         left = max(1, maxfail - session.testsfailed) if maxfail else 0
-        if run.progress is not None:
-            run.progress.begin(batch)
         try:
-            for result in run.source.capture(batch, left):
-                self._ledger.add_result(result)
-                judged = run.judge.judge(result, self._specs)
-                for ran in result.tests:
-                    self._outcomes[ran.nodeid] = _Outcome(ran, judged.get(ran.nodeid))
+            self._outcomes.update(run.runner.run(batch, left))
         except NsysUsageError as error:
             raise pytest.UsageError(str(error)) from None
-        except NsysError as error:
-            for test in batch.tests:
-                if test.nodeid not in self._outcomes:
-                    ran = RanTest(test.nodeid, (), test.spec.warmup, test.spec.rounds)
-                    self._outcomes[test.nodeid] = _Outcome(ran, Judged(problem=error))
         finally:
             if run.progress is not None:
                 run.progress.end()
@@ -171,7 +159,7 @@ class Controller:
         if event["event"] == "warning":
             pass_on_warning(self._config, event)
 
-    def _not_run(self, item: pytest.Item, outcome: _Outcome | None) -> None:
+    def _not_run(self, item: pytest.Item, outcome: Outcome | None) -> None:
         """The worker left this test out: it was told to stop, and so are we."""
         if outcome is None:
             reason = (
@@ -193,12 +181,11 @@ class Controller:
         item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
-    def _reports(
-        self, judge: Judge, item: pytest.Item, outcome: _Outcome
-    ) -> list[pytest.TestReport]:
+    def _reports(self, run: _Run, item: pytest.Item, outcome: Outcome) -> list[pytest.TestReport]:
         """The worker's reports with what the capture adds to them."""
         ran, judged = outcome.ran, outcome.judged
-        self._ledger.add_test(ran)
+        for session in outcome.sessions:
+            self._ledger.add_test(session)
         reports = [read_report(self._config, report) for report in ran.reports]
         problem = judged.problem if judged else None
         verdict = judged.verdict if judged else None
@@ -210,7 +197,7 @@ class Controller:
         change: Change | None = None
         if verdict is not None:
             try:
-                change = judge.record(verdict)
+                change = run.record(verdict)
             except NsysError as error:
                 problem = error
         if problem is not None:
@@ -225,11 +212,16 @@ class Controller:
             return reports
         self._ledger.add_verdict(verdict, change)
         self._config.hook.pytest_nsys_verdict(nodeid=item.nodeid, verdict=verdict)
+        from pytest_nsys.report.properties import properties
+
+        reports = with_properties(reports, properties(verdict))
         if verdict.failed:
             from pytest_nsys.report.longrepr import explain_verdict
 
             longrepr = explain_verdict(verdict, item.location)
             return failed_by(item, reports, longrepr, by_verdict=True)
+        if verdict.expected:
+            return expected_by(reports, verdict.expected[0].accepted)
         return reports
 
     def _shown_once(self, problem: NsysError) -> str:
@@ -265,6 +257,17 @@ class Controller:
         """Remove the run's private folder."""
         if self._run is not None:
             self._run.folder.remove()
+
+
+def _ignore(step: Step) -> None:
+    """A replay has nothing to announce."""
+
+
+def _usage_error(error: NsysError) -> pytest.UsageError:
+    """The error, with what on this machine may be its cause."""
+    from pytest_nsys.doctor.explain import explained
+
+    return pytest.UsageError(str(explained(error)))
 
 
 def _stop_the_clock(item: pytest.Item) -> None:

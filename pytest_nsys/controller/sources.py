@@ -3,59 +3,78 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from pytest_nsys.config.settings import Settings
-from pytest_nsys.plan import Batch
+from pytest_nsys.plan import Batch, PlannedTest
 
 if TYPE_CHECKING:
+    from pytest_nsys.baselines import Change
     from pytest_nsys.capture.result import CaptureResult
     from pytest_nsys.capture.run import Listener, RunFolder
-    from pytest_nsys.judging import Judge
+    from pytest_nsys.config.marker import Spec
+    from pytest_nsys.controller.runner import Arm
+    from pytest_nsys.gate.verdict import Verdict
+    from pytest_nsys.judging import Judged
+    from pytest_nsys.measurement import Measurement
+    from pytest_nsys.measuring import Measurer
 
 
 class CaptureSource(Protocol):
-    """Where captures come from: a live nsys, or a recording."""
+    """Where captures come from: a live nsys, or a recording.
 
-    def capture(self, batch: Batch, maxfail: int) -> Iterator[CaptureResult]:
-        """The batch's results, one per worker."""
+    Attributes:
+        confirmations: how often what is suspected can be measured again.
+    """
+
+    @property
+    def confirmations(self) -> int: ...
+
+    def planned(self, test: PlannedTest) -> int:
+        """How many sessions the test is to have."""
+
+    def capture(self, batch: Batch, maxfail: int, session: int) -> Iterator[CaptureResult]:
+        """The batch's results in this session (from 0), one per worker."""
 
 
-def open_source(
-    config: pytest.Config, settings: Settings, folder: RunFolder, listener: Listener
-) -> CaptureSource:
-    """The recording to replay, or a live nsys whose files go to ``folder``.
+class Judge(Protocol):
+    """Gives verdicts on tests, and writes what a run is to write of them."""
+
+    def judge(self, spec: Spec, measurement: Measurement, reference: Measurement | None) -> Judged:
+        """The verdict; ``reference`` is what another revision measured in the same run."""
+
+    def record(self, verdict: Verdict) -> Change | None:
+        """Make what was judged the baseline, if the run is to."""
+
+
+def make_judge(settings: Settings) -> Judge:
+    """Who gives the verdicts: against stored baselines, or another revision.
 
     Raises:
-        NsysError: the recording cannot be read, or there is no nsys.
+        AcceptedError: the list of accepted changes cannot be read.
     """
-    if settings.replay is not None:
-        from pytest_nsys.replay import Replay
-
-        return Replay(settings.replay)
-    from pytest_nsys.capture.live import Command, LiveCapture
-    from pytest_nsys.capture.nsys import find_nsys
-    from pytest_nsys.capture.run import Deadlines
-
-    command = Command(
-        args=_worker_args(config),
-        argv=tuple(sys.argv),
-        sys_path=tuple(sys.path),
-        basetemp=_worker_basetemp(config),
-    )
-    limit = settings.tool_timeout_s
-    deadlines = Deadlines(start=limit, finish=limit, export=limit)
-    nsys = find_nsys(settings.executable)
-    return LiveCapture(nsys, settings, command, folder, listener, deadlines)
-
-
-def make_judge(config: pytest.Config, settings: Settings) -> Judge:
-    """The judge, with the project's hooks before the built-in rules."""
+    from pytest_nsys.accepted import FILE, read_accepted
     from pytest_nsys.baselines import BaselineStore
-    from pytest_nsys.judging import Judge, default_device_key
+    from pytest_nsys.gate.judge import Policy
+    from pytest_nsys.judging import BaselineJudge, PairJudge
+
+    policy = Policy(
+        mode=settings.mode,
+        inconclusive=settings.inconclusive,
+        accepted=read_accepted(settings.baseline_dir / FILE),
+    )
+    if settings.against is not None:
+        return PairJudge(policy, settings.against)
+    return BaselineJudge(policy, BaselineStore(settings.baseline_dir))
+
+
+def make_measurer(config: pytest.Config, settings: Settings) -> Measurer:
+    """What measures captures, with the project's hooks before the built-in rules."""
+    from pytest_nsys.measuring import Measurer, default_device_key
     from pytest_nsys.metrics.naming import Naming
 
     hook = config.hook
@@ -70,12 +89,73 @@ def make_judge(config: pytest.Config, settings: Settings) -> Judge:
     def device_key(gpus: tuple[str, ...]) -> str:
         return hook.pytest_nsys_device_key(gpus=gpus) or default_device_key(gpus)
 
-    return Judge(
-        settings,
-        BaselineStore(settings.baseline_dir),
-        naming=Naming(canonical, category),
-        device_key=device_key,
+    return Measurer(Naming(canonical, category), device_key, settings.device)
+
+
+def make_arms(
+    config: pytest.Config, settings: Settings, folder: RunFolder, listener: Listener
+) -> tuple[Arm, ...]:
+    """The recording to replay, or a live nsys whose files go to ``folder``.
+
+    The revision under test is the last; the one that it is compared with, if any, is before it.
+
+    Raises:
+        NsysError: the recording cannot be read, there is no nsys, or no such revision.
+    """
+    from pytest_nsys.controller.runner import Arm
+
+    if settings.replay is not None:
+        from pytest_nsys.replay import Replay
+
+        return (Arm(Replay(settings.replay)),)
+    from pytest_nsys.capture.live import Command, LiveCapture
+    from pytest_nsys.capture.nsys import find_nsys
+    from pytest_nsys.capture.run import Deadlines
+
+    command = Command(
+        args=_worker_args(config),
+        argv=tuple(sys.argv),
+        sys_path=tuple(sys.path),
+        basetemp=_worker_basetemp(config),
     )
+    limit = settings.tool_timeout_s
+    deadlines = Deadlines(start=limit, finish=limit, export=limit)
+    nsys = find_nsys(settings.executable)
+
+    def live(of: Command) -> LiveCapture:
+        return LiveCapture(nsys, settings, of, folder, listener, deadlines)
+
+    arm = Arm(live(command))
+    if settings.against is None:
+        return (arm,)
+    from pytest_nsys.controller.against import check_out, command_at, prepare
+
+    checkout = check_out(settings.against, settings.rootdir, folder.path)
+    prepare(checkout, settings.against_setup)
+    positional = [str(arg) for arg in config.option.file_or_dir]
+    there = command_at(command, checkout, positional, settings.against_python)
+    return (Arm(live(there), checkout.name), arm)
+
+
+def make_hold(
+    settings: Settings, say: Callable[[str], None]
+) -> Callable[[], AbstractContextManager[object]]:
+    """What keeps other runs off the GPUs while one measures: nothing where none is measured on."""
+    if settings.replay is not None:
+        return nullcontext
+
+    @contextmanager
+    def hold() -> Iterator[None]:
+        from pytest_nsys.capture.gpu_lock import gpu_locks
+        from pytest_nsys.capture.nvml import visible_gpu_uuids
+
+        uuids = visible_gpu_uuids()
+        with gpu_locks(uuids, deadline_s=settings.lock_timeout_s, waiting=say) as notes:
+            for note in notes:
+                say(note)
+            yield
+
+    return hold
 
 
 def _worker_args(config: pytest.Config) -> tuple[str, ...]:

@@ -19,13 +19,13 @@ def contributions(
     """
     if metric.breakdown is None:
         return ()
-    chosen = _chooser(metric)
+    chosen = chooser(metric)
     then_parts = baseline.breakdown.get(metric.breakdown, Parts())
     now_parts = current.breakdown.get(metric.breakdown, Parts())
     # By label on both sides: a pattern may match raw names, which a baseline does not keep.
     labels = {part.label for part in (*then_parts, *now_parts) if chosen(part)}
     before, after = _by_label(then_parts, labels), _by_label(now_parts, labels)
-    then, now = _per_unit(metric, baseline), _per_unit(metric, current)
+    then, now = units_factor(metric, baseline), units_factor(metric, current)
     found = []
     for label in sorted(labels):
         change = now * _size(metric, after.get(label)) - then * _size(metric, before.get(label))
@@ -45,7 +45,7 @@ def _size(metric: Metric, part: Part | None) -> float:
     return {"1": part.count, "B": part.bytes}.get(metric.unit, part.ns)
 
 
-def _per_unit(metric: Metric, window: WindowMeasurement) -> float:
+def units_factor(metric: Metric, window: WindowMeasurement) -> float:
     """What a round's amount is multiplied by: one over the units, for ``X.per_unit``."""
     factor, key = 1.0, metric.key
     while per_unit := split_per_unit(key):
@@ -54,8 +54,8 @@ def _per_unit(metric: Metric, window: WindowMeasurement) -> float:
     return factor
 
 
-def _chooser(metric: Metric) -> Callable[[Part], bool]:
-    """Which lines of the breakdown the metric is made of."""
+def chooser(metric: Metric) -> Callable[[Part], bool]:
+    """Which lines of its breakdown a metric is made of."""
     key = undivided(metric.key)
     words = key.split(".")
     if words[0] == "memcpy":

@@ -1,37 +1,62 @@
-"""Judging one test: every window and metric against the baseline, and the demands."""
+"""Judging one test: its comparisons with the baseline, and its demands, make the verdict."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+import datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
-from pytest_nsys.catalogue import Metric, lookup, plain_metrics
+from pytest_nsys.accepted import Accepted, acceptance
 from pytest_nsys.config.marker import Spec
-from pytest_nsys.config.options import Mode
-from pytest_nsys.gate.culprit import contributions
+from pytest_nsys.config.options import Inconclusive, Mode
+from pytest_nsys.gate.compare import compare, difference
 from pytest_nsys.gate.demands import broken_demands
-from pytest_nsys.gate.rule import Rule, median_rule
+from pytest_nsys.gate.rule import Rule, default_rule
 from pytest_nsys.gate.verdict import SEVERITY, Comparison, Demand, Status, Verdict
-from pytest_nsys.measurement import Measurement, WindowMeasurement
+from pytest_nsys.gate.wording import place
+from pytest_nsys.measurement import Measurement
 
 _ALWAYS_FAILS: frozenset[Status] = frozenset({"regressed", "over budget", "violated"})
 _FAILS_GATE: frozenset[Status] = _ALWAYS_FAILS | {"new", "incomparable"}
 
 
-def failing(mode: Mode) -> frozenset[Status]:
-    """The statuses that fail a test in this mode."""
-    return _FAILS_GATE if mode == "gate" else _ALWAYS_FAILS
+@dataclass(frozen=True)
+class Policy:
+    """What decides besides the samples.
+
+    Attributes:
+        mode: of the run; what fails a test depends on it.
+        inconclusive: whether what cannot be told fails the gate.
+        accepted: regressions that are expected, of all tests.
+        today: the day by which they expire.
+        rule: how samples are compared.
+    """
+
+    mode: Mode = "profile"
+    inconclusive: Inconclusive = "warn"
+    accepted: Sequence[Accepted] = ()
+    today: datetime.date = field(default_factory=datetime.date.today)
+    rule: Rule = default_rule
+
+    @property
+    def failing(self) -> frozenset[Status]:
+        """The statuses that fail a test."""
+        if self.mode != "gate":
+            return _ALWAYS_FAILS
+        return _FAILS_GATE | {"inconclusive"} if self.inconclusive == "fail" else _FAILS_GATE
+
+    def records(self, baseline: Measurement | None) -> bool:
+        """Whether the measurement becomes the baseline, instead of being compared with it."""
+        return self.mode == "update" or (self.mode == "update-new" and baseline is None)
 
 
 def judge(
     spec: Spec,
     measurement: Measurement,
     baseline: Measurement | None,
-    mode: Mode,
+    policy: Policy,
     *,
     other_devices: tuple[str, ...] = (),
-    rule: Rule = median_rule,
 ) -> Verdict:
     """The verdict on one test.
 
@@ -40,31 +65,26 @@ def judge(
         measurement: what was measured.
         baseline: what it is compared with; None if there is none for this device. Where
             baselines are being recorded nothing is compared, only demands are.
-        mode: decides what fails the test.
+        policy: what fails the test.
         other_devices: devices that there are baselines for, when there is none for this one.
-        rule: how samples are compared.
     """
     demands = [
         demand for window in measurement.windows.values() for demand in broken_demands(spec, window)
     ]
     demands += _emptiness(spec, measurement, baseline)
+    recording = policy.records(baseline)
     notes: tuple[str, ...] = ()
-    if mode == "update" or (mode == "update-new" and baseline is None):
-        comparisons: tuple[Comparison, ...] = ()
-    elif baseline is None:
-        comparisons = ()
+    comparisons: tuple[Comparison, ...] = ()
+    if baseline is not None and not recording:
+        comparisons = compare(spec, measurement, baseline, policy.rule)
+        reason = difference(measurement, baseline)
+        if reason:
+            notes = (reason,)
+            comparisons = tuple(_incomparable(part, reason) for part in comparisons)
+        comparisons, expired = _accept(comparisons, spec, measurement, policy)
+        notes += expired
+    elif baseline is None and not recording:
         notes = (_no_baseline(measurement.device, other_devices),)
-    else:
-        difference = _difference(measurement, baseline)
-        compared = _compare(spec, measurement, baseline, rule)
-        comparisons = tuple(
-            replace(part, status="incomparable" if part.gated else "ok", note=difference)
-            if difference
-            else part
-            for part in compared
-        )
-        notes = (difference,) if difference else ()
-    recording = mode == "update" or (mode == "update-new" and baseline is None)
     statuses: list[Status] = [part.status for part in comparisons]
     statuses += [demand.status for demand in demands]
     if baseline is None and not recording:
@@ -73,13 +93,44 @@ def judge(
     return Verdict(
         nodeid=measurement.nodeid,
         status=status,
-        failed=bool(failing(mode).intersection(statuses)),
+        failed=bool(policy.failing.intersection(statuses)),
         measurement=measurement,
         baseline=baseline,
         comparisons=comparisons,
         demands=tuple(demands),
-        notes=notes,
+        notes=(*notes, *measurement.remarks),
     )
+
+
+def _incomparable(part: Comparison, reason: str) -> Comparison:
+    status: Status = "incomparable" if part.gated else "ok"
+    return replace(part, status=status, note=reason, beyond=False, culprits=())
+
+
+def _accept(
+    comparisons: Sequence[Comparison], spec: Spec, measurement: Measurement, policy: Policy
+) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:
+    """The comparisons with accepted regressions marked, and notes on those that have expired."""
+    entries = (*spec.expected, *policy.accepted)
+    marked, notes = [], []
+    for part in comparisons:
+        if part.status == "regressed" and part.baseline is not None and part.current is not None:
+            answer = acceptance(
+                entries,
+                nodeid=measurement.nodeid,
+                device=measurement.device,
+                window=part.window,
+                metric=part.metric,
+                baseline=part.baseline,
+                current=part.current,
+                today=policy.today,
+            )
+            if answer is not None and answer.holds:
+                part = replace(part, status="expected", accepted=answer.words)
+            elif answer is not None:
+                notes.append(f"{place(part.window)}{part.metric.key} {answer.words}")
+        marked.append(part)
+    return tuple(marked), tuple(dict.fromkeys(notes))
 
 
 def _emptiness(
@@ -89,7 +140,18 @@ def _emptiness(
     for name, window in measurement.windows.items():
         then = baseline.windows.get(name) if baseline else None
         had_kernels = then is not None and any(then.values("gpu.kernel_count"))
-        if had_kernels and not any(window.values("gpu.kernel_count")):
+        without = [
+            number
+            for number, session in enumerate(window.sessions("gpu.kernel_count"), 1)
+            if not any(session)
+        ]
+        if without and any(window.values("gpu.kernel_count")):
+            sessions = "session" if len(without) == 1 else "sessions"
+            numbers = ", ".join(map(str, without))
+            yield Demand(
+                name, "violated", f"no kernel was recorded in {sessions} {numbers}, in others some"
+            )
+        elif had_kernels and not any(window.values("gpu.kernel_count")):
             yield Demand(name, "violated", "no kernel was recorded, and the baseline has some")
         elif window.is_empty and not spec.allow_empty and name == next(iter(measurement.windows)):
             yield Demand(
@@ -104,98 +166,3 @@ def _no_baseline(device: str, other_devices: tuple[str, ...]) -> str:
     if other_devices:
         return f"no baseline for {device}; there is one for {', '.join(other_devices)}"
     return "no baseline yet: record one with --nsys-update-new"
-
-
-def _difference(measurement: Measurement, baseline: Measurement) -> str:
-    """Why two measurements cannot be compared at all; "" if they can.
-
-    Another number of rounds is no reason: medians of different numbers of rounds estimate the
-    same thing.
-    """
-    if measurement.warmup != baseline.warmup:
-        return (
-            f"the baseline was recorded with {baseline.warmup} warm-up calls, "
-            f"this run has {measurement.warmup}"
-        )
-    now, then = measurement.environment.trace, baseline.environment.trace
-    if set(now) != set(then):
-        changed = sorted(set(now) ^ set(then))
-        return f"the baseline was recorded with other capture options: {' '.join(changed)}"
-    return ""
-
-
-def _compare(
-    spec: Spec, measurement: Measurement, baseline: Measurement, rule: Rule
-) -> Iterator[Comparison]:
-    for name, window in measurement.windows.items():
-        then = baseline.windows.get(name)
-        if then is not None and dict(then.units) != dict(window.units):
-            yield Comparison(
-                name,
-                lookup("gpu.kernel_time"),
-                "incomparable",
-                True,
-                None,
-                None,
-                note=f"a round processed {_units(then.units)} when the baseline was recorded, "
-                f"now {_units(window.units)}",
-            )
-            continue
-        for metric in _metrics(spec, window, then):
-            yield _compare_metric(spec, metric, window, then, rule)
-    for name in baseline.windows:
-        if name not in measurement.windows:
-            yield Comparison(
-                name,
-                lookup("gpu.kernel_time"),
-                "incomparable",
-                True,
-                None,
-                None,
-                note=f"the baseline has a window {name!r} that this test no longer measures",
-            )
-
-
-def _units(units: Mapping[str, float]) -> str:
-    return ", ".join(f"{count:g} {name}(s)" for name, count in units.items()) or "no units"
-
-
-def _metrics(spec: Spec, window: WindowMeasurement, then: WindowMeasurement | None) -> list[Metric]:
-    """Plain metrics in the catalogue's order, then those that only the marker names."""
-    measured = {*window.samples, *(then.samples if then else ())}
-    plain = [metric for metric in plain_metrics() if metric.key in measured]
-    named = [key for key in spec.tolerance if key not in {m.key for m in plain} and key != "*"]
-    return plain + [lookup(key) for key in named if window.values(key)]
-
-
-def _compare_metric(
-    spec: Spec,
-    metric: Metric,
-    window: WindowMeasurement,
-    then: WindowMeasurement | None,
-    rule: Rule,
-) -> Comparison:
-    tolerance = spec.tolerance_of(metric)
-    current = window.values(metric.key)
-    before = then.values(metric.key) if then else ()
-    comparison = Comparison(
-        window=window.name,
-        metric=metric,
-        status="ok",
-        gated=tolerance is not None,
-        baseline=statistics.median(before) if before else None,
-        current=statistics.median(current) if current else None,
-        tolerance=tolerance,
-    )
-    if tolerance is None:
-        return comparison
-    if not before or not current or then is None:
-        missing = "the baseline" if current else "this run"
-        return replace(
-            comparison,
-            status="new" if current else "incomparable",
-            note=f"{metric.key} of window {window.name!r} is not in {missing}",
-        )
-    outcome = rule(metric, tolerance, then.sessions(metric.key), window.sessions(metric.key))
-    culprits = contributions(metric, then, window) if outcome == "regressed" else ()
-    return replace(comparison, status=outcome, culprits=culprits)

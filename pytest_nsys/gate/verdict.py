@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from pytest_nsys.catalogue import Metric
+from pytest_nsys.gate.rule import FAMILY_LEVEL
 from pytest_nsys.measurement import Measurement, Part
 from pytest_nsys.quantities import Tolerance
 
 Status = Literal[
-    "ok", "improved", "regressed", "inconclusive", "new", "incomparable", "over budget", "violated"
+    "ok",
+    "improved",
+    "expected",
+    "new",
+    "inconclusive",
+    "incomparable",
+    "violated",
+    "over budget",
+    "regressed",
 ]
-"""Of a comparison, a demand, or a whole test, whose status is the worst of its parts."""
+"""Of a comparison, a demand, or a whole test, whose status is the worst of its parts; from the
+best to the worst. "expected" is a regression that was accepted beforehand."""
 
-SEVERITY: Mapping[Status, int] = {
-    "ok": 0,
-    "improved": 1,
-    "new": 2,
-    "inconclusive": 3,
-    "incomparable": 4,
-    "violated": 5,
-    "over budget": 6,
-    "regressed": 7,
-}
+SEVERITY: Mapping[Status, int] = {status: place for place, status in enumerate(get_args(Status))}
 """The worse, the higher."""
 
 
@@ -57,8 +58,16 @@ class Comparison:
         baseline: median of the baseline; None if there is none.
         current: median of the current samples; None if it was not measured.
         tolerance: what it was gated with.
+        limit: the largest change that passes, in the metric's unit: the tolerance's, or the noise
+            or the clock's resolution where that is larger; None where nothing was compared.
+        noise: standard error of the change; None of an exact metric.
+        detectable: the smallest true change that this comparison would have found with 95 %
+            probability; None of an exact metric.
+        resolution: the change below which a time made of kernels says nothing.
+        beyond: whether a timed metric is beyond its tolerance, be it by noise or not.
+        accepted: why a regression is expected; "" if it is not.
         culprits: what the change is made of, largest part first; only where it got worse.
-        note: why it is incomparable or new, in words.
+        note: why it is incomparable, new or inconclusive, in words.
     """
 
     window: str
@@ -68,6 +77,12 @@ class Comparison:
     baseline: float | None
     current: float | None
     tolerance: Tolerance | None = None
+    limit: float | None = None
+    noise: float | None = None
+    detectable: float | None = None
+    resolution: float = 0.0
+    beyond: bool = False
+    accepted: str = ""
     culprits: tuple[Contribution, ...] = ()
     note: str = ""
 
@@ -99,7 +114,12 @@ class Verdict:
         baseline: what it was judged against, if there is any.
         comparisons: by window and metric, in the catalogue's order.
         demands: those that do not hold.
-        notes: what a reader should know besides: why there is nothing to compare with.
+        notes: what a reader should know besides: why there is nothing to compare with, or what
+            was odd about the GPU.
+        family_level: the probability that noise alone makes any timed metric of this test look
+            changed in one comparison; each has an equal share of it.
+        against: the revision that was measured in the same run, in the place of a stored baseline;
+            "" for a stored one.
     """
 
     nodeid: str
@@ -110,8 +130,23 @@ class Verdict:
     comparisons: tuple[Comparison, ...] = ()
     demands: tuple[Demand, ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
+    family_level: float = FAMILY_LEVEL
+    against: str = ""
 
     @property
     def worse(self) -> tuple[Comparison, ...]:
         """The gated comparisons that are regressed."""
         return tuple(part for part in self.comparisons if part.status == "regressed")
+
+    @property
+    def is_suspected(self) -> bool:
+        """Whether a timed metric calls for another session before the test fails by it."""
+        return any(
+            part.beyond and part.status in ("regressed", "inconclusive")
+            for part in self.comparisons
+        )
+
+    @property
+    def expected(self) -> tuple[Comparison, ...]:
+        """The comparisons that are worse and were accepted beforehand."""
+        return tuple(part for part in self.comparisons if part.status == "expected")

@@ -30,9 +30,17 @@ def headline(verdict: Verdict) -> str:
         return (
             place(first_demand.window) + first_demand.text + (f" (and {more} more)" if more else "")
         )
-    notes = [part.note for part in verdict.comparisons if part.note] or list(verdict.notes)
+    notes = [
+        part.note for part in verdict.comparisons if part.note and part.status == verdict.status
+    ] or list(verdict.notes)
     if verdict.status in ("new", "incomparable") and notes:
         return f"{verdict.status}: {notes[0]}"
+    unclear = [part for part in verdict.comparisons if part.status == "inconclusive"]
+    if verdict.status == "inconclusive" and unclear:
+        return f"{describe(unclear[0])}: {unclear[0].note}"
+    if verdict.status == "expected" and verdict.expected:
+        first = verdict.expected[0]
+        return f"{describe(first)}; {first.accepted}"
     improved = [part for part in verdict.comparisons if part.status == "improved"]
     if improved:
         return describe(improved[0])
@@ -50,10 +58,26 @@ def describe(comparison: Comparison) -> str:
     change = format_change(then, now, metric.unit)
     text = f"{place(comparison.window)}{metric.key} {change}"
     if comparison.tolerance is not None:
-        text += f", limit {format_tolerance(comparison.tolerance, metric.unit)}"
+        text += f", limit {format_limit(comparison)}"
     if comparison.culprits:
         text += f": {describe_contribution(comparison, comparison.culprits[0])}"
     return text + f"; {format_amount(then, metric.unit)} -> {format_amount(now, metric.unit)}"
+
+
+def format_limit(comparison: Comparison) -> str:
+    """What a comparison allows: its tolerance, or what noise, the clock's resolution, or the range
+    of an exact metric's baseline makes of it where that is more.
+    """
+    tolerance, metric, then = comparison.tolerance, comparison.metric, comparison.baseline
+    if tolerance is None:
+        return ""
+    if comparison.limit is None or then is None or comparison.limit <= tolerance.limit(then):
+        return format_tolerance(tolerance, metric.unit)
+    by_clock = comparison.limit == comparison.resolution
+    why = "range" if comparison.noise is None else "clock" if by_clock else "noise"
+    if comparison.limit >= 10 * abs(then):
+        return f"{format_amount(comparison.limit, metric.unit)} ({why})"
+    return f"{format_change(then, then + comparison.limit, metric.unit).lstrip('+')} ({why})"
 
 
 def describe_contribution(comparison: Comparison, part: Contribution) -> str:
@@ -114,6 +138,14 @@ def place(window: str) -> str:
     return "" if window == MAIN else f"[{window}] "
 
 
-def reproduce(nodeid: str) -> str:
+def reproduce(verdict: Verdict) -> str:
     """The command that measures this one test again."""
-    return f"pytest --nsys {shlex.quote(nodeid)}"
+    mode = f"--nsys-against={shlex.quote(verdict.against)}" if verdict.against else "--nsys"
+    return f"pytest {mode} {shlex.quote(verdict.nodeid)}"
+
+
+def accept(verdict: Verdict) -> str:
+    """The command that makes what was measured the baseline; "" where none is stored."""
+    if verdict.against or not verdict.worse:
+        return ""
+    return f"pytest --nsys-update {shlex.quote(verdict.nodeid)}"

@@ -1,12 +1,12 @@
 """A run's results as JSON, for tools and dashboards.
 
-Schema 1. A later version of this package may add keys; it raises ``schema`` when a key goes or
+Schema 2. A later version of this package may add keys; it raises ``schema`` when a key goes or
 changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says otherwise.
 ``null`` stands for what was not measured, or cannot be compared; NaN and infinity never appear.
 
 ::
 
-    {"schema": 1,
+    {"schema": 2,
      "tool": {"name": "pytest-nsys", "version": "..."},
      "mode": "profile" | "gate" | "update" | "update-new",
      "counts": {STATUS: tests, ..., "unmeasured": tests},      every status, zeros included
@@ -19,18 +19,27 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
         "failed": bool,                                        whether the test fails by it
         "headline": text,                                      the verdict in one line
         "notes": [text, ...],
+        "against": text,                                       the revision compared with, or ""
+        "family_level": probability,                           that noise alone looks like a change
+                                                               in any of its timed metrics, once
         "demands": [{"window", "status", "text"}, ...],        those that do not hold
         "windows": [
           {"name": text, "units": {name: per round},
            "metrics": [
-             {"key": text, "unit": "ns" | "B" | "1" | "%" | "B/s",
+             {"key": text, "unit": "ns" | "B" | "1" | "%" | "B/s" | "Hz" | "°C" | "W",
               "kind": "exact" | "timed", "worse": "up" | "down",
               "status": STATUS,                                "ok" also where it is only shown
               "gated": bool,                                   whether it can fail the test
-              "note": text,                                    why it cannot be compared, or ""
+              "note": text,                                    why it cannot be told, or ""
+              "accepted": text,                                why a regression is expected, or ""
               "baseline": median | null, "current": median | null,
               "change": current - baseline | null,
               "tolerance": {"relative": fraction, "absolute": in unit} | null,
+              "limit": in unit | null,                         the largest change that passes: the
+                                                               tolerance, or noise that is larger
+              "noise": in unit | null,                         standard error of the change
+              "detectable": in unit | null,                    smallest true change that is found
+                                                               with 95 % probability
               "samples": [[round, ...] of each session],
               "baseline_samples": [[round, ...] of each session] | null,
               "culprits": [{"label": text, "baseline_count": number, "current_count": number,
@@ -41,16 +50,19 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
      "unmeasured": [{"nodeid": text, "reason": text}],
      "baselines_written": [{"path": text, "nodeid": text, "new": bool}]}
 
-STATUS is one of "ok", "improved", "regressed", "inconclusive", "new", "incomparable",
-"over budget" and "violated". A metric that was not compared, as in a run without baselines, has
-``baseline``, ``change`` and ``tolerance`` null, and is not ``gated``.
+STATUS is one of "ok", "improved", "expected" (a regression that was accepted), "regressed",
+"inconclusive", "new", "incomparable", "over budget" and "violated". A metric that was not compared,
+as in a run without baselines, has ``baseline``, ``change``, ``tolerance`` and ``limit`` null, and
+is not ``gated``; one that is compared exactly has ``noise`` and ``detectable`` null, and its
+``limit`` counts from the median of the baseline's range. Values are the median of the sessions'
+medians. Sessions are processes; those in which a suspected regression was measured again stand
+after the planned ones.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -65,7 +77,7 @@ from pytest_nsys.gate.wording import headline
 from pytest_nsys.measurement import Measurement, Part, WindowMeasurement
 from pytest_nsys.report.run import RunReport
 
-SCHEMA = 1
+SCHEMA = 2
 
 _EXACT = 2.0**53
 
@@ -167,6 +179,8 @@ def _test(verdict: Verdict) -> dict[str, Any]:
         "failed": verdict.failed,
         "headline": headline(verdict),
         "notes": verdict.notes,
+        "against": verdict.against,
+        "family_level": verdict.family_level,
         "demands": [vars(demand) for demand in verdict.demands],
         "windows": [
             _window_document(verdict, name, parts) for name, parts in compared(verdict).items()
@@ -197,10 +211,14 @@ def _metric(
         "status": part.status,
         "gated": part.gated,
         "note": part.note,
+        "accepted": part.accepted,
         "baseline": part.baseline,
         "current": part.current,
         "change": (part.current or 0.0) - (part.baseline or 0.0) if both else None,
         "tolerance": vars(part.tolerance) if part.tolerance else None,
+        "limit": part.limit,
+        "noise": part.noise,
+        "detectable": part.detectable,
         "samples": now.sessions(metric.key) if now else [],
         "baseline_samples": then.sessions(metric.key) if then and both else None,
         "culprits": [_culprit(culprit) for culprit in part.culprits],
@@ -241,8 +259,7 @@ def _window(measurement: Measurement | None, name: str) -> WindowMeasurement | N
 
 
 def _median(window: WindowMeasurement, key: str) -> float | None:
-    values = window.values(key)
-    return statistics.median(values) if values else None
+    return window[key] if window.values(key) else None
 
 
 def _clean(value: Any) -> Any:

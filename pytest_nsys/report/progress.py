@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_nsys.plan import Batch
+if TYPE_CHECKING:
+    from pytest_nsys.controller.runner import Step
 
 _BAR = 20
 _PLAIN_EVERY_S = 1.0
@@ -31,12 +32,27 @@ class Progress:
             codecs.getincrementaldecoder("utf-8")("replace") for _ in range(2)
         )
 
-    def begin(self, batch: Batch) -> None:
-        """Announce a batch."""
-        self._rounds = {test.nodeid: test.spec.rounds for test in batch.tests}
-        self._order = {test.nodeid: number for number, test in enumerate(batch.tests, 1)}
-        count = len(batch.tests)
-        self._line(f"nsys: measuring {count} test{'s' * (count > 1)} in one capture")
+    def begin(self, step: Step) -> None:
+        """Announce a session."""
+        tests = step.batch.tests
+        self._rounds = {test.nodeid: test.spec.most_rounds or test.spec.rounds for test in tests}
+        self._order = {test.nodeid: number for number, test in enumerate(tests, 1)}
+        count = f"{len(tests)} test{'s' * (len(tests) > 1)}"
+        if step.purpose == "confirm":
+            line = f"measuring {count} again that may have regressed"
+        else:
+            line = f"measuring {count} in one capture"
+        if step.arm:
+            line += f" at {step.arm}"
+        if step.of > 1:
+            line += (
+                f", session {step.number} of {'at most ' * (step.purpose == 'confirm')}{step.of}"
+            )
+        self._line(f"nsys: {line}")
+
+    def waiting(self, line: str) -> None:
+        """Say what the run is waiting for."""
+        self._line(f"nsys: {line}")
 
     def event(self, event: dict[str, Any]) -> None:
         """Show what the worker says."""

@@ -36,6 +36,7 @@ class RunReport:
         seconds: where the time went: worker, nsys, export, analysis.
         command: how the run was started.
         kept: where raw reports were kept, if anywhere.
+        notes: what was wrong with its captures and could be mended.
     """
 
     mode: Mode
@@ -45,6 +46,7 @@ class RunReport:
     seconds: Mapping[str, float] = field(default_factory=dict)
     command: str = ""
     kept: str = ""
+    notes: tuple[str, ...] = ()
 
     def counts(self) -> Counter[str]:
         """How many tests have each status; unmeasured ones count as such."""

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from pytest_nsys.baselines import Change
-from pytest_nsys.catalogue import plain_metrics
+from pytest_nsys.catalogue import Metric, lookup, parse_family, parse_range, plain_metrics
+from pytest_nsys.gate.culprit import contributions
 from pytest_nsys.gate.verdict import Comparison, Verdict
 from pytest_nsys.gate.wording import (
+    accept,
     describe_contribution,
+    format_limit,
     headline,
     notable,
     place,
     reproduce,
 )
-from pytest_nsys.quantities import format_amount, format_change, format_tolerance
+from pytest_nsys.measurement import WindowMeasurement, session_medians
+from pytest_nsys.quantities import format_amount, format_change
 from pytest_nsys.report.run import RunReport
 from pytest_nsys.windows import MAIN
 
+_CULPRITS_UPDATED = 3
+_SESSIONS = 5
 _HEADER = ("metric", "baseline", "current", "change", "limit", "")
 
 
@@ -27,9 +32,9 @@ def verdict_lines(verdict: Verdict) -> list[str]:
     """What stands under the headline of a failed test: all there is, and how to repeat it."""
     lines = [*_tables(verdict), *_demands(verdict)]
     lines += [f"note: {note}" for note in verdict.notes]
-    lines += ["", f"to measure it again: {reproduce(verdict.nodeid)}"]
-    if verdict.worse:
-        lines.append(f"to accept it:        pytest --nsys-update {shlex.quote(verdict.nodeid)}")
+    lines += ["", f"to measure it again: {reproduce(verdict)}"]
+    if accept(verdict):
+        lines.append(f"to accept it:        {accept(verdict)}")
     return lines
 
 
@@ -54,8 +59,27 @@ def _tables(verdict: Verdict) -> list[str]:
         lines += table([_HEADER, *(_row(part) for part in rows if _says_something(part))])
         notes = dict.fromkeys(part.note for part in rows if part.note)
         lines += [f"  {note}" for note in notes if note not in verdict.notes]
+    for part in shown:
+        lines += _by_session(verdict, part)
     for part in verdict.worse:
         lines += _culprits(part)
+    return lines
+
+
+def _by_session(verdict: Verdict, part: Comparison) -> list[str]:
+    """The sessions of a timed metric that is not simply ok, where it was measured in several."""
+    now = verdict.measurement.windows.get(part.window)
+    then = verdict.baseline.windows.get(part.window) if verdict.baseline else None
+    if part.noise is None or part.status == "ok" or now is None or then is None:
+        return []
+    rows = [session_medians(window.sessions(part.metric.key)) for window in (then, now)]
+    if len(rows[1]) < 2:
+        return []
+    lines = ["", f"{place(part.window)}{part.metric.key} by session:"]
+    for name, medians in zip(("baseline", "current"), rows, strict=True):
+        shown = [format_amount(median, part.metric.unit) for median in medians[:_SESSIONS]]
+        more = [f"and {len(medians) - _SESSIONS} more"] if len(medians) > _SESSIONS else []
+        lines.append(f"  {name:8}  {', '.join(shown + more)}")
     return lines
 
 
@@ -86,8 +110,7 @@ def _row(part: Comparison) -> tuple[str, ...]:
         if part.baseline is None or part.current is None
         else format_change(part.baseline, part.current, unit)
     )
-    limit = "" if part.tolerance is None else format_tolerance(part.tolerance, unit)
-    return (part.metric.key, baseline, current, change, limit, _mark(part))
+    return (part.metric.key, baseline, current, change, format_limit(part), _mark(part))
 
 
 def _mark(part: Comparison) -> str:
@@ -130,11 +153,12 @@ def summary_lines(run: RunReport) -> list[str]:
                     lines.append(f"  {headline(verdict)}")
             if len(verdicts) > 10:
                 lines.append(f"  and {len(verdicts) - 10} more {status}")
-            if status == "new":
+            if status == "new" and any(not verdict.against for verdict in verdicts):
                 lines.append("  record their baselines with: pytest --nsys-update-new")
     for test in run.unmeasured:
         if test.reason not in ("failed", "skipped"):
             lines.append(f"not measured: {test.nodeid}: {test.reason}")
+    lines += [f"note: {note}" for note in run.notes]
     lines += _changes(run.changes)
     if run.kept:
         lines.append(
@@ -155,18 +179,47 @@ def _changes(changes: Iterable[Change]) -> list[str]:
     return lines
 
 
-def _moved(change: Change) -> Iterable[str]:
-    """Gated metrics that moved, baseline by baseline."""
-    for name, window in change.after.windows.items():
-        before = change.before.windows.get(name) if change.before else None
-        for metric in plain_metrics():
-            if before is None or not metric.gated or not window.values(metric.key):
+def _moved(change: Change) -> Iterator[str]:
+    """Windows that came or went, and gated metrics that moved, with what they moved by."""
+    assert change.before is not None
+    then_windows, now_windows = change.before.windows, change.after.windows
+    for name in dict.fromkeys((*now_windows, *then_windows)):
+        if name not in then_windows or name not in now_windows:
+            yield f"window {name!r} is {'new' if name in now_windows else 'gone'}"
+        else:
+            yield from _moved_window(name, then_windows[name], now_windows[name])
+
+
+def _moved_window(name: str, before: WindowMeasurement, after: WindowMeasurement) -> Iterator[str]:
+    named: set[str] = set()
+    for metric in _updated_metrics(before, after):
+        unit = metric.unit
+        then, now = (
+            part[metric.key] if part.values(metric.key) else None for part in (before, after)
+        )
+        if then is None or now is None:
+            found = "new" if then is None else "gone"
+            yield f"{place(name)}{metric.key} is {found}"
+        elif then != now:
+            yield (
+                f"{place(name)}{metric.key} {format_amount(then, unit)} -> "
+                f"{format_amount(now, unit)} ({format_change(then, now, unit)})"
+            )
+            if metric.tolerance is None or abs(now - then) <= metric.tolerance.limit(then):
                 continue
-            if not before.values(metric.key):
-                continue
-            then, now = before[metric.key], window[metric.key]
-            if then != now:
-                yield (
-                    f"{place(name)}{metric.key} {format_amount(then, metric.unit)} -> "
-                    f"{format_amount(now, metric.unit)} ({format_change(then, now, metric.unit)})"
-                )
+            culprits = contributions(metric, before, after)
+            part = Comparison(name, metric, "ok", True, then, now, culprits=culprits)
+            for culprit in notable(part)[0][:_CULPRITS_UPDATED]:
+                if culprit.label not in named:
+                    named.add(culprit.label)
+                    yield f"  {describe_contribution(part, culprit)}"
+
+
+def _updated_metrics(*windows: WindowMeasurement) -> list[Metric]:
+    """What is gated by default, and the parametrised ones, that a marker asked for."""
+    asked = dict.fromkeys(
+        key for window in windows for key in window.samples if parse_family(key) or parse_range(key)
+    )
+    keys = {key for window in windows for key in window.samples}
+    plain = [metric for metric in plain_metrics() if metric.gated and metric.key in keys]
+    return [*plain, *map(lookup, asked)]

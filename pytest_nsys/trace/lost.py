@@ -11,6 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from pytest_nsys.trace.tables import Trace
+
 _GRAPH_LAUNCH = re.compile(r"cu(da)?GraphLaunch(_|$)")
 _POOL_ALLOCATION = re.compile(r"cu(daMalloc|MemAlloc)(Async|FromPoolAsync)")
 _LAUNCHES = (
@@ -52,6 +54,15 @@ def lost_operations(
                 "they count as if each had been launched by itself"
             )
     return found
+
+
+def launches_without_kernels(trace: Trace) -> int:
+    """How many calls launch kernels, in a capture that has none of what they launched."""
+    if len(trace.kernels) or len(trace.graphs):
+        return 0
+    return _count(trace.calls, _LAUNCHES[0][1], trace.strings) + _count(
+        trace.calls, _GRAPH_LAUNCH, trace.strings
+    )
 
 
 def lost_pools(calls: pd.DataFrame, memory: pd.DataFrame, strings: Mapping[int, str]) -> list[str]:

@@ -26,6 +26,7 @@ from pytest_nsys.errors import UnknownMetric
 from pytest_nsys.metrics import SPAN_METRICS, WINDOW_METRICS
 from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS
 from pytest_nsys.metrics.sampled import SAMPLED
+from pytest_nsys.metrics.state import STATE_METRICS
 from pytest_nsys.metrics.unified import UNIFIED_METRICS
 from pytest_nsys.quantities import Tolerance
 
@@ -35,7 +36,7 @@ keys = st.sampled_from([metric.key for metric in METRICS])
 def test_every_metric_is_computed_and_everything_computed_is_a_metric() -> None:
     computed = [
         *(*WINDOW_METRICS, *OCCUPANCY_METRICS, *UNIFIED_METRICS, *SAMPLED),
-        *(*SPAN_METRICS, *RATIOS),
+        *(*SPAN_METRICS, *STATE_METRICS, *RATIOS),
     ]
     assert sorted(computed) == sorted(metric.key for metric in METRICS)
 
@@ -67,13 +68,13 @@ def test_what_is_gated_by_default_has_a_tolerance_and_a_place_to_look_for_culpri
 def test_kinds_and_units_agree() -> None:
     for metric in (*METRICS, *FAMILIES):
         assert metric.about
-        assert (metric.unit in ("ns", "%", "B/s")) is (metric.kind == "timed")
+        assert (metric.unit in ("ns", "%", "B/s", "Hz", "°C", "W")) is (metric.kind == "timed")
 
 
 def test_what_is_more_of_good_gets_worse_downwards() -> None:
     down = {metric.key for metric in METRICS if metric.worse == "down"}
     assert down == {
-        *("gpu.busy_pct", "sm.active", "tensor.active"),
+        *("gpu.busy_pct", "sm.active", "tensor.active", "gpu.sm_clock", "gpu.memory_clock"),
         *(f"memcpy.{kind}.throughput" for kind in ("h2d", "d2h", "d2d", "p2p")),
     }
 
@@ -105,6 +106,14 @@ def test_any_metric_can_be_of_a_range(key: str, text: str, inner: str) -> None:
 def test_what_is_no_metric_of_a_range_is_unknown(key: str) -> None:
     with pytest.raises(UnknownMetric):
         lookup(key)
+
+
+@pytest.mark.parametrize("key", ["mem.peak", "gpu.sm_clock", "gpu.power.per_token"])
+def test_what_is_measured_of_whole_rounds_is_not_of_a_range(key: str) -> None:
+    assert lookup(key)
+    with pytest.raises(UnknownMetric, match="rounds") as caught:
+        lookup(f"range[fwd].{key}")
+    assert key in caught.value.remedy
 
 
 @given(keys)

@@ -67,7 +67,7 @@ def test_one_more_copy_is_worse_and_named(
     assert "memcpy.h2d.count changed by:" in out
     assert re.search(r"^  h2d .*\+1 \(\d+ -> \d+\)$", out, re.MULTILINE)
     document = json.loads(command("diff", before, after, "--format", "json")[1])
-    assert document["schema"] == 1
+    assert document["schema"] == 2
     (test,) = document["tests"]
     assert test["status"] == "regressed"
 

@@ -19,6 +19,7 @@ from traces import TraceBuilder
 
 from pytest_nsys.catalogue import METRICS
 from pytest_nsys.like_nsys import csv_text, like_nsys
+from pytest_nsys.metrics.state import STATE_METRICS
 from pytest_nsys.report.stats import stats_document
 from pytest_nsys.trace import load_trace
 
@@ -43,8 +44,9 @@ def test_stats_as_json_have_exactly_this_schema(
     }
     keys = list(document["metrics"])
     assert keys == sorted(keys)
-    # No capture here sampled GPU metrics or recorded unified memory, and none has every copy.
-    elsewhere = ("sm.", "tensor.", "dram.", "pcie.", "um.")
+    # No capture here sampled GPU metrics or recorded unified memory, and none has every copy. What
+    # NVML says of the GPUs is in no capture.
+    elsewhere = ("sm.", "tensor.", "dram.", "pcie.", "um.", *STATE_METRICS)
     expected = {metric.key for metric in METRICS if not metric.key.startswith(elsewhere)}
     assert {key for key in expected if not key.endswith(".throughput")} < set(keys) <= expected
     assert all(isinstance(value, (int, float)) for value in document["metrics"].values())

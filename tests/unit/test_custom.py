@@ -66,7 +66,7 @@ def test_keys_that_could_be_read_as_something_else_are_refused(key: Any) -> None
 @pytest.mark.parametrize(
     "change",
     [
-        *({"unit": "W"}, {"kind": "rough"}, {"worse": "left"}, {"tolerance": "5%"}),
+        *({"unit": "K"}, {"kind": "rough"}, {"worse": "left"}, {"tolerance": "5%"}),
         {"ratio": Ratio(("gpu.busy",), ("gpu.idle",))},
     ],
 )

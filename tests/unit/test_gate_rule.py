@@ -1,8 +1,8 @@
-"""The rule of medians, and the parts that a change is made of."""
+"""The rule that tells a change from noise, and the parts that a change is made of."""
 
 from __future__ import annotations
 
-import statistics
+import math
 from dataclasses import replace
 
 import made
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import METRICS, Metric, lookup
 from pytest_nsys.gate.culprit import contributions
-from pytest_nsys.gate.rule import median_rule
-from pytest_nsys.measurement import Part, Sessions, WindowMeasurement
+from pytest_nsys.gate.rule import FAMILY_LEVEL, default_rule
+from pytest_nsys.measurement import Part, Sessions, WindowMeasurement, centre
 from pytest_nsys.quantities import Tolerance
 
 TIME = lookup("gpu.kernel_time")
@@ -28,6 +28,20 @@ tolerances = st.builds(
 metrics = st.sampled_from([TIME, COUNT, DOWN, replace(COUNT, worse="down")])
 
 
+def _times(*values: float) -> Sessions:
+    return (tuple(map(float, values)),)
+
+
+def _outcome(
+    metric: Metric,
+    tolerance: Tolerance,
+    baseline: Sessions,
+    current: Sessions,
+    level: float = FAMILY_LEVEL,
+) -> str:
+    return default_rule(metric, tolerance, baseline, current, level=level).outcome
+
+
 @pytest.mark.parametrize(
     ("tolerance", "baseline", "current", "outcome"),
     [
@@ -38,16 +52,100 @@ metrics = st.sampled_from([TIME, COUNT, DOWN, replace(COUNT, worse="down")])
         (Tolerance(0.1, 50), [100, 100, 100], [150, 150, 150], "ok"),
         (Tolerance(0.1, 50), [1000, 1000, 1000], [1100, 1100, 1100], "ok"),
         (Tolerance(0.1, 50), [1000, 1000, 1000], [1101, 1101, 1101], "regressed"),
-        (Tolerance(0.1), [100, 100, 9000], [100, 105, 9000], "ok"),
-        (Tolerance(), [100], [100], "ok"),
         (Tolerance(), [0], [0], "ok"),
         (Tolerance(0.5), [0], [1], "regressed"),
+        # Every process is a little different, however alike its rounds are.
+        (Tolerance(0.001), [1000] * 5, [1005] * 5, "inconclusive"),
+        (Tolerance(0.001), [1000] * 5, [1030] * 5, "regressed"),
     ],
 )
 def test_a_timed_metric_is_judged_by_its_medians(
     tolerance: Tolerance, baseline: list[float], current: list[float], outcome: str
 ) -> None:
-    assert median_rule(TIME, tolerance, (tuple(baseline),), (tuple(current),)) == outcome
+    assert _outcome(TIME, tolerance, _times(*baseline), _times(*current)) == outcome
+
+
+NOISY = _times(90, 95, 100, 105, 110)
+
+
+@pytest.mark.parametrize(
+    ("current", "outcome"),
+    [
+        (NOISY, "inconclusive"),  # as it was, but +3 % would not have been seen either
+        (_times(95, 100, 105, 110, 115), "inconclusive"),
+        (_times(140, 145, 150, 155, 160), "regressed"),
+        (_times(40, 45, 50, 55, 60), "improved"),
+        (_times(70, 75, 80, 85, 90), "ok"),  # too little to be sure of, and surely no slow-down
+    ],
+)
+def test_noise_that_hides_the_tolerance_is_told_from_a_change_that_is_larger(
+    current: Sessions, outcome: str
+) -> None:
+    ruling = default_rule(TIME, Tolerance(0.03), NOISY, current)
+    assert ruling.outcome == outcome
+    assert ruling.noise is not None
+    assert 3 < ruling.limit < ruling.detectable
+
+
+def test_a_ruling_says_what_was_compared_and_what_would_have_been_seen() -> None:
+    ruling = default_rule(TIME, Tolerance(0.03), _times(*[1000] * 5), _times(*[1050] * 5))
+    assert (ruling.outcome, ruling.baseline, ruling.current) == ("regressed", 1000, 1050)
+    # Nothing seen, so the prior of 0.3 % with four degrees of freedom is all there is:
+    # 0.003 * 1050 in each of two sessions, and t(4, 95 %) = 2.132.
+    assert ruling.noise == pytest.approx(0.003 * 1050 * math.sqrt(2))
+    assert ruling.limit == 30
+    assert ruling.detectable == pytest.approx(30 + 2.1318 * ruling.noise, rel=1e-4)
+    assert ruling.beyond
+
+
+def test_more_sessions_find_smaller_changes() -> None:
+    found = [
+        default_rule(TIME, Tolerance(0.001), ((1000.0,) * 5,) * n, ((1000.0,) * 5,) * n).detectable
+        for n in (1, 2, 3, 5, 9)
+    ]
+    assert found == sorted(found, reverse=True)
+    assert found[-1] < found[0] / 3
+
+
+def test_more_rounds_find_smaller_changes_down_to_what_sessions_differ_by() -> None:
+    noisy = (90.0, 110.0, 95.0, 105.0, 100.0)
+    found = [
+        default_rule(TIME, Tolerance(0.001), (noisy * n,), (noisy * n,)).detectable
+        for n in (1, 2, 4, 1000, 2000)
+    ]
+    assert found == sorted(found, reverse=True)
+    assert found[-1] > 0.003 * 100
+
+
+def test_a_change_of_the_medians_that_the_ranks_deny_is_inconclusive() -> None:
+    baseline, current = _times(*[100] * 5), _times(100, 150, 150, 150)
+    ruling = default_rule(TIME, Tolerance(0.03), baseline, current)
+    assert (ruling.outcome, ruling.beyond, ruling.limit) == ("inconclusive", True, 3)
+    # Five of five is more than chance, and so few rounds that they cannot tell do not count.
+    assert _outcome(TIME, Tolerance(0.03), baseline, _times(*[150] * 5)) == "regressed"
+    assert _outcome(TIME, Tolerance(0.03), _times(100), _times(150)) == "regressed"
+
+
+def test_one_odd_session_of_three_does_not_decide() -> None:
+    steady: Sessions = ((1000.0,) * 5,) * 3
+    odd: Sessions = ((1000.0,) * 5, (1200.0,) * 5, (1000.0,) * 5)
+    assert _outcome(TIME, Tolerance(0.03), steady, odd) != "regressed"
+    assert _outcome(TIME, Tolerance(0.03), odd, steady) != "regressed"
+
+
+def test_a_change_in_every_session_is_found_though_sessions_differ() -> None:
+    then: Sessions = ((1000.0,) * 5, (1004.0,) * 5, (998.0,) * 5)
+    now: Sessions = ((1050.0,) * 5, (1046.0,) * 5, (1055.0,) * 5)
+    assert _outcome(TIME, Tolerance(0.03), then, now) == "regressed"
+    assert _outcome(TIME, Tolerance(0.03), now, then) == "improved"
+
+
+def test_a_smaller_share_of_false_alarms_asks_for_a_larger_change() -> None:
+    one, many = (
+        default_rule(TIME, Tolerance(0.001), NOISY, NOISY, level=level) for level in (0.01, 0.0001)
+    )
+    assert many.limit > one.limit
+    assert many.detectable > one.detectable
 
 
 @pytest.mark.parametrize(
@@ -67,20 +165,25 @@ def test_a_timed_metric_is_judged_by_its_medians(
 def test_an_exact_metric_is_compared_with_the_range_of_its_baseline(
     tolerance: Tolerance, baseline: list[float], current: list[float], outcome: str
 ) -> None:
-    assert median_rule(COUNT, tolerance, (tuple(baseline),), (tuple(current),)) == outcome
+    ruling = default_rule(COUNT, tolerance, _times(*baseline), _times(*current))
+    assert ruling.outcome == outcome
+    assert (ruling.noise, ruling.beyond) == (None, False)
+    assert min(baseline) <= ruling.baseline <= max(baseline)
+    assert (ruling.current - ruling.baseline > ruling.limit) is (outcome == "regressed")
 
 
-def test_sessions_are_taken_together() -> None:
+def test_the_range_of_an_exact_metric_is_that_of_all_sessions() -> None:
     baseline: Sessions = ((100.0, 100.0), (200.0, 200.0))
-    assert median_rule(TIME, Tolerance(0.01), baseline, ((150.0,),)) == "ok"
-    assert median_rule(COUNT, Tolerance(), baseline, ((200.0,),)) == "ok"
+    assert _outcome(COUNT, Tolerance(), baseline, _times(200)) == "ok"
+    assert _outcome(COUNT, Tolerance(), baseline, _times(201)) == "regressed"
 
 
 @given(metrics, tolerances, sessions)
 def test_a_measurement_is_never_worse_or_better_than_itself(
     metric: Metric, tolerance: Tolerance, found: Sessions
 ) -> None:
-    assert median_rule(metric, tolerance, found, found) == "ok"
+    outcome = _outcome(metric, tolerance, found, found)
+    assert outcome == "ok" or (metric.kind == "timed" and outcome == "inconclusive")
 
 
 @given(st.integers(0, 10_000), sessions, st.sampled_from(["up", "down"]))
@@ -88,21 +191,24 @@ def test_without_tolerance_a_deterministic_exact_metric_must_be_equal(
     value: int, current: Sessions, worse: str
 ) -> None:
     metric = replace(COUNT, worse=worse)  # type: ignore[arg-type]
-    now = statistics.median(sample for session in current for sample in session)
-    outcome = median_rule(metric, Tolerance(), ((float(value),) * 3,), current)
-    assert (outcome == "ok") is (now == value)
+    outcome = _outcome(metric, Tolerance(), ((float(value),) * 3,), current)
+    assert (outcome == "ok") is (centre(current) == value)
+
+
+ORDER = ["improved", "ok", "inconclusive", "regressed"]
 
 
 @given(metrics, tolerances, sessions, sessions, st.integers(0, 5000))
 def test_getting_worse_never_makes_the_verdict_milder(
     metric: Metric, tolerance: Tolerance, baseline: Sessions, current: Sessions, step: int
 ) -> None:
-    order = ["improved", "ok", "regressed"]
     sign = 1 if metric.worse == "up" else -1
+    # Times are never below zero; where they would be, the noise has another size.
+    assume(sign > 0 or min(min(session) for session in current) >= step)
     worse = tuple(tuple(sample + sign * step for sample in session) for session in current)
-    before = median_rule(metric, tolerance, baseline, current)
-    after = median_rule(metric, tolerance, baseline, worse)
-    assert order.index(after) >= order.index(before)
+    before = _outcome(metric, tolerance, baseline, current)
+    after = _outcome(metric, tolerance, baseline, worse)
+    assert ORDER.index(after) >= ORDER.index(before)
 
 
 @given(metrics, sessions, sessions, tolerances, tolerances)
@@ -110,18 +216,48 @@ def test_a_wider_tolerance_never_finds_more(
     metric: Metric, baseline: Sessions, current: Sessions, one: Tolerance, other: Tolerance
 ) -> None:
     assume(one.relative <= other.relative and one.absolute <= other.absolute)
-    narrow = median_rule(metric, one, baseline, current)
-    wide = median_rule(metric, other, baseline, current)
-    assert wide in (narrow, "ok")
+    narrow = _outcome(metric, one, baseline, current)
+    wide = _outcome(metric, other, baseline, current)
+    assert (
+        wide
+        in {
+            "improved": ("improved", "ok"),
+            "ok": ("ok",),
+            "inconclusive": ("inconclusive", "ok"),
+            "regressed": ("regressed", "inconclusive", "ok"),
+        }[narrow]
+    )
 
 
 @given(tolerances, sessions, sessions)
 def test_the_direction_turns_the_verdict_round(
     tolerance: Tolerance, baseline: Sessions, current: Sessions
 ) -> None:
-    turned = {"improved": "regressed", "regressed": "improved", "ok": "ok"}
-    up = median_rule(TIME, tolerance, baseline, current)
-    assert median_rule(DOWN, tolerance, baseline, current) == turned[up]
+    turned = {"improved": "regressed", "regressed": "improved"}
+    up = _outcome(TIME, tolerance, baseline, current)
+    down = _outcome(DOWN, tolerance, baseline, current)
+    if up in turned:
+        assert down == turned[up]
+    else:
+        assert down in ("ok", "inconclusive")
+
+
+@given(metrics, tolerances, sessions, sessions)
+def test_what_a_ruling_says_belongs_together(
+    metric: Metric, tolerance: Tolerance, baseline: Sessions, current: Sessions
+) -> None:
+    ruling = default_rule(metric, tolerance, baseline, current)
+    change = (ruling.current - ruling.baseline) * (1 if metric.worse == "up" else -1)
+    assert ruling.limit >= tolerance.limit(ruling.baseline)
+    if ruling.outcome == "regressed":
+        assert change > ruling.limit
+        assert ruling.beyond is (metric.kind == "timed")
+    if ruling.outcome == "ok":
+        assert change <= ruling.limit
+        assert not ruling.beyond
+    if metric.kind == "timed":
+        assert ruling.noise is not None
+        assert ruling.detectable >= ruling.limit
 
 
 labels = st.sampled_from([f"{kind} {size}" for kind in ("h2d", "d2h") for size in "1234"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_nsys.accepted import Accepted
 from pytest_nsys.catalogue import METRICS, lookup
 from pytest_nsys.config.marker import Spec, read_spec
+from pytest_nsys.config.options import MARKER_LINE
 from pytest_nsys.config.settings import Settings
 from pytest_nsys.errors import MarkerError
 from pytest_nsys.quantities import Tolerance
@@ -72,6 +75,8 @@ def test_every_argument_is_read() -> None:
             timeout=2.5,
             nsys_args=("--gpu-metrics-devices=all",),
             allow_empty=True,
+            sessions=2,
+            expected={"metric": "mem.peak", "reason": "a cache", "until": "2026-12-31"},
         )
     )
     assert spec == Spec(
@@ -87,6 +92,8 @@ def test_every_argument_is_read() -> None:
         nsys_args=("--gpu-metrics-devices=all",),
         allow_empty=True,
         named=frozenset({"gpu.kernel_time", "mem.peak"}),
+        sessions=2,
+        expected=(Accepted("a cache", date(2026, 12, 31), metric="mem.peak"),),
     )
 
 
@@ -158,6 +165,13 @@ def test_marks_on_modules_classes_functions_and_parameters_combine(
         ({"rounds": 0}, "has rounds=0", "whole number from 1 on"),
         ({"rounds": 2.5}, "has rounds=2.5", "whole number"),
         ({"rounds": True}, "has rounds=True", "whole number"),
+        ({"rounds": "many"}, "has rounds='many'", 'whole number from 1 on or "auto"'),
+        ({"sessions": 0}, "has sessions=0", "whole number from 1 on"),
+        ({"sessions": "auto"}, "has sessions='auto'", "whole number from 1 on"),
+        ({"most_rounds": 9}, "has no argument 'most_rounds'", "did you mean 'rounds'?"),
+        ({"expected": 3}, "has expected=3", "write a dictionary"),
+        ({"expected": {"reason": "x"}}, "until is missing", "until = "),
+        ({"expected": {"test": "x"}}, "no key 'test'", "valid names: "),
         ({"warmup": -1}, "has warmup=-1", "whole number from 0 on"),
         ({"warmup": "3"}, "has warmup='3'", "whole number"),
         ({"timeout": 0}, "has timeout=0", "seconds above zero"),
@@ -260,3 +274,74 @@ def test_a_marks_bare_tolerance_is_put_over_the_settings_of_timed_metrics() -> N
     assert spec.tolerance_of(lookup("gpu.kernel_time")) == Tolerance(0.2)
     assert spec.tolerance_of(lookup("mem.peak")) == Tolerance(0.1)
     assert _read(_mark(), settings=settings).tolerance == dict(settings.tolerance)
+
+
+def _settings(**values: Any) -> Settings:
+    return Settings("profile", Path("/"), Path("/b"), **values)
+
+
+@pytest.mark.parametrize(
+    ("mark", "settings", "rounds", "most"),
+    [
+        ({}, {}, 5, None),
+        ({"rounds": "auto"}, {}, 5, 50),
+        ({"rounds": "auto"}, {"rounds": 8, "max_rounds": 20}, 8, 20),
+        ({"rounds": "auto"}, {"rounds": 30, "max_rounds": 20}, 30, 30),
+        ({}, {"auto": True, "max_rounds": 9}, 5, 9),
+        ({"rounds": 3}, {"auto": True}, 3, None),
+    ],
+)
+def test_rounds_are_a_number_or_as_many_as_are_needed(
+    mark: dict[str, Any], settings: dict[str, Any], rounds: int, most: int | None
+) -> None:
+    spec = _read(_mark(**mark), settings=_settings(**settings))
+    assert (spec.rounds, spec.most_rounds) == (rounds, most)
+    assert (spec.precision is None) is (most is None)
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "precision"),
+    [
+        ({}, 0.01),  # a third of the 3 % of gpu.kernel_time
+        ("6%", 0.02),
+        ({"wall.time": "1.5%"}, 0.005),
+        ({"wall.time": "90%"}, 0.01),
+        ({"kernel[gemm].time": "0.3%"}, 0.001),
+        ({"sync.count": "0.1%"}, 0.01),  # nothing timed
+        ({"gpu.kernel_time": "5 us"}, 0.01),  # no share of anything
+    ],
+)
+def test_a_median_is_to_be_known_to_a_third_of_the_narrowest_tolerance(
+    tolerance: Any, precision: float
+) -> None:
+    spec = _read(_mark(rounds="auto", tolerance=tolerance))
+    assert spec.precision == pytest.approx(precision)
+
+
+@pytest.mark.parametrize(
+    ("mode", "own", "asked", "sessions"),
+    [
+        ("profile", None, 1, 1),
+        ("profile", 4, 1, 4),
+        ("gate", 1, 3, 1),
+        ("update", 1, 3, 3),  # a baseline is to know the spread between processes
+        ("update-new", 5, 3, 5),
+        ("update", None, 3, 3),
+    ],
+)
+def test_the_marker_says_how_many_sessions_but_baselines_have_what_is_asked_for(
+    mode: Any, own: int | None, asked: int, sessions: int
+) -> None:
+    settings = Settings(mode, Path("/"), Path("/b"), sessions=asked)
+    mark = _mark() if own is None else _mark(sessions=own)
+    assert _read(mark, settings=settings).sessions == sessions
+
+
+def test_the_line_of_help_names_every_argument() -> None:
+    arguments = {"timeout"} | {name for name in vars(SPEC) if name not in NOT_ARGUMENTS}
+    named = set(MARKER_LINE.partition("(")[2].partition(")")[0].split(", "))
+    assert named == arguments
+
+
+SPEC = Spec(1, 5, 1.0)
+NOT_ARGUMENTS = {"timeout_s", "most_rounds", "named"}

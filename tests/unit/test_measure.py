@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,7 @@ from traces import TraceBuilder
 
 from pytest_nsys.cut import whole
 from pytest_nsys.errors import WindowsMissing
+from pytest_nsys.gpu_state import GpuState, RoundState
 from pytest_nsys.measure import TestWindows, measure, measure_cut
 from pytest_nsys.metrics.naming import Naming
 from pytest_nsys.windows import WindowRecord
@@ -225,6 +227,25 @@ def test_a_test_in_which_nothing_happened_is_empty() -> None:
     found = _measure(builder)
     assert found["idle"].windows["test"].is_empty
     assert not found["busy"].windows["test"].is_empty
+
+
+def test_the_state_of_the_gpus_is_of_the_body() -> None:
+    builder = TraceBuilder()
+    for number, hz in enumerate([2e9, 1e9]):
+        builder.window(number * 100, number * 100 + 50, round=number)
+        builder.window(
+            number * 100 + 10, number * 100 + 20, name="part", kind="range", round=number
+        )
+        gpu = GpuState(0, sm_clock_hz=hz)
+        builder.windows[-2] = replace(builder.windows[-2], state=RoundState((gpu,), (gpu,)))
+    builder.window(300, 310, nodeid="without")
+    found = _measure(builder)
+    windows = found["t"].windows
+    assert windows["test"].sessions("gpu.sm_clock") == ((2e9, 1e9),)
+    assert "gpu.power" not in windows["test"].samples
+    assert "gpu.sm_clock" not in windows["part"].samples
+    assert "gpu.sm_clock" not in found["without"].windows["test"].samples
+    assert windows["test"].is_empty
 
 
 def test_all_windows_of_a_cut_together_are_one_sample() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_nsys.config.marker import Spec
+from pytest_nsys.controller.runner import Step
 from pytest_nsys.plan import Batch, PlannedTest
 from pytest_nsys.report.progress import Progress
 
@@ -55,7 +56,7 @@ def _progress(screen: Screen | None, **options: Any) -> Progress:
 
 def _run(progress: Progress, names: tuple[str, ...] = ("a", "b"), rounds: int = 2) -> None:
     tests = tuple(PlannedTest(f"t.py::{name}", Spec(1, rounds, 60.0)) for name in names)
-    progress.begin(Batch(tests))
+    progress.begin(Step(Batch(tests), 1, 1))
     for test in tests:
         progress.event({"event": "start", "nodeid": test.nodeid})
         for number in range(-1, rounds):
@@ -103,7 +104,7 @@ def test_where_there_is_no_terminal_lines_are_plain_and_at_most_one_a_second(
     screen = Screen(isatty=False)
     progress = _progress(screen)
     tests = tuple(PlannedTest(f"t{number}", Spec(1, 1, 60.0)) for number in range(5))
-    progress.begin(Batch(tests))
+    progress.begin(Step(Batch(tests), 1, 1))
     for test in tests:
         progress.event({"event": "start", "nodeid": test.nodeid})
         progress.event({"event": "round", "nodeid": test.nodeid, "round": 0})
@@ -159,6 +160,45 @@ def test_a_character_that_comes_in_two_pieces_is_one(capsys: pytest.CaptureFixtu
 def test_unknown_events_are_ignored() -> None:
     screen = Screen(isatty=True)
     progress = _progress(screen)
-    progress.begin(Batch((PlannedTest("a", Spec(1, 1, 60.0)),)))
+    progress.begin(Step(Batch((PlannedTest("a", Spec(1, 1, 60.0)),)), 1, 1))
     progress.event({"event": "window", "nodeid": "a"})
     assert screen.shown == []
+
+
+A, B = (PlannedTest(name, Spec(1, 5, 60.0)) for name in "ab")
+
+
+@pytest.mark.parametrize(
+    ("step", "line"),
+    [
+        (Step(Batch((A, B)), 1, 1), "measuring 2 tests in one capture"),
+        (Step(Batch((A, B)), 2, 3), "measuring 2 tests in one capture, session 2 of 3"),
+        (
+            Step(Batch((A,)), 2, 3, "confirm"),
+            "measuring 1 test again that may have regressed, session 2 of at most 3",
+        ),
+        (
+            Step(Batch((A, B)), 1, 2, arm="main (0123456789)"),
+            "measuring 2 tests in one capture at main (0123456789), session 1 of 2",
+        ),
+    ],
+)
+def test_a_session_is_announced_with_what_it_is_for(step: Step, line: str) -> None:
+    screen = Screen(isatty=True)
+    _progress(screen).begin(step)
+    assert screen.lines == [f"nsys: {line}"]
+
+
+def test_where_the_number_of_rounds_is_automatic_the_most_there_may_be_is_shown() -> None:
+    screen = Screen(isatty=True)
+    progress = _progress(screen)
+    test = PlannedTest("a", Spec(1, 5, 60.0, most_rounds=50))
+    progress.begin(Step(Batch((test,)), 1, 1))
+    progress.event({"event": "round", "nodeid": "a", "round": 5})
+    assert screen.shown[-1].endswith("round 6/50 a")
+
+
+def test_what_the_run_waits_for_is_said() -> None:
+    screen = Screen(isatty=True)
+    _progress(screen).waiting("waiting for GPU 0")
+    assert screen.lines == ["nsys: waiting for GPU 0"]

@@ -21,7 +21,7 @@ from pytest_nsys.quantities import (
     parse_tolerance,
 )
 
-UNITS: tuple[Unit, ...] = ("ns", "B", "1", "%", "B/s")
+UNITS: tuple[Unit, ...] = ("ns", "B", "1", "%", "B/s", "Hz", "°C", "W")
 units = st.sampled_from(UNITS)
 amounts = st.floats(0, 1e15)
 
@@ -53,6 +53,14 @@ amounts = st.floats(0, 1e15)
         ("20 GB/s", "B/s", 2e10),
         ("1 GiB/s", "B/s", 2**30),
         ("9 B/s", "B/s", 9),
+        ("1.98 GHz", "Hz", 1.98e9),
+        ("1600 MHz", "Hz", 1.6e9),
+        ("3 kHz", "Hz", 3000),
+        ("80 °C", "°C", 80),
+        ("80 C", "°C", 80),
+        ("412 W", "W", 412),
+        ("0.7 kW", "W", 700),
+        ("500 mW", "W", 0.5),
         (4, "1", 4),
         (0, "B", 0),
         (1.5, "ns", 1.5),
@@ -102,7 +110,8 @@ def test_what_is_no_amount_is_refused_with_an_example_of_one(value: object, unit
 
 
 @pytest.mark.parametrize(
-    ("text", "unit"), [("3 ms", "B"), ("3 MiB", "ns"), ("3 s", "1"), ("3 GB", "B/s"), ("1 B", "%")]
+    ("text", "unit"),
+    [("3 ms", "B"), ("3 MiB", "ns"), ("3 s", "1"), ("3 GB", "B/s"), ("1 B", "%"), ("2 W", "Hz")],
 )
 def test_a_unit_of_another_kind_is_refused_by_name(text: str, unit: Unit) -> None:
     with pytest.raises(QuantityError, match="does not fit here") as caught:
@@ -157,6 +166,12 @@ def test_a_written_amount_is_short_and_free_of_exponents_above_one(
         (9_999.7, "1", "10,000"),
         (3, "%", "3%"),
         (99.5, "%", "99.5%"),
+        (1.98e9, "Hz", "1.98 GHz"),
+        (345e6, "Hz", "345 MHz"),
+        (61, "°C", "61 °C"),
+        (-3.5, "°C", "-3.5 °C"),
+        (412.3, "W", "412.3 W"),
+        (0.5, "W", "0.5 W"),
         (math.nan, "ns", "-"),
         (math.inf, "ns", "-"),
     ],
@@ -234,6 +249,9 @@ def test_the_limit_is_the_larger_of_the_relative_and_the_absolute_part(
         (1, 2_000_001, "1", "+200,000,000%"),
         (50, 53.5, "%", "+3.5 pp"),
         (53.5, 50, "%", "-3.5 pp"),
+        (61, 64, "°C", "+3 °C"),
+        (2e9, 1.9e9, "Hz", "-5.0%"),
+        (400, 300, "W", "-25.0%"),
     ],
 )
 def test_a_change_is_relative_where_that_says_something(

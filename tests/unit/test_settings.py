@@ -62,6 +62,8 @@ def test_without_options_the_plugin_is_idle_and_all_is_default(
         (["--nsys-update", "--nsys"], "update"),
         (["--nsys-replay", "x"], "profile"),
         (["--nsys-replay", "x", "--nsys-baseline"], "gate"),
+        (["--nsys-against", "main"], "profile"),
+        (["--nsys-against", "main", "--nsys-baseline"], "gate"),
     ],
 )
 def test_the_strictest_mode_asked_for_counts(
@@ -110,6 +112,64 @@ def test_a_replay_is_not_recorded(configure: Configure) -> None:
     config = configure("--nsys-replay=a", "--nsys-record=b")
     with pytest.raises(SettingsError, match="contradict each other"):
         read_settings(config)
+
+
+@pytest.mark.parametrize("other", ["--nsys-update", "--nsys-update-new", "--nsys-replay=a"])
+def test_what_measures_two_revisions_neither_records_baselines_nor_replays(
+    configure: Configure, other: str
+) -> None:
+    config = configure("--nsys-against=main", other)
+    with pytest.raises(SettingsError, match="--nsys-against measures two revisions") as caught:
+        read_settings(config)
+    assert "leave out --nsys-against" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("args", "sessions"),
+    [
+        (["--nsys"], 1),
+        (["--nsys-baseline"], 1),
+        (["--nsys-replay=x"], 1),
+        (["--nsys-update"], 3),
+        (["--nsys-update-new"], 3),
+        (["--nsys-against=main"], 2),
+        (["--nsys-update", "--nsys-sessions=1"], 1),
+        (["--nsys-against=main", "--nsys-sessions=5"], 5),
+    ],
+)
+def test_a_run_has_as_many_sessions_as_it_needs_where_nobody_says(
+    read: Callable[..., Settings], args: list[str], sessions: int
+) -> None:
+    settings = read(*args)
+    assert settings.sessions == sessions
+    assert settings.records is any("update" in arg for arg in args)
+
+
+def test_how_verdicts_are_made_is_read_from_both_places(read: Callable[..., Settings]) -> None:
+    default = read("--nsys")
+    assert (default.rounds, default.auto, default.max_rounds) == (5, False, 50)
+    assert (default.confirm, default.inconclusive) == (2, "warn")
+    assert default.lock_timeout_s == 1800.0
+    assert (default.against, default.against_setup, default.against_python) == (None, (), None)
+    ini = """\
+nsys_rounds = auto
+nsys_max_rounds = 80
+nsys_sessions = 4
+nsys_confirm = 0
+nsys_inconclusive = fail
+nsys_against_setup = make "all of it"
+nsys_against_python = .venv/bin/python
+nsys_lock_timeout = 5 s"""
+    settings = read("--nsys", ini=ini)
+    assert (settings.rounds, settings.auto, settings.max_rounds) == (5, True, 80)
+    assert (settings.sessions, settings.confirm, settings.inconclusive) == (4, 0, "fail")
+    assert settings.against_setup == ("make", "all of it")
+    assert settings.against_python == ".venv/bin/python"
+    assert settings.lock_timeout_s == 5.0
+    args = ("--nsys-rounds=7", "--nsys-confirm=1", "--nsys-inconclusive=warn", "--nsys-sessions=2")
+    settings = read("--nsys", *args, ini=ini)
+    assert (settings.rounds, settings.auto, settings.confirm) == (7, False, 1)
+    assert (settings.sessions, settings.inconclusive) == (2, "warn")
 
 
 PATHS = [
@@ -186,6 +246,13 @@ nsys_timeout = 90"""
         ("nsys_rounds = many", "nsys_rounds is 'many'"),
         ("nsys_rounds = 2.5", "nsys_rounds is '2.5'"),
         ("nsys_warmup = -1", "nsys_warmup is '-1'"),
+        ("nsys_rounds = Auto", "nsys_rounds is 'Auto'"),
+        ("nsys_max_rounds = auto", "nsys_max_rounds is 'auto'"),
+        ("nsys_sessions = 0", "nsys_sessions is '0'"),
+        ("nsys_confirm = -1", "nsys_confirm is '-1'"),
+        ("nsys_inconclusive = maybe", "nsys_inconclusive is 'maybe'"),
+        ("nsys_lock_timeout = 0", "nsys_lock_timeout"),
+        ("nsys_against_setup = make 'all", "nsys_against_setup"),
         ("nsys_timeout = soon", "nsys_timeout"),
         ("nsys_timeout = -5", "nsys_timeout"),
         ("nsys_timeout = 0", "nsys_timeout"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from datetime import date
 
 import made
 import pytest
@@ -11,25 +12,29 @@ from _pytest._io import TerminalWriter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_nsys.accepted import Accepted
 from pytest_nsys.baselines import Change
 from pytest_nsys.catalogue import METRICS, lookup
 from pytest_nsys.config.marker import Spec
 from pytest_nsys.config.options import Mode
-from pytest_nsys.gate.judge import judge
+from pytest_nsys.gate.judge import Policy, judge
 from pytest_nsys.gate.verdict import Comparison, Contribution, Demand, Verdict
 from pytest_nsys.gate.wording import (
+    accept,
     describe,
     describe_contribution,
+    format_limit,
     headline,
     notable,
     reproduce,
     shorten,
 )
-from pytest_nsys.measurement import Measurement, Part
+from pytest_nsys.measurement import Measurement, Part, WindowMeasurement
 from pytest_nsys.quantities import Tolerance
 from pytest_nsys.report.longrepr import explain_verdict
 from pytest_nsys.report.run import RunReport, Unmeasured
 from pytest_nsys.report.text import comparison_lines, summary_lines, table, verdict_lines
+from pytest_nsys.sessions import join_sessions
 
 SPEC = Spec(warmup=1, rounds=5, timeout_s=1800)
 GEMM, NORM = Part("gemm", 2, ns=900_000), Part("rms_norm", 4, ns=100_000)
@@ -46,7 +51,7 @@ def _slower(nodeid: str = "t.py::test") -> Measurement:
 
 
 def _verdict(now: Measurement, then: Measurement | None = BEFORE, mode: Mode = "gate") -> Verdict:
-    return judge(SPEC, now, then, mode)
+    return judge(SPEC, now, then, Policy(mode))
 
 
 def test_the_first_line_names_metric_change_limit_culprit_and_values() -> None:
@@ -123,13 +128,13 @@ def test_without_culprit_tolerance_or_values_the_rest_is_said() -> None:
 
 def test_the_first_line_of_a_broken_demand_is_the_demand() -> None:
     spec = replace(SPEC, forbid=("gemm",), budget={"gpu.kernel_count": 1.0})
-    one = judge(replace(spec, budget={}), BEFORE, BEFORE, "gate")
+    one = judge(replace(spec, budget={}), BEFORE, BEFORE, Policy("gate"))
     assert headline(one) == "'gemm' is forbidden: gemm (2x)"
-    two = judge(spec, BEFORE, BEFORE, "gate")
+    two = judge(spec, BEFORE, BEFORE, Policy("gate"))
     assert headline(two) == "gpu.kernel_count is 6, over its budget of 1 (and 1 more)"
     named = replace(one, demands=(Demand("prefill", "violated", "no good"),))
     assert headline(named) == "[prefill] no good"
-    assert headline(judge(spec, _slower(), BEFORE, "gate")).endswith("(and 3 more)")
+    assert headline(judge(spec, _slower(), BEFORE, Policy("gate"))).endswith("(and 3 more)")
 
 
 def test_the_first_line_without_anything_worse() -> None:
@@ -200,13 +205,20 @@ def test_a_failed_test_shows_tables_culprits_and_how_to_repeat_it() -> None:
 
 
 def test_the_command_to_repeat_a_test_can_be_pasted_into_a_shell() -> None:
-    assert reproduce("t.py::test") == "pytest --nsys t.py::test"
-    assert reproduce("t.py::test[it's]") == """pytest --nsys 't.py::test[it'"'"'s]'"""
+    plain = _verdict(_slower("t.py::test"))
+    odd = _verdict(_slower("t.py::test[it's]"))
+    assert reproduce(plain) == "pytest --nsys t.py::test"
+    assert reproduce(odd) == """pytest --nsys 't.py::test[it'"'"'s]'"""
+    assert accept(odd) == """pytest --nsys-update 't.py::test[it'"'"'s]'"""
+    assert accept(_verdict(BEFORE)) == ""
+    against = replace(odd, against="my branch")
+    assert reproduce(against).startswith("pytest --nsys-against='my branch' ")
+    assert accept(against) == ""
 
 
 def test_demands_and_notes_are_shown() -> None:
     spec = replace(SPEC, forbid=("gemm",))
-    lines = verdict_lines(judge(spec, BEFORE, None, "gate"))
+    lines = verdict_lines(judge(spec, BEFORE, None, Policy("gate")))
     assert "demands that do not hold:" in lines
     assert "  'gemm' is forbidden: gemm (2x)" in lines
     assert "note: no baseline yet: record one with --nsys-update-new" in lines
@@ -273,8 +285,11 @@ def test_tables_of_all_gated_metrics_fit_eighty_columns(
     then: dict[str, list[float]], now: dict[str, list[float]]
 ) -> None:
     verdict = _verdict(made.measurement(made.window(now)), made.measurement(made.window(then)))
-    for line in comparison_lines(verdict)[1:]:
-        assert len(line) <= 80, line
+    lines = comparison_lines(verdict)[1:]
+    # Noise as large as that is only where one of two single rounds is many times the other.
+    allowed = 84 if any("(noise)" in line for line in lines) else 80
+    for line in lines:
+        assert len(line) <= allowed, line
 
 
 def test_the_representation_of_a_failed_test_is_the_first_line_and_the_rest() -> None:
@@ -357,18 +372,105 @@ def test_the_summary_of_recording_says_what_was_recorded_and_what_moved(
         Change(Path("b.json"), BEFORE, now),
         Change(Path("c.json"), BEFORE, replace(BEFORE, nodeid="t.py::same")),
     )
-    verdicts = [judge(SPEC, measured, None, "update") for measured in (BEFORE, now)]
+    verdicts = [judge(SPEC, measured, None, Policy("update")) for measured in (BEFORE, now)]
     assert _summary(*verdicts, mode="update", changes=changes) == [
         "2 recorded",
         "recorded t.py::first",
         "updated t.py::test",
         "  gpu.kernel_time 1 ms -> 1.525 ms (+52.5%)",
+        "    gemm +500 us (2x)",
+        "    rms_norm +25 us (4x -> 5x)",
         "  gpu.kernel_count 6 -> 7 (+1)",
         "updated t.py::same",
     ]
 
 
+def test_an_update_names_kernels_windows_and_metrics_that_came_or_went() -> None:
+    from pathlib import Path
+
+    def then_and_now(*parts: Part, **more: float) -> WindowMeasurement:
+        window = made.kernels(*parts)
+        samples = {**window.samples, **{key: ((value,),) for key, value in more.items()}}
+        return replace(window, samples=samples)
+
+    old, new = (Part(name, 1, ns=4e5, category="gemm") for name in ("old_gemm", "new_gemm"))
+    rest = Part("rest", 1, ns=1e5)
+    before = made.measurement(
+        then_and_now(old, rest, **{"mem.peak": 5.0, "kernel[old*].time": 4e5}),
+        made.kernels(rest, name="prefill"),
+        made.kernels(rest, name="steady"),
+    )
+    after = made.measurement(
+        then_and_now(replace(new, ns=9e5), replace(rest, ns=1.01e5), **{"sync.count": 1.0}),
+        made.kernels(replace(rest, ns=1.01e5), name="steady"),
+        made.kernels(rest, name="decode"),
+    )
+    change = Change(Path("a.json"), before, after)
+    assert _summary(mode="update", changes=(change,))[1:] == [
+        "updated t.py::test",
+        "  gpu.kernel_time 500 us -> 1.001 ms (+100%)",
+        "    new_gemm +900 us (new, 1x)",
+        "    old_gemm -400 us (gone, was 1x)",
+        "  sync.count is new",
+        "  mem.peak is gone",
+        "  kernel[old*].time is gone",
+        "  [steady] gpu.kernel_time 100 us -> 101 us (+1.0%)",
+        "  window 'decode' is new",
+        "  window 'prefill' is gone",
+    ]
+
+
 def test_a_tolerance_of_any_size_fits_its_column() -> None:
     spec = replace(SPEC, tolerance={"gpu.kernel_time": Tolerance(0.125, 2.5e6)})
-    lines = verdict_lines(judge(spec, _slower(), BEFORE, "gate"))
+    lines = verdict_lines(judge(spec, _slower(), BEFORE, Policy("gate")))
     assert any("12.5% or 2.5 ms" in line for line in lines)
+
+
+def _sessions(*medians: float) -> Measurement:
+    return join_sessions([made.measurement(made.kernels(replace(GEMM, ns=ns))) for ns in medians])
+
+
+def test_every_session_of_what_is_not_ok_is_shown() -> None:
+    then, now = _sessions(1e6, 1.001e6, 0.999e6), _sessions(1.1e6, 1.2e6, 1.15e6)
+    lines = verdict_lines(_verdict(now, then))
+    at = lines.index("gpu.kernel_time by session:")
+    assert lines[at - 1 : at + 4] == [
+        "",
+        "gpu.kernel_time by session:",
+        "  baseline  1 ms, 1.001 ms, 999 us",
+        "  current   1.1 ms, 1.2 ms, 1.15 ms",
+        "",
+    ]
+    lines = verdict_lines(_verdict(_sessions(*[1.2e6] * 7), then))
+    assert "  current   1.2 ms, 1.2 ms, 1.2 ms, 1.2 ms, 1.2 ms, and 2 more" in lines
+    assert not any("by session" in line for line in verdict_lines(_verdict(then, then)))
+    assert not any("by session" in line for line in verdict_lines(_verdict(_sessions(9e6), then)))
+
+
+def test_the_first_line_of_what_was_accepted_says_so() -> None:
+    entry = Accepted(reason="new tiles", until=date(2999, 1, 1))
+    verdict = judge(SPEC, _slower(), BEFORE, Policy("gate", accepted=(entry,)))
+    assert headline(verdict).endswith("1 ms -> 1.525 ms; accepted until 2999-01-01: new tiles")
+    assert not any("to accept it" in line for line in verdict_lines(verdict))
+
+
+def test_the_first_line_of_what_cannot_be_told_says_what_could_be() -> None:
+    noisy = made.measurement(
+        made.window({"gpu.kernel_time": [0.8e6, 0.9e6, 1e6, 1.1e6, 1.2e6], "gpu.kernel_count": [6]})
+    )
+    first = headline(_verdict(noisy))
+    assert first.startswith("gpu.kernel_time =, limit ")
+    assert " (noise); 1 ms -> 1 ms: gpu.kernel_time is too noisy to tell: a change " in first
+
+
+def test_a_limit_is_the_tolerance_or_what_is_more() -> None:
+    part = Comparison(
+        "test", lookup("gpu.kernel_time"), "ok", True, 1e6, 1e6, Tolerance(0.03), noise=1.0
+    )
+    assert format_limit(part) == format_limit(replace(part, limit=3e4)) == "3%"
+    assert format_limit(replace(part, limit=4.6e4)) == "4.6% (noise)"
+    assert format_limit(replace(part, limit=2e7)) == "20 ms (noise)"
+    assert format_limit(replace(part, tolerance=None)) == ""
+    count = replace(part, metric=lookup("sync.count"), noise=None, tolerance=Tolerance())
+    assert format_limit(replace(count, baseline=12.0, limit=2.0)) == "2 (range)"
+    assert format_limit(replace(count, baseline=12.0, limit=0.0)) == "0"

@@ -246,6 +246,7 @@ class TraceBuilder:
             rows = renamed.drop(columns=["launched", "call"], errors="ignore").to_dict("records")
             tables[f"CUPTI_ACTIVITY_KIND_{kind}"] = rows
         with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA synchronous = OFF")  # no waiting for the disk
             for name, rows in tables.items():
                 if rows:
                     columns = list(rows[0])

@@ -1,0 +1,153 @@
+"""Another revision of the project, checked out beside it, to be measured in the same run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pytest_nsys.capture.live import Command
+from pytest_nsys.capture.processes import run_program
+from pytest_nsys.capture.run import Program
+from pytest_nsys.errors import RevisionError
+
+_GIT_DEADLINE_S = 600.0
+_SETUP_DEADLINE_S = 3600.0
+_LINES = 20
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A revision in a folder of its own.
+
+    Attributes:
+        tree: the folder, as the top of the project's repository.
+        top: the repository that it is a copy of.
+        commit: its full hash.
+        ref: what the user called it.
+    """
+
+    tree: Path
+    top: Path
+    commit: str
+    ref: str
+
+    @property
+    def name(self) -> str:
+        """What reports call it: the name that was given, and the commit if that is another."""
+        short = self.commit[:10]
+        return self.ref if self.commit.startswith(self.ref) else f"{self.ref} ({short})"
+
+    def mapped(self, text: str) -> str:
+        """The text with the path of the repository in it replaced by that of the checkout."""
+        name, equals, value = text.partition("=")
+        if equals and name.startswith("-"):
+            return f"{name}={self.mapped(value)}"
+        path = Path(text)
+        if path.is_absolute() and path.is_relative_to(self.top):
+            return str(self.tree / path.relative_to(self.top))
+        return text
+
+
+def check_out(ref: str, project: Path, folder: Path) -> Checkout:
+    """Check a revision out below ``folder``, with the project's repository left as it is.
+
+    It is a clone that shares the repository's objects, and no worktree of it: that would leave
+    traces in the repository if this run were killed.
+
+    Args:
+        ref: a branch, tag or commit.
+        project: a folder of the repository.
+        folder: where to put it.
+
+    Raises:
+        RevisionError: it is no repository, or has no such revision.
+    """
+    remedy = "name a branch, tag or commit of the project's git repository"
+    top = Path(_git(["rev-parse", "--show-toplevel"], project, remedy)).resolve()
+    verify = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"]
+    commit = _git(verify, top, remedy, what=f"there is no revision {ref!r}")
+    tree = (folder / "against").resolve()
+    _git(["clone", "--quiet", "--shared", "--no-checkout", str(top), str(tree)], top, remedy)
+    _git(["checkout", "--quiet", "--detach", commit], tree, remedy)
+    return Checkout(tree, top, commit, ref)
+
+
+def prepare(checkout: Checkout, command: Sequence[str]) -> None:
+    """Run the user's command that makes the revision ready: builds it, makes its environment.
+
+    Raises:
+        RevisionError: it fails.
+    """
+    if not command:
+        return
+    what = f"the set-up of {checkout.name} failed"
+    remedy = "try the command of nsys_against_setup in a fresh checkout of that revision"
+    _run(command, checkout.tree, _SETUP_DEADLINE_S, what, remedy)
+
+
+def command_at(
+    command: Command, checkout: Checkout, positional: Sequence[str], python: str | None
+) -> Command:
+    """The worker's command line for the revision: every path into the project leads there.
+
+    Args:
+        command: that of the project.
+        checkout: the revision.
+        positional: the arguments that name what to collect; those that the revision does not
+            have are left out, and the worker chooses among the tests of the others.
+        python: the interpreter, from the revision's folder; None for this one.
+    """
+    here = Path.cwd()
+    directory = checkout.mapped(str(here))
+    args = []
+    for arg in command.args:
+        if arg in positional:
+            path = Path(directory, checkout.mapped(arg.partition("::")[0]))
+            arg = str(path) if path.exists() else ""
+        args.append(checkout.mapped(arg))
+    environment = {}
+    if "PYTHONPATH" in os.environ:
+        folders = os.environ["PYTHONPATH"].split(os.pathsep)
+        environment["PYTHONPATH"] = os.pathsep.join(map(checkout.mapped, folders))
+    interpreter = sys.executable
+    if python is not None:
+        # Not resolved: a virtual environment's Python is a link that must be called by its name.
+        interpreter = os.path.join(checkout.tree, python) if os.sep in python else python  # noqa: PTH118
+        interpreter = shutil.which(interpreter) or interpreter
+    own = tuple(map(checkout.mapped, command.sys_path))
+    return replace(
+        command,
+        args=tuple(filter(None, args)),
+        argv=tuple(map(checkout.mapped, command.argv)),
+        sys_path=own if python is None else (),
+        program=Program(interpreter, directory, environment),
+        away_from=str(checkout.top),
+    )
+
+
+def _git(arguments: Sequence[str], folder: Path, remedy: str, what: str = "") -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    what = what or f"git {arguments[0]} failed"
+    return _run(command, folder, _GIT_DEADLINE_S, what, remedy)
+
+
+def _run(command: Sequence[str], folder: Path, deadline_s: float, what: str, remedy: str) -> str:
+    # The variables that git sets in hooks would send it to another repository.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    try:
+        done = run_program(
+            command, environment=environment, deadline_s=deadline_s, directory=folder
+        )
+    except OSError as error:
+        raise RevisionError(what, evidence=str(error), remedy=remedy) from None
+    if done.code is None:
+        evidence = f"it did not end within {deadline_s:g} s"
+        raise RevisionError(what, evidence=evidence, remedy=remedy)
+    if done.code:
+        evidence = "\n".join(done.printed.splitlines()[-_LINES:]) or f"exit code {done.code}"
+        raise RevisionError(what, evidence=evidence, remedy=remedy)
+    return done.printed.strip()

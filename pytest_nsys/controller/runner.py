@@ -1,0 +1,232 @@
+"""Running a batch: as many sessions as are planned, and further ones of what is suspected."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from pytest_nsys.capture.result import CaptureResult, RanTest
+from pytest_nsys.controller.sources import CaptureSource, Judge
+from pytest_nsys.errors import GpuBusy, NsysError, NsysUsageError
+from pytest_nsys.judging import Judged
+from pytest_nsys.measurement import Measurement
+from pytest_nsys.measuring import Measurer
+from pytest_nsys.plan import Batch, PlannedTest
+from pytest_nsys.sessions import join_sessions
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one test.
+
+    Attributes:
+        ran: how it ended, in the session that counts: the first that went wrong, else the first.
+        judged: its verdict, or why there is none; None if it did not pass.
+        sessions: how it ended in each.
+    """
+
+    ran: RanTest
+    judged: Judged | None = None
+    sessions: tuple[RanTest, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One session that is about to run.
+
+    Attributes:
+        batch: its tests.
+        number: of the session, from 1.
+        of: how many are planned.
+        purpose: "plan" for a planned one, "confirm" for one that measures suspects again.
+        arm: name of the revision; "" where there is only one.
+    """
+
+    batch: Batch
+    number: int
+    of: int
+    purpose: Literal["plan", "confirm"] = "plan"
+    arm: str = ""
+
+
+@dataclass
+class Arm:
+    """One of the revisions that are compared, usually the only one.
+
+    Attributes:
+        source: where its captures come from.
+        name: of the revision; "" for the one under test.
+    """
+
+    source: CaptureSource
+    name: str = ""
+    _ran: dict[str, list[RanTest]] = field(default_factory=dict)
+    _measured: dict[str, list[Measurement]] = field(default_factory=dict)
+    _problems: dict[str, NsysError] = field(default_factory=dict)
+    _remarks: dict[str, list[str]] = field(default_factory=dict)
+
+    def run(
+        self, step: Step, maxfail: int, measurer: Measurer, told: Callable[[CaptureResult], None]
+    ) -> None:
+        """Run a session and keep what it measured.
+
+        Raises:
+            NsysUsageError: nsys was asked for something that it does not know.
+        """
+        specs = {test.nodeid: test.spec for test in step.batch.tests}
+        seen: set[str] = set()
+        try:
+            for result in self.source.capture(step.batch, maxfail, step.number - 1):
+                told(result)
+                found = measurer.measure(result, specs)
+                for ran in result.tests:
+                    seen.add(ran.nodeid)
+                    self._add(step, ran, found.get(ran.nodeid))
+        except NsysUsageError:
+            raise
+        except NsysError as error:
+            for test in step.batch.tests:
+                if test.nodeid not in seen:
+                    spec = test.spec
+                    ran = RanTest(test.nodeid, (), spec.warmup, spec.rounds, problem=error)
+                    self._add(step, ran, error)
+
+    def _add(self, step: Step, ran: RanTest, found: Measurement | NsysError | None) -> None:
+        if isinstance(found, NsysError) and step.purpose == "confirm":
+            remark = f"it could not be measured again: {found.what}"
+            self._remarks.setdefault(ran.nodeid, []).append(remark)
+            return
+        self._ran.setdefault(ran.nodeid, []).append(ran)
+        if isinstance(found, NsysError):
+            self._problems.setdefault(ran.nodeid, found)
+        elif found is not None:
+            self._measured.setdefault(ran.nodeid, []).append(found)
+
+    def goes_on(self, test: PlannedTest, session: int) -> bool:
+        """Whether the test is to run in this session (from 0): planned, and well so far."""
+        if session >= self.source.planned(test):
+            return False
+        return session == 0 or len(self._measured.get(test.nodeid, ())) == session
+
+    def measurement(self, nodeid: str) -> Measurement | None:
+        """All sessions of a test together; None if one of them went wrong."""
+        if nodeid in self._problems or not all(ran.passed for ran in self._ran.get(nodeid, ())):
+            return None
+        measured = self._measured.get(nodeid)
+        if not measured:
+            return None
+        joined = join_sessions(measured)
+        return replace(joined, remarks=(*joined.remarks, *self._remarks.get(nodeid, ())))
+
+    def problem(self, nodeid: str) -> NsysError | None:
+        """Why a test that passed has no measurement."""
+        return self._problems.get(nodeid)
+
+    def outcome(self, nodeid: str, judged: Judged | None) -> Outcome | None:
+        """What became of a test; None if it was never reached."""
+        rans = self._ran.get(nodeid)
+        if not rans:
+            return None
+        problem = self._problems.get(nodeid)
+        bad = [ran for ran in rans if not ran.passed or ran.problem is not None]
+        if problem is not None:
+            judged = Judged(problem=problem)
+        return Outcome((bad or rans)[0], judged, tuple(rans))
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs batches.
+
+    Attributes:
+        arms: the revision under test last; before it the one that it is compared with, if any.
+        measurer: measures captures.
+        judge: gives the verdicts.
+        hold: keeps other runs off the GPUs meanwhile.
+        announce: told before each session.
+        told: told of each capture, and whether it is of the revision under test.
+    """
+
+    arms: Sequence[Arm]
+    measurer: Measurer
+    judge: Judge
+    hold: Callable[[], AbstractContextManager[object]]
+    announce: Callable[[Step], None]
+    told: Callable[[CaptureResult, bool], None]
+
+    def run(self, batch: Batch, maxfail: int) -> Mapping[str, Outcome]:
+        """The outcomes of the batch's tests, by node id, without those that were not reached.
+
+        A test that noise or the code itself made slower is measured again, in fresh sessions and
+        alone with others of its kind, before it fails: as often as the source can and is to.
+
+        Raises:
+            NsysUsageError: nsys was asked for something that it does not know.
+        """
+        try:
+            return self._run(batch, maxfail)
+        except GpuBusy as error:
+            return {
+                test.nodeid: Outcome(
+                    RanTest(test.nodeid, (), test.spec.warmup, test.spec.rounds),
+                    Judged(problem=error),
+                )
+                for test in batch.tests
+            }
+
+    def _run(self, batch: Batch, maxfail: int) -> Mapping[str, Outcome]:
+        with self.hold():
+            planned = max(arm.source.planned(test) for arm in self.arms for test in batch.tests)
+            for number in range(planned):
+                self._session(batch.tests, number, planned, "plan", maxfail)
+            judged = {test.nodeid: self._judge(test) for test in batch.tests}
+            again = self.arms[-1].source.confirmations
+            for number in range(planned, planned + again):
+                suspects = [test for test in batch.tests if _is_suspected(judged[test.nodeid])]
+                if not suspects:
+                    break
+                self._session(suspects, number, planned + again, "confirm", maxfail)
+                judged |= {test.nodeid: self._judge(test) for test in suspects}
+        outcomes = {nodeid: self.arms[-1].outcome(nodeid, of) for nodeid, of in judged.items()}
+        return {nodeid: outcome for nodeid, outcome in outcomes.items() if outcome is not None}
+
+    def _session(
+        self,
+        tests: Sequence[PlannedTest],
+        number: int,
+        of: int,
+        purpose: Literal["plan", "confirm"],
+        maxfail: int,
+    ) -> None:
+        """Run the tests once in every arm; A B, then B A, so that a drift hits both alike."""
+        for arm in self.arms if number % 2 == 0 else reversed(self.arms):
+            due = [test for test in tests if purpose == "confirm" or arm.goes_on(test, number)]
+            if due:
+                step = Step(Batch(tuple(due)), number + 1, of, purpose, arm.name)
+                self.announce(step)
+                under_test = arm is self.arms[-1]
+                told = functools.partial(self._tell, under_test)
+                # What fails at the other revision is no failure of this run.
+                arm.run(step, maxfail if under_test else 0, self.measurer, told)
+
+    def _tell(self, under_test: bool, result: CaptureResult) -> None:
+        self.told(result, under_test)
+
+    def _judge(self, test: PlannedTest) -> Judged | None:
+        measurement = self.arms[-1].measurement(test.nodeid)
+        if measurement is None:
+            return None
+        if len(self.arms) == 1:
+            return self.judge.judge(test.spec, measurement, None)
+        other = self.arms[0]
+        problem = other.problem(test.nodeid)
+        if problem is not None:
+            return Judged(problem=problem)
+        return self.judge.judge(test.spec, measurement, other.measurement(test.nodeid))
+
+
+def _is_suspected(judged: Judged | None) -> bool:
+    return judged is not None and judged.verdict is not None and judged.verdict.is_suspected

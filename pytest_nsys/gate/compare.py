@@ -1,0 +1,197 @@
+"""Comparing a measurement with its baseline: window by window, metric by metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from pytest_nsys.catalogue import Metric, lookup, plain_metrics
+from pytest_nsys.config.marker import Spec
+from pytest_nsys.gate.clock import CLOCK, at_clock, clocks, depends_on_clock
+from pytest_nsys.gate.culprit import contributions
+from pytest_nsys.gate.resolution import KERNEL_NS, resolution
+from pytest_nsys.gate.rule import FAMILY_LEVEL, Rule, Ruling
+from pytest_nsys.gate.verdict import Comparison
+from pytest_nsys.measurement import Measurement, Sessions, WindowMeasurement, centre
+from pytest_nsys.quantities import Tolerance, format_amount, format_change
+from pytest_nsys.windows import MAIN
+
+
+def compare(
+    spec: Spec, measurement: Measurement, baseline: Measurement, rule: Rule
+) -> tuple[Comparison, ...]:
+    """Every metric of every window, in the catalogue's order."""
+    return tuple(_windows(spec, measurement, baseline, rule))
+
+
+def difference(measurement: Measurement, baseline: Measurement) -> str:
+    """Why two measurements cannot be compared at all; "" if they can.
+
+    Another number of rounds is no reason: medians of different numbers of rounds estimate the
+    same thing.
+    """
+    if measurement.warmup != baseline.warmup:
+        return (
+            f"the baseline was recorded with {baseline.warmup} warm-up calls, "
+            f"this run has {measurement.warmup}"
+        )
+    now, then = measurement.environment.trace, baseline.environment.trace
+    if set(now) != set(then):
+        changed = sorted(set(now) ^ set(then))
+        return f"the baseline was recorded with other capture options: {' '.join(changed)}"
+    return ""
+
+
+def _windows(
+    spec: Spec, measurement: Measurement, baseline: Measurement, rule: Rule
+) -> Iterator[Comparison]:
+    level = FAMILY_LEVEL / max(1, _timed_gates(spec, measurement, baseline))
+    for name, window in measurement.windows.items():
+        then = baseline.windows.get(name)
+        if then is not None and dict(then.units) != dict(window.units):
+            yield _incomparable(
+                name,
+                f"a round processed {_units(then.units)} when the baseline was recorded, "
+                f"now {_units(window.units)}",
+            )
+            continue
+        pair = _Pair(window, then, rule, level, _clock(measurement), _clock(baseline))
+        for metric in _metrics(spec, window, then):
+            yield pair.compare(metric, spec.tolerance_of(metric))
+    for name in baseline.windows:
+        if name not in measurement.windows:
+            yield _incomparable(
+                name, f"the baseline has a window {name!r} that this test no longer measures"
+            )
+
+
+def _incomparable(window: str, note: str) -> Comparison:
+    metric = lookup("gpu.kernel_time")
+    return Comparison(window, metric, "incomparable", True, None, None, note=note)
+
+
+def _timed_gates(spec: Spec, measurement: Measurement, baseline: Measurement) -> int:
+    """How many comparisons noise could make fail."""
+    return sum(
+        metric.kind == "timed" and spec.tolerance_of(metric) is not None
+        for name, window in measurement.windows.items()
+        for metric in _metrics(spec, window, baseline.windows.get(name))
+    )
+
+
+def _units(units: Mapping[str, float]) -> str:
+    return ", ".join(f"{count:g} {name}(s)" for name, count in units.items()) or "no units"
+
+
+def _metrics(spec: Spec, window: WindowMeasurement, then: WindowMeasurement | None) -> list[Metric]:
+    """Plain metrics in the catalogue's order, then those that only the marker names."""
+    measured = {*window.samples, *(then.samples if then else ())}
+    plain = [metric for metric in plain_metrics() if metric.key in measured]
+    named = [key for key in spec.tolerance if key not in {m.key for m in plain} and key != "*"]
+    return plain + [lookup(key) for key in named if window.values(key)]
+
+
+def _clock(measurement: Measurement) -> Sessions:
+    """The SM clock round by round, which is read around the test's body."""
+    body = measurement.windows.get(MAIN)
+    return body.sessions(CLOCK) if body is not None else ()
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A window now and in the baseline, if that has it, and the clocks of both."""
+
+    now: WindowMeasurement
+    then: WindowMeasurement | None
+    rule: Rule
+    level: float
+    clock_now: Sessions
+    clock_then: Sessions
+
+    def compare(self, metric: Metric, tolerance: Tolerance | None) -> Comparison:
+        current = self.now.sessions(metric.key)
+        before = self.then.sessions(metric.key) if self.then else ()
+        comparison = Comparison(
+            window=self.now.name,
+            metric=metric,
+            status="ok",
+            gated=tolerance is not None,
+            baseline=centre(before) if any(before) else None,
+            current=centre(current) if any(current) else None,
+            tolerance=tolerance,
+        )
+        if tolerance is None:
+            return comparison
+        if not any(before) or not any(current) or self.then is None:
+            missing = "the baseline" if any(current) else "this run"
+            return replace(
+                comparison,
+                status="new" if any(current) else "incomparable",
+                note=f"{metric.key} of window {self.now.name!r} is not in {missing}",
+            )
+        least = resolution(metric, self.then, self.now)
+        ruling = self._rule(metric, tolerance, before, current, least)
+        comparison = replace(
+            comparison,
+            status=ruling.outcome,
+            baseline=ruling.baseline,
+            current=ruling.current,
+            limit=ruling.limit,
+            noise=ruling.noise,
+            detectable=None if ruling.noise is None else ruling.detectable,
+            resolution=least,
+            beyond=ruling.beyond,
+        )
+        if ruling.outcome == "inconclusive":
+            # Where noise is the larger of the two, it is what hides the change, if there is any.
+            below = abs(ruling.current - ruling.baseline) <= ruling.limit <= least
+            note = _too_small(metric) if below else _too_noisy(metric, ruling)
+            return replace(comparison, note=note)
+        if ruling.outcome != "regressed":
+            return comparison
+        by_clock = self._explained_by_clock(metric, tolerance, self.then, least)
+        if by_clock:
+            return replace(comparison, status="inconclusive", note=by_clock)
+        return replace(comparison, culprits=contributions(metric, self.then, self.now))
+
+    def _rule(
+        self,
+        metric: Metric,
+        tolerance: Tolerance,
+        before: Sessions,
+        current: Sessions,
+        least: float,
+    ) -> Ruling:
+        return self.rule(metric, tolerance, before, current, level=self.level, resolution=least)
+
+    def _explained_by_clock(
+        self, metric: Metric, tolerance: Tolerance, then: WindowMeasurement, least: float
+    ) -> str:
+        """In words, if the regression is none when both are put at the baseline's clock."""
+        pair = clocks(self.clock_then, self.clock_now) if depends_on_clock(metric) else None
+        if pair is None:
+            return ""
+        before = at_clock(then.sessions(metric.key), self.clock_then, pair[0])
+        current = at_clock(self.now.sessions(metric.key), self.clock_now, pair[0])
+        if before is None or current is None:
+            return ""
+        ruling = self._rule(metric, tolerance, before, current, least)
+        if ruling.outcome == "regressed":
+            return ""
+        was, is_now = (format_amount(hz, "Hz") for hz in pair)
+        change = format_change(ruling.baseline, ruling.current, metric.unit)
+        return f"the SM clock is {is_now}, in the baseline {was}: in cycles the change is {change}"
+
+
+def _too_small(metric: Metric) -> str:
+    return (
+        f"{metric.key} moved by less than {KERNEL_NS:g} ns a kernel: one process may differ from "
+        "another by as much"
+    )
+
+
+def _too_noisy(metric: Metric, ruling: Ruling) -> str:
+    if abs(ruling.current - ruling.baseline) > ruling.limit:
+        return f"{metric.key}: the median moved, but too few of the rounds did (rank test)"
+    least = format_change(ruling.baseline, ruling.baseline + ruling.detectable, metric.unit)
+    return f"{metric.key} is too noisy to tell: a change would be found from {least.lstrip('+')} on"

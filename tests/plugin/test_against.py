@@ -1,0 +1,121 @@
+"""``--nsys-against``: two revisions of a project measured in one run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from harness import Project
+
+KERNEL = """
+    import simgpu
+
+    def work():
+        simgpu.launch("gemm", {us})
+"""
+TESTS = """
+    import pytest
+    from mine import work
+
+    @pytest.mark.nsys
+    def test_kernel():
+        work()
+"""
+
+
+def _git(project: Project, *arguments: str) -> str:
+    command = ["git", "-c", "user.name=x", "-c", "user.email=x@y", *arguments]
+    done = subprocess.run(command, cwd=project.path, capture_output=True, check=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(simulated: Project) -> Project:
+    """A project in git with one commit, whose only test has a kernel of 1 ms."""
+    simulated.ini("pythonpath = src")
+    simulated.write(KERNEL.format(us=1000), "src/mine.py")
+    simulated.write(TESTS)
+    _git(simulated, "init", "--quiet")
+    _git(simulated, "add", "pytest.ini", "src", "test_it.py")
+    _git(simulated, "commit", "--quiet", "-m", "one")
+    return simulated
+
+
+def test_the_working_tree_is_measured_against_a_commit(repository: Project) -> None:
+    project = repository
+    commit = _git(project, "rev-parse", "HEAD")
+    before = sorted((project.path / ".git").iterdir())
+    project.write(KERNEL.format(us=1200), "src/mine.py")
+    project.write(TESTS.replace("test_kernel", "test_later"), "test_more.py")
+    arguments = ("-v", "--nsys-baseline", "--nsys-against=HEAD", "--nsys-sessions=2")
+    arguments += ("--rootdir", str(project.path))
+    result, tests = project.results(
+        *arguments, "test_it.py::test_kernel", "test_more.py::test_later"
+    )
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            f"nsys: measuring 2 tests in one capture at HEAD ({commit[:10]}), session 1 of 2",
+            "nsys: measuring 2 tests in one capture, session 1 of 2",
+            "nsys: measuring 2 tests in one capture, session 2 of 2",
+            f"nsys: measuring 1 test in one capture at HEAD ({commit[:10]}), session 2 of 2",
+            "*gpu.kernel_time +20.0%, limit 3% or 20 us: gemm +200 us (1x); 1 ms -> 1.2 ms*",
+            "to measure it again: pytest --nsys-against=HEAD test_it.py::test_kernel",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*--nsys-update*")
+    assert tests["test_kernel"]["status"] == "regressed"
+    assert tests["test_later"]["status"] == "new"
+    assert not (project.path / "baselines").exists()
+    assert sorted((project.path / ".git").iterdir()) == before, "nothing is left behind there"
+
+
+def test_code_of_the_working_tree_is_not_taken_for_the_revision(
+    repository: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = str(repository.path / "src")
+    repository.write(f"import sys; sys.path.insert(0, {folder!r})", "conftest.py")
+    _git(repository, "add", "conftest.py")
+    _git(repository, "commit", "--quiet", "-m", "two")
+    result = repository.run("--nsys-against=HEAD", "--nsys-sessions=1", "test_it.py")
+    result.stdout.fnmatch_lines(
+        ["*the tests of the other revision imported code of the working tree*"]
+    )
+
+
+def test_the_revision_may_have_an_environment_of_its_own(repository: Project) -> None:
+    setup = f"{sys.executable} -c \"open('src/mine.py', 'a').write('\\nwork()\\n')\""
+    result = repository.run(
+        "--nsys-against=HEAD",
+        "--nsys-sessions=1",
+        f"--nsys-against-setup={setup}",
+        f"--nsys-against-python={sys.executable}",
+        "test_it.py",
+    )
+    result.assert_outcomes(passed=1)
+    assert "work()" not in (repository.path / "src/mine.py").read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--nsys-against=nowhere",), "*there is no revision 'nowhere'*"),
+        (("--nsys-against=--version",), "*there is no revision '--version'*"),
+        (("--nsys-against=HEAD", "--nsys-update"), "*--nsys-against measures two revisions*"),
+        (("--nsys-against=HEAD", "--nsys-against-setup=false"), "*the set-up of HEAD (*failed*"),
+    ],
+)
+def test_what_cannot_be_compared_is_a_usage_error(
+    repository: Project, arguments: tuple[str, ...], said: str
+) -> None:
+    result = repository.run(*arguments, "test_it.py")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([said])
+
+
+def test_a_project_outside_git_has_no_revisions(simulated: Project) -> None:
+    simulated.write(TESTS.replace("from mine import work", "work = int"))
+    result = simulated.run("--nsys-against=HEAD", "test_it.py")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*git rev-parse failed*", "*not a git repository*"])

@@ -1,0 +1,66 @@
+"""What the GPU's clock is good for: two ticks for each kernel."""
+
+from __future__ import annotations
+
+import made
+import pytest
+
+from pytest_nsys.catalogue import lookup
+from pytest_nsys.config.marker import Spec
+from pytest_nsys.gate.compare import compare
+from pytest_nsys.gate.resolution import resolution
+from pytest_nsys.gate.rule import default_rule
+from pytest_nsys.gate.verdict import Comparison
+from pytest_nsys.measurement import Part
+from pytest_nsys.quantities import Tolerance
+
+
+@pytest.mark.parametrize(
+    ("key", "ns"),
+    [
+        ("gpu.kernel_time", 320),
+        ("gpu.busy", 320),
+        ("kernel[gemm*].time", 128),
+        ("category[norm].time", 192),
+        ("gpu.kernel_time.per_token", 32),
+        ("wall.time", 0),
+        ("gpu.kernel_count", 0),
+        ("memcpy.h2d.time", 0),
+    ],
+)
+def test_it_is_that_of_the_kernels_a_time_is_made_of(key: str, ns: float) -> None:
+    parts = (Part("gemm_a", 2, ns=50, category="gemm"), Part("norm", 3, ns=9, category="norm"))
+    window = made.kernels(*parts, token=10)
+    fewer = made.kernels(Part("gemm_a", 1, ns=50, category="gemm"), token=10)
+    assert resolution(lookup(key), window, fewer) == pytest.approx(ns)
+
+
+def _compared(now_us: float, tolerance: Tolerance) -> Comparison:
+    spec = Spec(warmup=1, rounds=5, timeout_s=1, tolerance={"gpu.kernel_time": tolerance})
+    then = made.measurement(made.kernels(Part("tiny", 300, ns=304_000)))
+    now = made.measurement(made.kernels(Part("tiny", 300, ns=now_us * 1000)))
+    (found,) = (
+        part
+        for part in compare(spec, now, then, default_rule)
+        if part.metric.key == "gpu.kernel_time"
+    )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("now_us", "status"), [(304, "ok"), (312, "ok"), (319, "inconclusive"), (330, "regressed")]
+)
+def test_what_one_process_differs_from_another_by_is_no_regression(
+    now_us: float, status: str
+) -> None:
+    found = _compared(now_us, Tolerance(relative=0.03))
+    assert found.status == status
+    assert found.resolution == 300 * 64
+    assert found.beyond is (now_us > 304 * 1.03)
+    if status == "inconclusive":
+        assert found.note.startswith("gpu.kernel_time moved by less than 64 ns a kernel")
+
+
+def test_a_tolerance_above_it_is_what_counts() -> None:
+    assert _compared(326, Tolerance(relative=0.1)).status == "ok"
+    assert _compared(338, Tolerance(relative=0.1)).status == "regressed"
