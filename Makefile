@@ -6,6 +6,9 @@ VENV := .venv
 DEMO_VENV := .venv-demo
 BIN := $(VENV)/bin
 
+# Or Python and pytest compile everything anew in each of the many processes that tests start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help test lint typecheck unit format docs demo gpu clean
 
@@ -23,8 +26,7 @@ typecheck: $(VENV)/.installed  ## Check types
 
 unit: $(VENV)/.installed  ## Run the tests and measure their coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n logical --dist loadgroup --timeout=300 --ignore=tests/capture --ignore=tests/faults
-	$(BIN)/coverage run -m pytest --timeout=300 tests/capture tests/faults  # one nsys at a time: they disturb each other
+	$(BIN)/coverage run -m pytest -n logical --dist loadgroup --timeout=300
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -15,17 +15,22 @@ from standin import write_standin
 
 pytest_plugins = ["pytester"]
 
+TOGETHER = ("alone", "scrubbed", "traces")
+"""Fixtures whose tests stay together: they must, or the fixture takes long to make."""
+
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at the marks in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of real nsys in one process.
-
-    Two nsys 2022 or 2023 at once on a small machine now and then lose each other's ranges.
-    """
+    """Keep the tests that share one of these fixtures in one process, one after another."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        if "real_nsys" in fixtures or TESTS / "capture" in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("real-nsys"))
+        if group := next((name for name in TOGETHER if name in fixtures), None):
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(scope="session")
+def alone() -> None:
+    """What records with a real nsys asks for this: two at once lose each other's ranges."""
 
 
 @pytest.fixture
@@ -65,7 +70,7 @@ def simulated(project: Project, install: Callable[..., Path]) -> Project:
 
 
 @pytest.fixture(params=sorted(REAL_NSYS))
-def real_nsys(request: pytest.FixtureRequest) -> Path:
+def real_nsys(request: pytest.FixtureRequest, alone: None) -> Path:
     """Each of the real nsys in turn; a machine without them fails, it does not skip."""
     path = Path(REAL_NSYS[request.param])
     if not path.exists():

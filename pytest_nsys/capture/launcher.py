@@ -44,7 +44,7 @@ def main(path: str) -> None:
         target = os.open(launch[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(target, fd)
         os.close(target)
-    if launch["directory"]:
+    if launch.get("directory"):
         os.chdir(launch["directory"])
     environment = merge_environment(launch["environment"], launch["minimal"], dict(os.environ))
     os.execve(launch["command"][0], launch["command"], environment)

@@ -52,7 +52,7 @@ GPU = """
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def nsys(request: pytest.FixtureRequest) -> Nsys:
+def nsys(request: pytest.FixtureRequest, alone: None) -> Nsys:
     """Each of the real nsys in turn."""
     name: str = request.param
     return real(name)
@@ -97,7 +97,7 @@ def _captured(bench: Bench, text: str, *tests: str, device: str | None) -> Itera
 
 @pytest.fixture(scope="session", params=NAMES)
 def captured(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, alone: None
 ) -> Iterator[Captured]:
     """A capture made by each of the real nsys: NVTX ranges and no GPU."""
     nsys = real(request.param)

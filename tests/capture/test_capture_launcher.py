@@ -179,16 +179,17 @@ def test_output_goes_to_private_files_and_is_appended(tmp_path: Path) -> None:
 
 
 def test_a_report_holds_nothing_of_the_environment(tmp_path: Path, nsys: Nsys) -> None:
-    launch = Launch(tmp_path, {**os.environ, "A_TOKEN": SECRET})
+    secret = f"{SECRET} of this test"  # nsys may see another test's process with the usual one
+    launch = Launch(tmp_path, {**os.environ, "A_TOKEN": secret})
     artefacts = launch.profile(nsys, launch.prepare(), minimal_environment())
     seen = launch.seen["environment"]
     assert isinstance(seen, dict)
     missing = {name for name in os.environ if name not in seen and name != "OLDPWD"}
     assert not missing
-    assert seen["A_TOKEN"] == SECRET
+    assert seen["A_TOKEN"] == secret
     assert any("NSYS" in name or "QUADD" in name or name == "LD_PRELOAD" for name in seen)
-    assert SECRET.encode() in (tmp_path / "stdout").read_bytes()
-    assert SECRET.encode() not in artefacts
+    assert secret.encode() in (tmp_path / "stdout").read_bytes()
+    assert secret.encode() not in artefacts
 
 
 def test_a_report_holds_an_environment_that_is_passed_directly(tmp_path: Path, nsys: Nsys) -> None:

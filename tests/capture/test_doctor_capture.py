@@ -35,6 +35,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     assert list(folder.glob("pytest-nsys-*")) == []
 
 
+@pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("name", NAMES)
 def test_all_but_the_gpu_is_fine_with_a_real_nsys(name: str) -> None:
     nsys = real(name)
@@ -53,6 +54,7 @@ def test_all_but_the_gpu_is_fine_with_a_real_nsys(name: str) -> None:
     assert 0.1 < sum(step["seconds"] for step in document["trial"]) < 100
 
 
+@pytest.mark.usefixtures("alone")
 def test_an_nsys_without_its_importer_is_found_out_by_probe_and_trial(tmp_path: Path) -> None:
     whole = real("2023").path.parent
     target = tmp_path / "nsight" / whole.name

@@ -422,7 +422,7 @@ def test_there_are_as_many_repetitions_as_rounds_and_short_waits(stage: Stage) -
     assert stage.waits == [0.1, 0.2, 0.4, 0.8, 0.5, 0.0, 0.0]
 
 
-def test_what_outlasts_all_repetitions_is_waited_for_no_more_until_it_was_away(stage: Stage) -> None:
+def test_what_outlasts_all_repetitions_is_waited_for_no_more(stage: Stage) -> None:
     gpus = Gpus(stage, *[HOT] * 6, "", HOT)
     stage.measure(lambda nsys: None, rounds=2, monitor=gpus)
     stage.told()

@@ -5,19 +5,35 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from harness import Project
+from harness import Project, import_all
 from seen import Story
 
 
+@pytest.fixture(scope="session")
+def imported() -> None:
+    """What the projects' runs import is there before the first test uses pytester."""
+    import_all()
+
+
 @pytest.fixture(autouse=True)
-def few_plugins(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other plugins stay out of the projects' runs: they are most of the time these take."""
+def few_plugins(imported: None, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The projects' runs are in this process and without other plugins.
+
+    To start Python and to import is most of the time that they would take otherwise.
+    """
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p nsys -W ignore::pytest.PytestConfigWarning")
+    project.in_process = True
 
 
 @pytest.fixture
-def all_plugins(few_plugins: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_process(few_plugins: None, project: Project) -> None:
+    """The projects' runs are processes of their own, as for users."""
+    project.in_process = False
+
+
+@pytest.fixture
+def all_plugins(own_process: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every plugin that is installed is loaded, as for most users."""
     monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
     monkeypatch.delenv("PYTEST_ADDOPTS")

@@ -194,6 +194,7 @@ def test_the_hook_of_a_folders_own_conftest_counts_wherever_its_tests_are_run(
         simulated.run(*options).assert_outcomes(passed=2)
 
 
+@pytest.mark.usefixtures("own_process")
 def test_a_run_without_marked_tests_asks_nobody(simulated: Project, story: Story) -> None:
     simulated.write(
         """

@@ -128,6 +128,8 @@ def test_every_outcome_is_the_one_of_a_run_without_the_plugin(
         "no:nsys",
         "-W",
         "ignore::pytest.PytestUnknownMarkWarning",
+        "-W",
+        "ignore::pytest.PytestConfigWarning",
     )
     assert plain.ret == 1
     assert story.lines() == ["controller: failing"]

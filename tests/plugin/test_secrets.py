@@ -19,7 +19,7 @@ from leaks import leaked
 from secret_project import GIVEN, PLACES, WORDS, check, page_table, surroundings, write_project
 
 ARTEFACTS = {
-    "baselines": ("baselines",),
+    "baselines": ("baselines", "history"),
     "recording": ("recording",),
     "JSON": ("out.json", "update.json"),
     "HTML": ("out.html", "update.html"),
@@ -48,6 +48,7 @@ def left(simulated: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
             "--nsys-json=out.json",
             "--nsys-html=out.html",
             "--nsys-keep=kept",
+            "--nsys-history=history",
             "--junitxml=junit.xml",
         )
     result.assert_outcomes(passed=1, failed=2, skipped=1, xfailed=1)

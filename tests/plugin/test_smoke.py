@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from harness import Project
+
+pytestmark = pytest.mark.usefixtures("own_process")
 
 TEST = """
     import pytest, simgpu

@@ -115,6 +115,7 @@ def _to_sqlite(database: sqlite3.Connection, output: Path) -> None:
         output.unlink(missing_ok=True)
         output.touch()
         with closing(sqlite3.connect(output)) as target:
+            target.execute("PRAGMA synchronous = OFF")
             database.backup(target)
     except (OSError, sqlite3.Error):
         raise ExportError("Exportation error: unable to open database file") from None
