@@ -19,7 +19,15 @@ from pytest_nsys.gate.clock import CLOCK
 from pytest_nsys.gate.compare import compare
 from pytest_nsys.gate.rule import default_rule
 from pytest_nsys.gate.verdict import Comparison
-from pytest_nsys.measurement import Environment, Measurement, Sessions, WindowMeasurement
+from pytest_nsys.measurement import (
+    Environment,
+    Measurement,
+    Part,
+    Parts,
+    Sessions,
+    WindowMeasurement,
+    centre,
+)
 from pytest_nsys.quantities import Tolerance
 
 Samples = Mapping[str, Sessions]
@@ -28,6 +36,7 @@ Samples = Mapping[str, Sessions]
 Says = Callable[[Samples, Samples, str], bool]
 """Whether a metric is slower: of the baseline, of one session now, by its key."""
 
+COUNT = "gpu.kernel_count"
 CONFIRMATIONS = 2
 
 
@@ -62,7 +71,7 @@ def ours(then: Samples, supply: Sequence[Samples], key: str, tolerance: Toleranc
     spec = Spec(warmup=1, rounds=1, timeout_s=1.0, tolerance={key: tolerance})
     status = "ok"
     for count in range(1, min(len(supply), 1 + CONFIRMATIONS) + 1):
-        now = joined(supply[:count], (key, CLOCK))
+        now = joined(supply[:count], (key, CLOCK, COUNT))
         comparisons = compare(spec, _measurement(now), _measurement(pick(then, key)), default_rule)
         found = next(part for part in comparisons if part.metric == lookup(key))
         status = found.status
@@ -77,8 +86,8 @@ def _suspected(part: Comparison) -> bool:
 
 
 def pick(samples: Samples, key: str) -> Samples:
-    """The metric and the clock, without other metrics, which would gate too."""
-    return {name: samples[name] for name in (key, CLOCK) if name in samples}
+    """The metric, the clock and the number of kernels, without metrics that scatter too."""
+    return {name: samples[name] for name in (key, CLOCK, COUNT) if name in samples}
 
 
 def joined(sessions: Sequence[Samples], keys: Sequence[str]) -> Samples:
@@ -91,7 +100,8 @@ def joined(sessions: Sequence[Samples], keys: Sequence[str]) -> Samples:
 
 
 def _measurement(samples: Samples) -> Measurement:
-    window = WindowMeasurement("test", samples)
+    kernels = Parts((Part("all", centre(samples[COUNT])),)) if COUNT in samples else Parts()
+    window = WindowMeasurement("test", samples, breakdown={"kernels": kernels})
     return Measurement("test", "gpu", 1, 1, {"test": window}, Environment())
 
 

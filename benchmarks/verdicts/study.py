@@ -44,7 +44,7 @@ from typing import Any
 from pytest_nsys.baselines import BaselineStore
 from pytest_nsys.measurement import Measurement
 
-KEPT = ("gpu.kernel_time", "wall.time", "gpu.sm_clock")
+KEPT = ("gpu.kernel_time", "gpu.kernel_count", "wall.time", "gpu.sm_clock")
 """The metrics whose samples are kept."""
 
 PHASES = ("record", "steady", "changed")

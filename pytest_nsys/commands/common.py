@@ -7,6 +7,7 @@ import os
 import sys
 
 SAME_OR_BETTER, WORSE, CANNOT_COMPARE = 0, 1, 2
+INTERRUPTED = 130  # what shells give a program that Ctrl-C ended
 """Exit codes."""
 
 CAPTURE = "a .nsys-rep (where nsys is installed), an .sqlite, or a recording"

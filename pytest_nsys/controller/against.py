@@ -82,8 +82,6 @@ def prepare(checkout: Checkout, command: Sequence[str]) -> None:
     Raises:
         RevisionError: it fails.
     """
-    if not command:
-        return
     what = f"the set-up of {checkout.name} failed"
     remedy = "try the command of nsys_against_setup in a fresh checkout of that revision"
     _run(command, checkout.tree, _SETUP_DEADLINE_S, what, remedy)

@@ -30,6 +30,7 @@ RECORDS = (
     WindowRecord(1, "round", "test_it.py::test_a", "test", 0),
     WindowRecord(2, "sentinel", "", "test", -1),
 )
+CALL, LAUNCH = 1, 2
 
 
 def make_trace(
@@ -59,12 +60,12 @@ def make_trace(
         copies=empty,
         memsets=empty,
         graphs=empty,
-        calls=pd.DataFrame({"start": range(calls), "end": range(calls)}),
+        calls=pd.DataFrame({"start": range(calls), "end": range(calls), "name": [CALL] * calls}),
         memory=empty,
         faults=empty,
         samples=empty,
         ranges=pd.DataFrame(ranges, columns=["start", "end", "domain", "text", "pid", "tid"]),
-        strings={},
+        strings={CALL: "cudaMalloc", LAUNCH: "cudaLaunchKernel_v7000"},
         sampled={},
         gpus=gpus,
         diagnostics=diagnostics,
@@ -262,3 +263,15 @@ def test_real_captures_hold_all_that_nsys_collected(captures: Mapping[str, Path]
 def test_no_real_capture_holds_less_than_nsys_collected(captures: Mapping[str, Path]) -> None:
     for name in captures:
         proof.prove_counts(load_trace(captures[name]))
+
+
+@pytest.mark.parametrize("cuda", [True, False])
+def test_launches_of_which_there_is_no_kernel_are_lost(cuda: bool) -> None:
+    trace = make_trace()
+    launches = replace(trace, calls=trace.calls.assign(name=LAUNCH))
+    if not cuda:
+        return prove(launches, cuda=False)
+    with pytest.raises(EventsMissing, match="launches and no kernel") as caught:
+        prove(launches)
+    assert f"calls that launch kernels: {len(trace.calls)}" in caught.value.evidence
+    prove(replace(launches, kernels=pd.DataFrame({"start": [0], "end": [1]})))

@@ -17,7 +17,7 @@ from pytest_nsys.baselines.document import parse, render, to_json
 from pytest_nsys.baselines.location import baseline_path
 from pytest_nsys.config.marker import Spec
 from pytest_nsys.errors import BaselineDamaged, BaselineError
-from pytest_nsys.gate.judge import judge
+from pytest_nsys.gate.judge import Policy, judge
 from pytest_nsys.measurement import Measurement, Part
 
 GOOD = made.measurement(
@@ -62,7 +62,7 @@ def test_changed_bytes_are_read_or_refused(data: bytes) -> None:
 def test_what_is_read_can_be_judged(data: bytes) -> None:
     baseline = read(data)
     if baseline is not None:
-        judge(SPEC, GOOD, baseline, "gate")
+        judge(SPEC, GOOD, baseline, Policy("gate"))
 
 
 @given(st.one_of(st.text(), st.recursive(st.none(), st.lists).map(repr)))

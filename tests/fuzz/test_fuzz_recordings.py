@@ -11,6 +11,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -88,9 +89,13 @@ def replay(index: bytes, config: pytest.Config) -> bool:
     with recording(index) as folder:
         try:
             source = Replay(folder)
-            tests = tuple(PlannedTest(nodeid, Spec(1, 5, 60.0)) for nodeid in source.nodeids)
-            for result in source.capture(Batch(tests), 0):
-                for test in result.tests:
+            nodeids = dict.fromkeys(test.nodeid for test in read_recording(folder).tests)
+            tests = tuple(PlannedTest(nodeid, Spec(1, 5, 60.0)) for nodeid in nodeids)
+            sessions = max((source.planned(test) for test in tests), default=0)
+            for session in range(sessions):
+                for test in chain.from_iterable(
+                    result.tests for result in source.capture(Batch(tests), 0, session)
+                ):
                     for report in test.reports:
                         read = read_report(config, report)
                         assert read.when in ("setup", "call", "teardown")
@@ -185,7 +190,7 @@ NAMES = [
 
 def test_a_test_that_is_not_asked_for_is_not_given() -> None:
     with recording(json.dumps(INDEX_OF_GOOD).encode()) as folder:
-        assert list(Replay(folder).capture(Batch(()), 0)) == []
+        assert list(Replay(folder).capture(Batch(()), 0, 0)) == []
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name)[:20])

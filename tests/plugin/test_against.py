@@ -94,6 +94,7 @@ def test_the_revision_may_have_an_environment_of_its_own(repository: Project) ->
         "test_it.py",
     )
     result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["nsys: preparing HEAD (*): *python* -c *"])
     assert "work()" not in (repository.path / "src/mine.py").read_text().splitlines()[-1]
 
 

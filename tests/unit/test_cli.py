@@ -142,3 +142,14 @@ def test_a_trace_is_loaded_once_per_capture(
     path = step().export(tmp_path / "x.sqlite")
     assert command("stats", path)[0] == 0
     assert loaded == [path]
+
+
+def test_an_interrupt_ends_a_command_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(text: str, end: str = "\n") -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pytest_nsys.commands.metrics.show", interrupted)
+    assert main(["metrics"]) == 130
+    assert capsys.readouterr().err == "pytest-nsys: interrupted\n"

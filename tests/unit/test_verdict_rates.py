@@ -553,3 +553,12 @@ def test_files_without_unchanged_code_make_no_page(
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit, match="no samples of unchanged code"):
         rates.main()
+
+
+def test_our_rule_knows_how_many_kernels_a_time_is_made_of() -> None:
+    def samples(us: float, count: float) -> dict[str, Any]:
+        return {**of((us * 1e3,) * 5), **of((count,) * 5, key="gpu.kernel_count")}
+
+    for count, status in ((300, "inconclusive"), (3, "regressed")):
+        then = {key: value * 3 for key, value in samples(304, count).items()}
+        assert rules.ours(then, [samples(319, count)] * 3, KEY, Tolerance(0.03)) == status
