@@ -12,6 +12,11 @@ from typing import BinaryIO
 
 
 def replace_text(path: Path, text: str) -> None:
+    """Replace a file's content, as UTF-8; see `replace_bytes`."""
+    replace_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+def replace_bytes(path: Path, data: bytes) -> None:
     """Replace a file's content in one step, making the folders above it.
 
     A reader sees the old content or the new, never a part. The file keeps its permissions; a new
@@ -24,10 +29,10 @@ def replace_text(path: Path, text: str) -> None:
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
-        with os.fdopen(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
+        with os.fdopen(fd, "wb") as file:
             with contextlib.suppress(FileNotFoundError):
                 os.fchmod(fd, stat.S_IMODE(path.stat().st_mode))
-            file.write(text)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from typing import Any, cast, get_args
@@ -71,6 +72,22 @@ def to_json(measurement: Measurement) -> dict[str, Any]:
         },
         "windows": {name: _window(window) for name, window in measurement.windows.items()},
     }
+
+
+def recording_digest(measurement: Measurement) -> str:
+    """What a recording is known by: of the test, the day, and its samples as they are written.
+
+    The same before it is written and after it is read, and by other versions.
+    """
+    data = to_json(measurement)
+    known = {
+        "nodeid": data["nodeid"],
+        "device": data["device"],
+        "date": data["environment"]["date"],
+        "samples": {name: window["samples"] for name, window in data["windows"].items()},
+    }
+    text = json.dumps(known, sort_keys=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
 
 
 def _window(window: WindowMeasurement) -> dict[str, Any]:

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from pytest_nsys.baselines.document import parse, render
+from pytest_nsys.baselines.document import parse, recording_digest, render
 from pytest_nsys.baselines.location import baseline_path
-from pytest_nsys.errors import BaselineError
-from pytest_nsys.files import read_limited, replace_text
+from pytest_nsys.errors import BaselineDamaged, BaselineError
+from pytest_nsys.files import read_limited, replace_bytes, replace_text
 from pytest_nsys.measurement import Measurement
+from pytest_nsys.timeline import Timeline, document
 
 _LOCK = ".lock"
 _LOCK_DEADLINE_S = 60.0
 _LARGEST = 64 * 2**20
+_TIMELINE = ".timeline.json.gz"
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,25 @@ class Change:
 class BaselineStore:
     """Baselines in a folder, by device and test."""
 
-    def __init__(self, root: Path, *, lock_deadline_s: float = _LOCK_DEADLINE_S) -> None:
+    def __init__(
+        self, root: Path, *, timelines: bool = True, lock_deadline_s: float = _LOCK_DEADLINE_S
+    ) -> None:
+        """Args:
+        root: the folder.
+        timelines: whether timelines are written, where measurements have one.
+        lock_deadline_s: how long to wait for another run.
+        """
         self._root = root
+        self._timelines = timelines
         self._lock_deadline_s = lock_deadline_s
 
     def path(self, device: str, nodeid: str) -> Path:
         """The file of a test's baseline."""
         return self._root / baseline_path(device, nodeid)
+
+    def timeline_path(self, device: str, nodeid: str) -> Path:
+        """The file of a baseline's timeline, beside it."""
+        return self.path(device, nodeid).with_suffix(_TIMELINE)
 
     def read(self, device: str, nodeid: str) -> Measurement | None:
         """The baseline of a test; None if there is none.
@@ -64,6 +78,30 @@ class BaselineStore:
                 f"{path} cannot be read", evidence=str(error), remedy="see to the file"
             ) from None
         return parse(text, str(path))
+
+    def read_timeline(self, baseline: Measurement) -> Timeline | None:
+        """The timeline of a baseline; None if there is none, or only that of another recording.
+
+        Raises:
+            BaselineDamaged: the file cannot be understood; it is left alone.
+            BaselineError: it cannot be read.
+        """
+        path = self.timeline_path(baseline.device, baseline.nodeid)
+        try:
+            timeline, recording = document.parse(read_limited(path, document.LARGEST_FILE))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise BaselineError(
+                f"{path} cannot be read", evidence=str(error), remedy="see to the file"
+            ) from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise BaselineDamaged(
+                f"{path} is no timeline",
+                evidence=f"{type(error).__name__}: {error}",
+                remedy="delete it: only reports show it, and --nsys-update writes it anew",
+            ) from None
+        return timeline if recording == recording_digest(baseline) else None
 
     def devices(self, nodeid: str) -> tuple[str, ...]:
         """The devices that there is a baseline of this test for."""
@@ -90,7 +128,7 @@ class BaselineStore:
                 yield found
 
     def write(self, measurement: Measurement) -> Change:
-        """Make a measurement the baseline of its test.
+        """Make a measurement the baseline of its test, with its timeline if it has one.
 
         Raises:
             BaselineDamaged: the present file cannot be understood; it is left alone.
@@ -104,6 +142,8 @@ class BaselineStore:
             self._keep_lock_out_of_git()
             with FileLock(self._root / _LOCK, timeout=self._lock_deadline_s):
                 before = self.read(measurement.device, measurement.nodeid)
+                # A timeline without its baseline, or with another, is not looked at.
+                self._write_timeline(measurement)
                 replace_text(path, render(measurement))
         except Timeout:
             raise BaselineError(
@@ -118,6 +158,14 @@ class BaselineStore:
                 remedy="make the folder writable, or name another with --nsys-baseline-dir",
             ) from None
         return Change(path.relative_to(self._root.parent), before, measurement)
+
+    def _write_timeline(self, measurement: Measurement) -> None:
+        path = self.timeline_path(measurement.device, measurement.nodeid)
+        if measurement.timeline is None or not self._timelines:
+            path.unlink(missing_ok=True)
+            return
+        recording = recording_digest(measurement)
+        replace_bytes(path, document.render(measurement.timeline, recording))
 
     def _keep_lock_out_of_git(self) -> None:
         ignore = self._root / ".gitignore"

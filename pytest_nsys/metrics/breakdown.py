@@ -106,13 +106,23 @@ def _named(trace: Trace, sums: NameSums, label: Callable[[str], str]) -> Lines:
     return Lines(sums.window, labels[codes], raws[codes], sums.count, sums.ns, size)
 
 
+def copy_name(kind: int, pageable: int, size: int) -> str:
+    """The label of a copy: "h2d 4 MiB pageable"."""
+    name = _COPY_NAMES.get(kind, f"copy kind {kind}")
+    return f"{name} {format_amount(size, 'B')}{' pageable' if pageable else ''}"
+
+
+def memset_name(size: int) -> str:
+    """The label of a memory set: "memset 4 MiB"."""
+    return f"memset {format_amount(size, 'B')}"
+
+
 def _copies(cut: Cut) -> Lines:
     table = cut.trace.copies
 
     def label(kind: int, pageable: int, size: int) -> tuple[str, str]:
         name = _COPY_NAMES.get(kind, f"copy kind {kind}")
-        text = f"{name} {format_amount(size, 'B')}{' pageable' if pageable else ''}"
-        return text, _COPY_TEXTS.get(name, name)
+        return copy_name(kind, pageable, size), _COPY_TEXTS.get(name, name)
 
     sizes = table["bytes"].to_numpy()
     keys = [table["kind"].to_numpy(), is_pageable(table).astype(np.int64), sizes]
@@ -124,7 +134,7 @@ def _memsets(cut: Cut) -> Lines:
     sizes = table["bytes"].to_numpy()
 
     def label(size: int) -> tuple[str, str]:
-        return f"memset {format_amount(size, 'B')}", "[CUDA memset]"
+        return memset_name(size), "[CUDA memset]"
 
     return _sized(cut.memsets, [sizes], durations(table), sizes, label)
 
