@@ -7,9 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from pytest_nsys import __version__
-from pytest_nsys.commands.common import CANNOT_COMPARE
+from pytest_nsys.commands.common import CANNOT_COMPARE, INTERRUPTED
+from pytest_nsys.commands.compare import add_compare
 from pytest_nsys.commands.diff import add_diff
 from pytest_nsys.commands.doctor import add_doctor
+from pytest_nsys.commands.export import add_export
 from pytest_nsys.commands.history import add_history
 from pytest_nsys.commands.metrics import add_metrics
 from pytest_nsys.commands.power import add_power
@@ -20,8 +22,10 @@ from pytest_nsys.errors import NsysError
 _COMMANDS = (
     ("stats", "all there is to say of a capture", add_stats),
     ("diff", "compare two captures, or two recordings test by test", add_diff),
+    ("compare", "several captures side by side, each against the first", add_compare),
     ("power", "find out how much has to be measured to see a change of a given size", add_power),
     ("history", "how measured tests changed over their runs", add_history),
+    ("export", "write a capture as a trace that Perfetto opens", add_export),
     ("scrub", "copy a capture without what nsys stores of the machine", add_scrub),
     ("doctor", "find out whether captures can be made here, and what to do if not", add_doctor),
     ("metrics", "list the metrics there are", add_metrics),
@@ -36,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NsysError as error:
         print(f"pytest-nsys: {error}", file=sys.stderr)
         return CANNOT_COMPARE
+    except KeyboardInterrupt:
+        print("pytest-nsys: interrupted", file=sys.stderr)
+        return INTERRUPTED
     return code
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_nsys.commands.common import (
     CANNOT_COMPARE,
@@ -14,6 +16,9 @@ from pytest_nsys.commands.common import (
     add_nsys,
     show,
 )
+
+if TYPE_CHECKING:
+    from pytest_nsys.comparing import Compared
 
 
 def add_diff(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +35,9 @@ def add_diff(parser: argparse.ArgumentParser) -> None:
         help="as the option --nsys-tolerance of pytest",
     )
     parser.add_argument("--format", choices=("table", "json"), default="table")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="also write the comparison as one HTML page"
+    )
     add_nsys(parser)
     parser.set_defaults(run=_run)
 
@@ -47,6 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
         range_name=arguments.range,
         tolerance=dict(read_tolerances(arguments.tolerance)),
         executable=arguments.nsys_executable,
+        in_full=arguments.html is not None,
     )
     only = {"only_before": compared.only_before, "only_after": compared.only_after}
     if arguments.format == "json":
@@ -57,7 +66,29 @@ def _run(arguments: argparse.Namespace) -> int:
         lines += [f"only in {arguments.before}: {nodeid}" for nodeid in compared.only_before]
         lines += [f"only in {arguments.after}: {nodeid}" for nodeid in compared.only_after]
         show("\n".join(lines))
+    if arguments.html is not None:
+        _write_page(arguments, compared)
     if any(verdict.failed for verdict in compared.verdicts):
         return WORSE
     apart = any(verdict.status == "incomparable" for verdict in compared.verdicts)
     return CANNOT_COMPARE if apart or any(only.values()) else SAME_OR_BETTER
+
+
+def _write_page(arguments: argparse.Namespace, compared: Compared) -> None:
+    from pytest_nsys.report.html import write_html
+    from pytest_nsys.report.run import RunReport
+    from pytest_nsys.report.view import Stored
+
+    command = ["pytest-nsys", "diff", str(arguments.before), str(arguments.after)]
+    if arguments.range is not None:
+        command.append(f"--range={arguments.range}")
+    command += [f"--tolerance={tolerance}" for tolerance in arguments.tolerance]
+    stored = Stored(
+        before=str(arguments.before),
+        after=str(arguments.after),
+        command=shlex.join(command),
+        only_before=compared.only_before,
+        only_after=compared.only_after,
+    )
+    run = RunReport(mode="profile", verdicts=compared.verdicts, command=stored.command)
+    write_html(run, arguments.html, stored)

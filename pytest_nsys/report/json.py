@@ -9,6 +9,9 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
     {"schema": 2,
      "tool": {"name": "pytest-nsys", "version": "..."},
      "mode": "profile" | "gate" | "update" | "update-new",
+     "command": text,                                          how the run was started; arguments of
+                                                               others than this plugin are "..."
+     "notes": [text, ...],                                     what was wrong with its captures
      "counts": {STATUS: tests, ..., "unmeasured": tests},      every status, zeros included
      "seconds": {"worker": 12.5, ...},                         where the time went
      "environment": {"gpu", "driver", "cuda", "nsys", "date": text,
@@ -40,13 +43,23 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
               "noise": in unit | null,                         standard error of the change
               "detectable": in unit | null,                    smallest true change that is found
                                                                with 95 % probability
+              "resolution": in unit,                           the change below which a time made of
+                                                               kernels says nothing; else 0
               "samples": [[round, ...] of each session],
               "baseline_samples": [[round, ...] of each session] | null,
               "culprits": [{"label": text, "baseline_count": number, "current_count": number,
                             "change": in unit}, ...]}],        regressed metrics only
            "kernels": [{"name", "category": text,              per round; 0 where it does not run
                         "count", "total_ns": number | null,    null: window not measured
-                        "baseline_count", "baseline_total_ns": number | null}]}]}],
+                        "baseline_count", "baseline_total_ns": number | null}],
+           "copies": [{"name": text,                           by direction and size, as kernels
+                       "count", "total_ns", "bytes": number | null,
+                       "baseline_count", "baseline_total_ns", "baseline_bytes": number | null}],
+           "memsets": [as copies],
+           "calls": [{"name": text,                            CUDA API calls; time on the host
+                      "count", "total_ns": number | null,
+                      "baseline_count", "baseline_total_ns": number | null}],
+           "syncs": [as calls]}]}],                            those that wait for the GPU
      "unmeasured": [{"nodeid": text, "reason": text}],
      "baselines_written": [{"path": text, "nodeid": text, "new": bool}]}
 
@@ -69,12 +82,12 @@ from pathlib import Path
 from typing import Any
 
 from pytest_nsys import __version__
-from pytest_nsys.catalogue import lookup
+from pytest_nsys.catalogue import Breakdown, lookup
 from pytest_nsys.errors import ReportError
 from pytest_nsys.files import replace_text
 from pytest_nsys.gate.verdict import SEVERITY, Comparison, Contribution, Verdict
 from pytest_nsys.gate.wording import headline
-from pytest_nsys.measurement import Measurement, Part, WindowMeasurement
+from pytest_nsys.measurement import Measurement, Part, Parts, WindowMeasurement
 from pytest_nsys.report.run import RunReport
 
 SCHEMA = 2
@@ -116,6 +129,8 @@ def report_document(run: RunReport) -> dict[str, Any]:
             "schema": SCHEMA,
             "tool": {"name": "pytest-nsys", "version": __version__},
             "mode": run.mode,
+            "command": run.command,
+            "notes": run.notes,
             "counts": {status: counts[status] for status in (*SEVERITY, "unmeasured")},
             "seconds": run.seconds,
             "environment": vars(first.environment) if first else None,
@@ -194,7 +209,11 @@ def _window_document(verdict: Verdict, name: str, parts: list[Comparison]) -> di
         "name": name,
         "units": now.units if now else {},
         "metrics": [_metric(part, now, then) for part in parts],
-        "kernels": _kernels(now, then),
+        "kernels": _breakdown("kernels", now, then),
+        "copies": _breakdown("copies", now, then),
+        "memsets": _breakdown("memsets", now, then),
+        "calls": _breakdown("calls", now, then),
+        "syncs": _breakdown("syncs", now, then),
     }
 
 
@@ -219,6 +238,7 @@ def _metric(
         "limit": part.limit,
         "noise": part.noise,
         "detectable": part.detectable,
+        "resolution": part.resolution,
         "samples": now.sessions(metric.key) if now else [],
         "baseline_samples": then.sessions(metric.key) if then and both else None,
         "culprits": [_culprit(culprit) for culprit in part.culprits],
@@ -234,19 +254,25 @@ def _culprit(culprit: Contribution) -> dict[str, Any]:
     }
 
 
-def _kernels(now: WindowMeasurement | None, then: WindowMeasurement | None) -> list[dict[str, Any]]:
-    rows = pairs(now.kernels.parts if now else (), then.kernels.parts if then else ())
-    return [
-        {
-            "name": label,
-            "category": next(part.category for part in (after, before) if part),
-            "count": _of(now, after.count if after else None),
-            "total_ns": _of(now, after.ns if after else None),
-            "baseline_count": _of(then, before.count if before else None),
-            "baseline_total_ns": _of(then, before.ns if before else None),
-        }
-        for label, before, after in rows
-    ]
+_HAVE_BYTES = ("copies", "memsets")
+
+
+def _breakdown(
+    kind: Breakdown, now: WindowMeasurement | None, then: WindowMeasurement | None
+) -> list[dict[str, Any]]:
+    sides = [window.breakdown.get(kind, Parts()).parts if window else () for window in (now, then)]
+    rows = []
+    for label, before, after in pairs(*sides):
+        row: dict[str, Any] = {"name": label}
+        if kind == "kernels":
+            row["category"] = next(part.category for part in (after, before) if part)
+        for prefix, window, part in (("", now, after), ("baseline_", then, before)):
+            row[f"{prefix}count"] = _of(window, part.count if part else None)
+            row[f"{prefix}total_ns"] = _of(window, part.ns if part else None)
+            if kind in _HAVE_BYTES:
+                row[f"{prefix}bytes"] = _of(window, part.bytes if part else None)
+        rows.append(row)
+    return rows
 
 
 def _of(window: WindowMeasurement | None, value: float | None) -> float | None:

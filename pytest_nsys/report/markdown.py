@@ -1,0 +1,274 @@
+"""A run's results as short Markdown: for a comment on a pull request and the job summary of a CI.
+
+Counts, what got worse with its culprits, the rest folded. Every name is text from elsewhere (a
+kernel's author, a test's parameters): it stands in ``<code>``, with all that Markdown or HTML
+would take for markup as character references, so that it neither ends a table's cell nor
+mentions anybody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_nsys.errors import ReportError
+from pytest_nsys.gate.verdict import Comparison, Verdict
+from pytest_nsys.gate.wording import (
+    describe_contribution,
+    format_limit,
+    headline,
+    notable,
+    reproduce,
+)
+from pytest_nsys.quantities import format_amount, format_change
+from pytest_nsys.report.json import write_report
+from pytest_nsys.report.run import RunReport
+from pytest_nsys.report.visible import visible
+from pytest_nsys.windows import MAIN
+
+LIMIT = 60_000
+"""The most bytes of a text: GitHub takes comments of 65,536 characters."""
+
+_NAME = 160
+_SENTENCE = 400
+_COMMAND = 500
+_ROWS = 10
+_CULPRITS = 2
+_URL = 2000
+_RESERVED = 1000
+"""Bytes kept for the lines that say what was left out."""
+
+_WORSE = ("regressed", "over budget", "violated")
+_FOLDED = ("inconclusive", "incomparable", "expected", "new", "improved")
+
+_MARKUP = re.compile(
+    r"[&<|`*~\[\]\\#!$^{}]"
+    r"|^[-+=>0-9]"  # what begins a list, a quotation or a heading
+    r"|:(?=/)|(?<=www)\."  # what looks like an address becomes a link
+    r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])",  # within a word it is only an underscore
+    re.IGNORECASE,
+)
+
+
+def write_markdown(run: RunReport, path: Path, url: str | None = None) -> None:
+    """Write the text; a reader sees the old file or the new, never a part.
+
+    Raises:
+        ReportError: the file cannot be written.
+    """
+    write_report(path, render_markdown(run, url))
+
+
+def append_summary(run: RunReport, path: Path, url: str | None = None) -> None:
+    """Append the text to a job's summary, which other steps' texts may be in already.
+
+    Raises:
+        ReportError: the file cannot be written.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write("\n" + render_markdown(run, url))
+    except OSError as error:
+        raise ReportError(
+            f"the job summary {path} cannot be written",
+            evidence=str(error),
+            remedy="make it writable, or set nsys_job_summary = false",
+        ) from None
+
+
+def render_markdown(run: RunReport, url: str | None = None) -> str:
+    """The text, of at most `LIMIT` bytes.
+
+    Args:
+        run: what was found.
+        url: where the HTML report is published; None if it is not.
+    """
+    text = _Text("\n".join(_head(run, url)) + "\n")
+    worse = [verdict for verdict in run.verdicts if verdict.status in _WORSE]
+    text.section("### Worse", [_regression(verdict) for verdict in worse], "worse")
+    for status in _FOLDED:
+        lines = [_line(verdict) for verdict in run.verdicts if verdict.status == status]
+        text.folded(status, lines)
+    lost = [test for test in run.unmeasured if test.reason not in ("failed", "skipped")]
+    text.folded("not measured", [f"- {code(test.nodeid)}: {prose(test.reason)}\n" for test in lost])
+    text.folded("notes", [f"- {prose(note)}\n" for note in run.notes])
+    return str(text)
+
+
+def code(text: str, most: int = _NAME) -> str:
+    """A name as it is, in ``<code>``; of what is too long the middle is left out."""
+    return f"<code>{_escape(_cut(_one_line(text), most))}</code>"
+
+
+def prose(text: str, most: int = _SENTENCE) -> str:
+    """A sentence that may hold names, on one line, without any markup of its own."""
+    return _escape(_cut(_one_line(text), most))
+
+
+def _one_line(text: str) -> str:
+    spelled: str = visible(text)
+    return " ".join(spelled.split())
+
+
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    head = most * 2 // 3
+    return f"{text[:head]}...{text[head + 3 - most :]}"
+
+
+def _escape(text: str) -> str:
+    escaped = _MARKUP.sub(lambda found: f"&#{ord(found[0])};", text)
+    # A reference is read as the character before mentions are looked for; a comment parts them.
+    return escaped.replace("@", "&#64;<!-- -->")
+
+
+class _Text:
+    """A text that grows up to its limit, and then says how much is missing."""
+
+    def __init__(self, head: str) -> None:
+        self._parts = [head]
+        self._left = LIMIT - len(head.encode()) - _RESERVED
+
+    def __str__(self) -> str:
+        return "".join(self._parts)
+
+    def _add(self, text: str, needed: str = "") -> bool:
+        """Whether there was room for the text, and for what will be ``needed`` after it."""
+        size = len(text.encode())
+        if size + len(needed) > self._left:
+            return False
+        self._parts.append(text)
+        self._left -= size
+        return True
+
+    def section(self, title: str, blocks: Sequence[str], what: str) -> None:
+        """Blocks under a title, as many as there is room for."""
+        self._enclosed(f"\n{title}\n\n", blocks, "", what)
+
+    def folded(self, what: str, lines: Sequence[str]) -> None:
+        """Lines that open on a click, as many as there is room for."""
+        title = f"{len(lines)} {what}"
+        start = f"\n<details><summary>{title}</summary>\n\n"
+        self._enclosed(start, lines, "\n</details>\n", what)
+
+    def _enclosed(self, start: str, blocks: Sequence[str], end: str, what: str) -> None:
+        if not blocks:
+            return
+        reserve = f"\nand {len(blocks)} more {what}\n{end}"
+        if not self._add(start, reserve):
+            self._parts.append(f"\n{len(blocks)} {what}: left out, this text is long enough\n")
+            return
+        for number, block in enumerate(blocks):
+            if not self._add(block, reserve):
+                self._add(f"\nand {len(blocks) - number} more {what}\n")
+                break
+        self._add(end)
+
+
+def _head(run: RunReport, url: str | None) -> Iterator[str]:
+    counts = run.counts()
+    if run.mode == "update":
+        counts["recorded"] = counts.pop("new", 0)
+    shown = ", ".join(f"{count} {status}" for status, count in counts.most_common() if count)
+    failed = sum(verdict.failed for verdict in run.verdicts)
+    yield f"## GPU performance: {shown or 'no measured tests'}"
+    yield ""
+    if failed:
+        yield f"**{failed} of {len(run.verdicts)} measured tests failed by it.**"
+        yield ""
+    gpus = dict.fromkeys(verdict.measurement.environment.gpu for verdict in run.verdicts)
+    facts = [prose(gpu) for gpu in gpus if gpu][:3]
+    if run.command:
+        facts.append(code(run.command, _COMMAND))
+    if run.changes:
+        new = sum(change.before is None for change in run.changes)
+        facts.append(f"baselines written: {new} new, {len(run.changes) - new} updated")
+    address = _address(url or "")
+    if 0 < len(address) <= _URL:
+        facts.append(f"[full report](<{address}>)")
+    yield " · ".join(facts)
+
+
+def _address(url: str) -> str:
+    """An address as a link's target in angle brackets: nothing in it can end that."""
+    return re.sub(
+        r"[^A-Za-z0-9:/?&=#%._~+,;-]",
+        lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "replace")),
+        url,
+    )
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One metric of a table; its cells are Markdown."""
+
+    window: str
+    metric: str
+    baseline: str
+    current: str
+    change: str
+    limit: str
+    culprits: str
+
+    @classmethod
+    def of(cls, part: Comparison) -> _Row:
+        unit, then, now = part.metric.unit, part.baseline, part.current
+        known = then is not None and now is not None
+        named = notable(part)[0][:_CULPRITS]
+        return cls(
+            window="" if part.window == MAIN else code(part.window),
+            metric=code(part.metric.key),
+            baseline="-" if then is None else format_amount(then, unit),
+            current="-" if now is None else format_amount(now, unit),
+            change=format_change(then or 0.0, now or 0.0, unit) if known else "",
+            limit=format_limit(part),
+            culprits="<br>".join(code(describe_contribution(part, one)) for one in named),
+        )
+
+
+def _regression(verdict: Verdict) -> str:
+    lines = [f"**{code(verdict.nodeid)}**: {prose(headline(verdict))}"]
+    rows = [_Row.of(part) for part in verdict.worse[:_ROWS]]
+    if rows:
+        lines += ["", *_table(rows)]
+        more = len(verdict.worse) - len(rows)
+        lines += ["", f"and {more} more metrics"] if more else []
+    if verdict.demands:
+        lines += ["", *(f"- {prose(demand.text)}" for demand in verdict.demands[:_ROWS])]
+    if len(verdict.demands) > _ROWS:
+        lines.append(f"- and {len(verdict.demands) - _ROWS} more demands")
+    command = reproduce(verdict)
+    if len(command) <= _COMMAND and visible(command) == command and "\n" not in command:
+        lines += ["", f"Measure it again: {code(command, _COMMAND)}"]
+    return "\n".join(lines) + "\n\n"
+
+
+def _table(rows: Iterable[_Row]) -> Iterator[str]:
+    rows = list(rows)
+    columns = [
+        ("window", ":---"),
+        ("metric", ":---"),
+        ("baseline", "---:"),
+        ("current", "---:"),
+        ("change", "---:"),
+        ("limit", "---:"),
+        ("culprits", ":---"),
+    ]
+    shown = [(name, rule) for name, rule in columns if any(getattr(row, name) for row in rows)]
+    yield _cells(name for name, _ in shown)
+    yield _cells(rule for _, rule in shown)
+    for row in rows:
+        yield _cells(getattr(row, name) for name, _ in shown)
+
+
+def _cells(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _line(verdict: Verdict) -> str:
+    fails = " (fails)" if verdict.failed else ""
+    said = headline(verdict)
+    return f"- {code(verdict.nodeid)}{fails}" + ("\n" if said == "new" else f": {prose(said)}\n")

@@ -1,0 +1,32 @@
+"""A verdict as the properties of a test's report, which ``--junitxml`` and other reports show."""
+
+from __future__ import annotations
+
+from pytest_nsys.gate.verdict import Verdict
+from pytest_nsys.gate.wording import headline
+from pytest_nsys.windows import MAIN
+
+Properties = list[tuple[str, object]]
+
+
+def properties(verdict: Verdict) -> Properties:
+    """Names and values: ``nsys.status``, ``nsys.headline``, and ``nsys.METRIC`` of gated metrics.
+
+    Metrics are medians, in ns, bytes or counts; those of a named window are called
+    ``nsys[WINDOW].METRIC``. Characters that are not printable, which XML may not hold, are
+    spelled as in Python.
+    """
+    found: Properties = [("nsys.status", verdict.status)]
+    for part in verdict.comparisons:
+        if part.gated and part.current is not None:
+            place = "" if part.window == MAIN else f"[{part.window}]"
+            found.append((_printable(f"nsys{place}.{part.metric.key}"), _plain(part.current)))
+    return [*found, ("nsys.headline", _printable(headline(verdict)))]
+
+
+def _plain(value: float) -> float:
+    return int(value) if value == int(value) else value
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
