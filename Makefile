@@ -39,6 +39,8 @@ docs: $(VENV)/.installed  ## Make the parts of the documentation that the code k
 	mv docs/metrics.md.new docs/metrics.md
 	$(BIN)/python tests/faults/page.py > docs/faults.md.new
 	mv docs/faults.md.new docs/faults.md
+	$(BIN)/python tests/report/json_page.py > docs/json.md.new
+	mv docs/json.md.new docs/json.md
 
 demo: $(DEMO_VENV)/.installed  ## Run the demonstration (no GPU needed)
 	$(DEMO_VENV)/bin/python examples/demo.py

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_nsys.config.marker import Spec
-from pytest_nsys.cut import cut_named, whole
+from pytest_nsys.cut import Cut, cut_named, whole
+from pytest_nsys.diagnosis import diagnose
+from pytest_nsys.diagnosis.rounds import diagnose_rounds
 from pytest_nsys.errors import NotACapture
 from pytest_nsys.gate.judge import Policy, judge
 from pytest_nsys.gate.verdict import Verdict
@@ -19,6 +21,8 @@ from pytest_nsys.recording import load_capture, read_recording
 from pytest_nsys.replay import ran_test
 from pytest_nsys.sessions import join_sessions
 from pytest_nsys.stored import is_recording, load_stored
+from pytest_nsys.timeline import Timeline
+from pytest_nsys.timeline.build import timeline_of
 from pytest_nsys.trace import Trace
 from pytest_nsys.windows import MAIN
 
@@ -45,17 +49,19 @@ def compare_stored(
     range_name: str | None = None,
     tolerance: Mapping[str, Tolerance] | None = None,
     executable: str | None = None,
+    in_full: bool = False,
 ) -> Compared:
     """``after`` judged with ``before`` as its baseline.
 
     Two recordings are compared test by test; anything else, or one NVTX range of anything, as
-    whole captures.
+    whole captures. Timelines and bottlenecks are made only where the comparison is wanted in full.
 
     Raises:
         NsysError: one of them cannot be read, has nothing to compare, or lacks the range.
     """
+    extra = tolerance or {}
     if is_recording(before) and is_recording(after) and range_name is None:
-        then, now = (_recorded(path, tolerance or {}) for path in (before, after))
+        then, now = (_recorded(path, extra, in_full) for path in (before, after))
         common = [nodeid for nodeid in now if nodeid in then]
         if not common:
             raise NotACapture(
@@ -65,7 +71,7 @@ def compare_stored(
             )
     else:
         then, now = (
-            {str(after): _captured(path, str(after), range_name, tolerance or {}, executable)}
+            {str(after): _captured(path, str(after), range_name, extra, executable, in_full)}
             for path in (before, after)
         )
         common = list(now)
@@ -77,12 +83,31 @@ def compare_stored(
     )
 
 
+def measured_of(
+    path: Path,
+    *,
+    by_test: bool,
+    range_name: str | None = None,
+    extra: Collection[str] = (),
+    executable: str | None = None,
+) -> dict[str, Measurement]:
+    """What a stored capture holds: of a recording by test, else as a whole, under the name "".
+
+    Raises:
+        NsysError: it cannot be read, holds no work of a GPU, or lacks the range.
+    """
+    if by_test:
+        return _recorded(path, extra)
+    return {"": _captured(path, "", range_name, extra, executable)}
+
+
 def _captured(
     path: Path,
     name: str,
     range_name: str | None,
     extra: Collection[str],
     executable: str | None,
+    in_full: bool = False,
 ) -> Measurement:
     trace = load_stored(path, executable)
     if not trace.has_cuda_activity:
@@ -95,10 +120,19 @@ def _captured(
         rounds=1,
         windows={MAIN: measure_cut(cut, MAIN, extra=extra)},
         environment=_environment(trace),
+        timeline=_timeline(cut) if in_full else None,
+        findings=diagnose(cut) if in_full else (),
     )
 
 
-def _recorded(folder: Path, extra: Collection[str]) -> dict[str, Measurement]:
+def _timeline(cut: Cut) -> Timeline:
+    """Of the first of the windows: the whole capture, or the first of the ranges."""
+    return timeline_of(cut.trace, int(cut.starts[0]), int(cut.ends[0]))
+
+
+def _recorded(
+    folder: Path, extra: Collection[str], in_full: bool = False
+) -> dict[str, Measurement]:
     recording = read_recording(folder)
     sessions: dict[str, list[Measurement]] = {}
     for number, capture in enumerate(recording.captures):
@@ -110,7 +144,8 @@ def _recorded(folder: Path, extra: Collection[str]) -> dict[str, Measurement]:
         trace = load_capture(folder, capture)
         records = [record for record in capture.records if record.nodeid in tests]
         unified = records_unified_memory(capture.options)
-        windows = measure(trace, records, extra=extra, unified=unified)
+        windows = measure(trace, records, extra=extra, unified=unified, timelines=in_full)
+        findings = diagnose_rounds(trace, records, windows.keys()) if in_full else {}
         for nodeid, found in windows.items():
             measurement = Measurement(
                 nodeid=nodeid,
@@ -119,6 +154,8 @@ def _recorded(folder: Path, extra: Collection[str]) -> dict[str, Measurement]:
                 rounds=tests[nodeid].rounds,
                 windows=found.windows,
                 environment=_environment(trace, capture.options),
+                timeline=found.timeline,
+                findings=findings.get(nodeid, ()),
             )
             sessions.setdefault(nodeid, []).append(measurement)
     return {nodeid: join_sessions(measured) for nodeid, measured in sessions.items()}

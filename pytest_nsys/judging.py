@@ -10,6 +10,7 @@ from pytest_nsys.errors import NsysError
 from pytest_nsys.gate.judge import Policy, judge
 from pytest_nsys.gate.verdict import Verdict
 from pytest_nsys.measurement import Measurement
+from pytest_nsys.published import without_folders
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,15 @@ class Judged:
 class BaselineJudge:
     """Judges measurements against the baselines in a folder, and records where the run is to."""
 
-    def __init__(self, policy: Policy, store: BaselineStore) -> None:
+    def __init__(self, policy: Policy, store: BaselineStore, *, timelines: bool = False) -> None:
+        """Args:
+        policy: how to judge.
+        store: the baselines.
+        timelines: whether the timelines of baselines are read, for reports that show them.
+        """
         self._policy = policy
         self._store = store
+        self._timelines = timelines
 
     def judge(
         self, spec: Spec, measurement: Measurement, reference: Measurement | None = None
@@ -37,7 +44,19 @@ class BaselineJudge:
             others = () if baseline else self._store.devices(measurement.nodeid)
         except NsysError as error:
             return Judged(problem=error)
-        return Judged(judge(spec, measurement, baseline, self._policy, other_devices=others))
+        verdict = judge(spec, measurement, baseline, self._policy, other_devices=others)
+        return Judged(self._with_timeline(verdict) if self._timelines else verdict)
+
+    def _with_timeline(self, verdict: Verdict) -> Verdict:
+        """The verdict with its baseline's timeline, or a note why that cannot be read."""
+        if verdict.baseline is None:
+            return verdict
+        try:
+            timeline = self._store.read_timeline(verdict.baseline)
+        except NsysError as error:
+            note = f"the timeline of the baseline is not shown: {without_folders(error.what)}"
+            return replace(verdict, notes=(*verdict.notes, note))
+        return replace(verdict, baseline=replace(verdict.baseline, timeline=timeline))
 
     def record(self, verdict: Verdict) -> Change | None:
         """Make the measurement the baseline, if this run is to and the test did not fail.

@@ -27,6 +27,8 @@ from pytest_nsys.metrics.devices import devices_used
 from pytest_nsys.metrics.state import state_samples
 from pytest_nsys.parts import round_parts
 from pytest_nsys.rows import Floats
+from pytest_nsys.timeline import Timeline
+from pytest_nsys.timeline.build import timelines_of
 from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows import MAIN, WindowRecord
 
@@ -41,12 +43,14 @@ class TestWindows:
     Attributes:
         windows: by name, the body's first.
         gpus: numbers of the devices its windows used.
+        timeline: the round of its body whose kernel time is the median one, where it is wanted.
     """
 
     __test__ = False
 
     windows: Mapping[str, WindowMeasurement]
     gpus: frozenset[int] = field(default_factory=frozenset)
+    timeline: Timeline | None = None
 
 
 def measure(
@@ -56,6 +60,7 @@ def measure(
     extra: Collection[str] = (),
     naming: Naming = Naming(),
     unified: bool = False,
+    timelines: bool = False,
 ) -> dict[str, TestWindows]:
     """The windows of every test that has any, by node id.
 
@@ -65,6 +70,7 @@ def measure(
         extra: parametrised metrics to measure besides the plain ones (``kernel[gemm*].time``).
         naming: how kernels are named.
         unified: whether the capture was to record unified memory.
+        timelines: whether timelines are wanted.
 
     Raises:
         WindowsMissing: the capture lacks one of them.
@@ -101,7 +107,27 @@ def measure(
             units=_median_units(units[nodeid, name]),
             breakdown={**parts, "allocations": memory_parts},
         )
-    return {nodeid: TestWindows(found, gpus[nodeid]) for nodeid, found in tests.items()}
+    drawn = _timelines(cut, windows, places, naming) if timelines else {}
+    return {
+        nodeid: TestWindows(found, gpus[nodeid], drawn.get(nodeid))
+        for nodeid, found in tests.items()
+    }
+
+
+def _timelines(
+    cut: Cut, windows: Sequence[WindowRecord], places: Mapping[Place, Rounds], naming: Naming
+) -> dict[str, Timeline]:
+    """Per test, the round of its body whose kernel time is the median one, the first of equals."""
+    times = cut.times(cut.kernel_names).tolist()
+    middle: dict[str, int] = {}
+    for (nodeid, name), rounds in places.items():
+        if name == MAIN:
+            numbers = [number for found in rounds.values() for number in found]
+            middle[nodeid] = sorted(numbers, key=times.__getitem__)[(len(numbers) - 1) // 2]
+    chosen = [*middle.values()]
+    parts = {record.label: record.name for record in windows if record.kind == "range"}
+    found = timelines_of(Cut(cut.trace, cut.starts[chosen], cut.ends[chosen]), naming, parts)
+    return dict(zip(middle, found, strict=True))
 
 
 def measure_cut(

@@ -10,8 +10,13 @@ import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
 from pytest_nsys.catalogue import Breakdown, split_per_unit
+from pytest_nsys.timeline import Timeline
+
+if TYPE_CHECKING:
+    from pytest_nsys.diagnosis import Finding
 
 Sessions = tuple[tuple[float, ...], ...]
 """Samples of one metric: one tuple per session (worker process), one number per round."""
@@ -193,6 +198,9 @@ class Measurement:
         environment: where it was made.
         remarks: what was odd about it, in sentences: disturbed rounds, data that was mended; not
             kept in baselines.
+        timeline: one round of the test's body; None where none was wanted or kept.
+        findings: what keeps the rounds of the test's body from being faster, where it was asked
+            for; not kept in baselines.
     """
 
     nodeid: str
@@ -202,6 +210,8 @@ class Measurement:
     windows: Mapping[str, WindowMeasurement]
     environment: Environment
     remarks: tuple[str, ...] = ()
+    timeline: Timeline | None = None
+    findings: tuple[Finding, ...] = ()
 
     @property
     def sessions(self) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pytest_nsys.baselines.location import device_slug
 from pytest_nsys.capture.result import CaptureResult
@@ -16,9 +17,12 @@ from pytest_nsys.measurement import Environment, Measurement, WindowMeasurement
 from pytest_nsys.metrics.naming import Naming
 from pytest_nsys.metrics.state import disturbances
 from pytest_nsys.metrics.unified import records_unified_memory
+from pytest_nsys.precision import half_width
 from pytest_nsys.trace import Trace
-from pytest_nsys.windows import MAIN
-from pytest_nsys.worker.precision import half_width
+from pytest_nsys.windows import MAIN, WindowRecord
+
+if TYPE_CHECKING:
+    from pytest_nsys.diagnosis import Finding
 
 DeviceKey = Callable[[tuple[str, ...]], str]
 NO_GPU = "no-gpu"
@@ -40,11 +44,15 @@ class Measurer:
         naming: how kernels are named.
         device_key: the folder of baselines for the GPUs that a test used.
         device: the folder instead, where the user named one.
+        timelines: whether timelines are made.
+        findings: whether bottlenecks are looked for.
     """
 
     naming: Naming = Naming()
     device_key: DeviceKey = default_device_key
     device: str | None = None
+    timelines: bool = False
+    findings: bool = False
 
     def measure(
         self, result: CaptureResult, specs: Mapping[str, Spec]
@@ -64,9 +72,11 @@ class Measurer:
                 extra=_parametrised(specs[nodeid] for nodeid in wanted),
                 naming=self.naming,
                 unified=records_unified_memory(result.options),
+                timelines=self.timelines,
             )
         except NsysError as error:
             return found | dict.fromkeys(wanted, error)
+        findings = self._findings(result.trace, result.records, windows.keys())
         for test in ran:
             if test.nodeid not in windows:
                 found[test.nodeid] = _unmeasured()
@@ -85,8 +95,19 @@ class Measurer:
                     *disturbances(records),
                     *_automatic(specs[test.nodeid], measured.windows),
                 ),
+                timeline=measured.timeline,
+                findings=findings.get(test.nodeid, ()),
             )
         return found
+
+    def _findings(
+        self, trace: Trace, records: Iterable[WindowRecord], nodeids: Collection[str]
+    ) -> Mapping[str, tuple[Finding, ...]]:
+        if not self.findings:
+            return {}
+        from pytest_nsys.diagnosis.rounds import diagnose_rounds
+
+        return diagnose_rounds(trace, records, nodeids, self.naming)
 
 
 def _automatic(spec: Spec, windows: Mapping[str, WindowMeasurement]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from pytest_nsys.measurement import Measurement, Part, Parts, WindowMeasurement,
 
 
 def join_sessions(measurements: Sequence[Measurement]) -> Measurement:
-    """One measurement of all sessions, in their order; the first one's plan and environment.
+    """One measurement of all sessions, in their order; the first one's plan, environment, timeline.
 
     Samples stand side by side. A breakdown's line has the median of the sessions, in which a
     session without it counts as none; a line that most sessions lack is kept, because a demand may

@@ -51,6 +51,11 @@ OPTIONS: tuple[Option, ...] = (
     Option("nsys_update", "profile marked tests and record their baselines", "flag"),
     Option("nsys_update_new", "record only baselines that are missing", "flag"),
     Option("nsys_baseline_dir", "folder of the baselines (default: baselines)", "path", "DIR"),
+    Option(
+        "nsys_timeline",
+        "whether a baseline's timeline is written beside it, for the HTML report (true)",
+        metavar="true|false",
+    ),
     Option("nsys_record", "keep this run as a recording in DIR", "path", "DIR"),
     Option("nsys_replay", "judge the recording in DIR instead of running tests", "path", "DIR"),
     Option("nsys_json", "write the results as JSON", "path", "FILE"),

@@ -28,6 +28,7 @@ class Settings:
     mode: Mode
     rootdir: Path
     baseline_dir: Path
+    timeline: bool = True
     record: Path | None = None
     replay: Path | None = None
     json: Path | None = None
@@ -108,6 +109,7 @@ def read_settings(config: pytest.Config) -> Settings:
         mode=mode,
         rootdir=config.rootpath,
         baseline_dir=values["nsys_baseline_dir"] or config.rootpath / "baselines",
+        timeline=_truth("nsys_timeline", values["nsys_timeline"] or "true"),
         record=values["nsys_record"],
         replay=replay,
         json=values["nsys_json"],
@@ -148,9 +150,8 @@ def _sessions(mode: Mode, against: str | None) -> int:
 
 def _job_summary(text: str) -> Path | None:
     """The file that GitHub (and Gitea, Forgejo) shows as the summary of a job, if there is one."""
-    if text.lower() not in ("true", "false"):
-        raise SettingsError(f"nsys_job_summary is {text!r}", remedy="give true or false")
-    path = os.environ.get("GITHUB_STEP_SUMMARY", "") if text.lower() == "true" else ""
+    wanted = _truth("nsys_job_summary", text)
+    path = os.environ.get("GITHUB_STEP_SUMMARY", "") if wanted else ""
     return Path(path) if path else None
 
 
@@ -159,6 +160,13 @@ def _inconclusive(text: str) -> Inconclusive:
         if text == known:
             return text  # type: ignore[return-value]
     raise SettingsError(f"nsys_inconclusive is {text!r}", remedy="give warn or fail")
+
+
+def _truth(name: str, text: str) -> bool:
+    found = {"true": True, "false": False}.get(text.strip().lower())
+    if found is None:
+        raise SettingsError(f"{name} is {text!r}", remedy="give true or false")
+    return found
 
 
 def _value(config: pytest.Config, option: Option) -> Any:

@@ -104,7 +104,7 @@ class Controller:
         replays = self._settings.replay is not None
         try:
             judge = make_judge(self._settings)
-            arms = make_arms(self._config, self._settings, folder, listener)
+            arms = make_arms(self._config, self._settings, folder, listener, progress.waiting)
         except NsysError as error:
             folder.remove()
             raise _usage_error(error) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -69,7 +70,8 @@ def make_judge(settings: Settings) -> Judge:
     )
     if settings.against is not None:
         return PairJudge(policy, settings.against)
-    return BaselineJudge(policy, BaselineStore(settings.baseline_dir))
+    store = BaselineStore(settings.baseline_dir, timelines=settings.timeline)
+    return BaselineJudge(policy, store, timelines=settings.html is not None)
 
 
 def make_measurer(config: pytest.Config, settings: Settings) -> Measurer:
@@ -89,15 +91,32 @@ def make_measurer(config: pytest.Config, settings: Settings) -> Measurer:
     def device_key(gpus: tuple[str, ...]) -> str:
         return hook.pytest_nsys_device_key(gpus=gpus) or default_device_key(gpus)
 
-    return Measurer(Naming(canonical, category), device_key, settings.device)
+    return Measurer(
+        Naming(canonical, category),
+        device_key,
+        settings.device,
+        timelines=settings.html is not None or (settings.records and settings.timeline),
+        findings=settings.html is not None,
+    )
 
 
 def make_arms(
-    config: pytest.Config, settings: Settings, folder: RunFolder, listener: Listener
+    config: pytest.Config,
+    settings: Settings,
+    folder: RunFolder,
+    listener: Listener,
+    say: Callable[[str], None],
 ) -> tuple[Arm, ...]:
     """The recording to replay, or a live nsys whose files go to ``folder``.
 
     The revision under test is the last; the one that it is compared with, if any, is before it.
+
+    Args:
+        config: of the run.
+        settings: of the run.
+        folder: for the captures' files, and the other revision.
+        listener: told of what workers do.
+        say: told what takes long.
 
     Raises:
         NsysError: the recording cannot be read, there is no nsys, or no such revision.
@@ -131,7 +150,9 @@ def make_arms(
     from pytest_nsys.controller.against import check_out, command_at, prepare
 
     checkout = check_out(settings.against, settings.rootdir, folder.path)
-    prepare(checkout, settings.against_setup)
+    if settings.against_setup:
+        say(f"preparing {checkout.name}: {shlex.join(settings.against_setup)}")
+        prepare(checkout, settings.against_setup)
     positional = [str(arg) for arg in config.option.file_or_dir]
     there = command_at(command, checkout, positional, settings.against_python)
     return (Arm(live(there), checkout.name), arm)

@@ -4,31 +4,47 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from pytest_nsys.catalogue import Breakdown
 from pytest_nsys.gate.verdict import Comparison
+from pytest_nsys.gate.wording import shorten
+from pytest_nsys.identity.match import match
 from pytest_nsys.measurement import Part, Parts, WindowMeasurement
-from pytest_nsys.quantities import Unit, format_amount, format_change, parse_amount
+from pytest_nsys.quantities import Unit, format_amount, format_change
 from pytest_nsys.report.json import pairs
+from pytest_nsys.report.waterfall import Scale
 
 NOTHING = "\N{EN DASH}"
 
-
 _ORIGINS = 10
-
-
 _PARTS = 12
-
-
+_MORE = 48
+_RAW_NAMES = 3
+_LONG = 300
 _REMAINDER = "remainder (medians of parts need not add up to the median of the whole)"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table; what a table has no column for stays empty."""
+    """One line of a table; what a table has no column for stays empty.
+
+    Attributes:
+        name: what it is, shortened where that loses nothing.
+        then: the baseline's amount.
+        now: the current amount.
+        change: from then to now.
+        count: how many.
+        kind: category of a kernel.
+        tag: new, gone, renamed, re-tuned; empty for what is as it was.
+        full: the whole name; empty where ``name`` is all of it.
+        before: the name in the baseline, where it was another.
+        raw: names as the capture has them.
+        value: the change as a number, by which a script sorts.
+        then_value: the baseline's amount so.
+        now_value: the current amount so.
+    """
 
     name: str
     then: str = ""
@@ -37,6 +53,12 @@ class Row:
     count: str = ""
     kind: str = ""
     tag: str = ""
+    full: str = ""
+    before: str = ""
+    raw: tuple[str, ...] = ()
+    value: str = ""
+    then_value: str = ""
+    now_value: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,11 +71,12 @@ class Origin:
     then: str
     now: str
     total: str
+    open: bool
 
 
 @dataclass(frozen=True)
 class Table:
-    """One breakdown of a window; ``more`` is what is folded."""
+    """One breakdown of a window; ``more`` is what is folded, ``rest`` says what is not listed."""
 
     title: str
     glance: str
@@ -64,6 +87,7 @@ class Table:
     open: bool
     rows: tuple[Row, ...]
     more: tuple[Row, ...]
+    rest: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,47 +114,11 @@ KINDS = (
 )
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """A unit and a number of decimals; amounts are whole numbers of its smallest step."""
-
-    factor: float
-    unit: str
-    decimals: int
-
-    @classmethod
-    def of(cls, amount: float, unit: Unit, all_amounts: Sequence[float]) -> _Scale:
-        """The scale in which `format_amount` shows the amount: four digits, fewer if they do."""
-        name = format_amount(abs(amount), unit).partition(" ")[2]
-        factor = parse_amount(f"1 {name}", unit) if name else 1.0
-        scaled = abs(amount) / factor
-        most = min(6, max(0, 3 - math.floor(math.log10(scaled)))) if scaled else 0
-        scales = [cls(factor, name, decimals) for decimals in range(most + 1)]
-        exact = (s for s in scales if all(map(s.holds, all_amounts)))
-        return next(exact, scales[-1])
-
-    @property
-    def _power(self) -> int:
-        return int(10**self.decimals)
-
-    def holds(self, amount: float) -> bool:
-        """Whether the amount is shown without any rounding."""
-        return float(amount / self.factor * self._power).is_integer()
-
-    def steps(self, amount: float) -> int:
-        return round(amount / self.factor * self._power)
-
-    def signed(self, steps: int) -> str:
-        # Not as a float: a large change in small steps has more digits than that holds.
-        amount = Decimal(steps).scaleb(-self.decimals)
-        return f"{amount:+.{self.decimals}f} {self.unit}".rstrip()
-
-
 def take_apart(part: Comparison) -> Origin:
     """A change taken apart, in one unit with one precision so that what is shown adds up."""
     unit = part.metric.unit
     total = (part.current or 0.0) - (part.baseline or 0.0)
-    scale = _Scale.of(total, unit, [total, *(culprit.change for culprit in part.culprits)])
+    scale = Scale.of(total, unit, [total, *(culprit.change for culprit in part.culprits)])
     largest = sorted(part.culprits, key=lambda culprit: -abs(culprit.change))
     kept = {
         culprit.label
@@ -138,6 +126,7 @@ def take_apart(part: Comparison) -> Origin:
         if scale.steps(culprit.change) and (rank < 3 or abs(culprit.change) >= abs(total) / 100)
     }
     named = [culprit for culprit in part.culprits if culprit.label in kept]
+    names = short_names([culprit.label for culprit in named])
 
     def share(steps: int) -> str:
         return f"{steps / scale.steps(total):.0%}" if scale.steps(total) else NOTHING
@@ -152,7 +141,8 @@ def take_apart(part: Comparison) -> Origin:
         metric=part.metric.key,
         rows=tuple(
             Row(
-                culprit.label,
+                names[culprit.label],
+                full=culprit.label if names[culprit.label] != culprit.label else "",
                 then=_part_amount(culprit.baseline, unit),
                 now=_part_amount(culprit.current, unit),
                 change=scale.signed(scale.steps(culprit.change)),
@@ -165,6 +155,8 @@ def take_apart(part: Comparison) -> Origin:
         then=shown_amount(part.baseline, unit),
         now=shown_amount(part.current, unit),
         total=scale.signed(scale.steps(total)),
+        # What is counted stands under the time or the bytes already.
+        open=not part.metric.key.endswith((".kernel_count", "2h.count", "2d.count", "p.count")),
     )
 
 
@@ -180,19 +172,29 @@ def _tag(then: Part | None, now: Part | None) -> str:
 
 
 def part_table(
-    kind: _Kind, now: WindowMeasurement | None, then: WindowMeasurement | None
+    kind: _Kind,
+    now: WindowMeasurement | None,
+    then: WindowMeasurement | None,
+    explained: Collection[Breakdown] = (),
 ) -> Iterator[Table]:
-    """The table of a breakdown, if it has any line, the largest change first."""
-    before, after = (w.breakdown.get(kind.key, Parts()).parts if w else () for w in (then, now))
-    found = pairs(after, before)
+    """The table of a breakdown, if it has any line, the largest change first.
+
+    Args:
+        kind: which breakdown.
+        now: the window; None where only the baseline has it.
+        then: the window in the baseline, if there is one.
+        explained: breakdowns whose changes are shown elsewhere already: these tables are folded.
+    """
+    found = lines(kind.key, now, then)
     if not found:
         return
     both = now is not None and then is not None
     if both:
-        found.sort(key=lambda line: -abs(_size(line[2], kind.unit) - _size(line[1], kind.unit)))
-    rows = tuple(_part(kind, *line, both) for line in found)
-    tags = (row.tag or ("with a changed count" if " -> " in row.count else "") for row in rows)
-    words = Counter(filter(None, tags))
+        found.sort(key=lambda line: -abs(_size(line.now, kind.unit) - _size(line.then, kind.unit)))
+    names = short_names([line.label for line in found])
+    rows = tuple(_part(kind, line, names[line.label], both) for line in found)
+    shown, more, rest = rows[:_PARTS], rows[_PARTS : _PARTS + _MORE], found[_PARTS + _MORE :]
+    words = Counter(filter(None, (row.tag or _recount(row) for row in rows)))
     yield Table(
         title=kind.title,
         glance=", ".join([str(len(rows)), *(f"{count} {word}" for word, count in words.items())]),
@@ -200,28 +202,131 @@ def part_table(
         amount=kind.amount,
         compared=both,
         has_kinds=any(row.kind for row in rows),
-        open=kind.key == "kernels" or (bool(words) and kind.key != "calls"),
-        rows=rows[:_PARTS],
-        more=rows[_PARTS:],
+        open=kind.key not in (*explained, "calls") and (kind.key == "kernels" or bool(words)),
+        rows=shown,
+        more=tuple(replace(row, raw=()) for row in more),
+        rest=_rest(kind, rest, both),
     )
 
 
-def _part(kind: _Kind, label: str, then: Part | None, now: Part | None, both: bool) -> Row:
+@dataclass(frozen=True)
+class Line:
+    """A part of a window, then and now; ``how`` is empty for what is as it was."""
+
+    label: str
+    before: str
+    then: Part | None
+    now: Part | None
+    how: str
+
+
+def lines(
+    key: Breakdown, now: WindowMeasurement | None, then: WindowMeasurement | None
+) -> list[Line]:
+    """The lines of a breakdown in the newer one's order; kernels are followed to new names."""
+    before, after = (w.breakdown.get(key, Parts()).parts if w else () for w in (then, now))
+    renamed = renamed_kernels(now, then) if key == "kernels" else {}
+    olds = {part.label: part for part in before}
+    old_of = {new: old for old, new in renamed.items()}
+    found = []
+    for label, old, new in pairs(after, before):
+        if label in renamed:
+            continue
+        if label in old_of:
+            found.append(Line(label, old_of[label], olds[old_of[label]], new, "renamed"))
+        else:
+            how = _tag(old, new) if now and then else ""
+            found.append(Line(label, "", old, new, how or retuned(old, new)))
+    return found
+
+
+def renamed_kernels(
+    now: WindowMeasurement | None, then: WindowMeasurement | None
+) -> dict[str, str]:
+    """By the name in the baseline, the name now, of kernels that go by another name."""
+    if now is None or then is None:
+        return {}
+    before = {part.label: part for part in then.kernels}
+    after = {part.label: part for part in now.kernels}
+    category = {label: part.category for label, part in (*before.items(), *after.items())}
+    found = match(before, after, canonical=str, category=category.__getitem__)
+    return {
+        one.baseline: one.current
+        for one in found
+        if one.how == "renamed" and one.baseline is not None and one.current is not None
+    }
+
+
+def retuned(then: Part | None, now: Part | None) -> str:
+    """Whether other variants of the kernel run than then, where both sides know their raw names.
+
+    Baselines in files do not keep raw names.
+    """
+    before, after = ({*part.raw} if part else set() for part in (then, now))
+    return "re-tuned" if before and after and not before & after else ""
+
+
+def short_names(labels: Sequence[str]) -> dict[str, str]:
+    """Per label its short form; of labels with the same one, as much as tells them apart."""
+    short = {label: shorten(label) for label in labels}
+    times = Counter(short.values())
+    seen: Counter[str] = Counter()
+    for label, name in short.items():
+        if times[name] > 1:
+            seen[name] += 1
+            short[label] = label if len(label) <= _LONG else f"{name} ({seen[name]})"
+    return short
+
+
+def _recount(row: Row) -> str:
+    return "with a changed count" if " -> " in row.count else ""
+
+
+def _rest(kind: _Kind, rest: Sequence[Line], both: bool) -> str:
+    """What is said of the lines that are not listed."""
+    if not rest:
+        return ""
+    then = shown_amount(sum(_size(line.then, kind.unit) for line in rest), kind.unit)
+    now = shown_amount(sum(_size(line.now, kind.unit) for line in rest), kind.unit)
+    if both:
+        return f"{len(rest)} more, which changed less, are not listed: together {then} -> {now}"
+    alone = now if any(line.now for line in rest) else then
+    return f"{len(rest)} more are not listed: together {alone}"
+
+
+def _part(kind: _Kind, line: Line, name: str, both: bool) -> Row:
+    then, now = line.then, line.now
     before, after = (shown_amount(part.count if part else 0.0, "1") for part in (then, now))
     category = "".join([part.category for part in (now, then) if part][:1])
     sizes = _size(then, kind.unit), _size(now, kind.unit)
+    row = Row(
+        name,
+        kind=category,
+        full=line.label if name != line.label else "",
+        raw=now.raw[:_RAW_NAMES] if now and kind.key == "kernels" else (),
+    )
     if not both:
         count, size = (before, sizes[0]) if now is None else (after, sizes[1])
-        return Row(label, now=shown_amount(size, kind.unit), count=count, kind=category)
-    return Row(
-        label,
+        return replace(
+            row, now=shown_amount(size, kind.unit), count=count, now_value=sortable(size)
+        )
+    return replace(
+        row,
         then=NOTHING if then is None else shown_amount(sizes[0], kind.unit),
         now=NOTHING if now is None else shown_amount(sizes[1], kind.unit),
         change=shown_change(*sizes, kind.unit),
         count=after if before == after else f"{before} -> {after}",
-        kind=category,
-        tag=_tag(then, now),
+        tag=line.how,
+        before=line.before,
+        value=sortable(sizes[1] - sizes[0]),
+        then_value=sortable(sizes[0]),
+        now_value=sortable(sizes[1]),
     )
+
+
+def sortable(value: float | None) -> str:
+    """A number that a script sorts by; empty where there is none."""
+    return f"{value:.6g}" if value is not None and math.isfinite(value) else ""
 
 
 def _size(part: Part | None, unit: Unit) -> float:

@@ -1,47 +1,50 @@
-"""A run's results as one HTML page: one file, no script, nothing fetched."""
+"""A run's results as one HTML page: one file, nothing fetched, complete without its script.
+
+The page allows only its own script, by its hash, and its own style sheet. Where a viewer forbids
+these too, it is plain but whole: drawings are in attributes, and everything folded is in
+``details``.
+"""
 
 from __future__ import annotations
 
-import re
+import base64
+import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pytest_nsys.report.json import write_report
 from pytest_nsys.report.run import RunReport
-from pytest_nsys.report.view import page
-
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, but for tab and newline
-    "\u00ad\u200b\u2060-\u2064\ufeff"  # characters without width
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f"  # direction of writing
-    "\u2028\u2029\ufff9-\ufffb\ufffe\uffff"  # separators, annotations, no characters
-    "\ud800-\udfff\U000e0000-\U000e007f]"  # halves of a pair, tags
-)
+from pytest_nsys.report.view import Stored, page
+from pytest_nsys.report.visible import visible
 
 
-def write_html(run: RunReport, path: Path) -> None:
+def write_html(run: RunReport, path: Path, stored: Stored | None = None) -> None:
     """Write the page; a reader sees the old file or the new, never a part.
+
+    Args:
+        run: the run, or the verdicts on two stored captures.
+        path: the file.
+        stored: what these captures are, if so.
 
     Raises:
         ReportError: the file cannot be written.
     """
-    write_report(path, render_html(run))
+    write_report(path, render_html(run, stored))
 
 
-def render_html(run: RunReport) -> str:
+def render_html(run: RunReport, stored: Stored | None = None) -> str:
     """The page."""
-    return _environment().get_template("page.html").render(page=page(run))
-
-
-def visible(value: Any) -> Any:
-    """Text with its invisible characters, and those that reorder what is read, spelled out."""
-    if isinstance(value, Markup) or not isinstance(value, str):
-        return value
-    return _UNSEEN.sub(lambda found: f"<U+{ord(found[0]):04X}>", value)
+    environment = _environment()
+    source, _, _ = PackageLoader("pytest_nsys.report", "templates").get_source(
+        environment, "page.js"
+    )
+    digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+    return environment.get_template("page.html").render(
+        page=page(run, stored), script=Markup(source), script_hash=digest
+    )
 
 
 @lru_cache(maxsize=1)

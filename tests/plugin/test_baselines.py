@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from harness import Project
 
+from pytest_nsys.baselines import BaselineStore
+
 TEST = """
     import pytest, simgpu
 
@@ -25,6 +27,10 @@ TEST = """
         simgpu.launch("gemm", {two})
         simgpu.copy("h2d", 4096)
 """
+
+
+ENDS = ("json", "timeline.json.gz")
+"""The files of a baseline."""
 
 
 def folder(project: Project) -> Path:
@@ -69,7 +75,9 @@ def test_recording_again_changes_samples_and_nothing_else(simulated: Project) ->
         ".gitignore",
         ".lock",
         "nvidia-h200/test_it.py/test_one.json",
+        "nvidia-h200/test_it.py/test_one.timeline.json.gz",
         "nvidia-h200/test_it.py/test_two.json",
+        "nvidia-h200/test_it.py/test_two.timeline.json.gz",
     }
     assert b".lock" in before[".gitignore"].splitlines()
     simulated.run("--nsys-update").stdout.fnmatch_lines(["updated test_it.py::test_one"])
@@ -112,7 +120,8 @@ def test_only_missing_ones_are_recorded_and_the_others_are_gated(simulated: Proj
     assert "updated" not in result.stdout.str()
     after = contents(simulated)
     assert {name for name in after if after[name] != before.get(name)} == {
-        "nvidia-h200/test_it.py/test_two.json"
+        "nvidia-h200/test_it.py/test_two.json",
+        "nvidia-h200/test_it.py/test_two.timeline.json.gz",
     }
 
 
@@ -164,7 +173,10 @@ def test_nothing_is_recorded_of_a_test_that_did_not_pass(simulated: Project) -> 
     )
     result = simulated.run("--nsys-update")
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    assert sorted(path.name for path in folder(simulated).iterdir()) == ["test_passes.json"]
+    assert sorted(path.name for path in folder(simulated).iterdir()) == [
+        "test_passes.json",
+        "test_passes.timeline.json.gz",
+    ]
 
 
 DAMAGES: dict[str, tuple[Callable[[str], str], str]] = {
@@ -207,7 +219,8 @@ def test_a_damaged_baseline_is_one_clear_error_and_is_left_alone(simulated: Proj
         assert "Traceback" not in result.stdout.str()
         after = contents(simulated)
         changed = {name for name in after if after[name] != before.get(name)}
-        assert changed <= {"nvidia-h200/test_it.py/test_whole.json", ".lock"}
+        whole = {f"nvidia-h200/test_it.py/test_whole.{end}" for end in ENDS}
+        assert changed <= {*whole, ".lock"}
 
 
 def test_a_baseline_that_cannot_be_written_fails_its_test(simulated: Project) -> None:
@@ -235,6 +248,9 @@ def test_two_runs_that_update_at_once_leave_whole_files(simulated: Project) -> N
     outputs = [run.communicate(timeout=120)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], outputs
     names = {path.name for path in folder(simulated).iterdir()}
-    assert names == {"test_one.json", "test_two.json"}
-    for name in names:
-        assert json.loads((folder(simulated) / name).read_text())["schema"] == 1
+    assert names == {f"{test}.{end}" for test in ("test_one", "test_two") for end in ENDS}
+    store = BaselineStore(simulated.path / "baselines")
+    for test in ("test_one", "test_two"):
+        baseline = store.read("nvidia-h200", f"test_it.py::{test}")
+        assert baseline is not None
+        assert store.read_timeline(baseline) is not None  # the one of the same run

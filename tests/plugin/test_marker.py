@@ -122,6 +122,7 @@ TWINS = {
     "nsys_record": ("ini-recording", "other-recording"),
     "nsys_json": ("ini.json", "other.json"),
     "nsys_html": ("ini.html", "other.html"),
+    "nsys_markdown": ("ini.md", "other.md"),
     "nsys_history": ("ini-history", "other-history"),
     "nsys_keep": ("ini-kept", "other-kept"),
     "nsys_device": ("ini-device", "other-device"),
@@ -134,14 +135,17 @@ TWINS = {
     "nsys_lock_timeout": ("0", "600"),
     "nsys_max_rounds": ("0", "60"),
     "nsys_inconclusive": ("0", "fail"),
+    "nsys_timeline": ("0", "false"),
     "nsys_max_duration": ("0", "600"),
     "nsys_max_capture_size": ("0", "8 GiB"),
     "nsys_executable": ("no-such-program", "nsys"),
     "nsys_replay": ("ini-replay", "other-replay"),
 }
-# Of these, unit tests of the settings say so: the projects here set some of them themselves, and
-# others need a repository.
+# Of these, other tests say so: the projects here set some of them themselves, others need a
+# repository or a CI.
 ELSEWHERE = {
+    "nsys_job_summary",
+    "nsys_report_url",
     "nsys_sessions",
     "nsys_confirm",
     "nsys_against",
@@ -178,7 +182,8 @@ def test_every_ini_twin_works_and_the_command_line_wins(simulated: Project, stor
     assert len(story.of("worker")) == 2 + 4
     baseline = folder / "ini-folder/ini-device/test_it.py/test_it.json"
     assert "--trace=cuda,nvtx,osrt" in baseline.read_text()
-    written = ["ini-recording/recording.json", "ini.json", "ini.html", "ini-kept/report-1.nsys-rep"]
+    written = ["ini-recording/recording.json", "ini.json", "ini.html", "ini.md"]
+    written.append("ini-kept/report-1.nsys-rep")
     assert [name for name in written if not (folder / name).is_file()] == []
 
     given = [f"--{name.replace('_', '-')}={values[1]}" for name, values in together.items()]

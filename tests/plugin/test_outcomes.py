@@ -109,7 +109,11 @@ def junit(path: Path) -> dict[str, object]:
     cases = [
         (
             case.get("name"),
-            [(part.tag, part.get("message")) for part in case if part.tag[:3] != "sys"],
+            [
+                (part.tag, part.get("message"))
+                for part in case
+                if part.tag[:3] != "sys" and part.tag != "properties"  # those say what was measured
+            ],
         )
         for case in suite.iter("testcase")
     ]

@@ -61,10 +61,19 @@ def test_what_a_run_leaves_is_what_the_page_says(left: Path) -> None:
     assert list(table) == list(PLACES)
     for artefact, names in ARTEFACTS.items():
         check(artefact, [left / name for name in names])
+    check_that_timelines_hold_names_of_what_ran_only(left)
     check_that_private_is_private_and_said(left)
     # Nothing of the run is left beside what was asked for.
     assert list((left / f"tmp-{WORDS['path']}").glob("pytest-nsys-*")) == []
     assert list((left / f"tmp-{WORDS['path']}").glob("nsys-*")) == []
+
+
+def check_that_timelines_hold_names_of_what_ran_only(left: Path) -> None:
+    """The page counts them to the baselines, which hold the ids of tests besides."""
+    (kept,) = (left / "baselines").rglob("test_good*.timeline.json.gz")
+    inside = [gzip.decompress(kept.read_bytes())]
+    found = {key for key, word in WORDS.items() for data in inside if word.encode() in data}
+    assert found == {"kernel", "range", "part"}
 
 
 def check_that_private_is_private_and_said(left: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pytest_nsys.catalogue import Breakdown
 from pytest_nsys.config.marker import Spec
 from pytest_nsys.config.options import Mode
-from pytest_nsys.gate.judge import judge
+from pytest_nsys.gate.judge import Policy, judge
 from pytest_nsys.gate.verdict import Verdict
 from pytest_nsys.measurement import Environment, Measurement, Part, Parts, WindowMeasurement
 
@@ -86,7 +86,7 @@ def verdict(
     other_devices: tuple[str, ...] = (),
 ) -> Verdict:
     """What the gate says of a measurement."""
-    return judge(spec, now, then, mode, other_devices=other_devices)
+    return judge(spec, now, then, Policy(mode), other_devices=other_devices)
 
 
 def before(test: Measurement, *windows: WindowMeasurement) -> Measurement:

@@ -6,19 +6,24 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 from builders import FLASH, GEMM, SPEC, before, kernel, measurement, slower, steady, verdict, window
+from json_page import page
 
+from pytest_nsys.accepted import Accepted
 from pytest_nsys.baselines import Change
 from pytest_nsys.errors import NsysError
+from pytest_nsys.gate.judge import Policy, judge
 from pytest_nsys.gate.verdict import SEVERITY, Contribution
 from pytest_nsys.measurement import Part
 from pytest_nsys.quantities import Tolerance
 from pytest_nsys.report.json import report_document, write_json
 from pytest_nsys.report.run import RunReport, Unmeasured
+from pytest_nsys.sessions import join_sessions
 
 NUMBER = (int, float)
 MAYBE = (int, float, type(None))
@@ -27,16 +32,21 @@ STATUSES = set(SEVERITY)
 CULPRIT = {"label": str, "baseline_count": NUMBER, "current_count": NUMBER, "change": NUMBER}
 METRIC = {
     "key": str,
-    "unit": {"ns", "B", "1", "%", "B/s"},
+    "unit": {"ns", "B", "1", "%", "B/s", "Hz", "°C", "W"},
     "kind": {"exact", "timed"},
     "worse": {"up", "down"},
     "status": STATUSES,
     "gated": bool,
     "note": str,
+    "accepted": str,
     "baseline": MAYBE,
     "current": MAYBE,
     "change": MAYBE,
     "tolerance": (None, {"relative": NUMBER, "absolute": NUMBER}),
+    "limit": MAYBE,
+    "noise": MAYBE,
+    "detectable": MAYBE,
+    "resolution": NUMBER,
     "samples": [[MAYBE]],
     "baseline_samples": (None, [[MAYBE]]),
     "culprits": [CULPRIT],
@@ -49,6 +59,18 @@ KERNEL = {
     "baseline_count": MAYBE,
     "baseline_total_ns": MAYBE,
 }
+CALL = {key: shape for key, shape in KERNEL.items() if key != "category"}
+COPY = {**CALL, "bytes": MAYBE, "baseline_bytes": MAYBE}
+WINDOW = {
+    "name": str,
+    "units": Mapping,
+    "metrics": [METRIC],
+    "kernels": [KERNEL],
+    "copies": [COPY],
+    "memsets": [COPY],
+    "calls": [CALL],
+    "syncs": [CALL],
+}
 TEST = {
     "nodeid": str,
     "device": str,
@@ -56,13 +78,17 @@ TEST = {
     "failed": bool,
     "headline": str,
     "notes": [str],
+    "against": str,
+    "family_level": NUMBER,
     "demands": [{"window": str, "status": STATUSES, "text": str}],
-    "windows": [{"name": str, "units": Mapping, "metrics": [METRIC], "kernels": [KERNEL]}],
+    "windows": [WINDOW],
 }
 DOCUMENT = {
     "schema": int,
     "tool": {"name": str, "version": str},
     "mode": {"profile", "gate", "update", "update-new"},
+    "command": str,
+    "notes": [str],
     "counts": dict.fromkeys([*SEVERITY, "unmeasured"], int),
     "seconds": Mapping,
     "environment": (
@@ -113,6 +139,8 @@ def a_run() -> RunReport:
         unmeasured=(Unmeasured("tests/test_c.py::test_c", "the worker died"),),
         changes=(Change(Path("baselines/b.json"), None, written),),
         seconds={"worker": 12.5},
+        command="pytest --nsys-baseline ...",
+        notes=("the capture lost 3 events",),
     )
 
 
@@ -153,6 +181,11 @@ def test_a_regressed_metric_and_its_culprits() -> None:
     assert time["gated"]
     assert (time["baseline"], time["current"], time["change"]) == (2365693, 2531800, 166107)
     assert time["tolerance"] == {"relative": 0.03, "absolute": 20000}
+    assert time["limit"] == pytest.approx(0.03 * 2365693)
+    assert 0 < time["noise"] < time["limit"] < time["detectable"] < time["change"]
+    count = metrics(test)["memcpy.h2d.count"]
+    assert (count["limit"], count["noise"], count["detectable"]) == (0, None, None)
+    assert test["family_level"] == 0.01
     assert time["samples"] == [[2530900, 2531500, 2531800, 2532200, 2532900]]
     assert time["baseline_samples"] == [[2364793, 2365393, 2365693, 2366093, 2366793]]
     assert sum(culprit["change"] for culprit in time["culprits"]) == time["change"]
@@ -173,6 +206,48 @@ def test_kernels_then_and_now() -> None:
     assert (kernels["rms_norm_v2"]["baseline_count"], kernels["rms_norm_v2"]["count"]) == (0, 65)
 
 
+def test_copies_and_calls_then_and_now() -> None:
+    window = document(RunReport("profile", (slower(),)))["tests"][0]["windows"][0]
+    copies = {part["name"]: part for part in window["copies"]}
+    assert copies["h2d 4 KiB"] == {
+        "name": "h2d 4 KiB",
+        "count": 2,
+        "total_ns": 2400,
+        "bytes": 8192,
+        "baseline_count": 1,
+        "baseline_total_ns": 1200,
+        "baseline_bytes": 4096,
+    }
+    assert window["syncs"] == [
+        {
+            "name": "cudaStreamSynchronize",
+            "count": 1,
+            "total_ns": 45000,
+            "baseline_count": 1,
+            "baseline_total_ns": 44000,
+        }
+    ]
+    assert (window["calls"], window["memsets"]) == ([], [])
+
+
+def keys_of(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        names = set(value) - {"worker", "python", "torch", "token"}
+        return names.union(*map(keys_of, value.values()))
+    return set().union(*map(keys_of, value)) if isinstance(value, list) else set()
+
+
+def test_the_page_is_that_of_this_schema_and_names_every_key() -> None:
+    path = Path(__file__).parents[2] / "docs" / "json.md"
+    assert path.read_text() == page(), "make docs"
+    run = a_run()
+    now = measurement(window(kernel(GEMM, 1, 5000), units={"token": 5}))
+    found = document(replace(run, verdicts=(*run.verdicts, verdict(now, now))))
+    missing = [key for key in sorted(keys_of(found)) if f'"{key}"' not in page()]
+    assert not [key for key in missing if key not in SEVERITY]
+    assert f"Schema {found['schema']}." in page()
+
+
 def test_without_a_baseline_every_metric_is_listed() -> None:
     test = document(RunReport("profile", (verdict(slower().measurement),)))["tests"][0]
     found = metrics(test)
@@ -180,8 +255,8 @@ def test_without_a_baseline_every_metric_is_listed() -> None:
     for metric in found.values():
         assert metric["status"] == "new"
         assert metric["samples"]
-        nothing = ("baseline", "baseline_samples", "change", "tolerance")
-        assert [metric[key] for key in nothing] == [None] * 4
+        nothing = ("baseline", "baseline_samples", "change", "tolerance", "limit", "noise")
+        assert [metric[key] for key in nothing] == [None] * 6
         assert not metric["gated"]
     assert found["gpu.kernel_time"]["current"] == 2531800
     assert {part["baseline_count"] for part in test["windows"][0]["kernels"]} == {None}
@@ -245,6 +320,30 @@ def test_a_tolerance_and_a_copy_count_as_they_are() -> None:
     assert found["memcpy.h2d.count"]["culprits"] == [
         {"label": "h2d 4 KiB", "baseline_count": 1, "current_count": 2, "change": 1}
     ]
+
+
+def test_sessions_stand_side_by_side_and_the_value_is_the_median_of_theirs() -> None:
+    one, two = (measurement(window(kernel(GEMM, 1, ns))) for ns in (5000, 7000))
+    judged = verdict(join_sessions([one, two, one]), one)
+    found = metrics(document(RunReport("profile", (judged,)))["tests"][0])
+    time = found["gpu.kernel_time"]
+    assert [session[2] for session in time["samples"]] == [5000, 7000, 5000]
+    assert len(time["baseline_samples"]) == 1
+    assert time["current"] == 5000
+    assert found["wall.time"]["current"] == judged.measurement.windows["test"]["wall.time"]
+
+
+def test_an_accepted_regression_says_why() -> None:
+    entry = Accepted(reason="new kernel", until=date(2999, 1, 1))
+    now = slower()
+    judged = judge(SPEC, now.measurement, now.baseline, Policy("gate", accepted=(entry,)))
+    test = document(RunReport("gate", (replace(judged, against="main"),)))["tests"][0]
+    time = metrics(test)["gpu.kernel_time"]
+    assert (test["status"], test["failed"], test["against"]) == ("expected", False, "main")
+    assert (time["status"], time["accepted"]) == (
+        "expected",
+        "accepted until 2999-01-01: new kernel",
+    )
 
 
 def test_writes_the_file_in_one_step(tmp_path: Path) -> None:

@@ -1,0 +1,121 @@
+"""The drawing of samples: what is where."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_nsys.catalogue import lookup
+from pytest_nsys.gate.verdict import Comparison
+from pytest_nsys.measurement import Sessions, centre
+from pytest_nsys.report.strip import WIDTH, draw_strip
+
+
+def comparison(
+    then: Sessions, now: Sessions, limit: float | None = None, noise: float | None = None
+) -> Comparison:
+    return Comparison(
+        "test",
+        lookup("gpu.kernel_time"),
+        "ok",
+        True,
+        centre(then) if any(then) else None,
+        centre(now) if any(now) else None,
+        limit=limit,
+        noise=noise,
+    )
+
+
+def marks(path: str) -> list[tuple[float, float]]:
+    return [(float(x), float(y)) for x, y in re.findall(r"M([\d.]+) ([\d.]+)", path)]
+
+
+def test_a_mark_for_each_round_and_a_row_for_each_session() -> None:
+    then, now = ((100.0, 110.0, 120.0), (105.0, 115.0)), ((200.0, 210.0),)
+    strip = draw_strip(comparison(then, now, limit=10.0, noise=4.0), then, now)
+    assert strip is not None
+    assert len(marks(strip.then)) == 5
+    assert len(marks(strip.now)) == 2
+    assert len({y for _, y in marks(strip.then)}) == 2
+    assert max(y for _, y in marks(strip.then)) < strip.middle < min(y for _, y in marks(strip.now))
+    places = [x for x, _ in marks(strip.then)]
+    assert places[0] < places[1] < places[2]
+    assert max(places) < min(x for x, _ in marks(strip.now))
+    assert strip.limit is not None
+    assert strip.noise is not None
+    middle = float(strip.then_median)
+    for bar in (strip.limit, strip.noise):
+        assert abs(float(bar.x) + float(bar.width) / 2 - middle) < 0.2
+    assert float(strip.noise.width) < float(strip.limit.width)
+    assert strip.text == (
+        "Baseline: 5 rounds of 2 sessions, from 100 ns to 120 ns; "
+        "Current: 2 rounds, from 200 ns to 210 ns"
+    )
+
+
+def test_without_a_baseline_there_is_one_half() -> None:
+    now = ((5.0, 6.0),)
+    strip = draw_strip(comparison((), now), (), now)
+    assert strip is not None
+    assert (strip.then, strip.then_median, strip.middle) == ("", "", 0)
+    assert strip.limit is None
+    assert strip.text == "Current: 2 rounds, from 5 ns to 6 ns"
+
+
+def test_only_the_baseline_has_samples() -> None:
+    then = ((5.0, 6.0),)
+    strip = draw_strip(comparison(then, ()), then, ())
+    assert strip is not None
+    assert (strip.now, strip.now_median) == ("", "")
+
+
+def test_samples_that_are_all_the_same_are_not_drawn() -> None:
+    assert draw_strip(comparison(((3.0, 3.0),), ((3.0,),)), ((3.0, 3.0),), ((3.0,),)) is None
+    assert draw_strip(comparison((), ()), (), ()) is None
+
+
+def test_one_value_is_said_once() -> None:
+    then, now = ((3.0, 3.0),), ((4.0,),)
+    strip = draw_strip(comparison(then, now), then, now)
+    assert strip is not None
+    assert strip.text == "Baseline: 2 rounds, 3 ns; Current: 1 round, 4 ns"
+
+
+def test_rounds_on_one_pixel_are_drawn_once() -> None:
+    now = ((*(1000.0 + number / 1e6 for number in range(500)), 2000.0),)
+    strip = draw_strip(comparison((), now), (), now)
+    assert strip is not None
+    assert len(marks(strip.now)) == 2
+
+
+def test_what_cannot_be_drawn_is_not() -> None:
+    now = ((1.0, math.nan, math.inf, 2.0),)
+    part = comparison((), ((1.0, 2.0),), limit=math.inf)
+    strip = draw_strip(part, (), now)
+    assert strip is not None
+    assert len(marks(strip.now)) == 2
+    huge = ((-1.7e308, 1.7e308),)
+    assert draw_strip(comparison((), huge), (), huge) is None
+
+
+VALUES = st.floats(0, 1e12, allow_nan=False)
+SESSIONS = st.lists(st.lists(VALUES, max_size=12).map(tuple), max_size=12).map(tuple)
+
+
+@given(SESSIONS, SESSIONS, st.none() | VALUES, st.none() | VALUES)
+def test_everything_is_within_the_box(
+    then: Sessions, now: Sessions, limit: float | None, noise: float | None
+) -> None:
+    strip = draw_strip(comparison(then, now, limit, noise), then, now)
+    if strip is None:
+        return
+    assert 0 < strip.height <= 110
+    for x, y in (*marks(strip.then), *marks(strip.now)):
+        assert 0 <= x <= WIDTH
+        assert 0 <= y <= strip.height
+    for bar in filter(None, (strip.limit, strip.noise)):
+        assert float(bar.x) >= 0
+        assert float(bar.x) + float(bar.width) <= WIDTH
