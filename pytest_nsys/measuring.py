@@ -93,7 +93,7 @@ class Measurer:
                 environment=_environment(result, result.trace, gpus),
                 remarks=(
                     *disturbances(records),
-                    *_automatic(specs[test.nodeid], measured.windows),
+                    *automatic_remarks(specs[test.nodeid], measured.windows),
                 ),
                 timeline=measured.timeline,
                 findings=findings.get(test.nodeid, ()),
@@ -110,7 +110,7 @@ class Measurer:
         return diagnose_rounds(trace, records, nodeids, self.naming)
 
 
-def _automatic(spec: Spec, windows: Mapping[str, WindowMeasurement]) -> Iterator[str]:
+def automatic_remarks(spec: Spec, windows: Mapping[str, WindowMeasurement]) -> Iterator[str]:
     """Where the number of rounds was automatic: how many there were, and what they are good for."""
     body = windows.get(MAIN)
     if spec.precision is None or body is None:

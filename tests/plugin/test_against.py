@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from harness import Project
+
+from pytest_nsys.controller import against
+from pytest_nsys.controller.against import Checkout, check_out, prepare
+from pytest_nsys.errors import RevisionError
 
 KERNEL = """
     import simgpu
@@ -113,6 +118,29 @@ def test_what_cannot_be_compared_is_a_usage_error(
     result = repository.run(*arguments, "test_it.py")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([said])
+
+
+def test_a_set_up_has_a_deadline(
+    repository: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    checkout = check_out("HEAD", repository.path, tmp_path)
+    monkeypatch.setattr(against, "_SETUP_DEADLINE_S", 0.2)
+    with pytest.raises(RevisionError, match=r"the set-up of HEAD .* failed") as caught:
+        prepare(checkout, ["sleep", "60"])
+    assert caught.value.evidence == "it did not end within 0.2 s"
+    with pytest.raises(RevisionError, match=r"the set-up of HEAD .* failed") as caught:
+        prepare(checkout, ["/no/such/program"])
+    assert "No such file" in caught.value.evidence
+
+
+def test_paths_into_the_project_lead_to_the_revision(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path / "tree", tmp_path / "top", "0123456789abcdef", "0123456")
+    assert checkout.name == "0123456"
+    top, tree = str(tmp_path / "top"), str(tmp_path / "tree")
+    for text in (f"{top}/a b", f"--rootdir={top}", f"--x={top}/y"):
+        assert checkout.mapped(text) == text.replace(top, tree)
+    for text in ("tests", f"{top}-other/x", "-k", "a=b", f"name={top}", ""):
+        assert checkout.mapped(text) == text
 
 
 def test_a_project_outside_git_has_no_revisions(simulated: Project) -> None:

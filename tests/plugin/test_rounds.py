@@ -244,3 +244,39 @@ def test_a_test_whose_body_a_plugin_runs_elsewhere_is_not_taken_for_measured(
     result.stdout.fnmatch_lines(
         ["the test passed, and its body was never seen to run", "What to do: *"]
     )
+
+
+def test_an_automatic_number_of_rounds_ends_when_the_median_is_known_or_at_its_most(
+    simulated: Project,
+) -> None:
+    simulated.ini("nsys_max_rounds = 9")
+    simulated.write(
+        """
+        import itertools, time
+        import pytest, simgpu
+
+        seconds = itertools.cycle([0.001, 0.01, 0.02])
+
+        @pytest.mark.nsys(rounds="auto", tolerance="300%")
+        def test_steady():
+            time.sleep(0.01)
+            simgpu.launch("gemm", 100)
+
+        @pytest.mark.nsys(rounds="auto", tolerance="1%")
+        def test_unsteady():
+            time.sleep(next(seconds))
+            simgpu.launch("gemm", 100)
+        """
+    )
+    _, tests = simulated.results("--nsys")
+
+    def rounds(name: str) -> int:
+        (window,) = tests[name]["windows"]
+        (metric,) = (m for m in window["metrics"] if m["key"] == "gpu.kernel_time")
+        return len(metric["samples"][0])
+
+    assert (rounds("test_steady"), rounds("test_unsteady")) == (6, 9)
+    (note,) = tests["test_unsteady"]["notes"][-1:]
+    assert note == (
+        "9 rounds: gpu.kernel_time is known to 0.00%, within a third of the tolerance (0.33%)"
+    )

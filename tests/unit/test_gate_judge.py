@@ -430,3 +430,14 @@ def test_what_was_odd_about_a_measurement_is_a_note_after_the_others() -> None:
     assert judge(SPEC, odd, FAST, Policy("gate")).notes == odd.remarks
     verdict = judge(SPEC, odd, None, Policy("gate"))
     assert verdict.notes == ("no baseline yet: record one with --nsys-update-new", *odd.remarks)
+
+
+def test_a_session_that_recorded_no_kernel_is_none_to_compare_or_to_record() -> None:
+    counts: Sessions = ((2.0,) * 5, (0.0,) * 5, (2.0,) * 5)
+    window = made.kernels(Part("gemm", 2, ns=1_000_000))
+    window = replace(window, samples={**window.samples, "gpu.kernel_count": counts})
+    for mode in ("gate", "update"):
+        verdict = judge(SPEC, made.measurement(window), FAST, Policy(mode=mode))
+        assert verdict.failed
+        texts = [demand.text for demand in verdict.demands]
+        assert texts == ["no kernel was recorded in session 2, in others some"]

@@ -16,8 +16,9 @@ from pytest_nsys.cli import main
 from pytest_nsys.gate.noise import Noise, estimate
 from pytest_nsys.gate.power import cheapest, plan
 from pytest_nsys.gate.rule import default_rule
-from pytest_nsys.measurement import Sessions, WindowMeasurement
+from pytest_nsys.measurement import Part, Sessions, WindowMeasurement
 from pytest_nsys.quantities import Tolerance
+from pytest_nsys.report.power import power_lines, powers
 from pytest_nsys.windows import MAIN
 
 TIME = lookup("gpu.kernel_time")
@@ -137,3 +138,25 @@ def test_what_is_not_there_is_said(
     assert main(["power", f"--baselines={folder}", *arguments]) == 2
     shown = capsys.readouterr()
     assert fnmatch((shown.out + shown.err).strip(), said)
+
+
+def test_what_no_number_of_sessions_resolves_is_told_apart() -> None:
+    tiny = made.kernels(Part("tiny", 300, ns=304_000))
+    (power,) = powers(made.measurement(tiny), {"*": Tolerance(0.03)})
+    assert power.enough is None
+    assert power.resolution == 300 * 64
+    assert "two ticks of the GPU's clock for each kernel are more." in power_lines(power)[-2]
+
+
+def test_a_baseline_may_have_to_be_of_more_sessions() -> None:
+    window = made.window({"gpu.kernel_time": [1e6, 1.004e6, 0.996e6]})
+    (power,) = powers(made.measurement(window), {"gpu.kernel_time": Tolerance(0.012)})
+    assert power.enough is not None
+    assert power.enough.baseline > 1
+    assert f"against a baseline of {power.enough.baseline} sessions" in power_lines(power)[-2]
+
+
+def test_a_metric_without_a_tolerance_of_its_own_has_that_of_kernel_time() -> None:
+    window = made.window({"wall.time": [1e6, 1.1e6]})
+    (power,) = powers(made.measurement(window), {}, ["wall.time"])
+    assert power.tolerance == Tolerance(0.03)
