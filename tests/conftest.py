@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from harness import REAL_NSYS, SIMGPU, TESTS, Project
 from standin import write_standin
@@ -31,6 +32,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def alone() -> None:
     """What records with a real nsys asks for this: two at once lose each other's ranges."""
+
+
+@pytest.fixture(autouse=True)
+def no_broken_registry(request: pytest.FixtureRequest) -> None:
+    """A real nsys finds no table of running ones that a killed one has left locked.
+
+    All nsys of a version share it. Where one is killed while it writes there, no other starts
+    again ("Agent launcher failed") until the table is removed.
+    """
+    # By the program: the stand-in's is Python.
+    running = (
+        Path(process.info["exe"] or "").name == "nsys" for process in psutil.process_iter(["exe"])
+    )
+    if "alone" not in request.fixturenames or any(running):
+        return
+    for table in Path("/dev/shm").glob("NSys-*"):
+        table.unlink(missing_ok=True)
 
 
 @pytest.fixture
