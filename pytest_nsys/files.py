@@ -7,8 +7,47 @@ import os
 import secrets
 import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from pytest_nsys.errors import NsysError
+
+LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def locked_folder(root: Path, deadline_s: float, error: type[NsysError]) -> Iterator[None]:
+    """Keep other runs from writing to a folder, which is made; git is told to leave the lock out.
+
+    Args:
+        root: the folder.
+        deadline_s: how long to wait for another run.
+        error: what to raise where that is not enough.
+
+    Raises:
+        NsysError: the folder stayed locked.
+        OSError: it cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    root.mkdir(parents=True, exist_ok=True)
+    ignore = root / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text(f"{LOCK}\n", encoding="utf-8")
+    lock = FileLock(root / LOCK, timeout=deadline_s)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise error(
+            f"{root} stayed locked by another run for {deadline_s:g} s",
+            evidence=str(root / LOCK),
+            remedy="wait for the other run to end, or end it",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pytest_nsys.baselines.document import parse, recording_digest, render
 from pytest_nsys.baselines.location import baseline_path
 from pytest_nsys.errors import BaselineDamaged, BaselineError
-from pytest_nsys.files import read_limited, replace_bytes, replace_text
+from pytest_nsys.files import locked_folder, read_limited, replace_bytes, replace_text
 from pytest_nsys.measurement import Measurement
+from pytest_nsys.patterns import matches
 from pytest_nsys.timeline import Timeline, document
 
-_LOCK = ".lock"
 _LOCK_DEADLINE_S = 60.0
 _LARGEST = 64 * 2**20
 _TIMELINE = ".timeline.json.gz"
@@ -124,7 +123,7 @@ class BaselineStore:
             )
         for path in sorted(self._root.glob("*/**/*.json")):
             found = self._parse(path)
-            if found is not None and _names(pattern, found.nodeid):
+            if found is not None and (pattern in found.nodeid or matches(pattern, found.nodeid)):
                 yield found
 
     def write(self, measurement: Measurement) -> Change:
@@ -134,23 +133,14 @@ class BaselineStore:
             BaselineDamaged: the present file cannot be understood; it is left alone.
             BaselineError: the folder cannot be written, or stays locked by another run.
         """
-        from filelock import FileLock, Timeout
-
         path = self.path(measurement.device, measurement.nodeid)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._keep_lock_out_of_git()
-            with FileLock(self._root / _LOCK, timeout=self._lock_deadline_s):
+            with locked_folder(self._root, self._lock_deadline_s, BaselineError):
+                path.parent.mkdir(parents=True, exist_ok=True)
                 before = self.read(measurement.device, measurement.nodeid)
                 # A timeline without its baseline, or with another, is not looked at.
                 self._write_timeline(measurement)
                 replace_text(path, render(measurement))
-        except Timeout:
-            raise BaselineError(
-                f"{self._root} stayed locked by another run for {self._lock_deadline_s:g} s",
-                evidence=str(self._root / _LOCK),
-                remedy="wait for the other run to end, or end it",
-            ) from None
         except OSError as error:
             raise BaselineError(
                 f"the baseline {path} cannot be written",
@@ -166,13 +156,3 @@ class BaselineStore:
             return
         recording = recording_digest(measurement)
         replace_bytes(path, document.render(measurement.timeline, recording))
-
-    def _keep_lock_out_of_git(self) -> None:
-        ignore = self._root / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text(f"{_LOCK}\n", encoding="utf-8")
-
-
-def _names(pattern: str, nodeid: str) -> bool:
-    """Whether the pattern stands for the test; parameters' brackets are brackets."""
-    return pattern in nodeid or fnmatchcase(nodeid, pattern.replace("[", "[[]"))

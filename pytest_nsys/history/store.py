@@ -9,10 +9,9 @@ from pathlib import Path
 
 from pytest_nsys.baselines.location import baseline_path
 from pytest_nsys.errors import HistoryError
-from pytest_nsys.files import read_limited
+from pytest_nsys.files import locked_folder, read_limited
 from pytest_nsys.history.document import Entry, Torn, parse, render
 
-_LOCK = ".lock"
 _LOCK_DEADLINE_S = 60.0
 _LARGEST = 256 * 2**20
 _SUFFIX = ".jsonl"
@@ -56,22 +55,10 @@ def append(
     Raises:
         HistoryError: the folder cannot be written, or stays locked by another run.
     """
-    from filelock import FileLock, Timeout
-
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        ignore = root / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text(f"{_LOCK}\n", encoding="utf-8")
-        with FileLock(root / _LOCK, timeout=lock_deadline_s):
+        with locked_folder(root, lock_deadline_s, HistoryError):
             for entry in entries:
                 _append(root / history_path(entry.device, entry.nodeid), render(entry))
-    except Timeout:
-        raise HistoryError(
-            f"{root} stayed locked by another run for {lock_deadline_s:g} s",
-            evidence=str(root / _LOCK),
-            remedy="wait for the other run to end, or end it",
-        ) from None
     except OSError as error:
         raise HistoryError(
             f"the history in {root} cannot be written",
