@@ -175,7 +175,7 @@ METRICS: tuple[Metric, ...] = (
         "ns",
         "timed",
         "sum of end - start over KERNEL rows (nsys: cuda_gpu_kern_sum)",
-        Tolerance(0.03, 20e3),
+        Tolerance(0.03, 5e3),
         gated=True,
         breakdown="kernels",
     ),

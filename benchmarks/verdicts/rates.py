@@ -41,7 +41,7 @@ METRICS = (KERNELS, WALL)
 FAILING = frozenset({"regressed", "violated", "over budget", "new", "incomparable"})
 """What fails a test of the gate."""
 
-DEFAULT, THREE, ONE = Tolerance(0.03, 20e3), Tolerance(0.03), Tolerance(0.01)
+DEFAULT, THREE, ONE = Tolerance(0.03, 5e3), Tolerance(0.03), Tolerance(0.01)
 """Tolerances of kernel time: what holds without a marker, and parts of it alone."""
 
 
@@ -211,7 +211,7 @@ Judge = Callable[[Samples, Sequence[Samples], str], bool]
 def judges() -> dict[str, Judge]:
     """All rules by name, ours first."""
     found: dict[str, Judge] = {
-        "this gate, 3% or 20 us (default)": _ours(DEFAULT),
+        "this gate, 3% or 5 us (default)": _ours(DEFAULT),
         "this gate, tolerance 3%": _ours(THREE),
         "this gate, tolerance 1%": _ours(ONE),
     }
@@ -403,7 +403,7 @@ def _as_it_ran(cases: Sequence[Case]) -> Iterator[str]:
     yield (
         "`pytest --nsys-baseline` again and again, against baselines of three sessions that "
         f"`pytest --nsys-update` had recorded once: {len({c.nodeid for c in quiet})} tests of "
-        "unchanged code, all gated metrics, at the default tolerances (kernel time: 3 % or 20 us) "
+        "unchanged code, all gated metrics, at the default tolerances (kernel time: 3 % or 5 us) "
         "and at 3 % and 1 % of kernel time alone. A decision is one test of one run."
     )
     rows = []

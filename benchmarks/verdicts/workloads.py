@@ -423,5 +423,4 @@ INJECTED: Mapping[str, Workload] = {
     name: WORKLOADS[name] for name in ("gemm", "attention", "norm", "sort", "train", "tiny")
 }
 """The workloads that changes are put into: compute, memory, order, autograd, launches. On an H200
-they have 0.3 to 1.3 ms of kernels; where they are shorter than 0.7 ms, the default tolerance is not
-3 % but 20 us, which is why the tests of changes name theirs."""
+they have 0.3 to 1.3 ms of kernels, so that the default tolerance, 3 % or 5 us, is 3 % for all."""

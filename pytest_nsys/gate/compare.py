@@ -190,8 +190,14 @@ def _too_small(metric: Metric) -> str:
     )
 
 
+_DOUBTS: Mapping[str, str] = {
+    "session": "the median moved, but not in every session: at least one was as in the baseline",
+    "ranks": "the median moved, but too few of the rounds did (rank test)",
+}
+
+
 def _too_noisy(metric: Metric, ruling: Ruling) -> str:
-    if abs(ruling.current - ruling.baseline) > ruling.limit:
-        return f"{metric.key}: the median moved, but too few of the rounds did (rank test)"
+    if ruling.doubt:
+        return f"{metric.key}: {_DOUBTS[ruling.doubt]}"
     least = format_change(ruling.baseline, ruling.baseline + ruling.detectable, metric.unit)
     return f"{metric.key} is too noisy to tell: a change would be found from {least.lstrip('+')} on"

@@ -11,10 +11,14 @@ from typing import Literal, Protocol
 
 from pytest_nsys.catalogue import Metric
 from pytest_nsys.gate.noise import Noise, estimate, mean_rounds, prior_spread
-from pytest_nsys.measurement import Sessions, centre
+from pytest_nsys.measurement import Sessions, centre, session_medians
 from pytest_nsys.quantities import Tolerance
 
 Outcome = Literal["ok", "improved", "regressed", "inconclusive"]
+
+Doubt = Literal["", "session", "ranks"]
+"""Why a change beyond the limit is none for certain: a session that does not show it, or the
+rounds' ranks."""
 
 FAMILY_LEVEL = 0.01
 """The probability that noise alone makes a comparison of one test look like a change, before it
@@ -38,6 +42,7 @@ class Ruling:
         detectable: the smallest true change that such a comparison finds with 95 % probability.
         beyond: whether the change is beyond the tolerance in the worse direction, be it noise or
             not: what is measured again before it fails.
+        doubt: what speaks against a change beyond the limit.
     """
 
     outcome: Outcome
@@ -47,6 +52,7 @@ class Ruling:
     noise: float | None = None
     detectable: float = 0.0
     beyond: bool = False
+    doubt: Doubt = ""
 
 
 class Rule(Protocol):
@@ -118,9 +124,11 @@ def _timed(
 
     The change of the medians is held against its standard error with Student's t (see
     `pytest_nsys.gate.noise`), and the rounds' ranks must agree (one-sided Mann-Whitney U test),
-    where so few rounds can attain the level at all. A change within the tolerance is "ok" only
-    where noise would not have hidden one beyond it, or where the change's upper confidence limit
-    is within the tolerance (a test of non-inferiority at 95 %).
+    where so few rounds can attain the level at all. Every session must show it: one that is within
+    the baseline's range says that processes of this test are in one state or another, of which the
+    baseline knows one. A change within the tolerance is "ok" only where noise would not have hidden
+    one beyond it, or where the change's upper confidence limit is within the tolerance (a test of
+    non-inferiority at 95 %).
     """
     then, now = centre(baseline), centre(current)
     allowed = tolerance.limit(then)
@@ -131,7 +139,8 @@ def _timed(
     limit = max(allowed, by_noise, resolution)
     change = now - then if metric.worse == "up" else then - now
     outcome: Outcome
-    if abs(change) > limit and ranks_agree(baseline, current, up=now > then, level=level):
+    doubt = _doubt(baseline, current, up=now > then, level=level) if abs(change) > limit else ""
+    if abs(change) > limit and not doubt:
         outcome = "regressed" if change > 0 else "improved"
     elif change > allowed:
         outcome = "inconclusive"
@@ -147,7 +156,16 @@ def _timed(
         noise=error,
         detectable=detectable(noise, max(allowed, resolution), error, level),
         beyond=change > allowed,
+        doubt=doubt,
     )
+
+
+def _doubt(baseline: Sessions, current: Sessions, *, up: bool, level: float) -> Doubt:
+    """What speaks against a change beyond the limit."""
+    then, now = session_medians(baseline), session_medians(current)
+    if (min(now) <= max(then)) if up else (max(now) >= min(then)):
+        return "session"
+    return "" if ranks_agree(baseline, current, up=up, level=level) else "ranks"
 
 
 def critical(noise: Noise, level: float) -> float:

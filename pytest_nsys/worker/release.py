@@ -16,7 +16,7 @@ class ReleaseMemory:
     """
 
     def __init__(self) -> None:
-        self._in_use = 0
+        self._clean = {0}
 
     @pytest.hookimpl
     def pytest_nsys_release_memory(self) -> None:
@@ -27,10 +27,11 @@ class ReleaseMemory:
         before the rounds. Its compiled functions stay: without them the first round would compile.
         """
         # Garbage in cycles may hold device memory of earlier tests. A full collection takes
-        # 100 ms and more with PyTorch imported, so it waits until memory in use has changed.
-        if _in_use() != self._in_use:
+        # 100 ms and more with PyTorch imported, so it is left out where as much memory is in use
+        # as after an earlier one.
+        if _in_use() not in self._clean:
             gc.collect()
-            self._in_use = _in_use()
+            self._clean.add(_in_use())
         torch, cupy = _torch(), _cupy()
         if torch is not None:
             torch.cuda.empty_cache()

@@ -80,8 +80,13 @@ class WorkerSession:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Announce the test, and say when it is over."""
+        """Announce the test, and say when it is over.
+
+        Cached memory is given back before it is set up: where its tensors came to lie in what
+        earlier tests left, so would its rounds, and their memory would depend on those.
+        """
         self._events.write("start", nodeid=item.nodeid)
+        item.config.hook.pytest_nsys_release_memory()
         item.stash[RECORDER] = Recorder(
             item.nodeid,
             self._job.tests[item.nodeid],

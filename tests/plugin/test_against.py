@@ -65,7 +65,7 @@ def test_the_working_tree_is_measured_against_a_commit(repository: Project) -> N
             "nsys: measuring 2 tests in one capture, session 1 of 2",
             "nsys: measuring 2 tests in one capture, session 2 of 2",
             f"nsys: measuring 1 test in one capture at HEAD ({commit[:10]}), session 2 of 2",
-            "*gpu.kernel_time +20.0%, limit 3% or 20 us: gemm +200 us (1x); 1 ms -> 1.2 ms*",
+            "*gpu.kernel_time +20.0%, limit 3% or 5 us: gemm +200 us (1x); 1 ms -> 1.2 ms*",
             "to measure it again: pytest --nsys-against=HEAD test_it.py::test_kernel",
         ]
     )

@@ -113,7 +113,7 @@ def test_only_missing_ones_are_recorded_and_the_others_are_gated(simulated: Proj
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "gpu.kernel_time +100*%, limit 3% or 20 us: gemm +100 us (1x)*",
+            "gpu.kernel_time +100*%, limit 3% or 5 us: gemm +100 us (1x)*",
             "recorded test_it.py::test_two",
         ]
     )

@@ -14,7 +14,7 @@ WORSE = {
     "gpu.kernel_time": (
         'simgpu.launch("gemm", 400)',
         'simgpu.launch("gemm", 500)',
-        "gpu.kernel_time +25.0%, limit 3% or 20 us: gemm +100 us (1x); 400 us -> 500 us",
+        "gpu.kernel_time +25.0%, limit 3% or 5 us: gemm +100 us (1x); 400 us -> 500 us",
     ),
     "gpu.kernel_count": (
         'simgpu.launch("gemm", 9)',

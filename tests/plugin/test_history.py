@@ -84,7 +84,7 @@ def test_it_can_stand_in_the_ini_file_and_be_shown(
     assert main(["history", str(simulated.path / "runs"), "--fail-on-change"]) == 1
     out = capsys.readouterr().out
     assert "  gpu.kernel_time 100 us -> 200 us (+100%), min 100 us, max 200 us\n    ▁▁█\n" in out
-    assert "over the tolerance of 3% or 20 us" in out
+    assert "over the tolerance of 3% or 5 us" in out
 
 
 def test_the_commit_is_kept_and_what_the_run_writes_does_not_make_it_dirty(

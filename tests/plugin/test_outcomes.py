@@ -202,7 +202,7 @@ def test_a_regression_fails_in_every_report_with_its_headline(simulated: Project
     )
     assert result.ret == 1
     result.assert_outcomes(passed=1, failed=1, xfailed=2)
-    headline = "gpu.kernel_time +50.0%, limit 3% or 20 us: gemm +200 us (1x); 400 us -> 600 us"
+    headline = "gpu.kernel_time +50.0%, limit 3% or 5 us: gemm +200 us (1x); 400 us -> 600 us"
     result.stdout.fnmatch_lines(
         [
             "*= FAILURES =*",
@@ -211,7 +211,7 @@ def test_a_regression_fails_in_every_report_with_its_headline(simulated: Project
             "",
             "the test's body:",
             "  metric *baseline *current *change *limit*",
-            "  gpu.kernel_time *400 us *600 us *+50.0% *3% or 20 us *<- worse",
+            "  gpu.kernel_time *400 us *600 us *+50.0% *3% or 5 us *<- worse",
             "to measure it again: pytest --nsys test_it.py::test_decode",
             "to accept it: *pytest --nsys-update test_it.py::test_decode",
             "-* Captured stdout call -*",

@@ -28,7 +28,7 @@ def test_a_slower_test_fails_with_its_culprit_in_the_first_line(simulated: Proje
     result = simulated.run("--nsys-baseline")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["gpu.kernel_time +20.0%, limit 3% or 20 us: softmax +100 us (2x -> 4x); *"]
+        ["gpu.kernel_time +20.0%, limit 3% or 5 us: softmax +100 us (2x -> 4x); *"]
     )
 
     simulated.run().assert_outcomes(passed=1)

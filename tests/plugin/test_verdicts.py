@@ -125,7 +125,7 @@ def test_the_gate_from_recording_to_replay(default: Project) -> None:
             "nsys: measuring 2 tests again that may have regressed, session 3 of at most 4",
             "nsys: measuring 1 test again that may have regressed, session 4 of at most 4",
             "test_it.py *F*x*",
-            "gpu.kernel_time +10.0%, limit 3% or 20 us: gemm +100 us (1x); 1 ms -> 1.1 ms",
+            "gpu.kernel_time +10.0%, limit 3% or 5 us: gemm +100 us (1x); 1 ms -> 1.1 ms",
             "FAILED test_it.py::test_lasting",
             "inconclusive: test_it.py::test_noisy",
             "  *gpu.kernel_time is too noisy to tell: a change would be found from *% on",

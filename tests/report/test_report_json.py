@@ -180,7 +180,7 @@ def test_a_regressed_metric_and_its_culprits() -> None:
     assert time["status"] == "regressed"
     assert time["gated"]
     assert (time["baseline"], time["current"], time["change"]) == (2365693, 2531800, 166107)
-    assert time["tolerance"] == {"relative": 0.03, "absolute": 20000}
+    assert time["tolerance"] == {"relative": 0.03, "absolute": 5000}
     assert time["limit"] == pytest.approx(0.03 * 2365693)
     assert 0 < time["noise"] < time["limit"] < time["detectable"] < time["change"]
     count = metrics(test)["memcpy.h2d.count"]

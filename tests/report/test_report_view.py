@@ -153,7 +153,7 @@ def test_metrics_gated_first() -> None:
     time = shown.gated[0]
     assert (time.key, time.then, time.now) == ("gpu.kernel_time", "2.366 ms", "2.532 ms")
     assert (time.then_range, time.now_range) == ("2.365 ms to 2.367 ms", "2.531 ms to 2.533 ms")
-    assert (time.change, time.limit) == ("+166.1 us (+7.0%)", "3% or 20 us")
+    assert (time.change, time.limit) == ("+166.1 us (+7.0%)", "3% or 5 us")
     assert (time.badge.symbol, time.badge.word) == ("\N{BALLOT X}", "regressed")
     assert [row.key for row in shown.shown] == ["wall.time"]
 

@@ -34,7 +34,7 @@ def test_longer_kernels_are_worse_and_shorter_ones_better(
     code, out, _ = command("diff", before, worse)
     assert code == 1
     headline = out.splitlines()[0]
-    assert "gpu.kernel_time +20.0%, limit 3% or 20 us: " in headline
+    assert "gpu.kernel_time +20.0%, limit 3% or 5 us: " in headline
     assert "xmma_gemm" in headline
     assert "gpu.kernel_time changed by:" in out
     assert command("diff", worse, before)[0] == 0

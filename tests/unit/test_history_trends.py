@@ -209,7 +209,7 @@ def test_a_trend_is_shown_with_its_changes_in_eighty_columns(
     assert lines[2].endswith("ms")
     assert lines[3].strip(BLOCKS + " ") == ""
     assert lines[4] == (
-        "    since 2026-10-28 (27abc12): +2.0%, under the tolerance of 3% or 20 us; with"
+        "    since 2026-10-28 (27abc12): +2.0%, under the tolerance of 3% or 5 us; with"
     )
     assert lines[5] == "      it torch 2.8 -> 2.9"
     assert lines[6:] == [
@@ -231,7 +231,7 @@ def test_a_drift_is_told_although_no_step_is_beyond_the_tolerance(
     code, out, _ = command("history", tmp_path, "--fail-on-change")
     assert code == 1
     assert out.splitlines()[4:6] == [
-        "    drifted +4.2% over 40 runs, over the tolerance of 3% or 20 us; no single run",
+        "    drifted +4.2% over 40 runs, over the tolerance of 3% or 5 us; no single run",
         "      moved by more than 0.1%",
     ]
     code, out, _ = command(

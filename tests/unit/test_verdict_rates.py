@@ -477,7 +477,7 @@ def test_rates_of_the_recorded_samples() -> None:
     assert ours[10.0] == rates.Rate(3, 3)
     assert ours[2.0] == rates.Rate(0, 3)
     assert found["this gate, tolerance 1%"][KEY][2.0].of == 3
-    assert found["this gate, 3% or 20 us (default)"][KEY][10.0] == rates.Rate(3, 3)
+    assert found["this gate, 3% or 5 us (default)"][KEY][10.0] == rates.Rate(3, 3)
     assert found["single run, 5%"][KEY][10.0] == rates.Rate(3, 3)
     assert found["asv compare"][KEY]["A/A"] == rates.Rate(0, 9)
 

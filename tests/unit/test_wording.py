@@ -56,7 +56,7 @@ def _verdict(now: Measurement, then: Measurement | None = BEFORE, mode: Mode = "
 
 def test_the_first_line_names_metric_change_limit_culprit_and_values() -> None:
     assert headline(_verdict(_slower())) == (
-        "gpu.kernel_time +52.5%, limit 3% or 20 us: gemm +500 us (2x); 1 ms -> 1.525 ms "
+        "gpu.kernel_time +52.5%, limit 3% or 5 us: gemm +500 us (2x); 1 ms -> 1.525 ms "
         "(and 1 more)"
     )
 
@@ -66,7 +66,7 @@ def test_the_first_line_names_the_window_where_it_is_not_the_body() -> None:
     body = made.kernels(GEMM)
     verdict = _verdict(made.measurement(body, slow), made.measurement(body, quick))
     assert headline(verdict) == (
-        "[decode] gpu.kernel_time +80.0%, limit 3% or 20 us: gemm +400 us (2x); 500 us -> 900 us"
+        "[decode] gpu.kernel_time +80.0%, limit 3% or 5 us: gemm +400 us (2x); 500 us -> 900 us"
     )
 
 
@@ -146,7 +146,7 @@ def test_the_first_line_without_anything_worse() -> None:
         "incomparable: the baseline was recorded with 1 warm-up calls, this run has 2"
     )
     assert headline(_verdict(BEFORE, _slower())) == (
-        "gpu.kernel_time -34.4%, limit 3% or 20 us; 1.525 ms -> 1 ms"
+        "gpu.kernel_time -34.4%, limit 3% or 5 us; 1.525 ms -> 1 ms"
     )
 
 
@@ -189,7 +189,7 @@ def test_a_failed_test_shows_tables_culprits_and_how_to_repeat_it() -> None:
         "",
         "the test's body:",
         "  metric            baseline   current  change        limit",
-        "  gpu.kernel_time       1 ms  1.525 ms  +52.5%  3% or 20 us  <- worse",
+        "  gpu.kernel_time       1 ms  1.525 ms  +52.5%  3% or 5 us  <- worse",
         "  gpu.kernel_count         6         7      +1            0  <- worse",
         "",
         "gpu.kernel_time changed by:",
