@@ -231,6 +231,9 @@ def test_garbage_is_collected_where_memory_in_use_has_changed(modules: pytest.Mo
     fake.cupy_bytes = 7
     release.pytest_nsys_release_memory()
     assert fake.calls.count("collect") == 2
+    fake.cupy_bytes, fake.torch_bytes[1] = 0, 50  # as after the first: nothing was left behind
+    release.pytest_nsys_release_memory()
+    assert fake.calls.count("collect") == 2
 
 
 def test_what_earlier_tests_left_to_jax_dies_before_the_rounds(

@@ -52,6 +52,7 @@ def test_hooks_of_the_users_conftest_name_kernels_and_devices_and_see_verdicts(
     simulated.write(TEST.format(version=1, us=100))
     simulated.run("--nsys-update").assert_outcomes(passed=1)
     assert story.lines() == [
+        "worker: released",  # before the test is set up
         "worker: called",
         "worker: released",  # after the warm-up, before the first round
         "worker: called",

@@ -66,7 +66,7 @@ def test_the_first_line_names_the_window_where_it_is_not_the_body() -> None:
     body = made.kernels(GEMM)
     verdict = _verdict(made.measurement(body, slow), made.measurement(body, quick))
     assert headline(verdict) == (
-        "[decode] gpu.kernel_time +80.0%, limit 3% or 5 us: gemm +400 us (2x); 500 us -> 900 us"
+        "[decode] gpu.kernel_time +80.0%, limit 3.5% (noise): gemm +400 us (2x); 500 us -> 900 us"
     )
 
 
@@ -188,9 +188,9 @@ def test_a_failed_test_shows_tables_culprits_and_how_to_repeat_it() -> None:
     assert verdict_lines(_verdict(_slower("t.py::test[a b]"))) == [
         "",
         "the test's body:",
-        "  metric            baseline   current  change        limit",
+        "  metric            baseline   current  change       limit",
         "  gpu.kernel_time       1 ms  1.525 ms  +52.5%  3% or 5 us  <- worse",
-        "  gpu.kernel_count         6         7      +1            0  <- worse",
+        "  gpu.kernel_count         6         7      +1           0  <- worse",
         "",
         "gpu.kernel_time changed by:",
         "  gemm +500 us (2x)",
