@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -56,8 +56,14 @@ def pytest_nsys_device_key(gpus: tuple[str, ...]) -> str | None:
 
 
 @pytest.hookspec
-def pytest_nsys_release_memory() -> None:
-    """Called in the worker before a test's first round: give cached device memory back."""
+def pytest_nsys_release_memory(stage: Literal["setup", "rounds"]) -> None:
+    """Called in the worker before a test is set up and before its first round: give cached device
+    memory back.
+
+    Args:
+        stage: what comes next. What the warm-up has made ready for the rounds (libraries'
+            workspaces) is to stay before these.
+    """
 
 
 @pytest.hookspec

@@ -4,8 +4,9 @@
     python benchmarks/verdicts/rates.py --samples A.jsonl B.jsonl --pack   # from new ones
 
 The second keeps them as ``benchmarks/results/verdict-samples.jsonl.xz``, which the first reads.
-Writes ``docs/verdict-rates.md`` and ``benchmarks/results/verdict_rates.json``. The same samples
-give the same files.
+Files that are given together are of studies that ran at the same time, each on a GPU of its own of
+one host. Writes ``docs/verdict-rates.md`` and ``benchmarks/results/verdict_rates.json``. The same
+samples give the same files.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from resample import FRESH, KERNELS, NOISES, SESSIONS, WALL, Pool, draw, take_apart
-from rules import OTHERS, Rule, Samples, joined, ours
+from rules import COUNT, OTHERS, Rule, Samples, joined, ours
 from study import base_of, is_measured, read_lines
 
+from pytest_nsys.gate.resolution import KERNEL_NS
 from pytest_nsys.quantities import Tolerance
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +43,9 @@ METRICS = (KERNELS, WALL)
 FAILING = frozenset({"regressed", "violated", "over budget", "new", "incomparable"})
 """What fails a test of the gate."""
 
+TINY = "tiny"
+"""The workload in which one process differs from another by more than the changes put into it."""
+
 DEFAULT, THREE, ONE = Tolerance(0.03, 5e3), Tolerance(0.03), Tolerance(0.01)
 """Tolerances of kernel time: what holds without a marker, and parts of it alone."""
 
@@ -51,25 +56,27 @@ class Case:
 
     Attributes:
         nodeid: the test.
+        study: which study: each recorded baselines of its own.
         run: which run of the suite.
         kind: "steady", "unchanged", "slower" or "changed".
         tolerance: relative, of kernel time; None for the default.
         percent: by how much its kernels were made slower.
         change: what else was changed; "" if nothing was.
         status: the verdict.
-        timed: that on kernel time alone.
+        statuses: of the gated metrics that were not ok, by key.
         then: the baseline.
         sessions: what was measured, one session each, confirmations after the first.
     """
 
     nodeid: str
+    study: int
     run: tuple[int, int]
     kind: str
     tolerance: float | None
     percent: float
     change: str
     status: str
-    timed: str
+    statuses: Mapping[str, str]
     then: Samples
     sessions: tuple[Samples, ...]
 
@@ -77,6 +84,21 @@ class Case:
     def failed(self) -> bool:
         """Whether the gate failed the test."""
         return self.status in FAILING
+
+    @property
+    def timed(self) -> str:
+        """The verdict on kernel time alone."""
+        return self.statuses.get(KERNELS, "ok")
+
+    @property
+    def name(self) -> str:
+        """The test without its file."""
+        return self.nodeid.partition("::")[2]
+
+    @property
+    def workload(self) -> str:
+        """What the test measures."""
+        return _parts(self.nodeid)[1][0]
 
     @property
     def first(self) -> Samples:
@@ -119,12 +141,14 @@ def read_cases(text: str) -> list[Case]:
     """The tests of all runs in the text of a samples file, without those that have no samples."""
     cases: list[Case] = []
     baselines: Mapping[str, Any] = {}
-    part = 0
+    study = part = 0
     for line in read_lines(text):
-        if line["kind"] == "baseline":  # each begins a phase, which numbers its runs from 0
+        if line["kind"] == "about":  # each follows a record of all baselines
+            study += 1
+        elif line["kind"] == "baseline":  # each begins a phase, which numbers its runs from 0
             baselines, part = line["tests"], part + 1
         elif line["kind"] == "run":
-            cases += _cases_of(line["tests"], baselines, (part, line["run"]))
+            cases += _cases_of(line["tests"], baselines, study, (part, line["run"]))
     return cases
 
 
@@ -137,7 +161,7 @@ def count_unmeasured(text: str) -> int:
 
 
 def _cases_of(
-    tests: Mapping[str, Any], baselines: Mapping[str, Any], run: tuple[int, int]
+    tests: Mapping[str, Any], baselines: Mapping[str, Any], study: int, run: tuple[int, int]
 ) -> Iterator[Case]:
     for nodeid, test in tests.items():
         kind, parts = _parts(nodeid)
@@ -148,13 +172,14 @@ def _cases_of(
         count = len(now[KERNELS])
         yield Case(
             nodeid=nodeid,
+            study=study,
             run=run,
             kind=kind,
             tolerance=_tolerance(kind, parts),
             percent=float(parts[2].rstrip("%")) if kind == "slower" else 0.0,
             change=parts[1] if kind == "changed" else "",
             status=test["status"],
-            timed=test.get("statuses", {}).get(KERNELS, "ok"),
+            statuses=test.get("statuses", {}),
             then={key: _sessions(value) for key, value in baselines[base].items()},
             sessions=tuple(
                 {key: (value[i],) for key, value in now.items() if len(value) == count}
@@ -184,21 +209,40 @@ def still(cases: Iterable[Case]) -> list[Case]:
 
 
 def supplies(cases: Sequence[Case]) -> list[tuple[Samples, ...]]:
-    """For each case its sessions, and the first ones of the test's next runs.
+    """For each case its sessions, and the first ones of the test's next runs in the study.
 
     So a rule that measures again gets fresh processes of the same test where the gate, judging
     by another metric or tolerance, asked for none.
     """
-    by_test: dict[str, list[int]] = {}
+    by_test: dict[tuple[int, str], list[int]] = {}
     for index, case in enumerate(cases):
-        by_test.setdefault(case.nodeid, []).append(index)
+        by_test.setdefault((case.study, case.nodeid), []).append(index)
     found = []
     for index, case in enumerate(cases):
-        same = by_test[case.nodeid]
+        same = by_test[case.study, case.nodeid]
         place = same.index(index)
         others = [*same[place + 1 :], *same[:place]]
         found.append((*case.sessions, *(cases[i].first for i in others[:FRESH]))[:FRESH])
     return found
+
+
+def elsewhere(cases: Sequence[Case]) -> list[tuple[Case, tuple[Samples, ...]]]:
+    """Unchanged tests with the baseline of another study, all pairs, and each's sessions.
+
+    Those with a spin are left out: how long that is, each study finds out for itself.
+    """
+    pairs = [
+        (case, supply)
+        for case, supply in zip(cases, supplies(cases), strict=True)
+        if case.kind == "steady"
+    ]
+    baselines = {(case.study, case.nodeid): case.then for case, _ in pairs}
+    return [
+        (replace(case, then=then), supply)
+        for case, supply in pairs
+        for (study, nodeid), then in baselines.items()
+        if nodeid == case.nodeid and study != case.study
+    ]
 
 
 # Counting
@@ -255,6 +299,33 @@ def measured_rates(cases: Sequence[Case]) -> dict[str, Any]:
     return found
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """False alarms on kernel time against baselines of other studies.
+
+    Attributes:
+        rates: of each rule.
+        alarms: of the gate at its default tolerance, by test.
+    """
+
+    rates: Mapping[str, Rate]
+    alarms: Mapping[str, int]
+
+
+def rates_elsewhere(cases: Sequence[Case]) -> Elsewhere:
+    """What each rule says of unchanged tests and another study's baselines."""
+    pairs = elsewhere(cases)
+    said = {
+        name: [judge(case.then, supply, KERNELS) for case, supply in pairs]
+        for name, judge in judges().items()
+    }
+    default = next(iter(said.values()))
+    alarms = Counter(
+        case.name for (case, _), is_alarm in zip(pairs, default, strict=True) if is_alarm
+    )
+    return Elsewhere({name: Rate.of_all(answers) for name, answers in said.items()}, alarms)
+
+
 def simulated_rates(
     pools: Sequence[Pool], many: int, fewer: int, processes: int = 1
 ) -> dict[str, dict[str, Any]]:
@@ -289,15 +360,21 @@ def _simulate(noise: str, pools: Sequence[Pool], many: int, fewer: int) -> dict[
 
 
 def pools_of(cases: Sequence[Case]) -> list[Pool]:
-    """The recorded sessions of each unchanged test, those of its baseline included."""
-    sessions: dict[str, list[Samples]] = {}
-    for case in still(cases):
-        if case.nodeid not in sessions:
+    """The recorded sessions of each unchanged test of a study, those of its baseline included."""
+    return [take_apart(sessions) for sessions in sessions_of(still(cases)).values()]
+
+
+def sessions_of(cases: Sequence[Case]) -> dict[tuple[int, str], list[Samples]]:
+    """One session each, of baseline and runs, by study and unchanged test."""
+    sessions: dict[tuple[int, str], list[Samples]] = {}
+    for case in cases:
+        place = (case.study, case.nodeid)
+        if place not in sessions:
             keys = tuple(case.then)
             count = min(len(case.then[key]) for key in keys)
-            sessions[case.nodeid] = [{k: (case.then[k][i],) for k in keys} for i in range(count)]
-        sessions[case.nodeid] += case.sessions
-    return [take_apart(of_test) for of_test in sessions.values()]
+            sessions[place] = [{k: (case.then[k][i],) for k in keys} for i in range(count)]
+        sessions[place] += case.sessions
+    return sessions
 
 
 @dataclass(frozen=True)
@@ -362,6 +439,7 @@ def page(
     abouts: Sequence[Mapping[str, Any]],
     measured: Mapping[str, Any],
     simulated: Mapping[str, Any],
+    abroad: Elsewhere,
     missing: int = 0,
 ) -> str:
     """The published page, in Markdown; ``missing`` tests could not be measured."""
@@ -377,8 +455,9 @@ def page(
         *_as_it_ran(cases),
         "## Beside other rules, on the same samples",
         *_beside(cases, measured),
+        *_abroad(abroad),
         "## Simulated: more decisions, worse noise",
-        *_simulated(simulated),
+        *_simulated(simulated, cases),
         "## The rules",
         *_the_rules(),
     ]
@@ -393,8 +472,14 @@ def _where(abouts: Sequence[Mapping[str, Any]], cases: Sequence[Case]) -> str:
         for e, about in zip(environments, abouts, strict=True)
     )
     runs = len({case.run for case in cases})
+    studies = len({case.study for case in cases})
+    several = (
+        f" {studies} studies ran at the same time, each on a GPU of its own of one host, and with "
+        "baselines of its own."
+    )
     return (
         f"Measured on: {'; '.join(places) or 'unknown'}. {runs} runs of the gate, nothing locked."
+        + several * (studies > 1)
     )
 
 
@@ -428,57 +513,131 @@ def _as_it_ran(cases: Sequence[Case]) -> Iterator[str]:
                 percent(alarms.bounds[1]),
                 str(Rate.of_all(runs.values())),
                 share(Rate.of_all(case.status == "inconclusive" for case in some)),
+                share(Rate.of_all(case.status == "improved" for case in some)),
                 share(Rate.of_all(len(case.sessions) > 1 for case in some)),
             ]
         )
     head = ["unchanged code, tolerance", "decisions", "false alarms", "at most (95 %)"]
-    head += ["runs with any", "inconclusive", "measured again"]
+    head += ["runs with any", "inconclusive", "improved", "measured again"]
     yield table(head, rows)
-    alarms_of = Counter(case.nodeid.partition("::")[2] for case in quiet if case.failed)
-    if alarms_of:
-        lengths = {
-            case.nodeid.partition("::")[2]: statistics.median(case.first[KERNELS][0]) / 1e3
-            for case in quiet
-        }
-        listed = [f"`{n}` {k} ({lengths[n]:.0f} us of kernels)" for n, k in alarms_of.items()]
-        yield "False alarms by test: " + ", ".join(listed) + "."
+    lengths = {c.name: statistics.median(c.then[KERNELS][0]) / 1e3 for c in quiet}
+    for title, some in {
+        "False alarms": [case for case in quiet if case.failed],
+        "Called improved, which is not measured again": [
+            c for c in quiet if c.status == "improved"
+        ],
+        "Inconclusive": [case for case in quiet if case.status == "inconclusive"],
+    }.items():
+        counts = Counter(case.name for case in some).most_common()
+        of = Counter(case.name for case in quiet)
+        listed = [f"`{n}` {k} of {of[n]} ({lengths[n]:.0f} us of kernels)" for n, k in counts]
+        yield f"{title}, by test: {', '.join(listed) or 'none'}."
     if not any(case.percent or case.change for case in cases):
         yield (
             "Changes that were put in on purpose have not been measured with this gate on a GPU "
             "yet (`study.py --phase changed`); the slow-downs below are made of recorded samples."
         )
         return
+    yield "### Changes that were put in"
+    yield from _slow_downs([case for case in cases if case.percent])
+    yield from _other_changes([case for case in cases if case.change])
+    yield from _tiny(cases)
+
+
+def _slow_downs(slower: Sequence[Case]) -> Iterator[str]:
+    shortest = min((statistics.median(c.then[KERNELS][0]) for c in slower), default=0.0) / 1e3
     yield (
         "Slow-downs: six workloads end with a kernel that spins, 15 % of their time; the slower "
         "version has the same kernels and a longer spin. A test fails, is told to be inconclusive, "
-        "or passes."
+        "or passes. 3 % is what the default tolerance, 3 % or 5 us, comes to for them: the "
+        f"shortest has {shortest:.0f} us of kernels, and 3 % of that are {shortest * 0.03:.1f} us. "
+        f"`{TINY}` is counted apart, below."
     )
+    plain = [case for case in slower if case.workload != TINY]
+    yield _slow_down_table(plain, lambda case: case.failed)
+    differ = [case for case in slower if case.failed != (case.timed == "regressed")]
+    if differ:
+        yield (
+            f"The whole verdict and that on kernel time alone differ in {len(differ)} of "
+            f"{len(slower):,} decisions; on kernel time alone:"
+        )
+        yield _slow_down_table(plain, lambda case: case.timed == "regressed")
+    else:
+        yield (
+            f"In all {len(slower):,} decisions, `{TINY}` included, the test failed if and only if "
+            "its kernel time was `regressed`."
+        )
+    others = Counter(
+        f"`{key}` {status} in `{case.name}`"
+        for case in slower
+        for key, status in case.statuses.items()
+        if key != KERNELS
+    )
+    if others:
+        listed = ", ".join(f"{text} ({count})" for text, count in others.most_common())
+        yield f"What was said besides of other metrics, which did not change: {listed}."
+
+
+def _slow_down_table(slower: Sequence[Case], found: Callable[[Case], bool]) -> str:
     rows = []
     for amount in PERCENTS:
-        row = [f"+{amount}%"]
+        some = [case for case in slower if case.percent == amount]
+        row = [f"+{amount}%", f"{seen_change(some, amount, KERNELS) * 100:+.1f}%" if some else "-"]
         for tolerance in (0.03, 0.01):
-            some = [c for c in cases if c.percent == amount and c.tolerance == tolerance]
-            row += [
-                str(Rate.of_all(case.failed for case in some)),
-                with_bounds(Rate.of_all(case.failed for case in some)),
-                share(Rate.of_all(case.status == "inconclusive" for case in some)),
-            ]
+            these = [case for case in some if case.tolerance == tolerance]
+            rate = Rate.of_all(map(found, these))
+            unclear = Rate.of_all(case.status == "inconclusive" for case in these)
+            row += [str(rate), with_bounds(rate), str(unclear.count) if these else "-"]
         rows.append(row)
-    head = ["kernel time", "failed at 3%", "rate (95 %)", "inconclusive"]
-    yield table([*head, "failed at 1%", "rate (95 %)", "inconclusive"], rows)
+    head = ["kernel time", "seen (median)", "failed at 3%", "rate (95 %)", "inconclusive"]
+    return table([*head, "failed at 1%", "rate (95 %)", "inconclusive"], rows)
+
+
+def _other_changes(changed: Sequence[Case]) -> Iterator[str]:
     names = {
         "copy": "one more copy of 4 KiB",
         "synchronize": "one more synchronisation",
         "launch": "one more launch",
-        "memory": "32 MiB more",
+        "memory": "32 MiB more, by cudaMalloc",
     }
-    yield table(
-        ["change", "failed", "rate (95 %)"],
-        [
-            [names[change], str(rate), with_bounds(rate)]
-            for change in CHANGES
-            for rate in [Rate.of_all(c.failed for c in cases if c.change == change)]
-        ],
+    rows = []
+    for change in CHANGES:
+        some = [case for case in changed if case.change == change]
+        rate = Rate.of_all(case.failed for case in some)
+        by = Counter(k for case in some for k, s in case.statuses.items() if s in FAILING)
+        listed = ", ".join(f"`{key}` {count}" for key, count in by.most_common()) or "-"
+        rows.append([names[change], str(rate), with_bounds(rate), listed])
+    yield f"Other changes, in all six workloads, `{TINY}` included, at 3 %:"
+    yield table(["change", "failed", "rate (95 %)", "by"], rows)
+
+
+def _tiny(cases: Sequence[Case]) -> Iterator[str]:
+    quiet = [case for case in still(cases) if case.workload == TINY and case.tolerance == 0.03]
+    if not quiet:
+        return
+    baselines = "; ".join(
+        " ".join(f"{statistics.median(session) / 1e3:.1f}" for session in then)
+        for then in {case.study: case.then[KERNELS] for case in quiet}.values()
+    )
+    by_study = [*sessions_of(quiet).values()]
+    rounds = scatter([take_apart(sessions) for sessions in by_study], KERNELS).within[0]
+    medians = [[statistics.median(one[KERNELS][0]) for one in sessions] for sessions in by_study]
+    apart = [max(found) / min(found) - 1 for found in medians]
+    every = [*itertools.chain.from_iterable(medians)]
+    count = statistics.median(quiet[0].then[COUNT][0])
+    blind = KERNEL_NS * count
+    yield f"### `{TINY}`"
+    yield (
+        f"{count:.0f} kernels, of 1 us each but for the spin. Baselines at 3 %, us of kernels by "
+        f"session, one study after the other: {baselines}. One process differs from another "
+        f"by up to {percent(max(apart))} in a study, and by {percent(max(every) / min(every) - 1)} "
+        f"over all of them, though the rounds of one differ by {percent(rounds)} (standard "
+        f"deviation): the state is the process's. Below {KERNEL_NS:.0f} ns a kernel, here "
+        f"{blind / 1e3:.1f} us or {percent(blind / statistics.median(every))}, the gate therefore "
+        "finds nothing; a change beyond the tolerance is inconclusive there."
+    )
+    yield _slow_down_table(
+        [case for case in cases if case.percent and case.workload == TINY], lambda c: c.failed
     )
 
 
@@ -489,7 +648,8 @@ def _beside(cases: Sequence[Case], measured: Mapping[str, Any]) -> Iterator[str]
         "once the time on the host's clock of the same rounds, each of which ends with a "
         "synchronisation. `this gate` is the gate's own code; where it measures again it is given "
         "further sessions of the same test. A/A: false alarms; runs: runs of the suite in which "
-        "any test of unchanged code failed; the rest: slow-downs found."
+        "any test of unchanged code failed; the rest: slow-downs found, of all six workloads with "
+        f"`{TINY}` and at either tolerance of their own."
     )
     pools = pools_of(cases)
     rows = []
@@ -527,10 +687,29 @@ def _rates_table(rates: Mapping[str, Mapping[Any, Rate]], *, runs: bool) -> str:
     return table(head, rows)
 
 
-def _simulated(simulated: Mapping[str, Any]) -> Iterator[str]:
+def _abroad(abroad: Elsewhere) -> Iterator[str]:
+    if not any(rate.of for rate in abroad.rates.values()):
+        return
+    yield "## Against the baseline of another GPU of the same model"
     yield (
-        "Sessions drawn from the recorded ones, the offset of one with the rounds of another, each "
-        "decision with a baseline of its own. The noise as recorded, and with more put into it."
+        "Baselines are kept by the GPU's model, so that a run may meet one that another GPU of it "
+        "recorded. The samples of `test_steady` again, each run against the baselines of the other "
+        "studies; `gpu.kernel_time`."
+    )
+    yield table(
+        ["rule", "A/A", "rate (95 %)"],
+        [[name, str(rate), with_bounds(rate)] for name, rate in abroad.rates.items()],
+    )
+    listed = [f"`{name}` {count}" for name, count in abroad.alarms.items()]
+    yield f"Of the gate at its default tolerance, by test: {', '.join(listed) or 'none'}."
+
+
+def _simulated(simulated: Mapping[str, Any], cases: Sequence[Case]) -> Iterator[str]:
+    sizes = [len(sessions) for sessions in sessions_of(still(cases)).values()]
+    yield (
+        f"Sessions drawn from the {min(sizes)} to {max(sizes)} of one test of one study, the "
+        "offset of one with the rounds of another, each decision with a baseline of its own. The "
+        "noise as recorded, and with more put into it."
     )
     for noise, rates in simulated.items():
         for key in METRICS:
@@ -544,38 +723,51 @@ def _the_rules() -> Iterator[str]:
         + "\n".join(f"- {rule.name}: {rule.about}" for rule in OTHERS)
     )
     yield (
-        "Intervals are those of Clopper and Pearson. The tools measure more rounds than this by "
-        "themselves; the rules are compared here, on equal data."
+        "Intervals are those of Clopper and Pearson. They take decisions for independent; those "
+        "that share a baseline are not, so that the true ones are wider. The tools measure more "
+        "rounds than this by themselves; the rules are compared here, on equal data."
     )
 
 
 def document(
-    cases: Sequence[Case], measured: Mapping[str, Any], simulated: Mapping[str, Any]
+    cases: Sequence[Case],
+    measured: Mapping[str, Any],
+    simulated: Mapping[str, Any],
+    abroad: Elsewhere,
 ) -> dict[str, Any]:
     """All counts as JSON values: ``[count, of]`` each."""
     quiet = still(cases)
+    plain = [case for case in cases if case.workload != TINY]
+    tiny = [case for case in cases if case.workload == TINY]
     return {
         "as_it_ran": {
             "false_alarms": _pair(Rate.of_all(case.failed for case in quiet)),
             "inconclusive": _pair(Rate.of_all(case.status == "inconclusive" for case in quiet)),
-            "slower": {
-                f"{tolerance:.0%}": {
-                    f"+{p}%": _pair(
-                        Rate.of_all(
-                            c.failed for c in cases if c.percent == p and c.tolerance == tolerance
-                        )
-                    )
-                    for p in PERCENTS
-                }
-                for tolerance in (0.03, 0.01)
-            },
+            "improved": _pair(Rate.of_all(case.status == "improved" for case in quiet)),
+            "slower": _by_amount(plain, lambda case: case.failed),
+            "slower_by_kernel_time": _by_amount(plain, lambda case: case.timed == "regressed"),
+            "slower_inconclusive": _by_amount(plain, lambda case: case.status == "inconclusive"),
+            f"slower_{TINY}": _by_amount(tiny, lambda case: case.failed),
             "changed": {
                 change: _pair(Rate.of_all(c.failed for c in cases if c.change == change))
                 for change in CHANGES
             },
         },
         "same_samples": _plain(measured),
+        "other_baselines": _plain(abroad.rates),
         "simulated": _plain(simulated),
+    }
+
+
+def _by_amount(cases: Sequence[Case], found: Callable[[Case], bool]) -> dict[str, Any]:
+    return {
+        f"{tolerance:.0%}": {
+            f"+{p}%": _pair(
+                Rate.of_all(found(c) for c in cases if c.percent == p and c.tolerance == tolerance)
+            )
+            for p in PERCENTS
+        }
+        for tolerance in (0.03, 0.01)
     }
 
 
@@ -619,9 +811,10 @@ def main() -> None:
     abouts = [line for line in read_lines(text) if line["kind"] == "about"]
     measured = measured_rates(cases)
     simulated = simulated_rates(pools_of(cases), options.many, options.fewer, os.cpu_count() or 1)
-    missing = count_unmeasured(text)
-    options.page.write_text(page(cases, abouts, measured, simulated, missing), encoding="utf-8")
-    counts = json.dumps(document(cases, measured, simulated), indent=1)
+    abroad, missing = rates_elsewhere(cases), count_unmeasured(text)
+    made = page(cases, abouts, measured, simulated, abroad, missing)
+    options.page.write_text(made, encoding="utf-8")
+    counts = json.dumps(document(cases, measured, simulated, abroad), indent=1)
     options.results.write_text(counts + "\n", encoding="utf-8")
     print(options.page.read_text(encoding="utf-8"))
 

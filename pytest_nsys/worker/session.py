@@ -86,13 +86,14 @@ class WorkerSession:
         earlier tests left, so would its rounds, and their memory would depend on those.
         """
         self._events.write("start", nodeid=item.nodeid)
-        item.config.hook.pytest_nsys_release_memory()
+        release = item.config.hook.pytest_nsys_release_memory
+        release(stage="setup")
         item.stash[RECORDER] = Recorder(
             item.nodeid,
             self._job.tests[item.nodeid],
             self._log,
             self._events,
-            item.config.hook.pytest_nsys_release_memory,
+            functools.partial(release, stage="rounds"),
             self._monitor,
         )
         result = yield

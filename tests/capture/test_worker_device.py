@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,6 +154,8 @@ class FakeFrameworks:
     def torch(self) -> ModuleType:
         """The module ``torch``."""
         module: Any = ModuleType("torch")
+        clear = functools.partial(self.calls.append, "cublas")
+        module._C = SimpleNamespace(_cuda_clearCublasWorkspaces=clear)
         module.cuda = SimpleNamespace(
             is_initialized=lambda: self.initialized,
             device_count=lambda: len(self.torch_bytes),
@@ -198,7 +201,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def test_frameworks_that_are_not_imported_stay_so(modules: pytest.MonkeyPatch) -> None:
-    ReleaseMemory().pytest_nsys_release_memory()
+    ReleaseMemory().pytest_nsys_release_memory("rounds")
     assert not {"torch", "cupy", "jax"} & set(sys.modules)
 
 
@@ -206,8 +209,19 @@ def test_caches_are_emptied(modules: pytest.MonkeyPatch) -> None:
     fake = FakeFrameworks()
     modules.setitem(sys.modules, "torch", fake.torch())
     modules.setitem(sys.modules, "cupy", fake.cupy())
-    ReleaseMemory().pytest_nsys_release_memory()
+    ReleaseMemory().pytest_nsys_release_memory("rounds")
     assert fake.calls == ["torch", "cupy", "cupy pinned"]
+
+
+def test_workspaces_are_given_back_before_a_test_is_set_up(modules: pytest.MonkeyPatch) -> None:
+    torch = FakeFrameworks().torch()
+    fake = FakeFrameworks()
+    modules.setitem(sys.modules, "torch", fake.torch())
+    ReleaseMemory().pytest_nsys_release_memory("setup")
+    assert fake.calls == ["cublas", "torch"]
+    del torch._C._cuda_clearCublasWorkspaces
+    modules.setitem(sys.modules, "torch", torch)
+    ReleaseMemory().pytest_nsys_release_memory("setup")
 
 
 def test_garbage_is_collected_where_memory_in_use_has_changed(modules: pytest.MonkeyPatch) -> None:
@@ -221,18 +235,18 @@ def test_garbage_is_collected_where_memory_in_use_has_changed(modules: pytest.Mo
 
     modules.setattr("gc.collect", collect)
     release = ReleaseMemory()
-    release.pytest_nsys_release_memory()
+    release.pytest_nsys_release_memory("rounds")
     assert "collect" not in fake.calls
     fake.torch_bytes[1] = 100
-    release.pytest_nsys_release_memory()
+    release.pytest_nsys_release_memory("rounds")
     assert fake.calls.count("collect") == 1
-    release.pytest_nsys_release_memory()
+    release.pytest_nsys_release_memory("rounds")
     assert fake.calls.count("collect") == 1
     fake.cupy_bytes = 7
-    release.pytest_nsys_release_memory()
+    release.pytest_nsys_release_memory("rounds")
     assert fake.calls.count("collect") == 2
     fake.cupy_bytes, fake.torch_bytes[1] = 0, 50  # as after the first: nothing was left behind
-    release.pytest_nsys_release_memory()
+    release.pytest_nsys_release_memory("rounds")
     assert fake.calls.count("collect") == 2
 
 
@@ -249,9 +263,9 @@ def test_what_earlier_tests_left_to_jax_dies_before_the_rounds(
 
     modules.setattr("gc.collect", collect)
     release = ReleaseMemory()
-    release.pytest_nsys_release_memory()
+    release.pytest_nsys_release_memory("rounds")
     assert (fake.calls, fake.jax_bytes) == (["collect"], [100])
-    release.pytest_nsys_release_memory()
+    release.pytest_nsys_release_memory("rounds")
     assert fake.calls == ["collect"]
 
 
@@ -264,14 +278,14 @@ def test_a_jax_that_has_used_no_device_is_not_started(
         if bridge or name == "jax":
             modules.setitem(sys.modules, name, module)
     modules.setattr("gc.collect", lambda: fake.calls.append("collect"))
-    ReleaseMemory().pytest_nsys_release_memory()
+    ReleaseMemory().pytest_nsys_release_memory("rounds")
     assert fake.calls == []
 
 
 def test_a_torch_that_has_not_used_the_gpu_is_left_alone(modules: pytest.MonkeyPatch) -> None:
     fake = FakeFrameworks(initialized=False)
     modules.setitem(sys.modules, "torch", fake.torch())
-    ReleaseMemory().pytest_nsys_release_memory()
+    ReleaseMemory().pytest_nsys_release_memory("rounds")
     assert fake.calls == []
 
 
@@ -279,4 +293,4 @@ def test_modules_of_the_same_name_are_left_alone(modules: pytest.MonkeyPatch) ->
     modules.setitem(sys.modules, "torch", ModuleType("torch"))
     modules.setitem(sys.modules, "cupy", ModuleType("cupy"))
     modules.setitem(sys.modules, "jax", ModuleType("jax"))
-    ReleaseMemory().pytest_nsys_release_memory()
+    ReleaseMemory().pytest_nsys_release_memory("rounds")

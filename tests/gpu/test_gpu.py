@@ -160,6 +160,33 @@ def test_memory_does_not_depend_on_the_tests_before(project: Project) -> None:
     assert max(peaks) - min(peaks) < 2 << 20, peaks
 
 
+def test_memory_does_not_depend_on_who_used_cublas_first(project: Project) -> None:
+    project.write(
+        """
+    import torch
+
+    def step():
+        # The float32 values leave a free block of 64 MiB behind, which a half has a part of.
+        a, b = (torch.randn(4096, 4096, device="cuda").half() for _ in range(2))
+        return lambda: (a @ b).sum()
+
+    def test_first(nsys):
+        nsys(step())
+
+    def test_second(nsys):
+        nsys(step())
+
+    def test_third(nsys):
+        nsys(step())
+    """
+    )
+    run = project.measure()
+    assert run["code"] == 0, run["text"]
+    peaks = {name: metric(test, "mem.peak") for name, test in run["tests"].items()}
+    assert len(peaks) == 3
+    assert len(set(map(tuple, peaks.values()))) == 1, peaks
+
+
 def test_memory_of_cupy_does_not_depend_on_the_tests_before(project: Project) -> None:
     project.write(
         """

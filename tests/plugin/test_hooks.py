@@ -28,8 +28,8 @@ CONFTEST = """
     def pytest_nsys_kernel_category(name):
         return "attention" if "ours_" in name else None
 
-    def pytest_nsys_release_memory():
-        tell("released")
+    def pytest_nsys_release_memory(stage):
+        tell(f"released before {stage}")
 """
 TEST = """
     import pytest, simgpu
@@ -52,9 +52,9 @@ def test_hooks_of_the_users_conftest_name_kernels_and_devices_and_see_verdicts(
     simulated.write(TEST.format(version=1, us=100))
     simulated.run("--nsys-update").assert_outcomes(passed=1)
     assert story.lines() == [
-        "worker: released",  # before the test is set up
+        "worker: released before setup",
         "worker: called",
-        "worker: released",  # after the warm-up, before the first round
+        "worker: released before rounds",
         "worker: called",
         "worker: called",
         "controller: test_decode new False",

@@ -405,7 +405,7 @@ def test_groups_of_the_driver_s_table(nodeid: str, group: str) -> None:
 # Counting
 
 
-def sample_lines(runs: int = 3) -> str:
+def sample_lines(runs: int = 3, slowness: float = 1.0) -> str:
     chance = random.Random(7)
     names = {
         "test_steady[a]": (1.0, "ok"),
@@ -418,8 +418,10 @@ def sample_lines(runs: int = 3) -> str:
 
     def metrics(factor: float, sessions: int) -> dict[str, Any]:
         parts = recorded(chance, sessions)
-        kernels = [times(one[KEY][0], factor) for one in parts]
-        return {KEY: kernels, "wall.time": [one["wall.time"][0] for one in parts]}
+        kernels = [times(one[KEY][0], factor * slowness) for one in parts]
+        counts = [(301.0,) * len(one) for one in kernels]
+        walls = [one["wall.time"][0] for one in parts]
+        return {KEY: kernels, "gpu.kernel_count": counts, "wall.time": walls}
 
     baselines = {f"t.py::{name}": metrics(1.0, 3) for name in names if "steady" in name}
     baselines |= {f"t.py::test_unchanged[b-{t}]": metrics(1.0, 3) for t in ("1%", "3%")}
@@ -453,12 +455,35 @@ def test_reading_cases() -> None:
     assert slower.then == by_name["t.py::test_unchanged[b-1%]"].then
     assert by_name["t.py::test_changed[b-copy]"].change == "copy"
     assert by_name["t.py::test_steady[a]"].tolerance is None
+    assert [slower.name, slower.workload] == ["test_slower[b-1%-10%]", "b"]
     assert len(rates.still(cases)) == 9
 
 
 def test_files_that_are_read_together_have_runs_of_their_own() -> None:
     cases = rates.read_cases(sample_lines() + "\n" + sample_lines())
     assert len({case.run for case in cases}) == 6
+    assert {case.study for case in cases} == {1, 2}
+
+
+def test_studies_are_on_gpus_of_their_own_and_their_sessions_are_not_mixed() -> None:
+    slow = sample_lines(2, slowness=1.5)
+    cases = rates.read_cases(sample_lines() + "\n" + slow)
+    for supply in rates.supplies(cases):
+        assert min(one[KEY][0][0] for one in supply) / supply[0][KEY][0][0] > 0.8
+    pools = rates.pools_of(cases)
+    assert [len(pool.offsets) for pool in pools] == [6, 6, 6, 5, 5, 5]
+    assert all(0.9 < one[KEY] < 1.1 for pool in pools for one in pool.offsets)
+
+
+def test_alarms_against_the_baseline_of_another_study() -> None:
+    cases = rates.read_cases(sample_lines() + "\n" + sample_lines(2, slowness=1.5))
+    found = rates.rates_elsewhere(cases)
+    assert found.alarms == {"test_steady[a]": 2}, "the slower GPU against the other's baseline"
+    assert found.rates["this gate, tolerance 3%"] == rates.Rate(2, 5)
+    text = rates.page(cases, [], rates.measured_rates(cases), {}, found)
+    assert "| mean, 5% | 2 of 5 | 40% (" in text
+    assert "by test: `test_steady[a]` 2." in text
+    assert "2 studies ran at the same time" in text
 
 
 def test_a_rule_that_measures_again_gets_the_next_runs_of_the_test() -> None:
@@ -505,27 +530,74 @@ def test_the_page_and_the_document() -> None:
     measured = rates.measured_rates(cases)
     simulated = rates.simulated_rates(rates.pools_of(cases), 2, 1)
     about = [{"date": "2026-01-02", "environment": {"gpu": "NVIDIA H200"}}]
-    text = rates.page(cases, about, measured, simulated, missing=3)
+    abroad = rates.rates_elsewhere(cases)
+    text = rates.page(cases, about, measured, simulated, abroad, missing=3)
     assert "NVIDIA H200" in text
     assert "3 tests or runs gave no samples" in text
-    assert "| all | 9 | 0 | 34% | 0 of 3 | 33% | 0% |" in text
-    assert "| one more copy of 4 KiB | 3 of 3 | 100% (29% to 100%) |" in text
+    assert "| all | 9 | 0 | 34% | 0 of 3 | 33% | 0% | 0% |" in text
+    assert "False alarms, by test: none." in text
+    assert "Inconclusive, by test: `test_unchanged[b-1%]` 3 of 3 (" in text
+    assert "| one more copy of 4 KiB | 3 of 3 | 100% (29% to 100%) | - |" in text
+    assert "failed if and only if" in text
+    assert "another GPU" not in text, "there is one study"
     for rule in rules.OTHERS:
         assert f"| {rule.name} |" in text
-    found = rates.document(cases, measured, simulated)
+    found = rates.document(cases, measured, simulated, abroad)
     assert json.loads(json.dumps(found)) == found
     assert found["as_it_ran"]["false_alarms"] == [0, 9]
     assert found["as_it_ran"]["slower"]["1%"]["+10%"] == [3, 3]
+    assert found["as_it_ran"]["slower_tiny"]["1%"]["+10%"] == [0, 0]
     assert found["same_samples"]["mean, 5%"][KEY]["+10%"] == [3, 3]
 
 
 def test_the_page_says_which_tests_alarmed_and_what_was_not_measured() -> None:
     quiet = rates.still(rates.read_cases(sample_lines()))
     cases = [replace(quiet[0], status="regressed"), *quiet[1:]]
-    text = rates.page(cases, [], rates.measured_rates(cases), {})
-    assert "False alarms by test: `test_steady[a]` 1 (" in text
+    text = rates.page(cases, [], rates.measured_rates(cases), {}, rates.Elsewhere({}, {}))
+    assert "False alarms, by test: `test_steady[a]` 1 of 3 (" in text
     assert "have not been measured" in text
     assert "one more copy" not in text
+
+
+def page_of(cases: Sequence[rates.Case]) -> str:
+    return rates.page(cases, [], {}, {}, rates.Elsewhere({}, {}))
+
+
+def test_the_page_tells_the_whole_verdict_from_that_on_kernel_time() -> None:
+    cases = [
+        replace(case, statuses={"mem.peak": "regressed"}) if case.percent == 10 else case
+        for case in rates.read_cases(sample_lines())
+    ]
+    text = page_of(cases)
+    differs = "The whole verdict and that on kernel time alone differ in 3 of 6 decisions"
+    whole, _, alone = text.partition(differs)
+    row = next(line for line in whole.splitlines() if line.startswith("| +10% |"))
+    assert row.split(" | ")[5:7] == ["3 of 3", "100% (29% to 100%)"]
+    row = next(line for line in alone.splitlines() if line.startswith("| +10% |"))
+    assert row.split(" | ")[5:7] == ["0 of 3", "0% (0% to 71%)"]
+    assert "`mem.peak` regressed in `test_slower[b-1%-10%]` (3)" in text
+
+
+def test_the_page_has_the_workload_of_tiny_kernels_apart() -> None:
+    tiny = rates.read_cases(sample_lines().replace("b-", "tiny-"))
+    text = page_of([*rates.read_cases(sample_lines()), *tiny])
+    plain, _, apart = text.partition("### `tiny`")
+    for part in (plain, apart):
+        row = next(line for line in part.splitlines() if line.startswith("| +10% |"))
+        assert "| 3 of 3 |" in row
+    assert "301 kernels" in apart
+    assert "64 ns a kernel, here 19.3 us or 1.9%" in apart
+    assert "### `tiny`" not in page_of(rates.read_cases(sample_lines()))
+
+
+def test_the_page_says_by_which_metric_a_change_was_found() -> None:
+    cases = [
+        replace(case, statuses={"memcpy.h2d.count": "regressed", KEY: "inconclusive"})
+        for case in rates.read_cases(sample_lines())
+        if case.change or case.kind == "steady"
+    ]
+    row = "| one more copy of 4 KiB | 3 of 3 | 100% (29% to 100%) | `memcpy.h2d.count` 3 |"
+    assert row in page_of(cases)
 
 
 def test_the_command_rebuilds_the_page_from_packed_samples(
