@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from pytest_nsys.errors import UnknownMetric
 from pytest_nsys.quantities import Tolerance, Unit
+from pytest_nsys.windows import CLIENT
 
 Kind = Literal["exact", "timed"]
 """Exact metrics are near-deterministic (counts, bytes); timed ones are measured durations."""
@@ -31,6 +32,13 @@ Breakdown = Literal[
     "processes",
 ]
 """What a window is made of; for a metric, the table in which a culprit is looked for."""
+
+Gates = Literal["test", "server"]
+"""What is gated without being named: in a test's own work, and in what a server does for clients.
+
+A server puts requests together as they come: how many kernels it launches depends on when each of
+them arrives. So counts are gated in the former only.
+"""
 
 Combine = Literal["sum", "max", "median", "mean"]
 """How the values of several windows of one round are made one (of the instances of a range)."""
@@ -54,12 +62,13 @@ class Metric:
 
     Attributes:
         key: the name users write (``gpu.kernel_time``).
-        unit: ns, B, 1, %, B/s, Hz, °C or W.
+        unit: ns, B, 1, %, B/s, 1/s, Hz, °C or W.
         kind: whether it is compared for equality or as a noisy timing.
         worse: the direction in which it gets worse.
         tolerance: default tolerance; None for a metric that is recorded and shown, but is only
             gated where a marker or ini names it with a tolerance.
-        gated: whether it is gated without being named.
+        gated: whether it is gated without being named, but where clients load a server: see
+            `SERVER_GATES`.
         breakdown: where its culprits are looked for.
         about: the definition, with the table of the nsys export that it comes from.
         combine: how the values of several windows of one round are made one.
@@ -167,6 +176,79 @@ def _state_metrics() -> Iterable[Metric]:
             worse=worse,
             combine="mean",
         )
+
+
+_CLIENT_TOLERANCE = Tolerance(0.10)
+
+
+def _client_metrics() -> Iterable[Metric]:
+    times = {
+        "ttft": "time to first token: from sending a request to the first of its answer",
+        "tpot": "time per output token after the first, of one request",
+        "latency": "from sending a request to the end of its answer",
+    }
+    statistics = {
+        "mean": "mean over the round's requests",
+        "p50": "median over the round's requests",
+        "p95": "95th percentile over the round's requests",
+        "p99": "99th percentile over the round's requests",
+    }
+    for time, what in times.items():
+        for statistic, over in statistics.items():
+            yield Metric(
+                f"{CLIENT}{time}_{statistic}",
+                "ns",
+                "timed",
+                f"{what}; {over} (measured by the client)",
+                _CLIENT_TOLERANCE,
+                combine="mean",
+                side="host",
+            )
+    for key, what in {"tokens": "output tokens", "requests": "answered requests"}.items():
+        yield Metric(
+            f"{CLIENT}{key}_per_s",
+            "1/s",
+            "timed",
+            f"{what} per second of the round (measured by the client)",
+            _CLIENT_TOLERANCE,
+            worse="down",
+            combine="mean",
+            side="host",
+        )
+    counts = {
+        "requests": "requests that were sent in the round",
+        "errors": "requests of them that failed",
+        "output_tokens": "tokens that the server answered",
+        "prompt_tokens": "tokens that the server was sent, as it counts them",
+    }
+    for key, what in counts.items():
+        yield Metric(
+            f"{CLIENT}{key}",
+            "1",
+            "exact",
+            f"{what} (counted by the client)",
+            worse="up" if key == "errors" else "down",
+            side="host",
+        )
+
+
+def _process_metrics() -> Iterable[Metric]:
+    yield Metric(
+        "process.count",
+        "1",
+        "exact",
+        "processes that launched kernels, where there are several (KERNEL.globalPid): the ranks of "
+        "a tensor-parallel server",
+        combine="max",
+    )
+    yield Metric(
+        "process.skew_pct",
+        "%",
+        "timed",
+        "by how much the kernel time of the process with the most is above the mean of all that "
+        "launched kernels, where there are several: 0 where the ranks share the work evenly",
+        combine="mean",
+    )
 
 
 METRICS: tuple[Metric, ...] = (
@@ -360,9 +442,12 @@ METRICS: tuple[Metric, ...] = (
         "wall.time",
         "ns",
         "timed",
-        "the window's duration on the host (its NVTX range)",
+        "the window's duration on the host (its NVTX range, or a round's time by the client's "
+        "clock)",
         side="host",
     ),
+    *_process_metrics(),
+    *_client_metrics(),
     *_sampled_metrics(),
     *_state_metrics(),
 )
@@ -412,13 +497,31 @@ FAMILIES: tuple[Metric, ...] = (
 
 RANGE_KEY = "range[NAME].METRIC"
 RANGE_ABOUT = (
-    "any of the above but mem.* and those of NVML in those of the program's own NVTX ranges whose "
-    "text matches the pattern NAME and that began in the window; several of them as one"
+    "any of the above but mem.*, client.* and those of NVML in those of the program's own NVTX "
+    "ranges whose text matches the pattern NAME and that began in the window; several of them as one"
 )
 
 _BY_KEY = {metric.key: metric for metric in METRICS}
 _OF_SPANS = frozenset(metric.key for metric in METRICS if metric.key.startswith("mem."))
 _OF_ROUNDS = frozenset(metric.key for metric in _state_metrics())
+_OF_PACKAGE = frozenset(_BY_KEY)
+
+CLIENT_METRICS = frozenset(metric.key for metric in _client_metrics())
+"""What a client measures of its requests to a server."""
+
+COUNTED_UNITS: Mapping[str, str] = {
+    "token": f"{CLIENT}output_tokens",
+    "request": f"{CLIENT}requests",
+}
+"""Units that are not declared but counted in each round, and the metric that has their number."""
+
+SERVER_GATES: Mapping[str, Tolerance] = {
+    "gpu.kernel_time.per_token": Tolerance(0.05),
+    f"{CLIENT}ttft_p50": _CLIENT_TOLERANCE,
+    f"{CLIENT}tpot_p50": _CLIENT_TOLERANCE,
+    f"{CLIENT}tokens_per_s": _CLIENT_TOLERANCE,
+}
+"""What is gated without being named where clients load a server, and with what tolerance."""
 _FAMILY_BY_SHAPE = {metric.key: metric for metric in FAMILIES}
 _FAMILY = re.compile(r"(kernel|category|api)\[(.+)\]\.(\w+)", re.DOTALL)
 _RANGE = re.compile(r"range\[(.+?)\]\.(.+)", re.DOTALL)
@@ -484,6 +587,11 @@ def lookup(key: str) -> Metric:
                 f"there is no metric {key!r}: NVML is asked before and after whole rounds",
                 remedy=f"name {in_range[1]}, or another metric of the range",
             )
+        if undivided(in_range[1]) in CLIENT_METRICS:
+            raise UnknownMetric(
+                f"there is no metric {key!r}: a client measures whole rounds",
+                remedy=f"name {in_range[1]}, or another metric of the range",
+            )
         # A window's breakdown is not that of the ranges in it.
         return replace(lookup(in_range[1]), key=key, gated=False, breakdown=None)
     family = parse_family(key)
@@ -495,6 +603,27 @@ def lookup(key: str) -> Metric:
         tolerance = whole.tolerance and Tolerance(relative=whole.tolerance.relative)
         return replace(whole, key=key, tolerance=tolerance, gated=False)
     raise UnknownMetric(f"there is no metric {key!r}", remedy=suggest(key, metric_names()))
+
+
+def default_tolerance(metric: Metric, gates: Gates = "test") -> Tolerance | None:
+    """The tolerance that a metric is gated with where nobody names it; None where it is not gated.
+
+    Metrics that a project adds are gated everywhere or nowhere, as they say themselves.
+    """
+    if gates == "server" and undivided(metric.key) in _OF_PACKAGE:
+        return SERVER_GATES.get(metric.key)
+    return metric.tolerance if metric.gated else None
+
+
+def default_gates(gates: Gates) -> tuple[Metric, ...]:
+    """The metrics that are gated where nobody names them, in the catalogue's order."""
+    known = dict.fromkeys([*plain_metrics(), *map(lookup, SERVER_GATES)])
+    return tuple(one for one in known if default_tolerance(one, gates) is not None)
+
+
+def is_gated(metric: Metric) -> bool:
+    """Whether the metric is gated in any window where nobody names it."""
+    return metric.gated or metric.key in SERVER_GATES
 
 
 def metric_names() -> list[str]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from pytest_nsys import __version__
+from pytest_nsys.commands.capture import add_capture
 from pytest_nsys.commands.common import CANNOT_COMPARE, INTERRUPTED
 from pytest_nsys.commands.compare import add_compare
 from pytest_nsys.commands.diff import add_diff
@@ -20,6 +21,11 @@ from pytest_nsys.commands.stats import add_stats
 from pytest_nsys.errors import NsysError
 
 _COMMANDS = (
+    (
+        "capture",
+        "run a command under nsys, here or somewhere else, and keep its capture",
+        add_capture,
+    ),
     ("stats", "all there is to say of a capture", add_stats),
     ("diff", "compare two captures, or two recordings test by test", add_diff),
     ("compare", "several captures side by side, each against the first", add_compare),

@@ -19,8 +19,8 @@ from pytest_nsys.metrics.unified import records_unified_memory
 from pytest_nsys.quantities import Tolerance
 from pytest_nsys.recording import load_capture, read_recording
 from pytest_nsys.replay import ran_test
-from pytest_nsys.sessions import join_sessions
-from pytest_nsys.stored import is_recording, load_stored
+from pytest_nsys.sessions import join_captures, join_sessions
+from pytest_nsys.stored import has_tests, load_stored
 from pytest_nsys.timeline import Timeline
 from pytest_nsys.timeline.build import timeline_of
 from pytest_nsys.trace import Trace
@@ -53,14 +53,15 @@ def compare_stored(
 ) -> Compared:
     """``after`` judged with ``before`` as its baseline.
 
-    Two recordings are compared test by test; anything else, or one NVTX range of anything, as
-    whole captures. Timelines and bottlenecks are made only where the comparison is wanted in full.
+    Two recordings of tests are compared test by test; anything else, or one NVTX range of anything,
+    as whole captures. Timelines and bottlenecks are made only where the comparison is wanted in
+    full.
 
     Raises:
         NsysError: one of them cannot be read, has nothing to compare, or lacks the range.
     """
     extra = tolerance or {}
-    if is_recording(before) and is_recording(after) and range_name is None:
+    if range_name is None and has_tests(before) and has_tests(after):
         then, now = (_recorded(path, extra, in_full) for path in (before, after))
         common = [nodeid for nodeid in now if nodeid in then]
         if not common:
@@ -134,13 +135,14 @@ def _recorded(
     folder: Path, extra: Collection[str], in_full: bool = False
 ) -> dict[str, Measurement]:
     recording = read_recording(folder)
-    sessions: dict[str, list[Measurement]] = {}
+    found_of: dict[int, list[Measurement]] = {}  # by the place of the test's session
     for number, capture in enumerate(recording.captures):
-        tests = {
-            test.nodeid: test
-            for test in recording.tests
-            if test.capture == number and ran_test(test).passed and not test.problem
+        places = {
+            test.nodeid: place
+            for place, test in enumerate(recording.tests)
+            if number in test.captures and ran_test(test).passed and not test.problem
         }
+        tests = {nodeid: recording.tests[place] for nodeid, place in places.items()}
         trace = load_capture(folder, capture)
         records = [record for record in capture.records if record.nodeid in tests]
         unified = records_unified_memory(capture.options)
@@ -157,7 +159,11 @@ def _recorded(
                 timeline=found.timeline,
                 findings=findings.get(nodeid, ()),
             )
-            sessions.setdefault(nodeid, []).append(measurement)
+            found_of.setdefault(places[nodeid], []).append(measurement)
+    sessions: dict[str, list[Measurement]] = {}
+    for measured in found_of.values():
+        joined = join_captures(measured)
+        sessions.setdefault(joined.nodeid, []).append(joined)
     return {nodeid: join_sessions(measured) for nodeid, measured in sessions.items()}
 
 

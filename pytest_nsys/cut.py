@@ -148,32 +148,34 @@ def cut_named(trace: Trace, name: str) -> Cut:
 
 
 def cut_records(trace: Trace, records: Sequence[WindowRecord]) -> Cut:
-    """The windows of the worker's records, in their order, found by their NVTX ranges.
+    """The windows of records, in their order, by their times or else found by their NVTX ranges.
 
     Raises:
         WindowsMissing: the capture lacks the range of a record, or it never ended.
         CaptureError: it has several that may be a record's.
     """
-    found = _own_ranges(trace, records)
-    missing = [record for record in records if record.index not in found]
+    marked = [record for record in records if record.times is None]
+    found = _own_ranges(trace, marked)
+    missing = [record for record in marked if record.index not in found]
     if missing:
         raise (WindowsMissing if found else NoWindows)(
-            f"{len(missing)} of {len(records)} windows are missing in the capture",
+            f"{len(missing)} of {len(marked)} windows are missing in the capture",
             evidence=_evidence(trace, missing, len(found)),
             remedy="the nvtx package and this nsys do not understand each other: use nsys "
             "2025 or newer, or, with an nsys of 2023 or older, 'pip install \"nvtx<0.2.12\"'"
             if not found
             else "run again; if it stays so, the capture lost events: profile fewer tests at once",
         )
-    several = [record for record in records if len(found[record.index]) > 1]
+    several = [record for record in marked if len(found[record.index]) > 1]
     if several:
         raise CaptureError(
-            f"{len(several)} of {len(records)} windows are in the capture more than once",
+            f"{len(several)} of {len(marked)} windows are in the capture more than once",
             evidence="\n".join(f"several times: {record.label}" for record in several[:3]),
             remedy="the tests start another pytest that profiles the same tests: let it run "
             "without pytest-nsys (-p no:nsys)",
         )
-    spans = np.array([found[record.index][0] for record in records], dtype=np.int64)
+    times = [record.times or found[record.index][0] for record in records]
+    spans = np.array(times, dtype=np.int64)
     spans = spans.reshape(-1, 2)
     return Cut(trace, spans[:, 0], spans[:, 1])
 

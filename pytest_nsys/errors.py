@@ -91,6 +91,10 @@ class NoWindows(WindowsMissing):
     """The capture has none of the worker's NVTX ranges."""
 
 
+class TimeNotCovered(CaptureError):
+    """A stretch of time that is to be cut out of a capture does not lie within it."""
+
+
 class NoGpu(CaptureError):
     """nsys saw no NVIDIA GPU."""
 
@@ -109,6 +113,18 @@ class DeadlineExceeded(CaptureError):
 
 class WorkerFailed(CaptureError):
     """The worker ended before it ran its first test."""
+
+
+class CommandNotFound(NsysError):
+    """There is no program of the name that was given."""
+
+
+class LauncherFailed(NsysError):
+    """What starts programs somewhere else does not start them."""
+
+
+class FetchFailed(CaptureError):
+    """A capture that was made somewhere else cannot be brought here."""
 
 
 class NoRunFolder(NsysError):

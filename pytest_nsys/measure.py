@@ -6,12 +6,12 @@ import re
 import statistics
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 import numpy as np
 
-from pytest_nsys.catalogue import Breakdown, parse_range, undivided
+from pytest_nsys.catalogue import SERVER_GATES, Breakdown, parse_range, split_per_unit, undivided
 from pytest_nsys.combine import Rounds, round_samples
 from pytest_nsys.cut import Cut, cut_ranges, cut_records, user_ranges
 from pytest_nsys.measurement import Parts, Sessions, WindowMeasurement
@@ -23,6 +23,7 @@ from pytest_nsys.metrics import (
     peak_allocations,
     window_values,
 )
+from pytest_nsys.metrics.client import client_values
 from pytest_nsys.metrics.devices import devices_used
 from pytest_nsys.metrics.state import state_samples
 from pytest_nsys.parts import round_parts
@@ -41,9 +42,10 @@ class TestWindows:
     """What was measured of one test.
 
     Attributes:
-        windows: by name, the body's first.
+        windows: by name, the body's first; a server test has no body.
         gpus: numbers of the devices its windows used.
-        timeline: the round of its body whose kernel time is the median one, where it is wanted.
+        timeline: the round of its body, or of its first window, whose kernel time is the median
+            one, where it is wanted.
     """
 
     __test__ = False
@@ -66,7 +68,7 @@ def measure(
 
     Args:
         trace: the capture.
-        records: the worker's records of windows.
+        records: of the windows, the worker's or those of rounds that were sent to a server.
         extra: parametrised metrics to measure besides the plain ones (``kernel[gemm*].time``).
         naming: how kernels are named.
         unified: whether the capture was to record unified memory.
@@ -87,46 +89,71 @@ def measure(
     both = cut_records(trace, [*windows, *spans])
     cut = Cut(trace, both.starts[: len(windows)], both.ends[: len(windows)])
     span_cut = Cut(trace, both.starts[len(windows) :], both.ends[len(windows) :])
-    measured = _measure(cut, [*places.values()], naming, extra=extra, unified=unified)
-    owners = [record.nodeid for record in spans]
+    given = client_values(windows)
+    measured = _measure(cut, [*places.values()], naming, extra=extra, unified=unified, given=given)
+    owners = [(record.nodeid, record.name) for record in spans]
     memory = dict(zip(owners, _measure_memory(span_cut), strict=True))
     gpus = _gpus(cut, places)
-    bodies: dict[str, list[WindowRecord]] = defaultdict(list)
+    of_rounds: dict[Place, list[WindowRecord]] = defaultdict(list)
     for record in windows:
         if record.kind == "round":
-            bodies[record.nodeid].append(record)
+            of_rounds[record.nodeid, record.name].append(record)
     tests: dict[str, dict[str, WindowMeasurement]] = defaultdict(dict)
     for (nodeid, name), (samples, parts) in zip(places, measured, strict=True):
-        # Memory is one sample per session; like the GPUs' state it belongs to the test's body.
-        memory_samples, memory_parts = memory.get(nodeid, _NOTHING) if name == MAIN else _NOTHING
-        of_rounds = bodies[nodeid] if name == MAIN else ()
-        states = {key: (sample,) for key, sample in state_samples(of_rounds).items()}
-        tests[nodeid][name] = WindowMeasurement(
+        # Memory is one sample per session. It is known where a span says that all of it was
+        # allocated in the capture: not of a server that had begun before.
+        memory_samples, memory_parts = memory.get((nodeid, name), _NOTHING)
+        found = state_samples(of_rounds[nodeid, name])
+        states = {key: (sample,) for key, sample in found.items()}
+        window = WindowMeasurement(
             name=name,
             samples={**samples, **memory_samples, **states},
             units=_median_units(units[nodeid, name]),
             breakdown={**parts, "allocations": memory_parts},
         )
-    drawn = _timelines(cut, windows, places, naming) if timelines else {}
+        tests[nodeid][name] = _with_gates(window)
+    drawn = _timelines(cut, windows, places, memory, naming) if timelines else {}
     return {
-        nodeid: TestWindows(found, gpus[nodeid], drawn.get(nodeid))
-        for nodeid, found in tests.items()
+        nodeid: TestWindows(of_test, gpus[nodeid], drawn.get(nodeid))
+        for nodeid, of_test in tests.items()
     }
 
 
+def _with_gates(window: WindowMeasurement) -> WindowMeasurement:
+    """The window with samples of what is gated by default per unit: baselines are to hold them."""
+    if window.gates != "server":
+        return window
+    derived = {key: window.sessions(key) for key in SERVER_GATES if split_per_unit(key)}
+    known = {key: sessions for key, sessions in derived.items() if any(sessions)}
+    return replace(window, samples={**window.samples, **known})
+
+
 def _timelines(
-    cut: Cut, windows: Sequence[WindowRecord], places: Mapping[Place, Rounds], naming: Naming
+    cut: Cut,
+    windows: Sequence[WindowRecord],
+    places: Mapping[Place, Rounds],
+    with_memory: Collection[Place],
+    naming: Naming,
 ) -> dict[str, Timeline]:
-    """Per test, the round of its body whose kernel time is the median one, the first of equals."""
+    """Per test, the round of its body whose kernel time is the median one, the first of equals.
+
+    Of a test without a body it is one of its first window.
+    """
     times = cut.times(cut.kernel_names).tolist()
     middle: dict[str, int] = {}
+    unknown: set[int] = set()
     for (nodeid, name), rounds in places.items():
-        if name == MAIN:
-            numbers = [number for found in rounds.values() for number in found]
-            middle[nodeid] = sorted(numbers, key=times.__getitem__)[(len(numbers) - 1) // 2]
+        if nodeid in middle:
+            continue
+        numbers = [number for found in rounds.values() for number in found]
+        middle[nodeid] = sorted(numbers, key=times.__getitem__)[(len(numbers) - 1) // 2]
+        # Without a span, a test of a worker has been stopped; a server has begun before.
+        if (nodeid, name) not in with_memory and windows[middle[nodeid]].times is not None:
+            unknown.add(len(middle) - 1)
     chosen = [*middle.values()]
     parts = {record.label: record.name for record in windows if record.kind == "range"}
-    found = timelines_of(Cut(cut.trace, cut.starts[chosen], cut.ends[chosen]), naming, parts)
+    shown = Cut(cut.trace, cut.starts[chosen], cut.ends[chosen])
+    found = timelines_of(shown, naming, parts, without_memory=unknown)
     return dict(zip(middle, found, strict=True))
 
 
@@ -166,11 +193,12 @@ def _measure(
     *,
     extra: Collection[str],
     unified: bool,
+    given: Mapping[str, Floats] | None = None,
 ) -> list[tuple[dict[str, Sessions], dict[Breakdown, Parts]]]:
-    """Per place, its samples (of one session) and its breakdowns."""
+    """Per place, its samples (of one session) and its breakdowns; ``given`` are further columns."""
     keys = {undivided(key) for key in extra}
     columns = window_values(cut, naming, extra=keys, unified=unified)
-    columns |= _range_columns(cut, keys, naming, unified=unified)
+    columns |= _range_columns(cut, keys, naming, unified=unified) | (dict(given) if given else {})
     samples = round_samples(columns, places)
     parts: dict[Breakdown, list[Parts]] = {
         kind: round_parts(lines, places, naming if kind == "kernels" else None)

@@ -6,14 +6,16 @@ verdicts can be read without it.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from pytest_nsys.catalogue import Breakdown, split_per_unit
+from pytest_nsys.catalogue import CLIENT_METRICS, COUNTED_UNITS, Breakdown, Gates, split_per_unit
 from pytest_nsys.timeline import Timeline
+from pytest_nsys.windows import MAIN
 
 if TYPE_CHECKING:
     from pytest_nsys.diagnosis import Finding
@@ -93,12 +95,13 @@ class Parts:
 
 @dataclass(frozen=True)
 class WindowMeasurement:
-    """What was measured of one window of a test: its body, or a named part of it.
+    """What was measured of one window: a test's body, a named part of it, or a load that clients
+    sent to a server.
 
     ``check`` functions get this value.
 
     Attributes:
-        name: "test" for the body, else the name given to ``nsys.range``.
+        name: "test" for the body, else the name given to ``nsys.range`` or to the server's window.
         samples: per metric key, its samples by session and round.
         units: what a round processes (median over rounds).
         breakdown: what a round is made of.
@@ -112,17 +115,36 @@ class WindowMeasurement:
     def sessions(self, key: str) -> Sessions:
         """The samples of a metric by session; empty if it was not measured.
 
-        ``X.per_unit`` is derived where the test declared the unit.
+        ``X.per_unit`` is derived where the test declared the unit, and round by round where the
+        unit was counted in each.
         """
         if key in self.samples:
             return self.samples[key]
         per_unit = split_per_unit(key)
         if per_unit is None or per_unit[1] not in self.units:
             return ()
-        count = self.units[per_unit[1]]
+        whole, unit = per_unit
+        sessions, counted = self.sessions(whole), self.counted(unit)
+        count = self.units[unit]
+        if [*map(len, sessions)] != [*map(len, counted)]:
+            counted = tuple((count,) * len(session) for session in sessions)
         return tuple(
-            tuple(value / count for value in session) for session in self.sessions(per_unit[0])
+            tuple(value / number for value, number in zip(session, numbers, strict=True))
+            for session, numbers in zip(sessions, counted, strict=True)
         )
+
+    def counted(self, unit: str) -> Sessions:
+        """How many of a unit each round processed, where they were counted; else empty."""
+        found = self.samples.get(COUNTED_UNITS.get(unit, ""), ())
+        if unit not in self.units or not any(found) or not all(map(all, found)):
+            return ()
+        # Of requests, those that failed are no units.
+        return found if math.isclose(centre(found), self.units[unit], rel_tol=1e-3) else ()
+
+    @property
+    def gates(self) -> Gates:
+        """What is gated by default: another list where clients loaded a server."""
+        return "test" if CLIENT_METRICS.isdisjoint(self.samples) else "server"
 
     def values(self, key: str) -> tuple[float, ...]:
         """All samples of a metric, over sessions and rounds; empty if it was not measured."""
@@ -194,13 +216,14 @@ class Measurement:
         device: the key of its baseline folder.
         warmup: calls before the measured ones.
         rounds: measured calls per session.
-        windows: by name; the body's first.
+        windows: by name; the body's first. A server test has no body.
         environment: where it was made.
         remarks: what was odd about it, in sentences: disturbed rounds, data that was mended; not
             kept in baselines.
-        timeline: one round of the test's body; None where none was wanted or kept.
-        findings: what keeps the rounds of the test's body from being faster, where it was asked
-            for; not kept in baselines.
+        timeline: one round of the test's body, or of its first window where it has none; None where
+            none was wanted or kept.
+        findings: what keeps the rounds of the test's body, or of its windows where it has none,
+            from being faster, where it was asked for; not kept in baselines.
     """
 
     nodeid: str
@@ -212,6 +235,11 @@ class Measurement:
     remarks: tuple[str, ...] = ()
     timeline: Timeline | None = None
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def bodies(self) -> tuple[str, ...]:
+        """The windows that stand for the test: its body, or all where it has none."""
+        return (MAIN,) if MAIN in self.windows else tuple(self.windows)
 
     @property
     def sessions(self) -> int:

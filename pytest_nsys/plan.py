@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from pytest_nsys.config.marker import Spec
@@ -33,15 +33,16 @@ class Batch:
         return self.tests[0].spec.nsys_args
 
 
-def make_plan(tests: Iterable[PlannedTest]) -> tuple[Batch, ...]:
+def make_plan(tests: Iterable[PlannedTest], alone: Collection[str] = ()) -> tuple[Batch, ...]:
     """Batches in the order of their first tests.
 
-    Tests share a batch when they ask for the same nsys arguments; an isolated one is alone.
+    Tests share a batch when they ask for the same nsys arguments; an isolated one is alone, and so
+    are those whose node ids are in ``alone``.
     """
     shared: dict[tuple[str, ...], list[PlannedTest]] = {}
     batches: list[list[PlannedTest]] = []
     for test in tests:
-        if test.spec.isolate:
+        if test.spec.isolate or test.nodeid in alone:
             batches.append([test])
             continue
         if test.spec.nsys_args not in shared:

@@ -13,7 +13,11 @@ import pytest
 from pytest_nsys.config.options import MARKER_LINE, add_options, is_active
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_nsys.fixture import Nsys
+    from pytest_nsys.servers.command import NsysRun
+    from pytest_nsys.servers.factory import NsysServer
 
 _FORGET_METRICS = pytest.StashKey[Any]()
 
@@ -104,3 +108,21 @@ def nsys(request: pytest.FixtureRequest) -> Nsys:
     from pytest_nsys.fixture import nsys_of
 
     return nsys_of(request.node)
+
+
+@pytest.fixture(scope="session")
+def nsys_server(request: pytest.FixtureRequest) -> Iterator[NsysServer]:
+    """Starts inference servers, under nsys where the run measures, and sends them load."""
+    from pytest_nsys.servers.factory import nsys_server_of
+
+    with nsys_server_of(request.session) as factory:
+        yield factory
+
+
+@pytest.fixture(scope="session")
+def nsys_run(request: pytest.FixtureRequest) -> Iterator[NsysRun]:
+    """Runs plain commands, under nsys where the run measures."""
+    from pytest_nsys.servers.command import nsys_run_of
+
+    with nsys_run_of(request.session) as run:
+        yield run

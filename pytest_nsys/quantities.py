@@ -9,9 +9,9 @@ from typing import Literal
 
 from pytest_nsys.errors import QuantityError
 
-Unit = Literal["ns", "B", "1", "%", "B/s", "Hz", "°C", "W"]
-"""Units of metrics: nanoseconds, bytes, a count, percent, bytes per second, hertz, degrees
-Celsius, watts."""
+Unit = Literal["ns", "B", "1", "%", "B/s", "1/s", "Hz", "°C", "W"]
+"""Units of metrics: nanoseconds, bytes, a count, percent, bytes per second, a count per second,
+hertz, degrees Celsius, watts."""
 
 _TIME = {"ns": 1.0, "us": 1e3, "µs": 1e3, "μs": 1e3, "ms": 1e6, "s": 1e9}
 _SIZE = {
@@ -30,6 +30,7 @@ _FACTORS: dict[Unit, dict[str, float]] = {
     "1": {},
     "%": {"%": 1.0, "pp": 1.0},
     "B/s": {f"{name}/s": factor for name, factor in _SIZE.items()},
+    "1/s": {"1/s": 1.0, "/s": 1.0},
     "Hz": {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9},
     "°C": {"°C": 1.0, "C": 1.0},
     "W": {"mW": 1e-3, "W": 1.0, "kW": 1e3},
@@ -123,6 +124,7 @@ def _examples(unit: Unit) -> str:
         "1": "a count such as 3",
         "%": '"3%" or "3 pp"',
         "B/s": '"20 GB/s" or a number of bytes per second',
+        "1/s": '"1500/s" or a number per second',
         "Hz": '"1.98 GHz", "1600 MHz", or a number of hertz',
         "°C": '"80 °C" or a number of degrees Celsius',
         "W": '"400 W" or a number of watts',
@@ -156,8 +158,8 @@ def format_amount(value: float, unit: Unit) -> str:
         return _scaled(value, steps) + per
     if unit == "Hz":
         return _scaled(value, [(1e9, "GHz"), (1e6, "MHz"), (1e3, "kHz"), (1.0, "Hz")])
-    if unit == "%":
-        return f"{_digits(value)}%"
+    if unit in ("%", "1/s"):
+        return _digits(value) + unit.lstrip("1")
     return _digits(value) if unit == "1" else f"{_digits(value)} {unit}"
 
 

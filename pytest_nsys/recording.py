@@ -39,7 +39,10 @@ __all__ = [
     "write_recording",
 ]
 
-SCHEMA = 1
+SCHEMA = 2
+"""2: a test may have several captures, and a window the times at which it lies in its capture, in
+the place of an NVTX range; what has the form of 1 is read as before."""
+
 INDEX = "recording.json"
 
 _LARGEST_INDEX = 256 * 2**20
@@ -53,7 +56,8 @@ class RecordedTest:
     Attributes:
         nodeid: the test.
         reports: its reports as pytest serialises them, without captured output.
-        capture: number of its capture; None if it has none.
+        captures: numbers of its captures: one, or one for each window of a server test; none where
+            it was not measured.
         warmup: calls before the measured ones.
         rounds: measured calls.
         problem: what was wrong with its capture; "" if nothing.
@@ -61,7 +65,7 @@ class RecordedTest:
 
     nodeid: str
     reports: tuple[Mapping[str, Any], ...]
-    capture: int | None
+    captures: tuple[int, ...]
     warmup: int
     rounds: int
     problem: str = ""
@@ -74,7 +78,7 @@ class RecordedCapture:
     Attributes:
         file: its file in the folder.
         options: the options it was made with.
-        records: the worker's windows.
+        records: its windows.
     """
 
     file: str
@@ -191,7 +195,7 @@ def _to_json(recording: Recording) -> dict[str, Any]:
         "tests": [
             {
                 "nodeid": test.nodeid,
-                "capture": test.capture,
+                "captures": list(test.captures),
                 "warmup": test.warmup,
                 "rounds": test.rounds,
                 "problem": test.problem,
@@ -217,8 +221,9 @@ def _from_json(data: Mapping[str, Any]) -> Recording:
         date=text_of(data["date"]),
     )
     for test in recording.tests:
-        if test.capture is not None and test.capture >= len(recording.captures):
-            raise ValueError(f"{test.nodeid} has capture {test.capture}, which does not exist")
+        for number in test.captures:
+            if number >= len(recording.captures):
+                raise ValueError(f"{test.nodeid} has capture {number}, which does not exist")
     return recording
 
 
@@ -238,11 +243,23 @@ def _read_test(value: object) -> RecordedTest:
     return RecordedTest(
         nodeid=text_of(test["nodeid"]),
         reports=tuple(map(_read_report, listing(test["reports"]))),
-        capture=None if test["capture"] is None else whole(test["capture"], 0),
+        captures=_read_numbers(test),
         warmup=whole(test["warmup"], 0),
         rounds=whole(test["rounds"], 1),
         problem=text_of(test["problem"]),
     )
+
+
+def _read_numbers(test: Mapping[str, Any]) -> tuple[int, ...]:
+    """The numbers of a test's captures; in the first schema it had one, or null."""
+    if "captures" not in test:
+        return () if test["capture"] is None else (whole(test["capture"], 0),)
+    if "capture" in test:
+        raise ValueError("a test with both capture and captures")
+    numbers = tuple(whole(number, 0) for number in listing(test["captures"]))
+    if len(set(numbers)) < len(numbers):
+        raise ValueError("a test has a capture twice")
+    return numbers
 
 
 def _read_report(value: object) -> Mapping[str, Any]:

@@ -38,17 +38,22 @@ class Replay:
         return len(self._sessions.get(test.nodeid, ())) or 1
 
     def capture(self, batch: Batch, maxfail: int, session: int) -> Iterator[CaptureResult]:
-        """The recorded results of the batch's tests, one per recorded capture."""
+        """The recorded results of the batch's tests, one per recorded capture.
+
+        A server test is in several of them, one for each of its windows.
+        """
         del maxfail  # the recorded run has ended
         wanted = {test.nodeid for test in batch.tests}
-        by_capture: dict[int | None, list[RecordedTest]] = {}
+        by_capture: dict[int | None, list[RanTest]] = {}
         for nodeid, sessions in self._sessions.items():
             if nodeid in wanted and session < len(sessions):
-                by_capture.setdefault(sessions[session].capture, []).append(sessions[session])
+                ran = ran_test(sessions[session])
+                for number in sessions[session].captures or (None,):
+                    by_capture.setdefault(number, []).append(ran)
         for number, tests in by_capture.items():
             capture = None if number is None else self._recording.captures[number]
             yield CaptureResult(
-                tests=tuple(map(ran_test, tests)),
+                tests=tuple(tests),
                 trace=None if capture is None else load_capture(self._folder, capture),
                 records=() if capture is None else capture.records,
                 options=() if capture is None else capture.options,

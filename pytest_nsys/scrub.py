@@ -110,7 +110,7 @@ def _copy_tables(
     strings = source.table(schema.STRINGS, schema.COLUMNS[schema.STRINGS])
     used: set[int] = set()
     for name, columns in schema.COLUMNS.items():
-        if name == schema.STRINGS:
+        if name == schema.STRINGS or name in schema.PASSING:
             continue
         table = source.table(name, columns)
         if table is None:

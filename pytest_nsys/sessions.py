@@ -30,6 +30,21 @@ def join_sessions(measurements: Sequence[Measurement]) -> Measurement:
     )
 
 
+def join_captures(measurements: Sequence[Measurement]) -> Measurement:
+    """One measurement of one session whose windows lie in several captures; the first one's plan
+    and environment."""
+    first = measurements[0]
+    if len(measurements) == 1:
+        return first
+    return replace(
+        first,
+        windows={name: window for one in measurements for name, window in one.windows.items()},
+        remarks=tuple(dict.fromkeys(text for one in measurements for text in one.remarks)),
+        findings=tuple(finding for one in measurements for finding in one.findings),
+        timeline=next((one.timeline for one in measurements if one.timeline is not None), None),
+    )
+
+
 def _join_windows(windows: Sequence[WindowMeasurement]) -> WindowMeasurement:
     keys = dict.fromkeys(key for window in windows for key in window.samples)
     units = dict.fromkeys(unit for window in windows for unit in window.units)

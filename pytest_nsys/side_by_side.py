@@ -13,7 +13,7 @@ from pytest_nsys.errors import NotACapture, QuantityError
 from pytest_nsys.measurement import Measurement, WindowMeasurement
 from pytest_nsys.quantities import parse_amount
 from pytest_nsys.report.compare import Side, Subject
-from pytest_nsys.stored import is_recording
+from pytest_nsys.stored import has_tests
 
 Units = Mapping[str, Sequence[float]]
 """Per unit, its count in each capture."""
@@ -56,8 +56,8 @@ def measure_sides(
 ) -> tuple[list[Side], list[Subject]]:
     """The captures, and what there is to compare of them.
 
-    Recordings are compared test by test and window by window; anything else, or one NVTX range of
-    anything, as whole captures.
+    Recordings of tests are compared test by test and window by window; anything else, or one NVTX
+    range of anything, as whole captures.
 
     Args:
         paths: the captures.
@@ -70,7 +70,7 @@ def measure_sides(
         NsysError: one of them cannot be read, has nothing to compare, or lacks the range.
     """
     extra = {undivided(lookup(key).key) for key in metrics}
-    by_test = range_name is None and all(map(is_recording, paths))
+    by_test = range_name is None and all(map(has_tests, paths))
     measured = [
         measured_of(
             path, by_test=by_test, range_name=range_name, extra=extra, executable=executable

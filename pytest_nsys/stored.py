@@ -11,15 +11,29 @@ from pytest_nsys.capture.nsys import find_nsys
 from pytest_nsys.capture.run import RunFolder
 from pytest_nsys.errors import NotACapture
 from pytest_nsys.packed import unpack
-from pytest_nsys.recording import INDEX, load_capture, load_packed, read_recording
+from pytest_nsys.recording import (
+    INDEX,
+    RecordedCapture,
+    load_capture,
+    load_packed,
+    read_recording,
+)
 from pytest_nsys.trace import Trace, load_trace
 
 PACKED = ".sqlite.xz"
 
 
 def is_recording(path: Path) -> bool:
-    """Whether the path is a folder that ``--nsys-record`` wrote."""
+    """Whether the path is a folder that ``--nsys-record`` or ``pytest-nsys capture`` wrote."""
     return (path / INDEX).is_file()
+
+
+def has_tests(path: Path) -> bool:
+    """Whether the path is a recording of tests, and not of one command as a whole."""
+    if not is_recording(path):
+        return False
+    recording = read_recording(path)
+    return bool(recording.tests) or len(recording.captures) != 1
 
 
 def load_stored(path: Path, executable: str | None = None) -> Trace:
@@ -43,6 +57,20 @@ def load_stored(path: Path, executable: str | None = None) -> Trace:
         return load_packed(path)
     with exported(path, executable) as export:
         return load_trace(export)
+
+
+def recorded_capture(path: Path) -> RecordedCapture | None:
+    """What a recording knows of a capture: of its only one, or of that which the path names.
+
+    Raises:
+        RecordingError: the recording is damaged or newer.
+    """
+    if is_recording(path):
+        return read_recording(path).captures[0]
+    if not is_recording(path.parent):
+        return None
+    captures = read_recording(path.parent).captures
+    return next((capture for capture in captures if capture.file == path.name), None)
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """Windows: the stretches of a capture that belong to one round, one named part, or one test.
 
 The worker opens each window as an NVTX range in a domain of its own and writes a record of it;
-the analysis finds the range of every record in the capture. This module is what the two agree
-on, so it imports next to nothing.
+the analysis finds the range of every record in the capture. What a client sends to a server has
+no range there: the records of its rounds hold the times themselves. This module is what the two
+sides agree on, so it imports next to nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from pytest_nsys.gpu_state import RoundState
-from pytest_nsys.json_values import mapping, number, text_of, whole
+from pytest_nsys.json_values import listing, mapping, number, text_of, whole
 
 DOMAIN = "pytest-nsys"
 """NVTX domain of the plugin's ranges; whatever else a program marks is in other domains."""
@@ -20,7 +21,11 @@ DOMAIN = "pytest-nsys"
 MAIN = "test"
 """Name of the window around a test's body, or around the call that it hands to ``nsys``."""
 
+CLIENT = "client."
+"""What the keys of a client's metrics begin with."""
+
 _LABEL_LENGTH = 200
+_LATEST = 2**62
 
 WindowKind = Literal["span", "round", "range", "sentinel"]
 """span: all rounds of a test; round: one measured call; range: a named part of a round;
@@ -29,17 +34,19 @@ sentinel: an empty range that closes the capture."""
 
 @dataclass(frozen=True)
 class WindowRecord:
-    """What the worker knows of one window.
+    """What is known of one window beforehand.
 
     Attributes:
         index: number within the capture; the first word of the NVTX range's text.
         kind: what the window is.
         nodeid: the test.
-        name: `MAIN`, or the name given to ``nsys.range``.
+        name: `MAIN`, or the name given to ``nsys.range`` or to the window of a server.
         round: number of the round, from 0; -1 for a span or sentinel.
         units: what the round processed (``nsys.units(tokens=256)``).
         state: the GPUs around a round; None for windows of another kind, and where it is not
             known.
+        times: start and end in the capture's time, ns; None where its NVTX range says them.
+        values: what a client measured in the round, by metric key (``client.ttft_p50``).
     """
 
     index: int
@@ -49,6 +56,8 @@ class WindowRecord:
     round: int
     units: Mapping[str, float] = field(default_factory=dict)
     state: RoundState | None = None
+    times: tuple[int, int] | None = None
+    values: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -59,7 +68,11 @@ class WindowRecord:
 
     def to_json(self) -> dict[str, Any]:
         """The record as JSON values."""
-        state = {} if self.state is None else {"state": self.state.to_json()}
+        rest: dict[str, Any] = {} if self.state is None else {"state": self.state.to_json()}
+        if self.times is not None:
+            rest["times"] = list(self.times)
+        if self.values:
+            rest["values"] = dict(self.values)
         return {
             "index": self.index,
             "kind": self.kind,
@@ -67,7 +80,7 @@ class WindowRecord:
             "name": self.name,
             "round": self.round,
             "units": dict(self.units),
-            **state,
+            **rest,
         }
 
     @classmethod
@@ -85,6 +98,12 @@ class WindowRecord:
         state = data.get("state")
         if state is not None and data["kind"] != "round":
             raise ValueError(f"a {data['kind']} with the state of a round")
+        times = None if "times" not in data else _times(data["times"])
+        if times is not None and data["kind"] == "sentinel":
+            raise ValueError("a sentinel with times")
+        values = _values(mapping(data["values"])) if "values" in data else {}
+        if values and data["kind"] != "round":
+            raise ValueError(f"a {data['kind']} with the values of a round")
         return cls(
             index=whole(data["index"], 0),
             kind=data["kind"],
@@ -93,4 +112,21 @@ class WindowRecord:
             round=whole(data["round"], -1),
             units=units,
             state=None if state is None else RoundState.from_json(mapping(state)),
+            times=times,
+            values=values,
         )
+
+
+def _times(value: object) -> tuple[int, int]:
+    start, end = (whole(time, 0) for time in listing(value))
+    if not start < end <= _LATEST:
+        raise ValueError("times that are no stretch of a capture")
+    return start, end
+
+
+def _values(data: Mapping[str, Any]) -> dict[str, float]:
+    found = {key: number(value) for key, value in data.items()}
+    for key, value in found.items():
+        if not key.startswith(CLIENT) or value < 0:
+            raise ValueError(f"{key!r:.80} is no value of a client")
+    return found

@@ -10,7 +10,9 @@ it to end, or is gone, then ends everything of the run and removes the run's fol
 only the standard library.
 """
 
+import contextlib
 import os
+import re
 import select
 import shutil
 import signal
@@ -23,6 +25,11 @@ MARK = "PYTEST_NSYS_WORKER"
 _POLL_S = 0.02
 _LOOK_S = 0.5
 _KILL_S = 5.0
+
+# What nsys leaves in shared memory of a process that had no time to tidy up; with its process id
+# and namespace, since containers may share the memory.
+_SHARED = re.compile(r"sem\.NSys-process_waiter-(\d+)-(\d+)-.*")
+_SHARED_MEMORY = "/dev/shm"
 
 
 def marked(folder: str) -> list[int]:
@@ -90,18 +97,31 @@ def end_marked(
     Returns:
         Those that even SIGKILL did not end: they wait inside a driver.
     """
+    signalled: set[int] = set()
     try:
         if _all_gone(folder, patience_s):
             return []
         for number, seconds in signals:
-            _send(folder, number)
+            signalled.update(_send(folder, number))
             if _all_gone(folder, seconds):
                 return []
     finally:  # an interrupt while waiting leaves nobody behind either
         deadline = time.monotonic() + _KILL_S
-        while _send(folder, signal.SIGKILL) and time.monotonic() < deadline:
+        while (left := _send(folder, signal.SIGKILL)) and time.monotonic() < deadline:
+            signalled.update(left)
             time.sleep(_POLL_S)
+        _tidy_shared_memory(signalled - {*left})
     return marked(folder)
+
+
+def _tidy_shared_memory(pids: set[int]) -> None:
+    """Remove what nsys has left there of these processes, which have ended."""
+    with contextlib.suppress(OSError):
+        here = re.sub(r"\D", "", os.readlink("/proc/self/ns/pid"))  # noqa: PTH115
+        for name in os.listdir(_SHARED_MEMORY) if pids else []:  # noqa: PTH208
+            match = _SHARED.fullmatch(name)
+            if match is not None and int(match[1]) in pids and match[2] == here:
+                os.unlink(f"{_SHARED_MEMORY}/{name}")  # noqa: PTH108
 
 
 def _all_gone(folder: str, within_s: float) -> bool:

@@ -15,7 +15,7 @@ from pytest_nsys.errors import NsysNotFound
 from pytest_nsys.windows import DOMAIN
 
 # Folders in which NVIDIA's installers leave nsys without putting it on the PATH; newest wins.
-_INSTALL_PATTERNS = (
+INSTALL_PATTERNS = (
     "/opt/nvidia/nsight-systems/*/bin/nsys",
     "/opt/nvidia/nsight-systems-cli/*/bin/nsys",
     "/usr/local/cuda/bin/nsys",
@@ -72,7 +72,7 @@ class Nsys:
 
 def find_nsys(
     executable: str | None = None,
-    patterns: Iterable[str] = _INSTALL_PATTERNS,
+    patterns: Iterable[str] = INSTALL_PATTERNS,
     *,
     deadline_s: float = float("inf"),
 ) -> Nsys:
@@ -109,9 +109,13 @@ def find_nsys(
 def _installed(patterns: Iterable[str]) -> list[str]:
     found = []
     for pattern in patterns:
-        matches = [str(path) for path in Path("/").glob(pattern.lstrip("/"))]
-        found += sorted(matches, key=_numbers, reverse=True)
+        found += newest_first(str(path) for path in Path("/").glob(pattern.lstrip("/")))
     return [path for path in found if os.access(path, os.X_OK)]
+
+
+def newest_first(paths: Iterable[str]) -> list[str]:
+    """Paths of programs, by the versions in them."""
+    return sorted(paths, key=_numbers, reverse=True)
 
 
 def _numbers(path: str) -> list[int]:
@@ -128,15 +132,21 @@ def _identify(path: Path, deadline_s: float) -> Nsys:
             evidence = f"{done.printed}\nit timed out after {deadline_s:g} s"
     except OSError as error:
         evidence = str(error)
-    match = _VERSION.search(evidence)
-    if match is None:
+    version = read_version(evidence)
+    if version is None:
         raise NsysNotFound(
             f"{path} does not answer 'nsys --version'",
             evidence=evidence[:500],
             remedy="run it by hand, reinstall Nsight Systems, or name another nsys with "
             "--nsys-executable",
         )
-    return Nsys(path, (int(match[1]), int(match[2]), int(match[3])))
+    return Nsys(path, version)
+
+
+def read_version(printed: str) -> tuple[int, int, int] | None:
+    """The version in what ``nsys --version`` printed; None if there is none."""
+    match = _VERSION.search(printed)
+    return None if match is None else (int(match[1]), int(match[2]), int(match[3]))
 
 
 def minimal_environment(full: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -107,6 +107,14 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def signal_name(number: int) -> str:
+    """The name of a signal, such as "SIGKILL"."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def end_agents(nsys_pid: int) -> None:
     """End the agent of an nsys that failed or was killed: a daemon, which no tree holds.
 

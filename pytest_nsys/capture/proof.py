@@ -102,6 +102,20 @@ def prove_trace(
             evidence=f"{len(records)} window records",
             remedy="run again; if it stays so, a plugin ends the worker's session early",
         )
+    prove_contents(trace, needs_gpu=needs_gpu, needs_cuda=needs_cuda)
+
+
+def prove_contents(trace: Trace, *, needs_gpu: bool, needs_cuda: bool) -> None:
+    """The capture is whole, whatever its windows are.
+
+    Args:
+        trace: the exported capture.
+        needs_gpu: whether there must be a GPU.
+        needs_cuda: whether something in it must have used the GPU.
+
+    Raises:
+        NoGpu, DiagnosticError, EventsMissing, NoCudaEvents: as of `prove_trace`.
+    """
     if needs_gpu and not trace.gpus:
         raise NoGpu(
             "nsys saw no NVIDIA GPU on this machine",
@@ -130,8 +144,8 @@ def prove_trace(
         raise NoCudaEvents(
             "the capture holds no CUDA events at all",
             evidence=_diagnostics(trace),
-            remedy="check that the tests use the GPU (allow_empty=True in the marker says that "
-            "one need not), and that nsys is not older than the driver",
+            remedy="check that what is measured uses the GPU (allow_empty=True in the marker says "
+            "that a test need not), and that nsys is not older than the driver",
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import shutil
 import signal
@@ -17,13 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from pytest_nsys.capture import guard, launcher
+from pytest_nsys.capture import guard
 from pytest_nsys.capture.follow import Event, EventTail, Tail
-from pytest_nsys.capture.guard import MARK, end_marked
+from pytest_nsys.capture.guard import end_marked
 from pytest_nsys.capture.importing import import_again
+from pytest_nsys.capture.launching import write_launch
 from pytest_nsys.capture.limits import NO_LIMITS, Limits, bytes_on_disk, demand_space, shortage
 from pytest_nsys.capture.nsys import Nsys, private_environment, profile_command
-from pytest_nsys.capture.processes import end_trees, is_running
+from pytest_nsys.capture.processes import end_trees, is_running, signal_name
 from pytest_nsys.errors import (
     DeadlineExceeded,
     NoRunFolder,
@@ -42,7 +42,7 @@ _ENDING_S = 2.0
 _AGENT_S = 1.0
 _INTERRUPTED_S = 3.0
 _GUARD_S = 60.0
-_REFUSALS = ("unrecognised option", "unrecognized option", "is ambiguous", "usage:", "Illegal")
+REFUSALS = ("unrecognised option", "unrecognized option", "is ambiguous", "usage:", "Illegal")
 _FATAL = "Fatal Python error"
 _STDERR_LINES = 40
 _NOT_INHERITED = ("PYTEST_CURRENT_TEST", "PYTEST_XDIST_", "COV_CORE_")
@@ -427,9 +427,9 @@ class _Run:
         if self._deserted:
             return "nsys ended before the worker did"
         if code < 0:
-            return f"the worker's nsys was ended by {_signal_name(-code)}"
+            return f"the worker's nsys was ended by {signal_name(-code)}"
         if code > 128:
-            return f"the worker was ended by {_signal_name(code - 128)}"
+            return f"the worker was ended by {signal_name(code - 128)}"
         return f"the worker ended suddenly with exit code {code}"
 
     def _nsys_output(self) -> str:
@@ -464,7 +464,7 @@ class _Run:
             )
         if self._worker_pid() is None:
             printed = self._nsys_output()
-            if any(text in printed for text in _REFUSALS):
+            if any(text in printed for text in REFUSALS):
                 return NsysUsageError(
                     "nsys refused its arguments",
                     evidence=printed,
@@ -490,34 +490,16 @@ class _Run:
         )
 
 
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
 def _write_launch(folder: Path, job: Path, program: Program) -> list[str]:
     """Write the launcher's private file; returns the command for nsys to run."""
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    launch = {
-        "command": [program.python, *flags, worker_main.__file__, str(job)],
-        "directory": program.directory,
-        "environment": {
-            **worker_environment(os.environ),
-            **program.environment,
-            MARK: str(folder),
-        },
-        "minimal": private_environment(folder),
-        "pid_file": str(folder / "worker.pid"),
-        "stdout": str(folder / "stdout"),
-        "stderr": str(folder / "stderr"),
-    }
-    path = folder / "launch.json"
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8") as file:
-        json.dump(launch, file)
-    return [sys.executable, "-S", "-E", launcher.__file__, str(path)]
+    return write_launch(
+        folder,
+        [program.python, *flags, worker_main.__file__, str(job)],
+        environment={**worker_environment(os.environ), **program.environment},
+        directory=program.directory,
+        pid_file="worker.pid",
+    )
 
 
 def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:

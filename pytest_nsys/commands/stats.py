@@ -27,10 +27,9 @@ def add_stats(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from pytest_nsys.metrics.unified import records_unified_memory
-    from pytest_nsys.recording import read_recording
     from pytest_nsys.report.stats import stats_document
     from pytest_nsys.report.stats_text import stats_lines
-    from pytest_nsys.stored import is_recording, load_stored
+    from pytest_nsys.stored import load_stored, recorded_capture
 
     path: Path = arguments.report
     trace = load_stored(path, arguments.nsys_executable)
@@ -39,11 +38,11 @@ def _run(arguments: argparse.Namespace) -> int:
 
         show(csv_text(like_nsys(trace, arguments.like_nsys)), end="")
         return 0
-    capture = read_recording(path).captures[0] if is_recording(path) else None
+    capture = recorded_capture(path)
     document = stats_document(
         trace,
         arguments.range,
-        records=capture.records if capture else None,
+        records=capture.records or None if capture else None,
         unified=capture is not None and records_unified_memory(capture.options),
     )
     if arguments.format == "json":

@@ -9,7 +9,14 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from pytest_nsys.accepted import Accepted, parse_expected
-from pytest_nsys.catalogue import Metric, lookup, plain_metrics, suggest
+from pytest_nsys.catalogue import (
+    Gates,
+    Metric,
+    default_tolerance,
+    lookup,
+    plain_metrics,
+    suggest,
+)
 from pytest_nsys.config.settings import Settings
 from pytest_nsys.errors import MarkerError, NsysError
 from pytest_nsys.quantities import Tolerance, parse_amount, parse_tolerance
@@ -59,15 +66,19 @@ class Spec:
     named: frozenset[str] = frozenset()
     expected: tuple[Accepted, ...] = ()
 
-    def tolerance_of(self, metric: Metric) -> Tolerance | None:
-        """The tolerance the metric is gated with; None where it is not gated."""
+    def tolerance_of(self, metric: Metric, gates: Gates = "test") -> Tolerance | None:
+        """The tolerance the metric is gated with; None where it is not gated.
+
+        Args:
+            metric: the metric.
+            gates: what is gated by default in the window that it is of.
+        """
         if metric.key in self.tolerance:
             return self.tolerance[metric.key]
-        if not metric.gated:
-            return None
-        if metric.kind == "timed" and "*" in self.tolerance:
+        default = default_tolerance(metric, gates)
+        if default is not None and metric.kind == "timed" and "*" in self.tolerance:
             return self.tolerance["*"]
-        return metric.tolerance
+        return default
 
     @property
     def precision(self) -> float | None:

@@ -31,3 +31,17 @@ def only_looks(config: pytest.Config) -> bool:
     """Whether tests are only listed or set up, and not run."""
     names = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
     return any(config.getoption(name, False) for name in names)
+
+
+SERVER_FIXTURES = frozenset({"nsys_server", "nsys_run"})
+"""A test that asks for one of them, itself or through other fixtures, is a server test."""
+
+
+def is_server_test(item: pytest.Item) -> bool:
+    """Whether the test starts what is measured, instead of being it."""
+    return not SERVER_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def is_measured(item: pytest.Item) -> bool:
+    """Whether the test is measured in a run that measures."""
+    return item.get_closest_marker("nsys") is not None or is_server_test(item)

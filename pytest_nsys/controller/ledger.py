@@ -62,20 +62,17 @@ class Ledger:
         from pytest_nsys.published import published_line, published_report
         from pytest_nsys.recording import RecordedTest
 
-        number = next(
-            (
-                number
-                for number, result in enumerate(self._exported())
-                if any(test is ran for test in result.tests)
-            ),
-            None,
+        numbers = tuple(
+            number
+            for number, result in enumerate(self._exported())
+            if any(test is ran for test in result.tests)
         )
         problem = ran.lost or (ran.problem.what if ran.problem else "")
         self._recorded.append(
             RecordedTest(
                 nodeid=ran.nodeid,
                 reports=tuple(published_report(report) for report in ran.reports),
-                capture=number,
+                captures=numbers,
                 warmup=ran.warmup,
                 rounds=ran.rounds,
                 problem=published_line(problem),

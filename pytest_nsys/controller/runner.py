@@ -15,7 +15,7 @@ from pytest_nsys.judging import Judged
 from pytest_nsys.measurement import Measurement
 from pytest_nsys.measuring import Measurer
 from pytest_nsys.plan import Batch, PlannedTest
-from pytest_nsys.sessions import join_sessions
+from pytest_nsys.sessions import join_captures, join_sessions
 
 
 @dataclass(frozen=True)
@@ -77,22 +77,25 @@ class Arm:
             NsysUsageError: nsys was asked for something that it does not know.
         """
         specs = {test.nodeid: test.spec for test in step.batch.tests}
-        seen: set[str] = set()
+        ran: dict[str, list[RanTest]] = {}
+        found: dict[str, list[Measurement | NsysError | None]] = {}
         try:
             for result in self.source.capture(step.batch, maxfail, step.number - 1):
                 told(result)
-                found = measurer.measure(result, specs)
-                for ran in result.tests:
-                    seen.add(ran.nodeid)
-                    self._add(step, ran, found.get(ran.nodeid))
+                measured = measurer.measure(result, specs)
+                for test in result.tests:
+                    ran.setdefault(test.nodeid, []).append(test)
+                    found.setdefault(test.nodeid, []).append(measured.get(test.nodeid))
         except NsysUsageError:
             raise
         except NsysError as error:
-            for test in step.batch.tests:
-                if test.nodeid not in seen:
-                    spec = test.spec
-                    ran = RanTest(test.nodeid, (), spec.warmup, spec.rounds, problem=error)
-                    self._add(step, ran, error)
+            for nodeid, spec in specs.items():
+                if nodeid not in ran:
+                    lost = RanTest(nodeid, (), spec.warmup, spec.rounds, problem=error)
+                    ran[nodeid], found[nodeid] = [lost], [error]
+        for nodeid, tests in ran.items():
+            bad = (test for test in tests if test.problem is not None)
+            self._add(step, next(bad, tests[0]), _together(found[nodeid]))
 
     def _add(self, step: Step, ran: RanTest, found: Measurement | NsysError | None) -> None:
         if isinstance(found, NsysError) and step.purpose == "confirm":
@@ -226,6 +229,15 @@ class Runner:
         if problem is not None:
             return Judged(problem=problem)
         return self.judge.judge(test.spec, measurement, other.measurement(test.nodeid))
+
+
+def _together(
+    found: Sequence[Measurement | NsysError | None],
+) -> Measurement | NsysError | None:
+    """What the captures of one session say of a test, or the first reason why one says nothing."""
+    problem = next((one for one in found if isinstance(one, NsysError)), None)
+    measured = [one for one in found if isinstance(one, Measurement)]
+    return problem or (join_captures(measured) if measured else None)
 
 
 def _is_suspected(judged: Judged | None) -> bool:

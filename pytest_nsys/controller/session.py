@@ -4,14 +4,14 @@ verdicts are known, and are then logged in pytest's own order as if they had run
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_nsys.config.marker import Spec, read_spec
 from pytest_nsys.config.settings import Settings
-from pytest_nsys.controller.checks import only_looks
+from pytest_nsys.controller.checks import is_measured, is_server_test, only_looks
 from pytest_nsys.controller.ledger import Ledger
 from pytest_nsys.controller.reports import (
     expected_by,
@@ -23,7 +23,14 @@ from pytest_nsys.controller.reports import (
     teardown_report,
     with_properties,
 )
-from pytest_nsys.controller.sources import make_arms, make_hold, make_judge, make_measurer
+from pytest_nsys.controller.sources import (
+    make_arms,
+    make_hold,
+    make_judge,
+    make_measurer,
+    make_server_arm,
+    serve,
+)
 from pytest_nsys.errors import NsysError, NsysUsageError
 from pytest_nsys.plan import Batch, PlannedTest, make_plan
 
@@ -33,6 +40,10 @@ if TYPE_CHECKING:
     from pytest_nsys.controller.runner import Outcome, Runner, Step
     from pytest_nsys.gate.verdict import Verdict
     from pytest_nsys.report.progress import Progress
+    from pytest_nsys.servers.context import ServerContext
+
+
+_NOT_AGAINST = "server tests are not measured at another revision: it ran without nsys"
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,7 @@ class _Run:
     progress: Progress | None
     runner: Runner
     record: Callable[[Verdict], Change | None]
+    context: ServerContext | None = None
 
 
 class Controller:
@@ -53,6 +65,7 @@ class Controller:
         self._settings = settings
         self._ledger = Ledger(config, settings)
         self._batches: dict[str, Batch] = {}
+        self._servers: set[str] = set()
         self._specs: dict[str, Spec] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._told: set[int] = set()
@@ -65,9 +78,9 @@ class Controller:
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
         """Read the marks; a replay keeps only measured tests, whose bodies it does not run."""
-        measured = [item for item in items if item.get_closest_marker("nsys")]
         if self._settings.replay is not None:
-            others = [item for item in items if not item.get_closest_marker("nsys")]
+            measured = [item for item in items if is_measured(item)]
+            others = [item for item in items if not is_measured(item)]
             if others:
                 config.hook.pytest_deselected(items=others)
                 items[:] = measured
@@ -79,13 +92,15 @@ class Controller:
             planned = [
                 PlannedTest(item.nodeid, read_spec(item, self._settings))
                 for item in session.items
-                if item.get_closest_marker("nsys")
+                if is_measured(item)
             ]
         except NsysError as error:  # pytest comes here after a failed collection too
             raise pytest.UsageError(str(error)) from None
         unique = {test.nodeid: test for test in planned}
         self._specs = {test.nodeid: test.spec for test in unique.values()}
-        for batch in make_plan(unique.values()):
+        if self._settings.replay is None:
+            self._servers = {item.nodeid for item in session.items if is_server_test(item)}
+        for batch in make_plan(unique.values(), alone=self._servers):
             self._batches.update({test.nodeid: batch for test in batch.tests})
         if self._batches and not only_looks(self._config):
             self._run = self._start()
@@ -105,6 +120,7 @@ class Controller:
         try:
             judge = make_judge(self._settings)
             arms = make_arms(self._config, self._settings, folder, listener, progress.waiting)
+            context = serve(self._config, self._settings, folder) if self._servers else None
         except NsysError as error:
             folder.remove()
             raise _usage_error(error) from None
@@ -116,7 +132,7 @@ class Controller:
             announce=_ignore if replays else progress.begin,
             told=self._ledger.add_result,
         )
-        return _Run(folder, None if replays else progress, runner, judge.record)
+        return _Run(folder, None if replays else progress, runner, judge.record, context)
 
     # Running
 
@@ -128,8 +144,14 @@ class Controller:
         if item.nodeid not in self._batches or self._run is None:
             return None
         if item.nodeid not in self._outcomes:
+            runner = self._run.runner
+            if item.nodeid in self._servers:
+                if self._run.context is None:
+                    self._ledger.add_unmeasured(item.nodeid, _NOT_AGAINST)
+                    return None
+                runner = self._serving(self._run, self._run.context, item, nextitem)
             _stop_the_clock(item)
-            self._capture(self._run, self._batches[item.nodeid], item.session)
+            self._capture(self._run, runner, self._batches[item.nodeid], item.session)
         outcome = self._outcomes.get(item.nodeid)
         if outcome is None or outcome.ran.stopped:
             self._not_run(item, outcome)
@@ -142,11 +164,19 @@ class Controller:
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
-    def _capture(self, run: _Run, batch: Batch, session: pytest.Session) -> None:
+    def _serving(
+        self, run: _Run, context: ServerContext, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Runner:
+        """What runs a server test, which runs here."""
+        announce = _ignore if run.progress is None else run.progress.begin_server
+        arm = make_server_arm(item, nextitem, context, self._settings)
+        return replace(run.runner, arms=(arm,), announce=announce)
+
+    def _capture(self, run: _Run, runner: Runner, batch: Batch, session: pytest.Session) -> None:
         maxfail = self._config.getoption("maxfail")
         left = max(1, maxfail - session.testsfailed) if maxfail else 0
         try:
-            self._outcomes.update(run.runner.run(batch, left))
+            self._outcomes.update(runner.run(batch, left))
         except NsysUsageError as error:
             raise pytest.UsageError(str(error)) from None
         finally:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_nsys.judging import Judged
     from pytest_nsys.measurement import Measurement
     from pytest_nsys.measuring import Measurer
+    from pytest_nsys.servers.context import ServerContext
 
 
 class CaptureSource(Protocol):
@@ -156,6 +157,54 @@ def make_arms(
     positional = [str(arg) for arg in config.option.file_or_dir]
     there = command_at(command, checkout, positional, settings.against_python)
     return (Arm(live(there), checkout.name), arm)
+
+
+def serve(config: pytest.Config, settings: Settings, folder: RunFolder) -> ServerContext | None:
+    """What the fixture ``nsys_server`` starts servers with, from now on; None where it measures
+    none: two revisions are compared.
+
+    Raises:
+        NsysError: there is no nsys.
+    """
+    from pytest_nsys.capture.nsys import find_nsys
+    from pytest_nsys.servers.context import CONTEXT, ServerContext
+
+    if settings.against is not None:
+        return None
+    context = ServerContext(
+        folder,
+        find_nsys(settings.executable),
+        settings.nsys_args,
+        settings.tool_timeout_s,
+        _sayer(config),
+    )
+    config.stash[CONTEXT] = context
+    return context
+
+
+def _sayer(config: pytest.Config) -> Callable[[str], None]:
+    """Writes a line to the terminal from inside a test, whose output pytest captures."""
+    reporter: Any = config.pluginmanager.getplugin("terminalreporter")
+    capture: Any = config.pluginmanager.getplugin("capturemanager")
+
+    def say(line: str) -> None:
+        if reporter is None or config.getoption("verbose") < 0:
+            return
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
+            reporter.ensure_newline()
+            reporter.write_line(f"nsys: {line}")
+
+    return say
+
+
+def make_server_arm(
+    item: pytest.Item, nextitem: pytest.Item | None, context: ServerContext, settings: Settings
+) -> Arm:
+    """A server test as a source of captures."""
+    from pytest_nsys.controller.runner import Arm
+    from pytest_nsys.controller.server_source import ServerSource
+
+    return Arm(ServerSource(item, nextitem, context, settings))
 
 
 def make_hold(

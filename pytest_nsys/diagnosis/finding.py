@@ -16,6 +16,7 @@ class Finding:
         summary: one sentence with the numbers.
         evidence: lines with numbers and the kernels, copies or calls they come from.
         advice: what to try.
+        window: the window of a test that it is of, where the test has no body; else "".
     """
 
     name: str
@@ -23,3 +24,4 @@ class Finding:
     summary: str
     evidence: tuple[str, ...]
     advice: str
+    window: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from pytest_nsys.cut import cut_records
 from pytest_nsys.diagnosis.background import Background
@@ -22,21 +23,26 @@ def diagnose_rounds(
 ) -> dict[str, tuple[Finding, ...]]:
     """Per test, the findings on the rounds of its body taken together.
 
+    Of a server test, which has no body, they are on each of its windows.
+
     Args:
         trace: the capture.
-        records: the worker's records of windows.
+        records: of the windows, the worker's or those of rounds that were sent to a server.
         nodeids: the tests that are wanted.
         naming: how kernels are named and classed.
 
     Raises:
         WindowsMissing: the capture lacks a window of them.
     """
-    rounds: dict[str, list[WindowRecord]] = defaultdict(list)
+    rounds: dict[tuple[str, str], list[WindowRecord]] = defaultdict(list)
     for record in records:
-        if record.kind == "round" and record.name == MAIN and record.nodeid in nodeids:
-            rounds[record.nodeid].append(record)
+        if record.kind == "round" and record.nodeid in nodeids:
+            rounds[record.nodeid, record.name].append(record)
     background = Background(trace, naming)
-    return {
-        nodeid: diagnose(cut_records(trace, of_test), naming, background)
-        for nodeid, of_test in rounds.items()
-    }
+    found: dict[str, tuple[Finding, ...]] = {}
+    for (nodeid, name), of_window in rounds.items():
+        findings = diagnose(cut_records(trace, of_window), naming, background)
+        window = "" if name == MAIN else name
+        of_test = (replace(finding, window=window) for finding in findings)
+        found[nodeid] = (*found.get(nodeid, ()), *of_test)
+    return found

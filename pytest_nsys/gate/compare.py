@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from pytest_nsys.catalogue import Metric, lookup, plain_metrics
+from pytest_nsys.catalogue import COUNTED_UNITS, Gates, Metric, default_gates, lookup, plain_metrics
 from pytest_nsys.config.marker import Spec
 from pytest_nsys.gate.clock import CLOCK, at_clock, clocks, depends_on_clock
 from pytest_nsys.gate.culprit import contributions
@@ -48,16 +48,17 @@ def _windows(
     level = FAMILY_LEVEL / max(1, _timed_gates(spec, measurement, baseline))
     for name, window in measurement.windows.items():
         then = baseline.windows.get(name)
-        if then is not None and dict(then.units) != dict(window.units):
+        if then is not None and not _same_units(then, window):
             yield _incomparable(
                 name,
                 f"a round processed {_units(then.units)} when the baseline was recorded, "
                 f"now {_units(window.units)}",
             )
             continue
-        pair = _Pair(window, then, rule, level, _clock(measurement), _clock(baseline))
+        pair = _Pair(window, then, rule, level, _clock(measurement, name), _clock(baseline, name))
+        gates = _gates(window, then)
         for metric in _metrics(spec, window, then):
-            yield pair.compare(metric, spec.tolerance_of(metric))
+            yield pair.compare(metric, spec.tolerance_of(metric, gates))
     for name in baseline.windows:
         if name not in measurement.windows:
             yield _incomparable(
@@ -73,10 +74,36 @@ def _incomparable(window: str, note: str) -> Comparison:
 def _timed_gates(spec: Spec, measurement: Measurement, baseline: Measurement) -> int:
     """How many comparisons noise could make fail."""
     return sum(
-        metric.kind == "timed" and spec.tolerance_of(metric) is not None
+        metric.kind == "timed" and spec.tolerance_of(metric, _gates(window, then)) is not None
         for name, window in measurement.windows.items()
-        for metric in _metrics(spec, window, baseline.windows.get(name))
+        for then in [baseline.windows.get(name)]
+        for metric in _metrics(spec, window, then)
     )
+
+
+def _gates(window: WindowMeasurement, then: WindowMeasurement | None) -> Gates:
+    """What is gated by default: a client's values that are gone are as telling as new ones."""
+    return "server" if then is not None and then.gates == "server" else window.gates
+
+
+_COUNTED_ALIKE = 0.05
+"""By what fraction the number of a unit may differ: answers vary a little in their lengths."""
+
+
+def _same_units(then: WindowMeasurement, now: WindowMeasurement) -> bool:
+    """Whether the rounds processed the same: what is counted, and not declared, about the same."""
+    return then.units.keys() == now.units.keys() and all(
+        count == now.units[unit]
+        or (
+            _are_counted(unit, then, now) and abs(now.units[unit] - count) <= _COUNTED_ALIKE * count
+        )
+        for unit, count in then.units.items()
+    )
+
+
+def _are_counted(unit: str, *windows: WindowMeasurement) -> bool:
+    key = COUNTED_UNITS.get(unit)
+    return key is not None and all(key in window.samples for window in windows)
 
 
 def _units(units: Mapping[str, float]) -> str:
@@ -84,17 +111,21 @@ def _units(units: Mapping[str, float]) -> str:
 
 
 def _metrics(spec: Spec, window: WindowMeasurement, then: WindowMeasurement | None) -> list[Metric]:
-    """Plain metrics in the catalogue's order, then those that only the marker names."""
+    """Plain metrics in the catalogue's order, then those of others that are gated: by default, or
+    because the marker names them.
+    """
     measured = {*window.samples, *(then.samples if then else ())}
     plain = [metric for metric in plain_metrics() if metric.key in measured]
-    named = [key for key in spec.tolerance if key not in {m.key for m in plain} and key != "*"]
-    return plain + [lookup(key) for key in named if window.values(key)]
+    gated = [metric.key for metric in default_gates(_gates(window, then))]
+    known = {"*", *(metric.key for metric in plain_metrics())}
+    others = [key for key in dict.fromkeys([*gated, *spec.tolerance]) if key not in known]
+    return plain + [lookup(key) for key in others if window.values(key)]
 
 
-def _clock(measurement: Measurement) -> Sessions:
-    """The SM clock round by round, which is read around the test's body."""
-    body = measurement.windows.get(MAIN)
-    return body.sessions(CLOCK) if body is not None else ()
+def _clock(measurement: Measurement, window: str) -> Sessions:
+    """The SM clock round by round; that of a test's part is read around its body."""
+    read = (measurement.windows[name] for name in (window, MAIN) if name in measurement.windows)
+    return next((found for one in read if any(found := one.sessions(CLOCK))), ())
 
 
 @dataclass(frozen=True)

@@ -11,44 +11,43 @@ import pytest
 from pytest_nsys.catalogue import Breakdown, lookup
 from pytest_nsys.config.marker import Spec
 from pytest_nsys.gate.verdict import Demand
-from pytest_nsys.measurement import Part, Parts, WindowMeasurement
+from pytest_nsys.measurement import Measurement, Part, Parts, WindowMeasurement
 from pytest_nsys.quantities import format_amount
-from pytest_nsys.windows import MAIN
 
 _SHOWN = 3
 
 
-def broken_demands(spec: Spec, window: WindowMeasurement) -> tuple[Demand, ...]:
-    """The demands of a test that one window does not meet.
+def broken_demands(spec: Spec, measurement: Measurement) -> tuple[Demand, ...]:
+    """The demands of a test that what was measured of it does not meet.
 
-    Budgets and ``forbid`` hold for every window; ``require`` and ``check`` for the whole body.
+    Budgets and ``forbid`` hold for every window; ``require`` and ``check`` for the whole body, or
+    for every window of a server test, which has none.
     """
-    found = [
-        *_unmeasured(spec, window),
-        *_budgets(spec, window),
-        *_forbidden(spec, window),
-        *_check(spec, window),
-    ]
-    if window.name == MAIN:
-        found += _required(spec, window)
+    found = [*_unmeasured(spec, measurement)]
+    for name, window in measurement.windows.items():
+        found += [*_budgets(spec, window), *_forbidden(spec, window)]
+        if name in measurement.bodies:
+            found += [*_check(spec, window), *_required(spec, window)]
     return tuple(found)
 
 
-def _unmeasured(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
-    """Metrics that the marker names and the test lacks: ``X.per_unit`` without units."""
-    if window.name == MAIN:
-        for key in sorted(spec.named):
-            if not window.values(key):
-                text = f"{key} has a tolerance and was not measured"
-                yield Demand(window.name, "violated", text)
+def _unmeasured(spec: Spec, measurement: Measurement) -> Iterator[Demand]:
+    """Metrics that the marker names and the test lacks: ``X.per_unit`` without units.
+
+    Where a test has no body, it is enough that one of its windows has them.
+    """
+    bodies = [measurement.windows[name] for name in measurement.bodies]
+    for what, keys in (("tolerance", sorted(spec.named)), ("budget", spec.budget)):
+        for key in keys:
+            if bodies and not any(window.values(key) for window in bodies):
+                text = f"{key} has a {what} and was not measured"
+                yield Demand(bodies[0].name, "violated", text)
 
 
 def _budgets(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
     for key, limit in spec.budget.items():
         metric = lookup(key)
         if not window.values(key):
-            if window.name == MAIN:
-                yield Demand(window.name, "violated", f"{key} has a budget and was not measured")
             continue
         value = window[key]
         beyond = value > limit if metric.worse == "up" else value < limit
@@ -92,7 +91,7 @@ def _required(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
 
 
 def _check(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
-    if spec.check is None or window.name != MAIN:
+    if spec.check is None:
         return
     try:
         held = spec.check(window)

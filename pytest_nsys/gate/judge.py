@@ -68,9 +68,7 @@ def judge(
         policy: what fails the test.
         other_devices: devices that there are baselines for, when there is none for this one.
     """
-    demands = [
-        demand for window in measurement.windows.values() for demand in broken_demands(spec, window)
-    ]
+    demands = [*broken_demands(spec, measurement)]
     demands += _emptiness(spec, measurement, baseline)
     recording = policy.records(baseline)
     notes: tuple[str, ...] = ()
@@ -153,7 +151,7 @@ def _emptiness(
             )
         elif had_kernels and not any(window.values("gpu.kernel_count")):
             yield Demand(name, "violated", "no kernel was recorded, and the baseline has some")
-        elif window.is_empty and not spec.allow_empty and name == next(iter(measurement.windows)):
+        elif window.is_empty and not spec.allow_empty and name in measurement.bodies:
             yield Demand(
                 name,
                 "violated",

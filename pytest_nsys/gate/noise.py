@@ -25,7 +25,7 @@ HOST_SPREAD = 0.05
 PRIOR_FREEDOM = 4.0
 """How many degrees of freedom that prior is worth: as much as five sessions of the test."""
 
-_HOST_PACED = ("gpu.idle", "gpu.busy_pct", "gpu.max_gap", "launch.", "client.")
+_HOST_PACED = ("gpu.idle", "gpu.busy_pct", "gpu.max_gap", "launch.", "client.", "process.")
 
 _MAD_TO_SD = 1.4826  # of normally distributed values
 _MEDIAN_VARIANCE = math.pi / 2  # of a median over that of a mean, for many normal values

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_nsys.catalogue import Metric, lookup, suggest
+from pytest_nsys.catalogue import Metric, is_gated, lookup, suggest
 from pytest_nsys.errors import HistoryError, UnknownMetric
 from pytest_nsys.history.changes import Drift, Shift, drift, finds_shifts, needs_library, shifts
 from pytest_nsys.history.document import Entry
@@ -129,7 +129,7 @@ def trends_of(
             _trend(window, metric, entries, tolerance or {})
             for window, key in places
             for metric in [_metric_of(key)]
-            if (any(matches(p, key) for p in metrics) if metrics else metric.gated)
+            if (any(matches(p, key) for p in metrics) if metrics else is_gated(metric))
         ]
         found.append(TestTrends(one.nodeid, one.device, entries, tuple(trends)))
     return tuple(found)

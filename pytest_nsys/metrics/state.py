@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pytest_nsys.gpu_state import Quantity
-from pytest_nsys.windows import WindowRecord
+from pytest_nsys.windows import MAIN, WindowRecord
 
 STATE_METRICS: Mapping[str, Quantity] = {
     "gpu.sm_clock": "sm_clock_hz",
@@ -22,7 +22,7 @@ def state_samples(records: Iterable[WindowRecord]) -> dict[str, tuple[float, ...
     """Per metric, one sample per round, in the order of the rounds.
 
     Args:
-        records: the windows of one test.
+        records: the rounds of one window.
 
     Returns:
         The samples; rounds without a value are left out, and so are metrics without any.
@@ -60,8 +60,19 @@ def disturbances(records: Iterable[WindowRecord]) -> tuple[str, ...]:
 
     Returns:
         How many rounds were repeated and why, then the rounds that are disturbed and were kept,
-        those of the same reasons together, counted from 1.
+        those of the same reasons together, counted from 1; window by window.
     """
+    by_window: dict[str, list[WindowRecord]] = defaultdict(list)
+    for record in records:
+        by_window[record.name].append(record)
+    return tuple(
+        ("" if name == MAIN else f"[{name}] ") + sentence
+        for name, of_window in by_window.items()
+        for sentence in _disturbances(of_window)
+    )
+
+
+def _disturbances(records: Iterable[WindowRecord]) -> Iterator[str]:
     discarded: Counter[str] = Counter()
     kept: dict[str, list[int]] = defaultdict(list)
     for number, of_round in _rounds(records).items():
@@ -70,19 +81,17 @@ def disturbances(records: Iterable[WindowRecord]) -> tuple[str, ...]:
         reasons = ", ".join(dict.fromkeys(text for s in states for text in s.disturbances))
         if reasons:
             kept[reasons].append(number + 1)
-    sentences = []
     if discarded:
         total = sum(discarded.values())
         why = [
             reason if len(discarded) == 1 else f"{reason} ({count})"
             for reason, count in discarded.items()
         ]
-        sentences.append(f"{_plural(total)} repeated: {'; '.join(why)}")
+        yield f"{_plural(total)} repeated: {'; '.join(why)}"
     for reasons, numbers in kept.items():
         which = "round" if len(numbers) == 1 else "rounds"
         listed = ", ".join(map(str, numbers))
-        sentences.append(f"{which} {listed} {_are(len(numbers))} disturbed: {reasons}")
-    return tuple(sentences)
+        yield f"{which} {listed} {_are(len(numbers))} disturbed: {reasons}"
 
 
 def _plural(count: int) -> str:

@@ -10,6 +10,7 @@ from pytest_nsys.metrics.custom import custom_values
 from pytest_nsys.metrics.family import family_metric
 from pytest_nsys.metrics.naming import Naming
 from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS, Occupancy
+from pytest_nsys.metrics.processes import process_values
 from pytest_nsys.metrics.sampled import sampled_values
 from pytest_nsys.metrics.unified import UNIFIED_METRICS, has_unified_memory
 from pytest_nsys.metrics.window import WINDOW_METRICS
@@ -33,6 +34,7 @@ def window_values(
     values |= {key: compute(occupancy) for key, compute in OCCUPANCY_METRICS.items()}
     if unified or has_unified_memory(cut.trace):
         values |= {key: compute(cut) for key, compute in UNIFIED_METRICS.items()}
+    values |= process_values(cut)
     values |= sampled_values(cut)
     values |= custom_values(cut)
     for key in extra:

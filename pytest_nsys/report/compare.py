@@ -8,12 +8,12 @@ from itertools import count, product
 from string import ascii_uppercase
 from typing import Any
 
-from pytest_nsys.catalogue import Metric, lookup, plain_metrics
+from pytest_nsys.catalogue import Metric, is_gated, lookup, plain_metrics
 from pytest_nsys.gate.wording import shorten
 from pytest_nsys.measurement import Environment, Part, WindowMeasurement
 from pytest_nsys.quantities import Unit, format_amount, format_change
 from pytest_nsys.report.text import table
-from pytest_nsys.windows import MAIN
+from pytest_nsys.windows import CLIENT, MAIN
 
 SCHEMA = 1
 
@@ -110,18 +110,20 @@ def compare_side_by_side(subject: Subject, metrics: Sequence[str] = ()) -> Compa
 
 
 def _metrics(measured: Sequence[WindowMeasurement | None], keys: Sequence[str]) -> Iterator[Line]:
-    plain = [one for one in plain_metrics() if one.gated or one.key in _CHOSEN]
-    shown = dict.fromkeys([*(one.key for one in plain), *keys])
+    plain = [one for one in plain_metrics() if is_gated(one) or one.key in _CHOSEN]
+    units = dict.fromkeys(unit for one in measured if one for unit in one.units)
+    rates = {_rate_key(unit) for unit in units}  # they have a line of their own below
+    shown = dict.fromkeys([*(one.key for one in plain if one.key not in rates), *keys])
     for metric in map(lookup, shown):
         line = _of(metric, measured)
         # A line of nothing is worth its place only if it was asked for.
         if metric.key in keys or any(line.values):
             yield line
-    for unit in dict.fromkeys(unit for one in measured if one for unit in one.units):
+    for unit in units:
         yield _of(lookup(f"gpu.kernel_time.per_{unit}"), measured)
         yield _of(lookup(f"wall.time.per_{unit}"), measured)
-        rates = [_rate(one, unit) if one else None for one in measured]
-        yield Line(f"{unit}s per second", "1", tuple(rates), is_rate=True)
+        each = [_rate(one, unit) if one else None for one in measured]
+        yield Line(f"{unit}s per second", "1", tuple(each), is_rate=True)
 
 
 def _of(metric: Metric, measured: Sequence[WindowMeasurement | None]) -> Line:
@@ -133,9 +135,13 @@ def _value(window: WindowMeasurement, key: str) -> float | None:
     return window[key] if window.values(key) else None
 
 
+def _rate_key(unit: str) -> str:
+    return f"{CLIENT}{unit}s_per_s"
+
+
 def _rate(window: WindowMeasurement, unit: str) -> float | None:
     """Units a second as a client saw it, or by the time of the window."""
-    seen = _value(window, f"client.{unit}s_per_s")
+    seen = _value(window, _rate_key(unit))
     wall = _value(window, "wall.time")
     if seen is not None or not wall or unit not in window.units:
         return seen

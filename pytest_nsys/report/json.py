@@ -29,7 +29,7 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
         "windows": [
           {"name": text, "units": {name: per round},
            "metrics": [
-             {"key": text, "unit": "ns" | "B" | "1" | "%" | "B/s" | "Hz" | "°C" | "W",
+             {"key": text, "unit": "ns" | "B" | "1" | "%" | "B/s" | "1/s" | "Hz" | "°C" | "W",
               "kind": "exact" | "timed", "worse": "up" | "down",
               "status": STATUS,                                "ok" also where it is only shown
               "gated": bool,                                   whether it can fail the test

@@ -7,7 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_nsys.catalogue import FAMILIES, METRICS, RANGE_ABOUT, RANGE_KEY, Metric
+from pytest_nsys.catalogue import (
+    FAMILIES,
+    METRICS,
+    RANGE_ABOUT,
+    RANGE_KEY,
+    SERVER_GATES,
+    Metric,
+    is_gated,
+    lookup,
+)
 from pytest_nsys.identity import CATEGORIES
 from pytest_nsys.quantities import format_tolerance
 
@@ -18,7 +27,7 @@ _OF_METRIC = "as METRIC"
 PER_UNIT_KEY = "METRIC.per_<unit>"
 PER_UNIT_ABOUT = (
     "any metric over the units that a round processed: X.per_token where the test said "
-    "nsys.units(tokens=256)"
+    "nsys.units(tokens=256), or where a client of a server counted the tokens"
 )
 
 _TITLES = {
@@ -33,6 +42,8 @@ _TITLES = {
     "launch": "CUDA graphs and launches",
     "api": "The host",
     "wall": "The host",
+    "process": "Several processes",
+    "client": "Clients of a server",
     "sm": "GPU metrics",
     "tensor": "GPU metrics",
     "dram": "GPU metrics",
@@ -52,10 +63,39 @@ What `pytest-nsys metrics` prints. Every number is of one *window*: a round of a
   *timed* ones by their medians.
 - worse: the direction in which a metric gets worse.
 - tolerance: how far it may move where it is gated; the larger of the two parts.
-- by default: *gated* ones fail a test that got worse. The others are *listed*: recorded and shown.
-  They are gated where a marker or `nsys_tolerance` gives them a tolerance, or a marker a budget.
+- by default: *gated* ones fail a test that got worse; those of *servers* where a client loads one
+  (below). The others are *listed*: recorded and shown. They are gated where a marker or
+  `nsys_tolerance` gives them a tolerance, or a marker a budget.
 
 Names in capitals are the tables of the nsys export (without `CUPTI_ACTIVITY_KIND_`).
+"""
+_SERVERS = """
+## Servers
+
+A window of a server (`server.window`) has the metrics above for each of its *rounds*: what the
+server's processes launched while the client sent the round's requests, and what the client measured
+of them (`client.*`). Its units are `token` (output tokens) and `request` (answered requests), which
+are counted in each round: `X.per_token` is a quotient for each. With a baseline it can be compared
+where their numbers are within 5 % of each other.
+
+A server puts requests together as they come, so that the number of kernels, copies and waits
+depends on when each of them arrives. Where a client measured, these are gated by default in the
+place of the above:
+
+"""
+_SERVERS_REST = """
+Any metric that a marker or `nsys_tolerance` names is gated as everywhere; exact ones are compared
+with the range of the baseline's samples over rounds and sessions. Windows of commands (`nsys_run`),
+and of servers that no load was sent to by the window, have the gates of tests.
+
+- `mem.*` is not measured of a running server: what it allocated before the window is not in the
+  capture, and nsys gets the events of memory right in the first collection only.
+- `process.skew_pct` says how evenly the ranks of a tensor-parallel server work; `gpu.kernel_time`
+  is the sum over all processes.
+- Prefill and decode are told apart by the program's own NVTX ranges
+  (`range[prefill].gpu.kernel_time`), or by their kernels (`kernel[*decode*].time`) where the engine
+  names them so. There is no metric for them by itself: engines run both in one batch, with kernels
+  of the same names.
 """
 _CATEGORIES = """
 ## Categories of kernels
@@ -121,6 +161,7 @@ def catalogue_document() -> dict[str, Any]:
         - metrics: key, unit, kind, worse, tolerance (relative, absolute in the unit; null if there
           is none), gated, about; NAME in a key stands for any pattern.
         - range, per_unit: key and about of the two ways to make metrics of others.
+        - server_gates: key and tolerance of what is gated by default where clients load a server.
         - categories: name and about of the categories of kernels.
     """
     return {
@@ -139,6 +180,9 @@ def catalogue_document() -> dict[str, Any]:
         ],
         "range": {"key": RANGE_KEY, "about": RANGE_ABOUT},
         "per_unit": {"key": PER_UNIT_KEY, "about": PER_UNIT_ABOUT},
+        "server_gates": [
+            {"key": key, "tolerance": vars(tolerance)} for key, tolerance in SERVER_GATES.items()
+        ],
         "categories": [{"name": name, "about": about} for name, about in CATEGORIES.items()],
     }
 
@@ -151,9 +195,19 @@ def catalogue_lines() -> list[str]:
     lines = [_row(_HEADS, widths)]
     for entry in entries:
         lines += [_row(entry.cells, widths), *_wrapped(entry.about)]
+    lines += ["", "gated by default where clients load a server, in the place of the above:"]
+    longest = max(map(len, SERVER_GATES))
+    lines += [f"  {key.ljust(longest)}  {tolerance}" for key, tolerance in _server_gates()]
     lines += ["", "categories of kernels:"]
     longest = max(map(len, CATEGORIES))
     return lines + [f"  {name.ljust(longest)}  {about}" for name, about in CATEGORIES.items()]
+
+
+def _server_gates() -> list[tuple[str, str]]:
+    return [
+        (key, format_tolerance(tolerance, lookup(key).unit))
+        for key, tolerance in SERVER_GATES.items()
+    ]
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -179,6 +233,8 @@ def catalogue_page() -> str:
     for title, entries in sections.items():
         rows = ((f"`{entry.key}`", *entry.cells[1:], entry.about) for entry in entries)
         page += [f"\n## {title}\n\n", *_markdown(heads, rows)]
+    gates = [f"- `{key}`: {tolerance}\n" for key, tolerance in _server_gates()]
+    page += [_SERVERS, *gates, _SERVERS_REST]
     page += [_CATEGORIES, "\n", *_markdown(("category", "what its kernels do"), CATEGORIES.items())]
     return "".join([*page, _OWN])
 
@@ -197,7 +253,7 @@ def _entry(metric: Metric) -> Entry:
         tolerance="-"
         if metric.tolerance is None
         else format_tolerance(metric.tolerance, metric.unit),
-        default="gated" if metric.gated else "listed",
+        default="gated" if metric.gated else "servers" if is_gated(metric) else "listed",
         about=metric.about,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_nsys.catalogue import Metric, lookup, plain_metrics
+from pytest_nsys.catalogue import Metric, default_gates, default_tolerance, lookup
 from pytest_nsys.gate.noise import Noise, estimate, prior_spread
 from pytest_nsys.gate.power import ROUNDS, SESSIONS, Plan, cheapest, plan
 from pytest_nsys.gate.resolution import resolution
@@ -64,13 +64,14 @@ def powers(
     Raises:
         UnknownMetric: there is no such metric.
     """
-    wanted = [lookup(key) for key in keys] if keys else [m for m in plain_metrics() if m.gated]
     for window in measurement.windows.values():
+        wanted = map(lookup, keys) if keys else default_gates(window.gates)
         for metric in wanted:
             sessions = window.sessions(metric.key)
             if metric.kind != "timed" or not any(sessions) or not centre(sessions):
                 continue
-            tolerance = tolerances.get(metric.key) or tolerances.get("*") or metric.tolerance
+            tolerance = tolerances.get(metric.key) or tolerances.get("*")
+            tolerance = tolerance or default_tolerance(metric, window.gates) or metric.tolerance
             if tolerance is None:
                 tolerance = Tolerance(relative=0.03)
             value, noise, count = centre(sessions), _noise(metric, sessions), len(sessions)

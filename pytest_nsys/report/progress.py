@@ -44,11 +44,12 @@ class Progress:
             line = f"measuring {count} in one capture"
         if step.arm:
             line += f" at {step.arm}"
-        if step.of > 1:
-            line += (
-                f", session {step.number} of {'at most ' * (step.purpose == 'confirm')}{step.of}"
-            )
-        self._line(f"nsys: {line}")
+        self._line(f"nsys: {line}{_session(step)}")
+
+    def begin_server(self, step: Step) -> None:
+        """Announce a session of a server test."""
+        again = " again: it may have regressed" if step.purpose == "confirm" else ""
+        self._line(f"nsys: measuring {step.batch.tests[0].nodeid}{again}{_session(step)}")
 
     def waiting(self, line: str) -> None:
         """Say what the run is waiting for."""
@@ -103,3 +104,10 @@ class Progress:
         else:
             width = self._reporter._tw.fullwidth
             self._reporter.rewrite(text[: width - 1], erase=True)
+
+
+def _session(step: Step) -> str:
+    """Which session it is, where there are several."""
+    if step.of == 1:
+        return ""
+    return f", session {step.number} of {'at most ' * (step.purpose == 'confirm')}{step.of}"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from pytest_nsys.baselines import Change
-from pytest_nsys.catalogue import Metric, lookup, parse_family, parse_range, plain_metrics
+from pytest_nsys.catalogue import Metric, default_gates, lookup, parse_family, parse_range
 from pytest_nsys.gate.culprit import contributions
 from pytest_nsys.gate.verdict import Comparison, Verdict
 from pytest_nsys.gate.wording import (
@@ -221,5 +221,5 @@ def _updated_metrics(*windows: WindowMeasurement) -> list[Metric]:
         key for window in windows for key in window.samples if parse_family(key) or parse_range(key)
     )
     keys = {key for window in windows for key in window.samples}
-    plain = [metric for metric in plain_metrics() if metric.gated and metric.key in keys]
-    return [*plain, *map(lookup, asked)]
+    gates = dict.fromkeys(metric for window in windows for metric in default_gates(window.gates))
+    return [*(metric for metric in gates if metric.key in keys), *map(lookup, asked)]

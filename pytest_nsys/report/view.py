@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from pytest_nsys import __version__
 from pytest_nsys.baselines import Change
-from pytest_nsys.catalogue import lookup
+from pytest_nsys.catalogue import default_tolerance, lookup
 from pytest_nsys.config.options import Mode
 from pytest_nsys.gate.verdict import SEVERITY, Comparison, Verdict
 from pytest_nsys.gate.wording import (
@@ -101,7 +101,7 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Window:
-    """One window of a test; its title is empty where it is the only one."""
+    """One window of a test; its title is empty where that is the body alone."""
 
     title: str
     units: str
@@ -120,7 +120,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Finding:
-    """A bottleneck of the test's body."""
+    """A bottleneck of the test's body, or of the window that its name says."""
 
     name: str
     share: str
@@ -356,7 +356,7 @@ def _tests(count: int) -> str:
 
 def _test(verdict: Verdict, number: int, *, full: bool, most: int, stored: Stored | None) -> Test:
     metrics = compared(verdict)
-    alone = len(metrics) == 1
+    alone = [*metrics] == [MAIN]
     said = _said(verdict)
     repeated = headline(verdict)
     return Test(
@@ -425,17 +425,25 @@ def _drawing(verdict: Verdict, ident: str, most: int) -> Drawing | None:
     then = verdict.baseline.timeline if verdict.baseline else None
     if now is None or not most:
         return None
+    drawn = verdict.measurement.bodies[0]
+    where = "" if drawn == MAIN else f" of window {drawn}"
     return Drawing(
         svg=timeline_svg(now, then, ident=ident, most=most),
         notes=tuple(timeline_notes(now, then, most=most)),
-        title="GPU timelines, baseline above current" if then else "GPU timeline",
+        title=f"GPU timelines{where}, baseline above current" if then else f"GPU timeline{where}",
     )
 
 
 def _findings(verdict: Verdict) -> tuple[Finding, ...]:
     found = getattr(verdict.measurement, "findings", ())
     return tuple(
-        Finding(one.name, f"{one.share:.0%}", one.summary, tuple(one.evidence), one.advice)
+        Finding(
+            place(one.window or MAIN) + one.name,
+            f"{one.share:.0%}",
+            one.summary,
+            tuple(one.evidence),
+            one.advice,
+        )
         for one in found
     )
 
@@ -481,11 +489,12 @@ def _window(
     troubled = {part.window for part in verdict.worse}
     troubled |= {demand.window for demand in verdict.demands}
     troubled |= {part.window for part in verdict.comparisons if part.note}
-    unfolded = name in troubled or (not troubled and name == MAIN)
+    bodies = verdict.measurement.bodies
+    unfolded = name in troubled or (not troubled and name in bodies[:1])
     units = now.units if now else {}
-    gated = [part for part in parts if _judged(part, then)]
+    gated = [part for part in parts if _judged(part, now, then)]
     same = [part for part in gated if _is_same(verdict, part)]
-    rest = [part for part in parts if not _judged(part, then)] if full else []
+    rest = [part for part in parts if part not in gated] if full else []
     state = [part for part in rest if part.metric.key in _STATE]
     cascade = draw_cascade(parts, now, then) if full else None
     explained = {cascade.metric} if cascade else set()
@@ -493,7 +502,7 @@ def _window(
     opened += ["kernels"] if cascade and cascade.open else []
     worst = max((part.status for part in gated), key=SEVERITY.__getitem__, default="ok")
     return Window(
-        title="" if alone else "Test body" if name == MAIN else f"Range: {name}",
+        title="" if alone else _window_title(name, is_body=name in bodies),
         units=", ".join(f"{shown_amount(count, '1')} {unit}(s)" for unit, count in units.items()),
         open=unfolded,
         said=_window_said(gated, then),
@@ -513,6 +522,12 @@ def _window(
         if full
         else (),
     )
+
+
+def _window_title(name: str, *, is_body: bool) -> str:
+    if name == MAIN:
+        return "Test body"
+    return f"Window: {name}" if is_body else f"Range: {name}"
 
 
 def _is_same(verdict: Verdict, part: Comparison) -> bool:
@@ -582,9 +597,12 @@ def _value(window: WindowMeasurement | None, key: str) -> float | None:
     return window[key] if window is not None and window.values(key) else None
 
 
-def _judged(part: Comparison, then: WindowMeasurement | None) -> bool:
+def _judged(
+    part: Comparison, now: WindowMeasurement | None, then: WindowMeasurement | None
+) -> bool:
     """Whether a metric is gated, or would be if there were something to compare it with."""
-    return part.gated or (then is None and part.metric.gated)
+    gates = now.gates if now else "test"
+    return part.gated or (then is None and default_tolerance(part.metric, gates) is not None)
 
 
 def _metric(verdict: Verdict, part: Comparison, *, drawn: bool) -> MetricRow:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,7 +45,11 @@ def timeline_of(trace: Trace, start: int, end: int, naming: Naming = Naming()) -
 
 
 def timelines_of(
-    cut: Cut, naming: Naming = Naming(), parts: Mapping[str, str] | None = None
+    cut: Cut,
+    naming: Naming = Naming(),
+    parts: Mapping[str, str] | None = None,
+    *,
+    without_memory: Collection[int] = (),
 ) -> list[Timeline]:
     """The timelines of all windows of a cut.
 
@@ -58,6 +62,8 @@ def timelines_of(
         naming: how kernels are named.
         parts: which of the plugin's own ranges are shown, by their texts, and what they are called
             there: the parts of tests.
+        without_memory: numbers of the windows before which there was memory that the capture knows
+            nothing of.
     """
     labels = _Labels()
     ranges = _shown_ranges(cut.trace, parts or {})
@@ -70,7 +76,10 @@ def timelines_of(
         labels=tuple(labels.numbers),
         categories=category_codes([label.category for label in labels.numbers]),
     )
-    return [_timeline(source, number) for number in range(len(cut))]
+    return [
+        _timeline(source, number, with_memory=number not in without_memory)
+        for number in range(len(cut))
+    ]
 
 
 @dataclass(frozen=True)
@@ -143,7 +152,7 @@ class _Row:
     label: Ints
 
 
-def _timeline(source: _Source, window: int) -> Timeline:
+def _timeline(source: _Source, window: int, *, with_memory: bool) -> Timeline:
     start, end = int(source.cut.starts[window]), int(source.cut.ends[window])
     rows = [
         *_at_most(_range_lanes(source.ranges.of(window), end)),
@@ -153,7 +162,7 @@ def _timeline(source: _Source, window: int) -> Timeline:
     every = Columns.joined([_columns(row, number, start) for number, row in enumerate(rows)])
     extent = max(end - start, int(every.end.max(initial=0)))
     fewer, cell = reduce_columns(every, source.categories, extent, MOST_ELEMENTS)
-    memory, sparse = _memory(source.memory, start, end)
+    memory, sparse = _memory(source.memory, start, end) if with_memory else ((), False)
     used, places = np.unique(fewer.label, return_inverse=True)
     return Timeline(
         length=end - start,

@@ -121,6 +121,8 @@ def build_trace(source: Source) -> Trace:
         schema=version,
         ordinals=devices.ordinals,
         defects=tuple(defects),
+        began_utc_ns=_largest(source, schema.SESSION, "utcEpochNs"),
+        length_ns=_largest(source, schema.ANALYSIS, "duration"),
     )
 
 
@@ -426,6 +428,14 @@ def _diagnostics(source: Source) -> tuple[tuple[int, str], ...]:
         return ()
     severity = whole_numbers(schema.DIAGNOSTIC, table["severity"]).tolist()
     return tuple(sorted(zip(severity, texts(table["text"]), strict=True), reverse=True))
+
+
+def _largest(source: Source, table: str, column: str) -> int | None:
+    """The largest number of a column, of a table that usually has one row; None where none is."""
+    found = source.integers(table, (column,))
+    values = found.get(column) if found else None
+    largest = ABSENT if values is None else int(values.max(initial=ABSENT))
+    return None if largest == ABSENT else largest
 
 
 def _pairs(source: Source, name: str) -> dict[str, str]:

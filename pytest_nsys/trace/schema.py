@@ -25,6 +25,8 @@ DIAGNOSTIC: Final = "DIAGNOSTIC_EVENT"
 GPU: Final = "TARGET_INFO_GPU"
 CUDA_DEVICE: Final = "TARGET_INFO_CUDA_DEVICE"
 SYSTEM: Final = "TARGET_INFO_SYSTEM_ENV"
+SESSION: Final = "TARGET_INFO_SESSION_START_TIME"
+ANALYSIS: Final = "ANALYSIS_DETAILS"
 EXPORT: Final = "META_DATA_EXPORT"
 OLD_EXPORT: Final = "EXPORT_META_DATA"  # its name in nsys 2022
 
@@ -111,10 +113,15 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     GPU: ("id", "name", "totalMemory", "smCount"),
     CUDA_DEVICE: ("gpuId", "cudaId", "pid"),
     SYSTEM: ("name", "value"),
+    SESSION: ("utcEpochNs",),
+    ANALYSIS: ("duration",),
     EXPORT: ("name", "value"),
     OLD_EXPORT: ("name", "value"),
 }
-"""Per table, the columns that are read (and kept in a recording)."""
+"""Per table, the columns that are read (and kept in a recording, but for `PASSING`)."""
+
+PASSING: Final = frozenset({SESSION, ANALYSIS})
+"""Tables that are needed while a capture is new, and are not kept: they say when it was made."""
 
 _OPERATION: Final = frozenset({"start", "end", "globalPid", "correlationId"})
 _PAIRS: Final = frozenset({"name", "value"})
@@ -136,6 +143,8 @@ NEEDED: Final[Mapping[str, frozenset[str]]] = {
     GPU: frozenset({"id", "name"}),
     CUDA_DEVICE: frozenset({"gpuId", "cudaId", "pid"}),
     SYSTEM: _PAIRS,
+    SESSION: frozenset(),
+    ANALYSIS: frozenset(),
     EXPORT: _PAIRS,
     OLD_EXPORT: _PAIRS,
 }

@@ -153,8 +153,8 @@ class SqliteSource:
         """See `Source.integers`."""
         try:
             chosen = self._present(name, columns)
-            if chosen is None:
-                return None
+            if not chosen:
+                return None if chosen is None else {}
             listed = ", ".join(f'COALESCE("{column}", {ABSENT})' for column in chosen)
             parts = []
             with closing(self._connection.execute(f"SELECT {listed} FROM [{name}]")) as cursor:

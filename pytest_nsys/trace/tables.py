@@ -58,6 +58,10 @@ class Trace:
         ordinals: what CUDA calls a GPU in a process, where that is not its number here: by
             process id of the operating system and number of the GPU.
         defects: what is wrong with the rows themselves, and how each was taken.
+        began_utc_ns: the time 0 of the tables, in ns since 1970 (UTC); None where the export does
+            not say. Recordings do not keep it.
+        length_ns: how long events were collected from then on; None where the export does not
+            say. Recordings do not keep it.
     """
 
     kernels: pd.DataFrame
@@ -79,6 +83,8 @@ class Trace:
     schema: str = ""
     ordinals: Mapping[tuple[int, int], int] = field(default_factory=dict)
     defects: tuple[str, ...] = ()
+    began_utc_ns: int | None = None
+    length_ns: int | None = None
 
     @property
     def has_cuda_activity(self) -> bool:

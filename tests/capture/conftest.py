@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from capture_bench import NAMES, Bench, Captured, real, standin
+from capture_bench import NAMES, Bench, Captured, nothing_left, real, standin
+from capture_command import Answer
 
 from pytest_nsys.capture.nsys import Nsys
 from pytest_nsys.capture.run import RunFolder
+from pytest_nsys.cli import main
 
 PARTS = """
     import subprocess, sys, time
@@ -111,3 +113,39 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Captured]:
     folder = tmp_path_factory.mktemp("simulated")
     bench = Bench(folder / "project", standin(folder / "bin"), simulated=True)
     yield from _captured(bench, GPU, "test_work", "test_idle", device=None)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder for temporary files, in which nothing is left, nor a process of it."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with nothing_left(folder):
+        yield folder
+    assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def capture_command(
+    here: Path, temporary: Path, clean_environment: None, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Answer]:
+    """Runs ``pytest-nsys capture``."""
+
+    def run(*arguments: object) -> Answer:
+        try:
+            code = main(["capture", *map(str, arguments)])
+        except SystemExit as error:
+            code = int(str(error.code))
+        return code, *capsys.readouterr()
+
+    return run

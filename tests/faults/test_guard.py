@@ -188,3 +188,27 @@ def test_there_may_be_no_place_for_a_run_folder(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(NoRunFolder) as caught:
         RunFolder()
     assert "TMPDIR" in caught.value.remedy
+
+
+def test_what_nsys_leaves_in_shared_memory_goes(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shm"
+    shared.mkdir()
+    monkeypatch.setattr(guard, "_SHARED_MEMORY", str(shared))
+    process = start(DEAF, str(tmp_path))
+    here = "".join(filter(str.isdigit, str(Path("/proc/self/ns/pid").readlink())))
+    gone = f"sem.NSys-process_waiter-{process.pid}-{here}-2023.4.4"
+    # Of another process, of another container, and of somebody else.
+    stay = [
+        f"sem.NSys-process_waiter-{os.getpid()}-{here}-2023.4.4",
+        f"sem.NSys-process_waiter-{process.pid}-1-2023.4.4",
+        f"sem.mine-{process.pid}",
+    ]
+    for name in (gone, *stay):
+        (shared / name).touch()
+    assert end_marked(str(tmp_path), signals=((signal.SIGTERM, 0.1),)) == []
+    assert process.wait() == -signal.SIGKILL
+    assert sorted(path.name for path in shared.iterdir()) == sorted(stay)
+    monkeypatch.setattr(guard, "_SHARED_MEMORY", str(tmp_path / "none"))
+    assert end_marked(str(tmp_path)) == []

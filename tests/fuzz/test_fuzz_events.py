@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,46 @@ def test_a_job_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert Job.read(tmp_path / "job.json") == JOB
 
 
-@given(changed(RECORD.to_json()))
+SERVED = replace(RECORD, times=(5, 2**61), values={"client.ttft_p50": 1.5, "client.errors": 0.0})
+"""A round that was sent to a server."""
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("times", None),
+        ("times", [5]),
+        ("times", [5, 5]),
+        ("times", [6, 5]),
+        ("times", [-1, 5]),
+        ("times", [1, 2**63]),
+        ("times", [1.0, 2]),
+        ("times", {"5": 6}),
+        ("values", None),
+        ("values", {"gpu.busy": 1}),
+        ("values", {"client.errors": -1}),
+        ("values", {"client.errors": "1"}),
+        ("values", [1]),
+    ],
+)
+def test_times_and_values_that_mean_nothing_are_refused(key: str, value: object) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        WindowRecord.from_json({**SERVED.to_json(), key: value})
+
+
+@pytest.mark.parametrize(("kind", "key"), [("sentinel", "times"), ("span", "values")])
+def test_times_and_values_are_those_of_windows_that_can_have_them(kind: str, key: str) -> None:
+    data = {**RECORD.to_json(), "kind": kind, key: SERVED.to_json()[key]}
+    with pytest.raises(ValueError, match=f"a {kind} with"):
+        WindowRecord.from_json(data)
+
+
+def test_what_a_record_lacks_is_not_in_its_json() -> None:
+    assert RECORD.to_json().keys().isdisjoint({"times", "values", "state"})
+    assert WindowRecord.from_json(SERVED.to_json()) == SERVED
+
+
+@given(st.sampled_from([RECORD, SERVED]).flatmap(lambda record: changed(record.to_json())))
 def test_a_changed_record_is_read_or_refused(data: Any) -> None:
     try:
         record = WindowRecord.from_json(data)

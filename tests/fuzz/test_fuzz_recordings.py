@@ -163,6 +163,7 @@ def test_a_report_is_only_ever_one_of_a_test(
         json.dumps(INDEX_OF_GOOD).replace("0.25", "1e999").encode(),
         json.dumps(INDEX_OF_GOOD).replace('"reports": [', '"reports": [7, ').encode(),
         json.dumps(INDEX_OF_GOOD).replace('"capture": null', '"capture": 0').encode(),
+        json.dumps(INDEX_OF_GOOD).replace('"capture": null', '"captures": [0]').encode(),
     ],
     ids=lambda data: repr(data[:12]) + str(len(data)),
 )

@@ -113,7 +113,7 @@ def break_index(folder: Path) -> None:
 
 def make_newer(folder: Path) -> None:
     index = folder / "recording.json"
-    index.write_text(index.read_text().replace('"schema": 1', '"schema": 99'))
+    index.write_text(index.read_text().replace('"schema": 2', '"schema": 99'))
 
 
 def break_capture(folder: Path) -> None:

@@ -2,8 +2,9 @@
 
 It runs a command as ``nsys profile`` does, takes what the command's calls of ``simgpu`` and of the
 simulated ``nvtx`` (both in ``path/``, which belongs on PYTHONPATH) wrote to the event log, and
-makes a report of it that ``nsys export`` turns into the tables of the real one. It prints, exits
-and fails as the real one does, also on purpose: see ``FAULTS``.
+makes a report of it that ``nsys export`` turns into the tables of the real one. ``nsys start`` and
+``nsys stop`` choose what of the log goes into a report. It prints, exits and fails as the real one
+does, also on purpose: see ``FAULTS``.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 import standin_export
+import standin_session
 from standin_options import (
     PROFILE_USAGE,
     ProfileOptions,
@@ -31,6 +34,7 @@ from standin_options import (
     parse_profile,
 )
 from standin_report import Capture, write_report
+from standin_session import COLLECTING, LAUNCHED, SHUT_DOWN, Launched, Session, SessionError, State
 
 FAULTS = {
     "hang_before_child": "profile does not start the command, and ignores signals",
@@ -117,9 +121,12 @@ def main(
         if command == "profile":
             if "usage_error" in faults:
                 raise UsageError(f"unrecognised option '{arguments[0]}'\n\n{PROFILE_USAGE}")
-            return _profile(parse_profile(arguments), faults, gpus)
+            return _profile(arguments, parse_profile(arguments), faults, gpus)
         if command == "export":
             return standin_export.export(parse_export(arguments), faults, full_version)
+        if command in ("sessions", "start", "stop", "shutdown"):
+            done = standin_session.command(command, arguments)
+            return done if isinstance(done, int) else _stop(*done, faults, gpus)
     except UsageError as error:
         print(error, file=sys.stderr)
         return 1
@@ -127,39 +134,61 @@ def main(
     return 1
 
 
-def _profile(options: ProfileOptions, faults: frozenset[str], gpus: Sequence[str]) -> int:
+def _profile(
+    arguments: Sequence[str], options: ProfileOptions, faults: frozenset[str], gpus: Sequence[str]
+) -> int:
     program = shutil.which(options.command[0])
     if program is None or "child_not_started" in faults:
         print("Executable not found in current directory or standard search paths", file=sys.stderr)
         return 1
     if "hang_before_child" in faults:
         _hang()
-    _say("Collecting data...")
-    with tempfile.TemporaryDirectory(prefix="nsys-simulated-") as folder:
-        log = Path(folder, "events.jsonl")
-        log.touch()
-        started = time.monotonic_ns(), time.time_ns()
-        child = _Child(options, program, log)
+    with standin_session.new_folder() as folder:
+        try:
+            session = standin_session.begin(arguments, options, Path(folder))
+        except SessionError as error:
+            print(error, file=sys.stderr)
+            return 1
+        if not options.start_later:
+            _say("Collecting data...")
+        child = _Child(options, program, session)
         code = child.follow()
         if "hang_after_child" in faults:
             _hang()
-        capture = Capture(
-            options=options,
-            log=log,
-            child=child.pid,
-            started=started,
-            duration=time.monotonic_ns() - started[0],
-            environment=dict(os.environ),
-            child_environment=child.environment,
-            streams=child.streams,
-            gpus=gpus,
-            faults=faults,
-        )
-        if "no_report" not in faults:
-            _import(capture)
+        state = session.state
+        if state.doing == COLLECTING and "no_report" not in faults:
+            _import(_capture(session, state, faults, gpus))
         if "agent_left" in faults:
             _leave_agent()
-    return code
+    return 0 if state.doing == SHUT_DOWN else code
+
+
+def _stop(session: Session, state: State, faults: frozenset[str], gpus: Sequence[str]) -> int:
+    """The end of a collection of a program that goes on."""
+    capture = _capture(session, state, faults, gpus)
+    session.put(replace(state, doing=LAUNCHED))
+    if "no_report" not in faults:
+        _import(capture)
+    return 0
+
+
+def _capture(
+    session: Session, state: State, faults: frozenset[str], gpus: Sequence[str]
+) -> Capture:
+    """What was collected until now."""
+    launched = session.launched
+    return Capture(
+        options=session.options,
+        log=session.log,
+        child=launched.child,
+        started=state.started,
+        duration=time.monotonic_ns() - state.started[0],
+        environment=launched.inherited,
+        child_environment=launched.environment,
+        streams=session.streams,
+        gpus=gpus,
+        faults=faults,
+    )
 
 
 def _hang() -> None:
@@ -183,34 +212,30 @@ def _leave_agent() -> None:
 class _Child:
     """The profiled command: started, followed and passed signals as nsys does it."""
 
-    def __init__(self, options: ProfileOptions, program: str, log: Path) -> None:
+    def __init__(self, options: ProfileOptions, program: str, session: Session) -> None:
         inherited = os.environ if options.inherit_environment else {}
-        self.environment = {
+        environment = {
             **inherited,
             **options.environment,
-            "SIMGPU_LOG": str(log),
+            "SIMGPU_LOG": str(session.log),
             "NSYS_PROFILING_SESSION_ID": str(os.getpid()),
         }
+        self._session = session
         self._wait_for_all = options.wait_for_all
         self._given_up_at: float | None = None
-        self._read: dict[int, bytearray] = {1: bytearray(), 2: bytearray()}
         self._signals: list[int] = []
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, frame: self._signals.append(number))
         self._process = subprocess.Popen(
             options.command,
             executable=program,
-            env=self.environment,
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        self.pid = self._process.pid
-
-    @property
-    def streams(self) -> tuple[bytes, bytes]:
-        """What it printed so far: stdout and stderr."""
-        return bytes(self._read[1]), bytes(self._read[2])
+        self._pid = self._process.pid
+        session.keep(Launched(self._pid, dict(os.environ), environment))
 
     def follow(self) -> int:
         """Pass its output on until it ends; returns nsys's exit code.
@@ -239,7 +264,7 @@ class _Child:
             data = os.read(key.fd, 1 << 16)
             if data:
                 got_any = True
-                self._read[key.data] += data
+                self._session.printed(key.data, data)
                 sink = sys.stdout if key.data == 1 else sys.stderr
                 sink.buffer.write(data)
                 sink.flush()
@@ -251,7 +276,7 @@ class _Child:
         while self._signals:
             self._given_up_at = time.monotonic() + _SIGNAL_GRACE_S
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, self._signals.pop(0))
+                os.killpg(self._pid, self._signals.pop(0))
 
 
 def _opened(stream: IO[bytes] | None) -> IO[bytes]:

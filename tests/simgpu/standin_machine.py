@@ -44,7 +44,8 @@ class Machine:
         """Start nsys with these arguments."""
         return subprocess.Popen(
             [str(self.nsys), *arguments],
-            env=environment(TMPDIR=str(self.folder), **variables),
+            env=environment(**{"TMPDIR": str(self.folder), **variables}),
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 PROFILE_USAGE = (
     "usage: nsys profile [<args>] [application] [<application args>]\n"
@@ -52,6 +53,23 @@ _PROFILE_NAMES = _words(
     trace-fork-before-exec vulkan-gpu-workload wait
     """
 )
+_START_NAMES = _words(
+    """
+    backtrace capture-range capture-range-end cpu-core-events cpuctxsw event-sample
+    event-sampling-interval export flush-on-cudaprofilerstop force-overwrite ftrace
+    ftrace-keep-user-config gpu-metrics-device gpu-metrics-devices gpu-metrics-frequency
+    gpu-metrics-set gpu-video-device gpuctxsw nic-metrics os-events output sample
+    samples-per-backtrace sampling-period session session-new stats stop-on-exit
+    """
+)
+_START_SHORT = {
+    "-b": "backtrace",
+    "-c": "capture-range",
+    "-f": "force-overwrite",
+    "-o": "output",
+    "-s": "sample",
+    "-x": "stop-on-exit",
+}
 _EXPORT_SHORT = {
     "-f": "force-overwrite",
     "-l": "lazy",
@@ -83,6 +101,7 @@ _CHOICES = {
     "cuda-memory-usage": ("true", "false"),
     "inherit-environment": ("true", "false"),
     "trace-fork-before-exec": ("true", "false"),
+    "start-later": ("true", "false"),
 }
 
 
@@ -104,6 +123,17 @@ class ProfileOptions:
     memory_usage: bool = False
     trace_forks: bool = False
     inherit_environment: bool = True
+    start_later: bool = False
+    session: str = ""
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """What ``nsys start`` was asked to do."""
+
+    session: str = ""
+    output: str = "report1"
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,7 +185,46 @@ def parse_profile(arguments: Sequence[str]) -> ProfileOptions:
         memory_usage=values.get("cuda-memory-usage") == "true",
         trace_forks=values.get("trace-fork-before-exec") == "true",
         inherit_environment=values.get("inherit-environment") != "false",
+        start_later=values.get("start-later") == "true",
+        session=values.get("session-new", ""),
     )
+
+
+def parse_start(arguments: Sequence[str]) -> StartOptions:
+    """Read the arguments of ``nsys start``.
+
+    Raises:
+        UsageError: nsys would refuse them.
+    """
+    values = _only_options("start", arguments, _START_NAMES, _START_SHORT)
+    return StartOptions(
+        session=values.get("session") or values.get("session-new", ""),
+        output=str(Path(values.get("output", "report1")).absolute()),
+        force=values.get("force-overwrite") == "true",
+    )
+
+
+def session_named(command: str, arguments: Sequence[str]) -> str:
+    """The session in the arguments of ``nsys stop`` or ``nsys shutdown``; "" for none.
+
+    Raises:
+        UsageError: nsys would refuse them.
+    """
+    names = frozenset({"session", "kill"} if command == "shutdown" else {"session"})
+    return _only_options(command, arguments, names, {}).get("session", "")
+
+
+def _only_options(
+    command: str, arguments: Sequence[str], names: frozenset[str], short: dict[str, str]
+) -> dict[str, str]:
+    try:
+        given, rest = _parse(arguments, names, short)
+        if rest:
+            raise UsageError("too many positional options have been specified on the command line")
+    except UsageError as error:
+        usage = f"usage: nsys {command} [<args>]\nTry 'nsys {command} --help' for more information."
+        raise UsageError(f"{error}\n\n{usage}") from None
+    return dict(given)
 
 
 def parse_export(arguments: Sequence[str]) -> ExportOptions:

@@ -61,14 +61,14 @@ _H200: Row = {
 
 @dataclass(frozen=True)
 class Capture:
-    """What one ``nsys profile`` saw.
+    """What one collection saw.
 
     Attributes:
         options: the command line.
-        log: the simulated event log.
+        log: the simulated event log, which goes on where the collection does not.
         child: pid of the command.
-        started: session start, CLOCK_MONOTONIC and UTC, in ns.
-        duration: length of the session, in ns.
+        started: its start, CLOCK_MONOTONIC and UTC, in ns.
+        duration: its length, in ns.
         environment: what nsys was started with.
         child_environment: what the command was started with.
         streams: what the command printed: stdout and stderr.
@@ -132,7 +132,12 @@ def _tables(capture: Capture) -> Tables:
     options, faults = capture.options, capture.faults
     strings = Strings()
     records = list(
-        standin_rows.read_log(capture.log, capture.started[0], trace_forks=options.trace_forks)
+        standin_rows.read_log(
+            capture.log,
+            capture.started[0],
+            capture.duration,
+            trace_forks=options.trace_forks,
+        )
     )
     tables = _cuda_tables(capture, records, strings)
     nvtx = standin_rows.nvtx_rows((r for r in records if r["kind"] == "nvtx"), strings)

@@ -65,8 +65,8 @@ class Strings:
         return [{"id": number, "value": text} for text, number in self._ids.items()]
 
 
-def read_log(path: Path, start: int, *, trace_forks: bool) -> Iterator[Record]:
-    """The log's records, with times since ``start``, without those of untraced forks."""
+def read_log(path: Path, start: int, length: int, *, trace_forks: bool) -> Iterator[Record]:
+    """The log's records of ``length`` ns, with times since ``start``, without untraced forks."""
     forked: dict[int, bool] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
@@ -74,7 +74,9 @@ def read_log(path: Path, start: int, *, trace_forks: bool) -> Iterator[Record]:
             forked[record["pid"]] = record["forked"]
         if forked.get(record["pid"]) and not trace_forks:
             continue
-        yield _since(record, start)
+        record = _since(record, start)
+        if all(0 <= record[name] <= length for name in ("start", "time") if name in record):
+            yield record
 
 
 def _since(record: Record, start: int) -> Record:

@@ -60,7 +60,7 @@ def record(folder: Path, *builders: TraceBuilder, problem: str = "", warmup: int
         for number, builder in enumerate(builders, 1)
     )
     tests = tuple(
-        RecordedTest(nodeid, PASSED, number, warmup, 3, problem if nodeid.endswith("t0") else "")
+        RecordedTest(nodeid, PASSED, (number,), warmup, 3, problem if nodeid.endswith("t0") else "")
         for number, names in enumerate(nodeids)
         for nodeid in names
     )

@@ -11,9 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import (
+    CLIENT_METRICS,
+    COUNTED_UNITS,
     FAMILIES,
     METRICS,
+    SERVER_GATES,
     FamilyKey,
+    Metric,
+    default_gates,
+    default_tolerance,
+    is_gated,
     lookup,
     metric_names,
     parse_family,
@@ -25,6 +32,7 @@ from pytest_nsys.combine import RATIOS
 from pytest_nsys.errors import UnknownMetric
 from pytest_nsys.metrics import SPAN_METRICS, WINDOW_METRICS
 from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS
+from pytest_nsys.metrics.processes import PROCESS_METRICS
 from pytest_nsys.metrics.sampled import SAMPLED
 from pytest_nsys.metrics.state import STATE_METRICS
 from pytest_nsys.metrics.unified import UNIFIED_METRICS
@@ -36,7 +44,7 @@ keys = st.sampled_from([metric.key for metric in METRICS])
 def test_every_metric_is_computed_and_everything_computed_is_a_metric() -> None:
     computed = [
         *(*WINDOW_METRICS, *OCCUPANCY_METRICS, *UNIFIED_METRICS, *SAMPLED),
-        *(*SPAN_METRICS, *STATE_METRICS, *RATIOS),
+        *(*SPAN_METRICS, *STATE_METRICS, *RATIOS, *PROCESS_METRICS, *CLIENT_METRICS),
     ]
     assert sorted(computed) == sorted(metric.key for metric in METRICS)
 
@@ -58,6 +66,33 @@ def test_the_metrics_gated_by_default_are_those_the_design_names() -> None:
     }
 
 
+def test_where_clients_load_a_server_other_metrics_are_gated_by_default() -> None:
+    assert {
+        metric.key: default_tolerance(metric, "server") for metric in map(lookup, SERVER_GATES)
+    } == {
+        "gpu.kernel_time.per_token": Tolerance(0.05),
+        "client.ttft_p50": Tolerance(0.10),
+        "client.tpot_p50": Tolerance(0.10),
+        "client.tokens_per_s": Tolerance(0.10),
+    }
+    assert {metric.key for metric in default_gates("server")} == set(SERVER_GATES)
+    assert {metric for metric in METRICS if metric.gated} == set(default_gates("test"))
+    assert all(map(is_gated, (*default_gates("server"), *default_gates("test"))))
+    assert not is_gated(lookup("api.count"))
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_a_metric_of_the_projects_own_is_gated_in_both_or_in_neither(gated: bool) -> None:
+    metric = Metric("ours.longest", "ns", "timed", "the longest", Tolerance(0.2), gated)
+    expected = Tolerance(0.2) if gated else None
+    assert default_tolerance(metric) == default_tolerance(metric, "server") == expected
+
+
+def test_what_is_counted_is_a_metric_of_the_client() -> None:
+    assert set(COUNTED_UNITS.values()) < CLIENT_METRICS
+    assert {metric.key for metric in METRICS if metric.key.startswith("client.")} == CLIENT_METRICS
+
+
 def test_what_is_gated_by_default_has_a_tolerance_and_a_place_to_look_for_culprits() -> None:
     for metric in METRICS:
         if metric.gated:
@@ -68,7 +103,7 @@ def test_what_is_gated_by_default_has_a_tolerance_and_a_place_to_look_for_culpri
 def test_kinds_and_units_agree() -> None:
     for metric in (*METRICS, *FAMILIES):
         assert metric.about
-        assert (metric.unit in ("ns", "%", "B/s", "Hz", "°C", "W")) is (metric.kind == "timed")
+        assert (metric.unit not in ("1", "B")) is (metric.kind == "timed")
 
 
 def test_what_is_more_of_good_gets_worse_downwards() -> None:
@@ -76,6 +111,8 @@ def test_what_is_more_of_good_gets_worse_downwards() -> None:
     assert down == {
         *("gpu.busy_pct", "sm.active", "tensor.active", "gpu.sm_clock", "gpu.memory_clock"),
         *(f"memcpy.{kind}.throughput" for kind in ("h2d", "d2h", "d2d", "p2p")),
+        *(f"client.{key}" for key in ("tokens_per_s", "requests_per_s", "requests")),
+        *("client.output_tokens", "client.prompt_tokens"),
     }
 
 
@@ -108,7 +145,9 @@ def test_what_is_no_metric_of_a_range_is_unknown(key: str) -> None:
         lookup(key)
 
 
-@pytest.mark.parametrize("key", ["mem.peak", "gpu.sm_clock", "gpu.power.per_token"])
+@pytest.mark.parametrize(
+    "key", ["mem.peak", "gpu.sm_clock", "gpu.power.per_token", "client.ttft_p50"]
+)
 def test_what_is_measured_of_whole_rounds_is_not_of_a_range(key: str) -> None:
     assert lookup(key)
     with pytest.raises(UnknownMetric, match="rounds") as caught:

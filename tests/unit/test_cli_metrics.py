@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from command import Answer
 
-from pytest_nsys.catalogue import FAMILIES, METRICS, RANGE_KEY, metric_names
+from pytest_nsys.catalogue import FAMILIES, METRICS, RANGE_KEY, SERVER_GATES, metric_names
 from pytest_nsys.identity import CATEGORIES
 from pytest_nsys.report.metrics import catalogue_page
 
@@ -40,7 +40,10 @@ def test_the_table_has_every_metric_and_fits_eighty_columns(
 
 def test_the_json_has_all_of_it(command: Callable[..., Answer]) -> None:
     document = json.loads(command("metrics", "--format=json")[1])
-    assert list(document) == ["schema", "metrics", "range", "per_unit", "categories"]
+    assert list(document) == [
+        *("schema", "metrics", "range", "per_unit", "server_gates", "categories")
+    ]
+    assert {one["key"] for one in document["server_gates"]} == set(SERVER_GATES)
     assert document["schema"] == 1
     assert [metric["key"] for metric in document["metrics"]] == [
         metric.key for metric in (*METRICS, *FAMILIES)

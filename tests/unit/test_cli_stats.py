@@ -44,9 +44,9 @@ def test_stats_as_json_have_exactly_this_schema(
     }
     keys = list(document["metrics"])
     assert keys == sorted(keys)
-    # No capture here sampled GPU metrics or recorded unified memory, and none has every copy. What
-    # NVML says of the GPUs is in no capture.
-    elsewhere = ("sm.", "tensor.", "dram.", "pcie.", "um.", *STATE_METRICS)
+    # No capture here sampled GPU metrics, recorded unified memory or is of several processes, and
+    # none has every copy. What NVML says of the GPUs, and a client of a server, is in no capture.
+    elsewhere = ("sm.", "tensor.", "dram.", "pcie.", "um.", "client.", "process.", *STATE_METRICS)
     expected = {metric.key for metric in METRICS if not metric.key.startswith(elsewhere)}
     assert {key for key in expected if not key.endswith(".throughput")} < set(keys) <= expected
     assert all(isinstance(value, (int, float)) for value in document["metrics"].values())

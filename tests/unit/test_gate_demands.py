@@ -45,15 +45,15 @@ def _window(name: str = MAIN) -> WindowMeasurement:
     )
 
 
-def _texts(window: WindowMeasurement, **arguments: object) -> list[str]:
+def _texts(*windows: WindowMeasurement, **arguments: object) -> list[str]:
     spec = replace(SPEC, **arguments)  # type: ignore[arg-type]
-    found = broken_demands(spec, window)
-    assert {demand.window for demand in found} <= {window.name}
+    found = broken_demands(spec, made.measurement(*windows))
+    assert {demand.window for demand in found} <= {window.name for window in windows}
     return [demand.text for demand in found]
 
 
 def test_without_demands_nothing_is_broken() -> None:
-    assert broken_demands(SPEC, _window()) == ()
+    assert broken_demands(SPEC, made.measurement(_window())) == ()
 
 
 @pytest.mark.parametrize(
@@ -92,13 +92,15 @@ def test_a_budget_of_what_gets_worse_downwards_is_a_lower_limit(
 
 def test_a_budget_holds_in_named_windows_that_have_the_metric() -> None:
     part = _window("prefill")
-    assert len(_texts(part, budget={"gpu.kernel_time": 1.0})) == 1
-    assert _texts(part, budget={"mem.peak": 1.0}) == []
+    body = replace(_window(), samples={"mem.peak": ((1.0,),), **_window().samples})
+    assert len(_texts(body, part, budget={"gpu.kernel_time": 1.0})) == 2
+    assert _texts(body, part, budget={"mem.peak": 1.0}) == []
 
 
 def test_every_budget_is_looked_at() -> None:
     found = broken_demands(
-        replace(SPEC, budget={"gpu.kernel_time": 1.0, "memcpy.h2d.count": 1.0}), _window()
+        replace(SPEC, budget={"gpu.kernel_time": 1.0, "memcpy.h2d.count": 1.0}),
+        made.measurement(_window()),
     )
     assert [demand.status for demand in found] == ["over budget", "over budget"]
 
@@ -157,17 +159,39 @@ def test_the_first_of_what_is_forbidden_are_named_and_the_rest_counted() -> None
 def test_forbidden_things_are_forbidden_in_named_windows_and_required_ones_only_in_the_body() -> (
     None
 ):
-    part = _window("prefill")
-    assert len(_texts(part, forbid=("gemm*",))) == 1
-    assert _texts(part, require=("missing",)) == []
+    body, part = _window(), replace(_window("prefill"), breakdown={})
+    assert len(_texts(body, _window("prefill"), forbid=("gemm*",))) == 2
+    assert _texts(body, part, require=("gemm*",)) == []
     assert _texts(made.window({}), require=("x",)) == ["'x' is required and missing; kernels: none"]
 
 
 def test_a_check_gets_the_measurement_of_the_body() -> None:
     seen: list[object] = []
-    for window in (_window(), _window("prefill")):
-        assert _texts(window, check=seen.append) == []
+    assert _texts(_window(), _window("prefill"), check=seen.append) == []
     assert seen == [_window()]
+
+
+def test_of_a_test_without_a_body_every_window_is_to_meet_what_is_demanded_of_a_body() -> None:
+    one, other = _window("one"), replace(_window("other"), breakdown={})
+    seen: list[object] = []
+    assert _texts(one, other, check=seen.append) == []
+    assert seen == [one, other]
+    assert _texts(one, other, require=("gemm*",)) == [
+        "'gemm*' is required and missing; kernels: none"
+    ]
+
+
+def test_of_a_test_without_a_body_one_window_is_to_have_what_is_named() -> None:
+    one, other = _window("one"), made.window({"client.ttft_p50": [5e6]}, name="other")
+    named = {"named": frozenset({"client.ttft_p50", "gpu.busy"})}
+    assert _texts(one, other, **named) == ["gpu.busy has a tolerance and was not measured"]
+    assert _texts(one, other, budget={"client.ttft_p50": 6e6}) == []
+    assert _texts(one, other, budget={"client.ttft_p50": 1e6}) == [
+        "client.ttft_p50 is 5 ms, over its budget of 1 ms"
+    ]
+    assert _texts(one, budget={"client.ttft_p50": 1e6}) == [
+        "client.ttft_p50 has a budget and was not measured"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_a_line_that_few_sessions_have_counts_as_none_and_is_still_found() -> No
     body = joined.windows["test"]
     assert body.kernels.count("relu") == 0
     spec = Spec(warmup=1, rounds=2, timeout_s=1, forbid=("relu",))
-    (demand,) = broken_demands(spec, body)
+    (demand,) = broken_demands(spec, made.measurement(body))
     assert demand.text == "'relu' is forbidden: relu (in some rounds)"
 
 

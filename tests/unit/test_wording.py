@@ -56,8 +56,7 @@ def _verdict(now: Measurement, then: Measurement | None = BEFORE, mode: Mode = "
 
 def test_the_first_line_names_metric_change_limit_culprit_and_values() -> None:
     assert headline(_verdict(_slower())) == (
-        "gpu.kernel_time +52.5%, limit 3% or 5 us: gemm +500 us (2x); 1 ms -> 1.525 ms "
-        "(and 1 more)"
+        "gpu.kernel_time +52.5%, limit 3% or 5 us: gemm +500 us (2x); 1 ms -> 1.525 ms (and 1 more)"
     )
 
 

@@ -155,6 +155,26 @@ class TraceBuilder:
         self.windows.append(record)
         self.range(record.label, start, end, domain=DOMAIN)
 
+    def sent(
+        self,
+        start: int,
+        end: int,
+        *,
+        nodeid: str = "t",
+        name: str = "load",
+        kind: WindowKind = "round",
+        round: int = 0,
+        values: Mapping[str, float] | None = None,
+        **units: float,
+    ) -> None:
+        """A round that a client sent to a server: a record with times, and no range."""
+        number = len(self.windows)
+        times = (start, end)
+        record = WindowRecord(
+            number, kind, nodeid, name, round, units, times=times, values=values or {}
+        )
+        self.windows.append(record)
+
     def build(self, gpus: Sequence[str] = ("NVIDIA H200",)) -> Trace:
         """The trace of all rows."""
         tables = {

@@ -1,0 +1,37 @@
+"""A random Llama behind ``transformers serve``: two levels of concurrency, and sustained load.
+
+``make_llama.py model --size small`` makes the model. SERVE_ARGS are further arguments of the
+server; SERVE_SLIP=1 starts it with a slip (see ``slip.py``).
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from typing import Any
+
+import pytest
+
+from pytest_nsys.servers.load import synthetic_text
+
+MODEL = os.environ.get("SERVE_MODEL", "model")
+ARGS = shlex.split(os.environ.get("SERVE_ARGS", "--dtype bfloat16 --attn-implementation sdpa"))
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
+PROMPTS = synthetic_text(tokens=64, count=16)
+
+
+@pytest.mark.nsys(tolerance={"memcpy.d2h.bytes.per_token": "10%"})
+def test_serving(nsys_server: Any) -> None:
+    if os.environ.get("SERVE_SLIP"):
+        command = [sys.executable, "slip.py", "serve", MODEL, "--port", "{port}", *ARGS]
+        server = nsys_server(command, model=MODEL, dialect="transformers", env=OFFLINE)
+    else:
+        server = nsys_server.transformers(MODEL, args=ARGS, env=OFFLINE)
+    server.warm_up(4)
+    with server.window("concurrency-1", concurrency=1, requests=2, max_tokens=16) as window:
+        window.load(PROMPTS)
+    with server.window("concurrency-8", concurrency=8, requests=8, max_tokens=8) as window:
+        window.load(PROMPTS)
+    with server.window("sustained", concurrency=4, duration=2, max_tokens=8, rounds=2) as window:
+        window.load(PROMPTS)

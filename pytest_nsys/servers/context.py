@@ -1,0 +1,64 @@
+"""What servers are started with in this run of pytest, and which test is measured at the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.run import RunFolder
+from pytest_nsys.servers.captured import TestCaptures
+from pytest_nsys.servers.tracebacks import short_tracebacks
+
+
+def _tell_nobody(line: str) -> None:
+    del line
+
+
+@dataclass
+class ServerContext:
+    """What servers are started with.
+
+    Attributes:
+        folder: for private files; what is started is ended with it.
+        nsys: what profiles them; None where nothing is measured.
+        nsys_args: further arguments of nsys that the run's options name.
+        deadline_s: longest time for nsys to begin, to write a report, to end.
+        say: told what takes long.
+        current: the session of the test that is measured; None outside of one.
+    """
+
+    folder: RunFolder
+    nsys: Nsys | None = None
+    nsys_args: tuple[str, ...] = ()
+    deadline_s: float = 900.0
+    say: Callable[[str], object] = _tell_nobody
+    current: TestCaptures | None = None
+
+    @contextmanager
+    def capturing(self, captures: TestCaptures) -> Iterator[None]:
+        """In this block, windows belong to this session of a test."""
+        self.current = captures
+        try:
+            yield
+        finally:
+            self.current = None
+
+
+CONTEXT = pytest.StashKey[ServerContext]()
+"""Where the configuration of a run that measures keeps it."""
+
+
+@contextmanager
+def context_of(session: pytest.Session) -> Iterator[ServerContext]:
+    """That of the run, or one without nsys where nothing is measured."""
+    found = session.config.stash.get(CONTEXT, None)
+    with short_tracebacks(session.config):
+        if found is not None:
+            yield found
+            return
+        with RunFolder() as folder:
+            yield ServerContext(folder)

@@ -1,0 +1,387 @@
+"""Tests of servers: what is measured of them, what is said, and that nothing of them is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import aiohttp  # noqa: F401 - an extension module, which pytester must not import again
+import psutil
+import pytest
+from harness import Project
+from seen import samples, section, short_summary
+from server_app import Served
+from test_interrupts import left_over, start
+
+from pytest_nsys.cli import main
+
+
+@pytest.fixture
+def served(simulated: Project, temporary: Path) -> Served:
+    """A project with a server on the simulated GPU."""
+    return Served(simulated)
+
+
+def assert_nothing_left(served: Served, servers: Iterable[tuple[int, int]]) -> None:
+    """No process, no listener and no file of these servers, nor of the nsys around them."""
+    for pid, port in servers:
+        assert not psutil.pid_exists(pid)
+        with socket.create_server(("127.0.0.1", port)):
+            pass
+    assert left_over(served.project) == []
+    assert [path.name for path in (served.project.path / "temporary").iterdir()] == []
+
+
+def kernels_of(test: dict[str, Any]) -> dict[str, list[list[float]]]:
+    """Of each window, the numbers of kernels by session and round."""
+    return {
+        window["name"]: metric["samples"]
+        for window in test["windows"]
+        for metric in window["metrics"]
+        if metric["key"] == "gpu.kernel_count"
+    }
+
+
+TWO_WINDOWS = """
+    def test_serving(nsys_server):
+        server = start(nsys_server)
+        server.warm_up(2)
+        for concurrency in (1, 4):
+            with server.window(
+                f"concurrency-{concurrency}", concurrency=concurrency, rounds=2, requests=4,
+                max_tokens=8,
+            ) as window:
+                server.warm_up(1, ["y" * 500])
+                answers = window.load(["x" * 80])
+                server.warm_up(1, ["y" * 500])
+            assert [result.output_tokens for result in answers] == [32, 32]
+            server.warm_up(1, ["y" * 500])
+"""
+MORE = {
+    "gpu.kernel_time.per_token": "5%",
+    "gpu.busy.per_request": "1%",
+    "memcpy.h2d.count": "0",
+}
+WORSE = "[[]concurrency-1[]] gpu.kernel_time.per_token +*%, limit 5%: decode_mlp +90 us (32x); *"
+COPIES = "[[]concurrency-1[]] memcpy.h2d.count +32*: h2d *; 0 -> 32 (and 1 more)"
+
+
+def test_a_slower_server_fails_with_window_and_kernel_and_fails_again_from_its_recording(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = served.project
+    served.tests(TWO_WINDOWS, MORE)
+    result = project.run("--nsys-update", "--nsys-record=before")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["recorded test_it.py::test_serving"])
+    assert list(project.baseline("test_serving")["windows"]) == ["concurrency-1", "concurrency-4"]
+
+    result, tests = project.results("--nsys-baseline", "--nsys-html=page.html", "--nsys-keep=kept")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["nsys: window 'concurrency-1': collecting", "1 ok"])
+    test = tests["test_serving"]
+    for name in ("concurrency-1", "concurrency-4"):
+        # Of each round: 4 requests with a prefill and 8 tokens. What is sent before and after the
+        # rounds is in none, whether nsys collects it or not.
+        assert samples(test, "gpu.kernel_count", name) == [4 + 2 * 32] * 2
+        assert samples(test, "gpu.kernel_time", name) == [4 * 80e3 + 32 * 300e3] * 2
+        assert samples(test, "gpu.kernel_time.per_token", name) == [310e3] * 2
+        assert samples(test, "gpu.busy.per_request", name) == [2480e3] * 2
+        assert samples(test, "client.output_tokens", name) == [32] * 2
+        assert samples(test, "client.prompt_tokens", name) == [4 * 80] * 2
+        assert samples(test, "client.errors", name) == [0] * 2
+        for key in ("client.ttft_p50", "client.tpot_p99", "client.latency_mean"):
+            assert all(value > 1e6 for value in samples(test, key, name))
+        assert all(value > 0 for value in samples(test, "client.tokens_per_s", name))
+    assert len(list((project.path / "kept").glob("*.nsys-rep"))) == 2
+    page = (project.path / "page.html").read_text()
+    assert "concurrency-4" in page
+    assert "client.ttft_p50" in page
+
+    served.work(copies=1)
+    result = project.run("--nsys-baseline")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["_* test_serving _*", COPIES, "", "window 'concurrency-1':"])
+
+    served.work(mlp_us=290)
+    result = project.run("--nsys-baseline", "--nsys-record=after")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["_* test_serving _*", WORSE, "", "window 'concurrency-1':"])
+    result.stdout.fnmatch_lines(["to accept it: * pytest --nsys-update test_it.py::test_serving"])
+    assert short_summary(result)[0].startswith("FAILED test_it.py::test_serving - [concurrency-1] ")
+
+    assert_nothing_left(served, served.starts())
+    (project.path / "bin/nsys").unlink()
+    replayed = project.run("--nsys-baseline", "--nsys-replay=after")
+    replayed.assert_outcomes(failed=1)
+    assert section(replayed.outlines, "test_serving") == section(result.outlines, "test_serving")
+    assert served.starts() == []
+
+    capsys.readouterr()
+    assert main(["stats", str(project.path / "after/capture-1.sqlite.xz")]) == 0
+    shown = capsys.readouterr().out
+    assert "decode_mlp" in shown
+    assert main(["diff", str(project.path / "before"), str(project.path / "after")]) == 1
+    shown = capsys.readouterr().out
+    assert "[concurrency-1] gpu.kernel_time.per_token +29.0%, limit 5%: decode_mlp" in shown
+    assert main(["compare", str(project.path / "before"), str(project.path / "after")]) == 0
+    shown = capsys.readouterr().out
+    assert "concurrency-4" in shown
+
+
+GOES_WRONG = """
+    def measured(server, name="w", rounds=1):
+        return server.window(name, rounds=rounds, requests=2, max_tokens=2)
+
+    @pytest.mark.nsys(budget={"gpu.kernel_time": "1 ms"})
+    def test_over_budget(nsys_server):
+        with measured(start(nsys_server)) as w:
+            w.load(["x" * 500])
+
+    def look(window):
+        assert window.samples["gpu.kernel_count"] == ((10,),), "not ten kernels"
+        return window.name != "w"
+
+    @pytest.mark.nsys(check=look)
+    def test_check(nsys_server):
+        with measured(start(nsys_server)) as w:
+            w.load(["x"])
+
+    def test_body_fails(nsys_server):
+        with measured(start(nsys_server)) as w:
+            w.load(["x"])
+            assert w.results[0].output_tokens == 5
+
+    def test_requests_fail(nsys_server):
+        with measured(serve(nsys_server, fails_from=2)) as w:
+            w.load(["x"])
+
+    def test_server_dies(nsys_server):
+        with measured(serve(nsys_server, dies_at=4), rounds=3) as w:
+            w.load(["x"])
+
+    def test_cut_short(nsys_server):
+        server = start(nsys_server)
+        with server.window("w", rounds=1, duration=0.8, max_tokens=2, max_duration=0.2) as w:
+            w.load(["x"])
+
+    def test_no_window(nsys_server):
+        start(nsys_server).warm_up(1)
+
+    def test_two_servers(nsys_server):
+        first = start(nsys_server)
+        start(nsys_server)
+
+    def test_windows(nsys_server):
+        server = start(nsys_server)
+        with measured(server) as w:
+            w.load(["x"])
+        for wrong in (
+            lambda: measured(server).__enter__(),
+            lambda: server.window("v", concurency=8).__enter__(),
+            lambda: server.window("v", rounds=0).__enter__(),
+            lambda: server.window("v", max_duration="5 s").__enter__(),
+            lambda: server.window(8).__enter__(),
+            lambda: w.load(["x"]),
+        ):
+            with pytest.raises(Exception) as caught:
+                wrong()
+            print("caught", type(caught.value).__name__, caught.value)
+        assert False, "so that this is shown"
+
+    def test_good_after_all_that(nsys_server):
+        with start(nsys_server) as server:
+            with measured(server) as w:
+                w.load(["x"])
+        with measured(start(nsys_server), "v") as w:
+            w.load(["x"])
+"""
+
+
+def test_what_goes_wrong_is_said_and_leaves_nothing(served: Served) -> None:
+    project = served.project
+    served.tests(GOES_WRONG)
+    result = project.run("--nsys-update")
+    result.assert_outcomes(failed=9, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "[[]w[]] gpu.kernel_time is 2.2 ms, over its budget of 1 ms",
+            "[[]w[]] check returned False*",
+            "E  *assert 4 == 5",
+            "E *LoadFailed: 1 of 2 requests failed; allowed are 0 %.",
+            "E *1 x HTTP 500: *out of luck*",
+            "E *the end of the server's log:",
+            "E *cannot answer request 2",
+            "E *ServerDied: the server app.py died: exit code 7",
+            "E *CUDA error: the simulated GPU has fallen off the bus",
+            "window 'w' was cut short: max_duration (200 ms) was reached",
+            "_* test_no_window _*",
+            "the test passed and opened no window",
+            'What to do: measure with "with server.window(NAME) as window: *',
+            "> *start(nsys_server)",
+            "E *ServerError: this test has started a server already",
+            "E *it runs at http://127.0.0.1:*",
+            "caught WindowError this test has a window 'w' already",
+            "caught WindowError a window has no argument 'concurency'",
+            "What to do: did you mean 'concurrency'[?]",
+            "caught WindowError the rounds of a window are wrong",
+            "caught WindowError max_duration of a window is wrong",
+            "caught WindowError the name of a window is wrong",
+            "caught WindowError window 'w' has a load already",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*pytest_nsys/servers/*")  # the traceback ends in the test
+    result.stdout.fnmatch_lines(["recorded test_it.py::test_good_after_all_that"])
+    files = sorted(path.name for path in (project.path / "baselines").rglob("*.json"))
+    assert files == ["test_good_after_all_that.json"]
+    servers = served.starts()
+    assert len(servers) == 11
+    assert_nothing_left(served, servers)
+
+    result = project.run("--nsys", "-x", "-k", "requests_fail or good", "--nsys-json=out.json")
+    result.assert_outcomes(failed=1, deselected=8)
+    result.stdout.fnmatch_lines(["!* stopping after 1 failures !*"])
+    assert json.loads((project.path / "out.json").read_text())["tests"] == []
+    servers = served.starts()
+    assert len(servers) == 1
+    assert_nothing_left(served, servers)
+
+
+SCOPES = """
+    @pytest.fixture(scope="module")
+    def server(nsys_server):
+        return start(nsys_server, scope="module")
+
+    def measure(server):
+        with server.window("w", rounds=1, requests=1, max_tokens=2) as w:
+            w.load(["x"])
+
+    def test_fails(server):
+        with server.window("w"):
+            assert False
+
+    def test_first(server):
+        measure(server)
+
+    def test_second(server):
+        measure(server)
+
+    @pytest.mark.nsys(sessions=1)
+    def test_own(nsys_server):
+        server = start(nsys_server)
+        with server.window("rounds") as window:
+            for number in range(2):
+                with window.round(token=4):
+                    server.warm_up(2, ["x"], max_tokens=2)
+        with server.window("calls", requests=3, concurrency=3, rounds=1) as window:
+            window.call(lambda prompt: server.warm_up(1, [prompt], max_tokens=2), ["x"])
+        with server.window("whole"):
+            server.warm_up(1, ["x"], max_tokens=2)
+
+    @pytest.mark.nsys(allow_empty=True)
+    def test_later():
+        import os, pathlib, socket
+        servers = [
+            map(int, line.split()) for line in pathlib.Path("starts.txt").read_text().splitlines()
+        ]
+        (module, _), (pid, port) = servers[2], servers[-1]
+        os.kill(module, 0)  # that of the module lives on
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+        socket.create_server(("127.0.0.1", port)).close()
+"""
+
+
+def test_a_server_lives_as_long_as_its_scope_and_is_new_in_each_further_session(
+    served: Served,
+) -> None:
+    project = served.project
+    served.tests(SCOPES)
+    result, tests = project.results("--nsys", "--nsys-sessions=2")
+    result.assert_outcomes(passed=4, failed=1)
+    kernels = {name: kernels_of(test) for name, test in tests.items()}
+    for name in ("test_first", "test_second"):
+        assert kernels[name] == {"w": [[5], [5]]}
+    assert kernels["test_own"] == {"rounds": [[10, 10]], "calls": [[15]], "whole": [[5]]}
+    # Another test takes the server as the one before has left it.
+    servers = served.starts()
+    assert len(servers) == 4
+    assert_nothing_left(served, servers)
+
+
+IDLE = """
+    def test_serving(nsys_server):
+        server = start(nsys_server)
+        server.warm_up(2)
+        with server.window("w", concurrency=2, rounds=2, requests=4, max_tokens=8) as window:
+            answers = window.load(["x" * 80])
+        assert [result.output_tokens for result in answers] == [32, 32]
+        environment = open(f"/proc/{server.pid}/environ").read()
+        assert "NSYS_PROFILING_SESSION_ID" not in environment
+        assert "serving" in server.log()
+"""
+
+
+def test_a_plain_run_sends_the_loads_without_nsys(served: Served) -> None:
+    (served.project.path / "bin/nsys").unlink()
+    served.tests(IDLE)
+    result = served.project.run()
+    result.assert_outcomes(passed=1)
+    result.stdout.no_fnmatch_line("*nsys summary*")
+    servers = served.starts()
+    assert len(servers) == 1
+    assert_nothing_left(served, servers)
+
+
+def test_a_server_is_not_measured_at_another_revision_and_the_report_says_so(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = served.project
+    monkeypatch.delenv("TMPDIR")
+    served.tests(
+        IDLE
+        + """
+    def test_kernel():
+        import simgpu
+        simgpu.launch("gemm", 100)
+"""
+    )
+    for command in ("init", "add .", "-c user.name=x -c user.email=x@y commit -m one"):
+        subprocess.run(["git", *command.split()], cwd=project.path, check=True, capture_output=True)
+    result = project.run("--nsys-against=HEAD", "--nsys-baseline", "test_it.py")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["not measured: test_it.py::test_serving: server tests are not *"])
+    assert len(served.starts()) == 1
+
+
+WAITS = """
+    import os, signal
+
+    def test_waits(nsys_server):
+        server = start(nsys_server)
+        with server.window("w", requests=100_000, max_tokens=64) as w:
+            with open("ready", "w") as ready:
+                ready.write("here")
+            w.load(["x"])
+"""
+
+
+def test_an_interrupt_in_a_window_leaves_nothing(served: Served) -> None:
+    project = served.project
+    served.tests(WAITS)
+    os.mkfifo(project.path / "ready")
+    run = start(project, "--nsys-update")
+    assert (project.path / "ready").read_text() == "here"  # blocks until the window is open
+    os.killpg(run.pid, signal.SIGINT)
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert "KeyboardInterrupt" in output
+    assert "INTERNALERROR" not in output
+    assert_nothing_left(served, served.starts())
+    assert not (project.path / "baselines").exists()

@@ -1,0 +1,40 @@
+"""What the tests of servers share: a bench to start them on, and the nsys that serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from server_bench import Bench, real_2023
+
+from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.run import RunFolder
+
+
+@pytest.fixture(scope="module")
+def nsys(alone: None) -> Nsys:
+    """The real nsys that serves."""
+    return real_2023()
+
+
+@pytest.fixture(params=["under nsys", "without nsys"])
+def profiler(request: pytest.FixtureRequest) -> Nsys | None:
+    """A server's nsys, or none."""
+    if request.param == "without nsys":
+        return None
+    found: Nsys = request.getfixturevalue("nsys")
+    return found
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A bench; whatever a test did, nothing of its servers is left."""
+    with RunFolder() as run:
+        bench = Bench(run, tmp_path)
+        try:
+            yield bench
+        finally:
+            bench.stop_all()
+        assert bench.left() == []
+    assert not run.path.exists()
