@@ -179,6 +179,7 @@ def _state_metrics() -> Iterable[Metric]:
 
 
 _CLIENT_TOLERANCE = Tolerance(0.10)
+_COARSE = Tolerance(0.20)
 
 
 def _client_metrics() -> Iterable[Metric]:
@@ -498,7 +499,8 @@ FAMILIES: tuple[Metric, ...] = (
 RANGE_KEY = "range[NAME].METRIC"
 RANGE_ABOUT = (
     "any of the above but mem.*, client.* and those of NVML in those of the program's own NVTX "
-    "ranges whose text matches the pattern NAME and that began in the window; several of them as one"
+    "ranges whose text matches the pattern NAME and that began in the window; several of them as "
+    "one"
 )
 
 _BY_KEY = {metric.key: metric for metric in METRICS}
@@ -517,11 +519,14 @@ COUNTED_UNITS: Mapping[str, str] = {
 
 SERVER_GATES: Mapping[str, Tolerance] = {
     "gpu.kernel_time.per_token": Tolerance(0.05),
-    f"{CLIENT}ttft_p50": _CLIENT_TOLERANCE,
-    f"{CLIENT}tpot_p50": _CLIENT_TOLERANCE,
-    f"{CLIENT}tokens_per_s": _CLIENT_TOLERANCE,
+    f"{CLIENT}ttft_p50": _COARSE,
+    f"{CLIENT}tokens_per_s": _COARSE,
 }
-"""What is gated without being named where clients load a server, and with what tolerance."""
+"""What is gated without being named where clients load a server, and with what tolerance.
+
+What clients see scatters from one start of a server to the next: what is gated unasked must be wide
+enough to be told from that by one start, and few, as all gates of a test share its false alarms.
+"""
 _FAMILY_BY_SHAPE = {metric.key: metric for metric in FAMILIES}
 _FAMILY = re.compile(r"(kernel|category|api)\[(.+)\]\.(\w+)", re.DOTALL)
 _RANGE = re.compile(r"range\[(.+?)\]\.(.+)", re.DOTALL)

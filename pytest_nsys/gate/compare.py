@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from pytest_nsys.catalogue import COUNTED_UNITS, Gates, Metric, default_gates, lookup, plain_metrics
+from pytest_nsys.catalogue import (
+    COUNTED_UNITS,
+    Gates,
+    Metric,
+    default_gates,
+    lookup,
+    plain_metrics,
+    split_per_unit,
+)
 from pytest_nsys.config.marker import Spec
 from pytest_nsys.gate.clock import CLOCK, at_clock, clocks, depends_on_clock
 from pytest_nsys.gate.culprit import contributions
@@ -48,12 +56,8 @@ def _windows(
     level = FAMILY_LEVEL / max(1, _timed_gates(spec, measurement, baseline))
     for name, window in measurement.windows.items():
         then = baseline.windows.get(name)
-        if then is not None and not _same_units(then, window):
-            yield _incomparable(
-                name,
-                f"a round processed {_units(then.units)} when the baseline was recorded, "
-                f"now {_units(window.units)}",
-            )
+        if then is not None and not _declared_alike(then, window):
+            yield _incomparable(name, _processed(then, window))
             continue
         pair = _Pair(window, then, rule, level, _clock(measurement, name), _clock(baseline, name))
         gates = _gates(window, then)
@@ -90,14 +94,30 @@ _COUNTED_ALIKE = 0.05
 """By what fraction the number of a unit may differ: answers vary a little in their lengths."""
 
 
-def _same_units(then: WindowMeasurement, now: WindowMeasurement) -> bool:
-    """Whether the rounds processed the same: what is counted, and not declared, about the same."""
+def _declared_alike(then: WindowMeasurement, now: WindowMeasurement) -> bool:
+    """Whether the rounds processed the same, as far as that was declared."""
     return then.units.keys() == now.units.keys() and all(
-        count == now.units[unit]
-        or (
-            _are_counted(unit, then, now) and abs(now.units[unit] - count) <= _COUNTED_ALIKE * count
-        )
+        count == now.units[unit] or _are_counted(unit, then, now)
         for unit, count in then.units.items()
+    )
+
+
+def _counted_alike(then: WindowMeasurement, now: WindowMeasurement) -> bool:
+    """Whether what was counted in the rounds is about the same."""
+    return all(
+        abs(now.units[unit] - count) <= _COUNTED_ALIKE * count for unit, count in then.units.items()
+    )
+
+
+def _is_total(metric: Metric) -> bool:
+    """Whether the metric grows with how much is processed."""
+    return metric.combine == "sum" and metric.ratio is None and not split_per_unit(metric.key)
+
+
+def _processed(then: WindowMeasurement, now: WindowMeasurement) -> str:
+    return (
+        f"a round processed {_units(then.units)} when the baseline was recorded, "
+        f"now {_units(now.units)}"
     )
 
 
@@ -159,6 +179,13 @@ class _Pair:
                 comparison,
                 status="new" if any(current) else "incomparable",
                 note=f"{metric.key} of window {self.now.name!r} is not in {missing}",
+            )
+        if _is_total(metric) and not _counted_alike(self.then, self.now):
+            return replace(
+                comparison,
+                status="incomparable",
+                note=f"{_processed(self.then, self.now)}: gate {metric.key}.per_token or "
+                ".per_request",
             )
         least = resolution(metric, self.then, self.now)
         ruling = self._rule(metric, tolerance, before, current, least)

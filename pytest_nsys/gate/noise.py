@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from pytest_nsys.catalogue import Metric, parse_range, undivided
 from pytest_nsys.measurement import Sessions, centre, session_medians
+from pytest_nsys.windows import CLIENT
 
 PRIOR_SPREAD = 0.003
 """Between sessions, as a fraction of the median, before anything is known of a test: the middle
@@ -22,10 +23,14 @@ of what was measured on H200s (0.04 % to 0.6 %)."""
 HOST_SPREAD = 0.05
 """The same of a metric that the host sets the pace of: 2 % to 20 % there."""
 
+CLIENT_SPREAD = 0.03
+"""The same of what clients of a server measure, over all requests of a round. Servers that the GPU
+sets the pace of have less; one in Python that the host sets the pace of had 5 %."""
+
 PRIOR_FREEDOM = 4.0
 """How many degrees of freedom that prior is worth: as much as five sessions of the test."""
 
-_HOST_PACED = ("gpu.idle", "gpu.busy_pct", "gpu.max_gap", "launch.", "client.", "process.")
+_HOST_PACED = ("gpu.idle", "gpu.busy_pct", "gpu.max_gap", "launch.", "process.")
 
 _MAD_TO_SD = 1.4826  # of normally distributed values
 _MEDIAN_VARIANCE = math.pi / 2  # of a median over that of a mean, for many normal values
@@ -74,6 +79,8 @@ def prior_spread(metric: Metric) -> float:
     """What to expect of a metric's spread between sessions, as a fraction of its median."""
     in_range = parse_range(undivided(metric.key))
     key = in_range[1] if in_range else metric.key
+    if key.startswith(CLIENT):
+        return CLIENT_SPREAD
     by_host = metric.side == "host" or key.startswith(_HOST_PACED)
     return HOST_SPREAD if by_host else PRIOR_SPREAD
 

@@ -11,8 +11,8 @@ KERNEL_NS = 64.0
 """Two ticks of the clock that kernels' starts and ends are taken from: 32 ns each on an H200.
 
 A process is laid out in memory as it comes, and its kernels have a latency to match: on an H200
-one of 300 kernels of 1 us took 304 us in some processes and 319 us in others, nothing between, 50 ns
-a kernel apart. No number of rounds, and few numbers of sessions, tell this from a change.
+300 kernels of 1 us took 304 us in some processes and 319 us in others, nothing between, 50 ns a
+kernel apart. No number of rounds, and few numbers of sessions, tell this from a change.
 """
 
 

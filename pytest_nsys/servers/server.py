@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from pytest_nsys.errors import NsysError
@@ -26,6 +27,7 @@ from pytest_nsys.servers.load import (
 from pytest_nsys.servers.nsys_session import Collection
 from pytest_nsys.servers.process import ServerProcess
 from pytest_nsys.servers.window import Prompts, Sending, Window, demand_answers, known
+from pytest_nsys.windows import MAIN
 
 Process = ServerProcess | AttachedServer
 
@@ -133,7 +135,7 @@ class Server:
             name: of the window, unique in the test.
             max_duration: seconds after which the capture is ended, and the window is an error.
             max_size: bytes of raw events likewise, such as "2 GiB".
-            sending: how its load is sent: ``rounds`` (3), ``concurrency`` or ``rate``,
+            sending: how its load is sent: ``rounds`` (3), ``warmup``, ``concurrency`` or ``rate``,
                 ``requests`` and ``duration``, ``max_tokens`` (64), ``stream``, ``ignore_eos``,
                 ``timeout``, ``allow_errors``, ``extra``.
 
@@ -144,22 +146,23 @@ class Server:
             CaptureError: nsys did not collect.
         """
         given = Sending(**known(sending))
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not name or name == MAIN:
             raise WindowError(
                 "the name of a window is wrong",
                 evidence=f"name={name!r:.100}",
-                remedy="it is a text, such as 'concurrency-8'",
+                remedy=f"it is a text, such as 'concurrency-8', and not {MAIN!r}",
             )
         self._be_current()
         captures = self._context.current
         if captures is not None:
             demand_new(captures, name)
         self.check_alive()
-        window = Window(name, self._target(), given, self)
         collection = self._collection(max_duration, max_size)
         if captures is None or collection is None:
-            yield window
+            # The server is to answer, and nothing is measured: once is enough.
+            yield Window(name, self._target(), replace(given, rounds=1, warmup=0), self)
             return
+        window = Window(name, self._target(), given, self)
         folder = self._context.folder.path / f"window-{self._context.folder.next_number()}"
         folder.mkdir(mode=0o700)
         self._context.say(f"window {name!r}: collecting")

@@ -50,6 +50,9 @@ class Sending:
 
     Attributes:
         rounds: how often, one after another.
+        warmup: requests that are sent in the capture before its rounds, and are not measured: what
+            a program does first under a collection takes longer. None for one per client, and two
+            at least.
         concurrency: requests in flight at any time; None where they are sent at a fixed rate.
         rate: requests per second, sent whether or not earlier ones are answered.
         requests: how many; None for one per prompt, or for as many as fit into the duration.
@@ -62,10 +65,11 @@ class Sending:
         extra: further fields of each request.
 
     Raises:
-        WindowError: the rounds are none. The rest is checked where a load is made of it.
+        WindowError: rounds or warm-ups are no number. The rest is checked where a load is made.
     """
 
     rounds: int = 3
+    warmup: int | None = None
     concurrency: int | None = None
     rate: float | None = None
     requests: int | None = None
@@ -78,12 +82,16 @@ class Sending:
     extra: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.rounds, bool) or not isinstance(self.rounds, int) or self.rounds < 1:
-            raise WindowError(
-                "the rounds of a window are wrong",
-                evidence=f"rounds={self.rounds!r:.100}",
-                remedy="it is a whole number of at least 1",
-            )
+        for name, least in (("rounds", 1), ("warmup", 0)):
+            value = getattr(self, name)
+            if name == "warmup" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise WindowError(
+                    f"{name} of a window is wrong",
+                    evidence=f"{name}={value!r:.100}",
+                    remedy=f"it is a whole number of at least {least}",
+                )
 
     def load_of(self, prompts: tuple[Prompt, ...]) -> Load:
         """The load of one round.
@@ -109,6 +117,11 @@ class Sending:
             timeout_s=self.timeout,
             extra=self.extra,
         )
+
+    def warmup_of(self, load: Load) -> Load | None:
+        """What is sent before the rounds of a load; None for nothing."""
+        requests = max(2, load.concurrency or 0) if self.warmup is None else self.warmup
+        return replace(load, requests=requests, duration_s=None) if requests else None
 
 
 class Window:
@@ -150,7 +163,7 @@ class Window:
         """
         sending = self._changed(changes)
         load = sending.load_of(tuple(prompts_of(prompts)))
-        return self._send(sending, lambda: send(load, self._target))
+        return self._send(sending, load, lambda load: send(load, self._target))
 
     def call(
         self, function: Callable[[Prompt], int | None], prompts: Prompts, **changes: Any
@@ -171,7 +184,7 @@ class Window:
         """
         sending = self._changed(changes)
         load = sending.load_of(tuple(prompts_of(prompts)))
-        return self._send(sending, lambda: call(function, load))
+        return self._send(sending, load, lambda load: call(function, load))
 
     @contextmanager
     def round(self, **units: float) -> Iterator[None]:
@@ -194,11 +207,16 @@ class Window:
                 remedy="open a window for each load: with server.window(NAME) as window: ...",
             )
 
-    def _send(self, sending: Sending, once: Callable[[], LoadResult]) -> list[LoadResult]:
+    def _send(
+        self, sending: Sending, load: Load, once: Callable[[Load], LoadResult]
+    ) -> list[LoadResult]:
         self._begin()
         self._loaded = True
+        warmup = sending.warmup_of(load)
+        if warmup is not None:
+            demand_answers(once(warmup), sending.allow_errors, self._server)
         for _ in range(sending.rounds):
-            result = once()
+            result = once(load)
             self.results.append(result)
             demand_answers(result, sending.allow_errors, self._server)
             answered = [one for one in result.exchanges if not one.error]

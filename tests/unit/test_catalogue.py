@@ -71,9 +71,8 @@ def test_where_clients_load_a_server_other_metrics_are_gated_by_default() -> Non
         metric.key: default_tolerance(metric, "server") for metric in map(lookup, SERVER_GATES)
     } == {
         "gpu.kernel_time.per_token": Tolerance(0.05),
-        "client.ttft_p50": Tolerance(0.10),
-        "client.tpot_p50": Tolerance(0.10),
-        "client.tokens_per_s": Tolerance(0.10),
+        "client.ttft_p50": Tolerance(0.20),
+        "client.tokens_per_s": Tolerance(0.20),
     }
     assert {metric.key for metric in default_gates("server")} == set(SERVER_GATES)
     assert {metric for metric in METRICS if metric.gated} == set(default_gates("test"))

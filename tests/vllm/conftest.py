@@ -1,0 +1,42 @@
+"""The suite with a real vLLM, on the CPU. It fails where vLLM or nsys is missing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from harness import REAL_NSYS, TESTS, Project
+
+sys.path.insert(0, str(TESTS / "plugin"))
+
+VLLM = Path(os.environ.get("VLLM", "/opt/vllm-cpu"))
+"""What scripts/setup-vllm-cpu has made."""
+
+
+@pytest.fixture(scope="session")
+def vllm() -> Path:
+    """The folder of vLLM and its model; without it the suite fails, it does not skip."""
+    if not (VLLM / "bin/vllm").exists() or not (VLLM / "tiny/config.json").exists():
+        pytest.fail(
+            f"there is no vLLM in {VLLM}: run scripts/setup-vllm-cpu --prefix {VLLM} "
+            "(3 GB), or name the folder that it was made in with VLLM=, as in make vllm VLLM=DIR"
+        )
+    return VLLM
+
+
+@pytest.fixture
+def serving(
+    vllm: Path, project: Project, alone: None, monkeypatch: pytest.MonkeyPatch
+) -> Project:
+    """A project with a real nsys and vLLM's program on the PATH, on a machine without a GPU."""
+    nsys = Path(REAL_NSYS["2023"])
+    if not nsys.exists():
+        pytest.fail(f"nsys 2023 is not at {nsys}: run .ci/install-nsys")
+    folders = [str(vllm / "bin"), str(nsys.parent), os.environ["PATH"]]
+    monkeypatch.setenv("PATH", os.pathsep.join(folders))
+    (project.path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(project.path / "temporary"))
+    project.ini("nsys_device = cpu")
+    return project
