@@ -42,12 +42,16 @@ class Checkout:
         return self.ref if self.commit.startswith(self.ref) else f"{self.ref} ({short})"
 
     def mapped(self, text: str) -> str:
-        """The text with the path of the repository in it replaced by that of the checkout."""
+        """The text with the path of the repository in it replaced by that of the checkout.
+
+        A path into the checkout stays: it may lie inside the repository (TMPDIR).
+        """
         name, equals, value = text.partition("=")
         if equals and name.startswith("-"):
             return f"{name}={self.mapped(value)}"
         path = Path(text)
-        if path.is_absolute() and path.is_relative_to(self.top):
+        inside = path.is_absolute() and path.is_relative_to(self.top)
+        if inside and not path.is_relative_to(self.tree):
             return str(self.tree / path.relative_to(self.top))
         return text
 

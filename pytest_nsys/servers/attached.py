@@ -58,12 +58,16 @@ class AttachedServer:
         """Starts and stops collecting around it; None without nsys."""
         return self._collection
 
-    def check_alive(self) -> None:
+    def check_alive(self, patience_s: float = 0.0) -> None:
         """The server answers.
+
+        Args:
+            patience_s: nothing here: an answer that does not come is waited for anyway.
 
         Raises:
             ServerDied: it does not.
         """
+        del patience_s
         answer = get(self.url, self._health, _PROBE_S)
         if not answer.ok:
             raise ServerDied(

@@ -99,17 +99,17 @@ class Limited:
         return replace(collected, cut_short=self._cut_short)
 
     def _watch(self, before: int, began: float) -> None:
-        while not self._over.wait(_POLL_S):
-            exceeded = self._limits.exceeded(time.monotonic() - began, self._size() - before)
-            if exceeded:
-                self._cut_short = exceeded
-                try:
+        try:
+            while not self._over.wait(_POLL_S):
+                exceeded = self._limits.exceeded(time.monotonic() - began, self._size() - before)
+                if exceeded:
+                    self._cut_short = exceeded
                     if self._reached is not None:
                         self._reached(exceeded)
                     self._collected = self._inner.stop()
-                except Exception as error:
-                    self._failure = error
-                return
+                    return
+        except Exception as error:
+            self._failure = error
 
     def _size(self) -> int:
         if self._limits.size is None or self._folder is None:

@@ -98,10 +98,7 @@ class Server:
         Raises:
             ServerDied: one of them has ended.
         """
-        if isinstance(self._process, ServerProcess):
-            self._process.check_alive(patience_s)
-        else:
-            self._process.check_alive()
+        self._process.check_alive(patience_s)
 
     def warm_up(self, requests: int = 3, prompts: Prompts | None = None, **sending: Any) -> None:
         """Send some requests, one after another, which are not measured.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,8 +29,19 @@ def vllm() -> Path:
 
 
 @pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where the projects' runs put temporary files.
+
+    vLLM has its sockets there, whose paths may have 107 characters: pytest's folders are too deep.
+    """
+    with tempfile.TemporaryDirectory(prefix="vllm-") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
+
+
+@pytest.fixture
 def serving(
-    vllm: Path, project: Project, alone: None, monkeypatch: pytest.MonkeyPatch
+    vllm: Path, project: Project, temporary: Path, alone: None, monkeypatch: pytest.MonkeyPatch
 ) -> Project:
     """A project with a real nsys and vLLM's program on the PATH, on a machine without a GPU."""
     nsys = Path(REAL_NSYS["2023"])
@@ -36,7 +49,5 @@ def serving(
         pytest.fail(f"nsys 2023 is not at {nsys}: run .ci/install-nsys")
     folders = [str(vllm / "bin"), str(nsys.parent), os.environ["PATH"]]
     monkeypatch.setenv("PATH", os.pathsep.join(folders))
-    (project.path / "temporary").mkdir()
-    monkeypatch.setenv("TMPDIR", str(project.path / "temporary"))
     project.ini("nsys_device = cpu")
     return project

@@ -72,7 +72,7 @@ def assert_nothing_left(project: Project, server: dict[str, Any] | None = None) 
         assert [pid for pid in server["tree"] if psutil.pid_exists(int(pid))] == []
         assert is_free("127.0.0.1", int(server["url"].rpartition(":")[2]))
     assert left_over(project) == []
-    assert list((project.path / "temporary").glob("pytest-nsys-*")) == []
+    assert list(Path(os.environ["TMPDIR"]).glob("pytest-nsys-*")) == []
 
 
 def events_of(nsys: str, report: Path) -> dict[int, int]:

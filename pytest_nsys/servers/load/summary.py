@@ -132,12 +132,12 @@ _REMEDIES = (
         "the server is asked for more than it takes: lower the concurrency or the rate.",
     ),
     (
-        ("connection", "no connection", "the server closed"),
+        ("connection", "no connection", "the connection", "the server closed"),
         "has the server ended? Its log says why.",
     ),
     (
         ("timed out", "cut off"),
-        "is the server stuck? Its log may say so. If it is only slow, raise timeout_s=, or send "
+        "is the server stuck? Its log may say so. If it is only slow, raise timeout=, or send "
         "less.",
     ),
     (
@@ -152,7 +152,7 @@ def _remedy(error: str) -> str:
     for beginnings, remedy in _REMEDIES:
         if error.startswith(beginnings):
             return remedy
-    return "look into the server's log. If some may fail, say allowed_errors=0.01."
+    return "look into the server's log. If some may fail, say allow_errors=0.01."
 
 
 def _first_token_ns(exchange: Exchange) -> float | None:

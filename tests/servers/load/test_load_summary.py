@@ -183,9 +183,9 @@ def test_a_load_of_errors_only_never_counts() -> None:
         ("HTTP 404: no such model", "this model"),
         ("HTTP 503: busy", "lower the concurrency"),
         ("connection refused", "Has the server ended|has the server ended"),
-        ("timed out: no output after 3 s", "timeout_s="),
+        ("timed out: no output after 3 s", "timeout="),
         ("the stream ended without [DONE]", "speak this dialect"),
-        ("ValueError: mine", "allowed_errors=0.01"),
+        ("ValueError: mine", "allow_errors=0.01"),
     ],
 )
 def test_what_to_do_about_it(error: str, remedy: str) -> None:
