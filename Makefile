@@ -1,16 +1,18 @@
 # The environments are made from pyproject.toml when they are missing or older than it.
 # PYTHON names the Python that makes them: make test PYTHON=python3.12
+# VLLM names the folder of the vLLM that has no GPU: make vllm VLLM=$HOME/vllm-cpu
 
 PYTHON ?= python3
 VENV := .venv
 DEMO_VENV := .venv-demo
 BIN := $(VENV)/bin
+VLLM ?= /opt/vllm-cpu
 
 # Or Python and pytest compile everything anew in each of the many processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint typecheck unit format docs demo gpu clean
+.PHONY: help test lint typecheck unit format docs demo gpu vllm clean
 
 help:  ## Show this list
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)$$/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -47,6 +49,10 @@ demo: $(DEMO_VENV)/.installed  ## Run the demonstration (no GPU needed)
 
 gpu:  ## Run the tests that need a GPU, with the Python that has what they need
 	$(PYTHON) -m pytest tests/gpu
+
+vllm: $(VENV)/.installed  ## Run the tests with a real vLLM on the CPU; scripts/setup-vllm-cpu makes it
+	scripts/setup-vllm-cpu --prefix $(VLLM)
+	VLLM=$(VLLM) $(BIN)/python -m pytest tests/vllm
 
 clean:  ## Remove the environments and everything that tools have left
 	rm -rf $(VENV) $(DEMO_VENV) dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -30,7 +30,8 @@ def contributions(
     for label in sorted(labels):
         change = now * _size(metric, after.get(label)) - then * _size(metric, before.get(label))
         if change:
-            found.append(Contribution(label, before.get(label), after.get(label), change))
+            was, is_now = before.get(label), after.get(label)
+            found.append(Contribution(label, was, is_now, change, (then, now)))
     sign = 1 if metric.worse == "up" else -1
     return tuple(sorted(found, key=lambda part: -sign * part.change))
 

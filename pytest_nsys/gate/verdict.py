@@ -38,12 +38,15 @@ class Contribution:
         baseline: its part of a round then; None if it is new.
         current: its part of a round now; None if it is gone.
         change: in the metric's unit; contributions of one metric add up to its change.
+        factors: what the amounts of a round then and now are multiplied by, to be in the metric's
+            unit: one over the units that a round processed, for ``X.per_unit``.
     """
 
     label: str
     baseline: Part | None
     current: Part | None
     change: float
+    factors: tuple[float, float] = (1.0, 1.0)
 
 
 @dataclass(frozen=True)

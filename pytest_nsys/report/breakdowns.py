@@ -143,8 +143,8 @@ def take_apart(part: Comparison) -> Origin:
             Row(
                 names[culprit.label],
                 full=culprit.label if names[culprit.label] != culprit.label else "",
-                then=_part_amount(culprit.baseline, unit),
-                now=_part_amount(culprit.current, unit),
+                then=_part_amount(culprit.baseline, unit, culprit.factors[0]),
+                now=_part_amount(culprit.current, unit, culprit.factors[1]),
                 change=scale.signed(scale.steps(culprit.change)),
                 count=share(scale.steps(culprit.change)),
                 tag=_tag(culprit.baseline, culprit.current),
@@ -160,11 +160,14 @@ def take_apart(part: Comparison) -> Origin:
     )
 
 
-def _part_amount(part: Part | None, unit: Unit) -> str:
+def _part_amount(part: Part | None, unit: Unit, factor: float) -> str:
+    """The amount, per unit where the metric is, and how often there was one in a round."""
     if part is None:
         return NOTHING
-    count = shown_amount(part.count, "1")
-    return count if unit == "1" else f"{shown_amount(_size(part, unit), unit)} ({count}x)"
+    if unit == "1":
+        return shown_amount(part.count * factor, unit)
+    amount = shown_amount(_size(part, unit) * factor, unit)
+    return f"{amount} ({shown_amount(part.count, '1')}x)"
 
 
 def _tag(then: Part | None, now: Part | None) -> str:

@@ -36,7 +36,13 @@ VLLM = Preset(
             "other processes use the memory of the GPU that vLLM wants for itself",
             "see who with nvidia-smi, or lower --gpu-memory-utilization",
         ),
+        FailureSign(
+            r"Available memory on node .* is less than requested memory for kv",
+            "the machine's memory has no room for the KV cache",
+            "lower VLLM_CPU_KVCACHE_SPACE (GiB), or --kv-cache-memory-bytes",
+        ),
     ),
+    proven=True,
     source="https://docs.vllm.ai/en/stable/contributing/profiling/",
 )
 
@@ -126,7 +132,7 @@ NIM = Preset(
             "set NGC_API_KEY",
         ),
         FailureSign(
-            r"[Nn]o (compatible|runnable) profiles?|Could not find a profile",
+            r"[Nn]o (compatible|runnable) profiles?|Could not (find|match) a profile",
             "none of the container's model profiles fits this GPU",
             "run list-model-profiles in the container, and set NIM_MODEL_PROFILE",
         ),
@@ -144,6 +150,7 @@ TRANSFORMERS = Preset(
     ),
     ready="/health",
     dialect="transformers",
+    proven=True,
     source="https://huggingface.co/docs/transformers/serve-cli/serving",
 )
 

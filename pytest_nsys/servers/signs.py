@@ -10,7 +10,8 @@ from pytest_nsys.servers.preset import FailureSign
 COMMON = (
     FailureSign(
         r"OutOfMemoryError|CUDA out of memory|CUDA error: out of memory|"
-        r"cudaErrorMemoryAllocation|CUBLAS_STATUS_ALLOC_FAILED",
+        r"cudaErrorMemoryAllocation|CUBLAS_STATUS_ALLOC_FAILED|"
+        r"CUDA runtime error in .*out of memory",
         "the GPU's memory was not enough",
         "use a smaller model or a shorter context, give it less of the memory at once, and see "
         "with nvidia-smi who else uses the GPU",
@@ -27,7 +28,7 @@ COMMON = (
     ),
     FailureSign(
         r"is not a local folder and is not a valid model identifier|Repository Not Found|"
-        r"RepositoryNotFoundError|HFValidationError|"
+        r"RepositoryNotFoundError|HFValidationError|Repo id must be in the form|"
         r"Incorrect path_or_model_id|does not appear to have a file named config\.json",
         "the model was not found",
         "correct the model's name or path; a private one needs HF_TOKEN",
@@ -51,7 +52,7 @@ COMMON = (
     ),
     FailureSign(
         r"No CUDA GPUs are available|no CUDA-capable device|Failed to infer device type|"
-        r"Found no NVIDIA driver",
+        r"Found no NVIDIA driver|No GPU devices found",
         "it found no GPU",
         "see whether nvidia-smi shows one, and what CUDA_VISIBLE_DEVICES names",
     ),
@@ -59,6 +60,11 @@ COMMON = (
         r"No space left on device|Disk quota exceeded|Bus error",
         "a disk was full, or the shared memory (/dev/shm)",
         "free some space; a container needs --shm-size or --ipc=host",
+    ),
+    FailureSign(
+        r"ipc path .* is longer than",
+        "the paths of its sockets are too long",
+        "set TMPDIR to a folder with a shorter path",
     ),
     FailureSign(
         r"ModuleNotFoundError|ImportError",
@@ -70,6 +76,13 @@ COMMON = (
         r"error: unexpected argument|error: argument ",
         "it refused its arguments",
         "correct args; this version of the engine may call an option otherwise",
+    ),
+    # The last: they tell what has died, and a sign above may tell of what.
+    FailureSign(
+        r"EngineDeadError|EngineCore encountered a fatal error|died unexpectedly|"
+        r"Engine core initialization failed",
+        "a process of the engine has ended, and the rest with it",
+        "see the lines above; of one that was killed for its memory, only the kernel tells (dmesg)",
     ),
 )
 """Signs of what most engines share: PyTorch, CUDA, the Hugging Face hub, the sockets."""

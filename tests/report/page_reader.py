@@ -14,9 +14,10 @@ class Element:
 
     tag: str
     attributes: dict[str, str]
-    parents: tuple[Element, ...]
+    # Shown in no failed assertion: parents and children show each other.
+    parents: tuple[Element, ...] = field(repr=False)
     text: str = ""
-    children: list[Element] = field(default_factory=list)
+    children: list[Element] = field(default_factory=list, repr=False)
 
     @property
     def folded(self) -> bool:

@@ -132,6 +132,25 @@ def test_what_is_shown_always_adds_up(
     assert len(origin.rows) <= 10
 
 
+def test_parts_of_a_quotient_are_shown_per_unit() -> None:
+    part = Contribution(
+        "gemm", Part("gemm", 10, 2e6), Part("gemm", 20, 6e6), 40e3, factors=(1 / 50, 1 / 75)
+    )
+    made_up = Comparison(
+        "test",
+        lookup("gpu.kernel_time.per_token"),
+        "regressed",
+        True,
+        40e3,
+        80e3,
+        culprits=(part,),
+    )
+    (origin,) = failure(replace(slower(), comparisons=(made_up,))).windows[0].origins
+    (row,) = origin.rows
+    assert (row.then, row.now, row.change) == ("40 us (10x)", "80 us (20x)", "+40.00 us")
+    assert (origin.then, origin.now) == ("40 us", "80 us")
+
+
 def test_the_remainder_is_named() -> None:
     culprits = tuple(
         Contribution(str(n), Part(str(n), 1, 0), Part(str(n), 1, ns), float(ns))

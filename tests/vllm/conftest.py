@@ -13,7 +13,7 @@ from harness import REAL_NSYS, TESTS, Project
 
 sys.path.insert(0, str(TESTS / "plugin"))
 
-VLLM = Path(os.environ.get("VLLM", "/opt/vllm-cpu"))
+VLLM = Path(os.environ.get("VLLM", "/opt/vllm-cpu")).resolve()
 """What scripts/setup-vllm-cpu has made."""
 
 

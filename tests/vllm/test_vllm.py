@@ -14,12 +14,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from harness import Project
 from seen import samples
 from test_interrupts import left_over
 
+from pytest_nsys.capture.processes import is_running
 from pytest_nsys.servers.ports import is_free
 
 SLOW_S = 400
@@ -69,7 +69,7 @@ def assert_nothing_left(project: Project, server: dict[str, Any] | None = None) 
     """No process, no listener, no folder of the run, nor of the server."""
     if server is not None:
         assert len(server["tree"]) >= 3  # else this would prove little
-        assert [pid for pid in server["tree"] if psutil.pid_exists(int(pid))] == []
+        assert [pid for pid in server["tree"] if is_running(int(pid))] == []
         assert is_free("127.0.0.1", int(server["url"].rpartition(":")[2]))
     assert left_over(project) == []
     assert list(Path(os.environ["TMPDIR"]).glob("pytest-nsys-*")) == []
@@ -83,7 +83,8 @@ def events_of(nsys: str, report: Path) -> dict[int, int]:
     with closing(sqlite3.connect(export)) as database:
         return dict(
             database.execute(
-                "SELECT globalTid >> 24 & 0xffffff AS process, count(*) FROM OSRT_API GROUP BY process"
+                "SELECT globalTid >> 24 & 0xffffff AS process, count(*) FROM OSRT_API "
+                "GROUP BY process"
             )
         )
 
@@ -119,12 +120,13 @@ def test_it_is_measured_and_judged(serving: Project, model: str) -> None:
         ((*times,),) = window["samples"]["client.ttft_p50"]
         assert all(time > 0 for time in times)
 
-    result, tests = serving.results("--nsys-baseline", "--nsys-keep=kept")
+    measured = ("--nsys-baseline", "--nsys-keep=kept", "--nsys-json=results.json")
+    result = serving.run(*measured, timeout=SLOW_S)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["1 ok"])
     server = started(serving)
     assert_nothing_left(serving, server)
-    test = tests["test_serving"]
+    (test,) = json.loads((serving.path / "results.json").read_text())["tests"]
     for name in ("concurrency-1", "concurrency-8"):
         assert samples(test, "client.requests", name) == [8] * 3
         assert samples(test, "client.errors", name) == [0] * 3
@@ -158,18 +160,22 @@ KILLED = """
         server = serve(nsys_server)
         server.warm_up(1)
         threading.Thread(target=end, args=["VLLM::EngineCore"]).start()
-        with server.window("w", concurrency=4, duration=60, rounds=1, max_tokens=64) as window:
+        with server.window("w", concurrency=4, duration=20, rounds=1, max_tokens=64) as window:
             window.load(PROMPTS)
 """
 
 
-def test_an_engine_that_dies_in_a_window_is_said_with_its_log(
-    serving: Project, model: str
-) -> None:
+def test_an_engine_that_dies_in_a_window_is_said_with_its_log(serving: Project, model: str) -> None:
     serving.write(BEGIN.format(model=model) + KILLED)
     result = serving.run("--nsys-update", timeout=SLOW_S)
-    print(result.stdout.str())
     result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E *ServerDied: the server vllm died: *: a process of the engine has ended, *",
+            "E *EngineDeadError: EngineCore encountered an issue.*",
+            "E *What to do: *",
+        ]
+    )
     assert_nothing_left(serving, started(serving))
     assert not (serving.path / "baselines").exists()
 
@@ -186,6 +192,14 @@ REFUSED = """
 def test_why_it_does_not_start_is_said(serving: Project, model: str) -> None:
     serving.write(BEGIN.format(model=model) + REFUSED)
     result = serving.run("--nsys-update", timeout=SLOW_S)
-    print(result.stdout.str())
     result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "E *ServerFailed: *ended before it was ready: exit code 1: the model was not found",
+            "E *HFValidationError: Repo id must be *",
+            "E *ServerFailed: *: exit code 1: the machine's memory has no room for the KV cache",
+            "E *Engine core initialization failed.*",
+        ]
+    )
+    assert not (serving.path / "started.json").exists()
     assert_nothing_left(serving)
