@@ -31,7 +31,7 @@ BEGIN = """
     from pytest_nsys.servers.load import synthetic
 
     # There is no GPU, and what the clients see of a small machine is of no interest.
-    pytestmark = pytest.mark.nsys(allow_empty=True, tolerance={{"*": "1000%"}})
+    pytestmark = pytest.mark.nsys(allow_empty=True, tolerance={{"*": "1000000%"}})
     PROMPTS = synthetic(tokens=32, count=8, vocabulary=1024)
 
     def serve(nsys_server, model={model!r}, **variables):
