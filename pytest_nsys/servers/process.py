@@ -39,7 +39,7 @@ from pytest_nsys.servers.launch import Launch
 from pytest_nsys.servers.logs import last_lines, read_end
 from pytest_nsys.servers.nsys_session import Collection, SessionTool, StartStop, demand_sessions
 from pytest_nsys.servers.ports import demand_free, wait_until_free
-from pytest_nsys.servers.signs import first_sign
+from pytest_nsys.servers.signs import first_sign, sign_line
 from pytest_nsys.servers.strays import end_strays, session_name
 
 _POLL_S = 0.05
@@ -320,8 +320,9 @@ class ServerProcess:
             return "its process is gone"  # nsys does not tell its exit code in this mode
         if code < 0 and self._nsys is not None:
             return f"the nsys around it was ended by {signal_name(-code)}"
-        if code < 0 or code > 128:
-            return f"it was ended by {signal_name(abs(code) % 128)}"
+        number = abs(code) % 128
+        if (code < 0 or code > 128) and number in set(signal.Signals):
+            return f"it was ended by {signal_name(number)}"
         return f"exit code {code}"
 
     def _failure(
@@ -335,7 +336,10 @@ class ServerProcess:
             remedy = sign.remedy
         elif not remedy:
             remedy = "see the end of its log above; the same command by hand should fail alike"
-        lines = [said, last_lines(log) or "(its log is empty)"]
+        end = last_lines(log) or "(its log is empty)"
+        line = "" if sign is None else sign_line(log, sign)
+        # What came after it may have pushed the cause out of the end.
+        lines = [said, "" if line in end else line, end]
         if self._nsys is not None and (printed := self.nsys_log()):
             lines.append(f"nsys: {last_lines(printed, 5)}")
         want = shortage(self.folder) + _memory_words(self._killed_for_memory)

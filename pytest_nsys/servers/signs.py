@@ -94,3 +94,8 @@ def first_sign(log: str, signs: Iterable[FailureSign]) -> FailureSign | None:
         if re.search(sign.pattern, log):
             return sign
     return None
+
+
+def sign_line(log: str, sign: FailureSign) -> str:
+    """The first line of the log that has the sign."""
+    return next((line for line in log.splitlines() if re.search(sign.pattern, line)), "")

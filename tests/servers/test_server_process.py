@@ -150,6 +150,21 @@ def test_one_that_dies_in_a_request(
     assert bench.left() == []
 
 
+@pytest.mark.parametrize(("code", "how"), [(3, "exit code 3"), (255, "exit code 255")])
+def test_the_cause_is_shown_though_much_came_after_it(bench: Bench, code: int, how: str) -> None:
+    script = (
+        "import sys; print('x EngineDeadError: the cause'); "
+        f"[print('more', n) for n in range(50)]; sys.exit({code})"
+    )
+    server = bench.start(launch_of_command([sys.executable, "-c", script, "{port}"]))
+    with pytest.raises(ServerFailed) as caught:
+        server.wait_until_ready()
+    assert f": {how}: a process of the engine has ended" in caught.value.what
+    lines = caught.value.evidence.splitlines()
+    assert lines[0] == "x EngineDeadError: the cause"
+    assert lines[-1] == "more 49"
+
+
 def test_one_that_is_ended_for_its_memory(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     server = bench.ready(small())
     assert not post(server, "/die", signal=int(signal.SIGKILL)).ok

@@ -27,6 +27,10 @@ SLACK_S = 5.0
 """What the deadline of a load is above the time limits of all its requests."""
 
 _CANCEL_S = 2.0  # what a cancelled load gets to close its connections
+_GIVE_UP = 100
+"""After so many failures in a row, and more than are in flight, a sustained load ends: its server is
+gone or answers nobody."""
+
 _PAUSE_S = 0.01  # after a failure: a server that is gone would be asked thousands of times a second
 
 
@@ -108,7 +112,12 @@ class _Numbers:
     def __init__(self, load: Load) -> None:
         self._load = load
         self._next = 0
+        self._failed = 0
         self._began = time.monotonic()
+
+    def note(self, ok: bool) -> None:
+        """A request has ended, well or not."""
+        self._failed = 0 if ok else self._failed + 1
 
     def take(self) -> int | None:
         """The number of the next request; None when the load ends."""
@@ -116,9 +125,11 @@ class _Numbers:
         if load.requests is not None and number >= load.requests:
             return None
         # The first one is always sent: a load without any would say nothing.
-        late = load.duration_s is not None and time.monotonic() - self._began >= load.duration_s
-        if number and late:
-            return None
+        if number and load.duration_s is not None:
+            late = time.monotonic() - self._began >= load.duration_s
+            hopeless = self._failed >= max(_GIVE_UP, 2 * (load.concurrency or 1))
+            if late or hopeless:
+                return None
         self._next += 1
         return number
 
@@ -128,6 +139,7 @@ async def _closed_loop(
 ) -> None:
     while (number := numbers.take()) is not None:
         await _one(number, load, work, done)
+        numbers.note(done[number].ok)
         if not done[number].ok:
             await asyncio.sleep(_PAUSE_S)
 

@@ -80,6 +80,31 @@ def test_a_sustained_load_waits_for_its_last_answers() -> None:
     assert result.ended_ns >= result.began_ns + 0.2e9
 
 
+def test_a_sustained_load_ends_where_nobody_is_answered_any_more() -> None:
+    calls: list[Prompt] = []
+
+    def function(prompt: Prompt) -> None:
+        calls.append(prompt)
+        if len(calls) > 3:
+            raise ConnectionError("gone")
+
+    result = call(function, Load(ONE, duration_s=600.0, concurrency=4))
+    assert len(result.exchanges) - len(result.failed) == 3
+    assert 100 <= len(result.failed) < 120
+
+
+def test_failures_between_answers_do_not_end_a_sustained_load() -> None:
+    calls: list[Prompt] = []
+
+    def function(prompt: Prompt) -> None:
+        calls.append(prompt)
+        if len(calls) % 2:
+            raise ConnectionError("now and then")
+
+    result = call(function, Load(ONE, requests=300, duration_s=600.0, concurrency=1))
+    assert len(result.exchanges) == 300
+
+
 def test_a_sustained_load_sends_at_least_one_request() -> None:
     assert len(call(lambda prompt: None, Load(ONE, duration_s=1e-9)).exchanges) == 1
 
