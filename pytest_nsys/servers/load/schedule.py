@@ -28,8 +28,8 @@ SLACK_S = 5.0
 
 _CANCEL_S = 2.0  # what a cancelled load gets to close its connections
 _GIVE_UP = 100
-"""After so many failures in a row, and more than are in flight, a sustained load ends: its server is
-gone or answers nobody."""
+"""After so many failures in a row, and more than are in flight, a sustained load ends: its server
+is gone or answers nobody."""
 
 _PAUSE_S = 0.01  # after a failure: a server that is gone would be asked thousands of times a second
 
