@@ -53,6 +53,9 @@ _REAP_S = 15.0
 _PORT_S = 10.0
 _TAKEN = "is already in use"
 _LOG = "server.log"
+_KEEPS_MARK = {"SPT_NOENV": "1"}
+"""Engines name their processes with setproctitle, which writes over the environment that a process
+is found by; this it documents to prevent that."""
 _PID = "server.pid"
 
 
@@ -224,7 +227,7 @@ class ServerProcess:
         """Start the program; returns once it runs, or has run."""
         self.folder.mkdir(mode=0o700)
         launch, folder = self.launch, self.folder
-        environment = {**worker_environment(os.environ), **launch.environment}
+        environment = {**worker_environment(os.environ), **_KEEPS_MARK, **launch.environment}
         program = _program(launch.command[0], environment, launch.directory)
         command = write_launch(
             folder,

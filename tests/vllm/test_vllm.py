@@ -172,6 +172,8 @@ def test_an_engine_that_dies_in_a_window_is_said_with_its_log(serving: Project, 
     result.stdout.fnmatch_lines(
         [
             "E *ServerDied: the server vllm died: *: a process of the engine has ended, *",
+            # The cause, though many failed requests were logged after it.
+            "E *EngineDeadError*",
             "E *INFO: *Finished server process *",
             "E *What to do: *",
         ]
