@@ -165,6 +165,14 @@ def test_the_cause_is_shown_though_much_came_after_it(bench: Bench, code: int, h
     assert lines[-1] == "more 49"
 
 
+def test_a_process_that_names_itself_keeps_what_it_is_found_by(bench: Bench) -> None:
+    """setproctitle writes over the environment, unless this is set: vLLM's workers use it."""
+    server = bench.ready(small())
+    environment = Path(f"/proc/{server.pid}/environ").read_bytes().split(b"\0")
+    assert b"SPT_NOENV=1" in environment
+    assert any(variable.startswith(b"PYTEST_NSYS_WORKER=") for variable in environment)
+
+
 def test_one_that_is_ended_for_its_memory(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     server = bench.ready(small())
     assert not post(server, "/die", signal=int(signal.SIGKILL)).ok
