@@ -21,19 +21,23 @@ from pytest_nsys.capture.limits import demand_space, shortage
 from pytest_nsys.capture.nsys import (
     Nsys,
     override,
-    private_environment,
     profile_command,
 )
 from pytest_nsys.capture.processes import is_running
 from pytest_nsys.capture.proof import prove_report
-from pytest_nsys.capture.run import REFUSALS
+from pytest_nsys.capture.starting import (
+    not_started,
+    printed_by_nsys,
+    read_pid,
+    refused,
+    start_nsys,
+)
 from pytest_nsys.errors import (
     CaptureMissing,
     CommandNotFound,
     DeadlineExceeded,
     NsysError,
     NsysLaunchFailed,
-    NsysUsageError,
 )
 
 _POLL_S = 0.02
@@ -43,7 +47,9 @@ _AGENT_S = 1.0
 _SLACK_S = 2.0  # what nsys takes to begin and to end
 _INTERRUPTED_S = 3.0
 _LONGEST_NAME = 200
-PRINTED = 4000
+
+REFUSED = "correct --nsys-args; an nsys that is too old knows less of them: use a newer one"
+"""What to do where nsys refuses its arguments."""
 
 AGAIN = "ending the collection; Ctrl-C again gives the capture up"
 
@@ -191,7 +197,6 @@ class _Here:
         self._watcher = watcher
         self._deadline_s = deadline_s
         self._report = folder / "report.nsys-rep"
-        self._log = folder / "nsys.log"
         self._pid_file = folder / _PID_FILE
         launch = write_launch(
             folder,
@@ -201,21 +206,8 @@ class _Here:
             pid_file=_PID_FILE,
         )
         command = profile_command(nsys, folder / "report", launch, plan.arguments)
-        with self._log.open("wb") as log:
-            self._started = time.monotonic()
-            try:
-                self._process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=private_environment(folder),
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise NsysLaunchFailed(
-                    "nsys cannot be started", evidence=str(error), remedy="see to the nsys program"
-                ) from None
+        self._started = time.monotonic()
+        self._process = start_nsys(command, folder)
 
     def take(self) -> Taken:
         interrupted = False
@@ -250,10 +242,7 @@ class _Here:
         return pid is None or not is_running(pid)
 
     def _pid(self) -> int | None:
-        try:
-            return int(self._pid_file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return None
+        return read_pid(self._pid_file)
 
     def _end_everything(self) -> int:
         """End what is left of nsys, its agent, the command and all that it started."""
@@ -269,7 +258,7 @@ class _Here:
 
     def _prove(self, code: int) -> None:
         printed = import_again(
-            self._nsys, self._report, tidy(self._log), deadline_s=self._deadline_s
+            self._nsys, self._report, printed_by_nsys(self._folder), deadline_s=self._deadline_s
         )
         try:
             prove_report(self._report, printed)
@@ -277,9 +266,9 @@ class _Here:
             raise nothing_collected(self._plan, error, code, self._seconds) from None
 
     def _not_started(self, late: DeadlineExceeded | None) -> NsysError:
-        printed = tidy(self._log)
-        if any(text in printed for text in REFUSALS):
-            return refused(printed)
+        printed = printed_by_nsys(self._folder)
+        if refusal := refused(printed, REFUSED):
+            return refusal
         if late is not None:
             return DeadlineExceeded(
                 f"nsys did not start the command within {self._deadline_s:g} s"
@@ -287,11 +276,7 @@ class _Here:
                 evidence=printed or "nsys printed nothing",
                 remedy="run 'nsys profile true' by hand: it should hang in the same way",
             )
-        return NsysLaunchFailed(
-            "nsys ended without starting the command" + shortage(self._folder),
-            evidence=printed or f"exit code {self._process.returncode}, nothing printed",
-            remedy="run 'nsys profile true' by hand: it should fail in the same way",
-        )
+        return not_started("the command", printed, self._process.returncode, self._folder)
 
 
 def follow(
@@ -358,28 +343,12 @@ def follow(
             tail.close()
 
 
-def tidy(log: Path) -> str:
-    """The end of what nsys printed, without its progress bars."""
-    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-    lines = [line.split("\r")[-1].rstrip() for line in text.splitlines()]
-    return "\n".join(filter(None, lines))[-PRINTED:]
-
-
 def no_program(name: str, where: str = "", printed: str = "") -> CommandNotFound:
     """There is no program of this name."""
     return CommandNotFound(
         f"there is no program {name[:_LONGEST_NAME]!r} {where}".rstrip(),
         evidence=printed,
         remedy="correct the command after --",
-    )
-
-
-def refused(printed: str) -> NsysUsageError:
-    """nsys does not know one of its arguments."""
-    return NsysUsageError(
-        "nsys refused its arguments",
-        evidence=printed,
-        remedy="correct --nsys-args; an nsys that is too old knows less of them: use a newer one",
     )
 
 

@@ -8,22 +8,20 @@ import time
 from pathlib import Path
 
 from pytest_nsys.capture.command import (
-    PRINTED,
+    REFUSED,
     Plan,
     Taken,
     Watcher,
     follow,
     no_program,
     nothing_collected,
-    refused,
-    tidy,
 )
 from pytest_nsys.capture.elsewhere import Elsewhere
 from pytest_nsys.capture.export import export_report
 from pytest_nsys.capture.guard import end_marked
 from pytest_nsys.capture.limits import demand_space
 from pytest_nsys.capture.nsys import Nsys, export_command, find_nsys, profile_command
-from pytest_nsys.capture.run import REFUSALS
+from pytest_nsys.capture.starting import PRINTED, refused, tidy
 from pytest_nsys.errors import CaptureMissing, ExportFailed, NsysNotFound
 from pytest_nsys.trace.schema import TABLES
 
@@ -153,8 +151,8 @@ class _There:
         printed = self._printed()
         if _NO_PROGRAM in printed:
             raise no_program(self._plan.command[0], "where --launcher leads", printed)
-        if code != 0 and any(text in printed for text in REFUSALS):
-            raise refused(printed)
+        if code != 0 and (refusal := refused(printed, REFUSED)):
+            raise refusal
         evidence = f"exit code {code}\n{printed}"
         files = self._elsewhere.ask(["ls", "-A", self._remote]).printed.split()
         missing = CaptureMissing(

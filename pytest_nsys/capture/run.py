@@ -22,13 +22,19 @@ from pytest_nsys.capture.guard import end_marked
 from pytest_nsys.capture.importing import import_again
 from pytest_nsys.capture.launching import write_launch
 from pytest_nsys.capture.limits import NO_LIMITS, Limits, bytes_on_disk, demand_space, shortage
-from pytest_nsys.capture.nsys import Nsys, private_environment, profile_command
+from pytest_nsys.capture.nsys import Nsys, profile_command
 from pytest_nsys.capture.processes import end_trees, is_running, signal_name
+from pytest_nsys.capture.starting import (
+    not_started,
+    printed_by_nsys,
+    read_pid,
+    refused,
+    start_nsys,
+)
 from pytest_nsys.errors import (
     DeadlineExceeded,
     NoRunFolder,
     NsysLaunchFailed,
-    NsysUsageError,
     WorkerFailed,
 )
 from pytest_nsys.worker import __main__ as worker_main
@@ -42,7 +48,6 @@ _ENDING_S = 2.0
 _AGENT_S = 1.0
 _INTERRUPTED_S = 3.0
 _GUARD_S = 60.0
-REFUSALS = ("unrecognised option", "unrecognized option", "is ambiguous", "usage:", "Illegal")
 _FATAL = "Fatal Python error"
 _STDERR_LINES = 40
 _NOT_INHERITED = ("PYTEST_CURRENT_TEST", "PYTEST_XDIST_", "COV_CORE_")
@@ -249,21 +254,7 @@ class _Run:
         command = profile_command(
             nsys, folder / "report", _write_launch(folder, folder / "job.json", program), nsys_args
         )
-        self._log_path = folder / "nsys.log"
-        with self._log_path.open("wb") as log:
-            try:
-                self._process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=private_environment(folder),
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise NsysLaunchFailed(
-                    "nsys cannot be started", evidence=str(error), remedy="see to the nsys program"
-                ) from None
+        self._process = start_nsys(command, folder)
 
     def follow(self) -> WorkerRun:
         try:
@@ -371,10 +362,7 @@ class _Run:
         return f"in round {rounds[-1] + 1}" if rounds[-1] >= 0 else "in a warm-up"
 
     def _worker_pid(self) -> int | None:
-        try:
-            return int((self._folder / "worker.pid").read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return None
+        return read_pid(self._folder / "worker.pid")
 
     def _worker_gone(self) -> bool:
         pid = self._worker_pid()
@@ -433,9 +421,7 @@ class _Run:
         return f"the worker ended suddenly with exit code {code}"
 
     def _nsys_output(self) -> str:
-        text = self._log_path.read_text(encoding="utf-8", errors="replace")
-        lines = [line.split("\r")[-1].rstrip() for line in text.splitlines()]
-        return "\n".join(line for line in lines if line)[-4000:]
+        return printed_by_nsys(self._folder)
 
     def _stderr_end(self) -> str:
         try:
@@ -464,17 +450,9 @@ class _Run:
             )
         if self._worker_pid() is None:
             printed = self._nsys_output()
-            if any(text in printed for text in REFUSALS):
-                return NsysUsageError(
-                    "nsys refused its arguments",
-                    evidence=printed,
-                    remedy="correct what is passed through to nsys (nsys_args)",
-                )
-            return NsysLaunchFailed(
-                "nsys ended without starting the worker" + shortage(self._folder),
-                evidence=printed or f"exit code {self._process.returncode}, nothing printed",
-                remedy="run 'nsys profile true' by hand: it should fail in the same way",
-            )
+            return refused(
+                printed, "correct what is passed through to nsys (nsys_args)"
+            ) or not_started("the worker", printed, self._process.returncode, self._folder)
         unfit = [event for event in self._events if event["event"] == "unfit"]
         if unfit:
             return WorkerFailed(

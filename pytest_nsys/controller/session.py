@@ -106,6 +106,7 @@ class Controller:
             self._run = self._start()
 
     def _start(self) -> _Run:
+        from pytest_nsys.capture.nsys import find_nsys
         from pytest_nsys.capture.run import Listener, RunFolder
         from pytest_nsys.controller.runner import Runner
         from pytest_nsys.report.progress import Progress
@@ -119,8 +120,9 @@ class Controller:
         replays = self._settings.replay is not None
         try:
             judge = make_judge(self._settings)
-            arms = make_arms(self._config, self._settings, folder, listener, progress.waiting)
-            context = serve(self._config, self._settings, folder) if self._servers else None
+            nsys = None if replays else find_nsys(self._settings.executable)
+            arms = make_arms(self._config, self._settings, folder, listener, progress.waiting, nsys)
+            context = serve(self._config, self._settings, folder, nsys) if self._servers else None
         except NsysError as error:
             folder.remove()
             raise _usage_error(error) from None

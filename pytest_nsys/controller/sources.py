@@ -15,6 +15,7 @@ from pytest_nsys.plan import Batch, PlannedTest
 
 if TYPE_CHECKING:
     from pytest_nsys.baselines import Change
+    from pytest_nsys.capture.nsys import Nsys
     from pytest_nsys.capture.result import CaptureResult
     from pytest_nsys.capture.run import Listener, RunFolder
     from pytest_nsys.config.marker import Spec
@@ -107,6 +108,7 @@ def make_arms(
     folder: RunFolder,
     listener: Listener,
     say: Callable[[str], None],
+    nsys: Nsys | None,
 ) -> tuple[Arm, ...]:
     """The recording to replay, or a live nsys whose files go to ``folder``.
 
@@ -118,9 +120,10 @@ def make_arms(
         folder: for the captures' files, and the other revision.
         listener: told of what workers do.
         say: told what takes long.
+        nsys: what captures; None where a recording is replayed.
 
     Raises:
-        NsysError: the recording cannot be read, there is no nsys, or no such revision.
+        NsysError: the recording cannot be read, or there is no such revision.
     """
     from pytest_nsys.controller.runner import Arm
 
@@ -128,8 +131,8 @@ def make_arms(
         from pytest_nsys.replay import Replay
 
         return (Arm(Replay(settings.replay)),)
+    assert nsys is not None
     from pytest_nsys.capture.live import Command, LiveCapture
-    from pytest_nsys.capture.nsys import find_nsys
     from pytest_nsys.capture.run import Deadlines
 
     command = Command(
@@ -140,7 +143,6 @@ def make_arms(
     )
     limit = settings.tool_timeout_s
     deadlines = Deadlines(start=limit, finish=limit, export=limit)
-    nsys = find_nsys(settings.executable)
 
     def live(of: Command) -> LiveCapture:
         return LiveCapture(nsys, settings, of, folder, listener, deadlines)
@@ -159,25 +161,17 @@ def make_arms(
     return (Arm(live(there), checkout.name), arm)
 
 
-def serve(config: pytest.Config, settings: Settings, folder: RunFolder) -> ServerContext | None:
+def serve(
+    config: pytest.Config, settings: Settings, folder: RunFolder, nsys: Nsys | None
+) -> ServerContext | None:
     """What the fixture ``nsys_server`` starts servers with, from now on; None where it measures
-    none: two revisions are compared.
-
-    Raises:
-        NsysError: there is no nsys.
-    """
-    from pytest_nsys.capture.nsys import find_nsys
+    none: two revisions are compared."""
     from pytest_nsys.servers.context import CONTEXT, ServerContext
 
     if settings.against is not None:
         return None
-    context = ServerContext(
-        folder,
-        find_nsys(settings.executable),
-        settings.nsys_args,
-        settings.tool_timeout_s,
-        _sayer(config),
-    )
+    limit = settings.tool_timeout_s
+    context = ServerContext(folder, nsys, settings.nsys_args, limit, _sayer(config))
     config.stash[CONTEXT] = context
     return context
 

@@ -14,10 +14,10 @@ from pytest_nsys.capture.command import Plan, Taken, Watcher, capture_here
 from pytest_nsys.capture.guard import MARK, end_marked
 from pytest_nsys.capture.nsys import Nsys, override, trace_options
 from pytest_nsys.capture.processes import Finished, run_program
-from pytest_nsys.errors import DeadlineExceeded
+from pytest_nsys.errors import CommandNotFound, DeadlineExceeded
 from pytest_nsys.servers.captured import TestCaptures, WindowCapture
 from pytest_nsys.servers.context import ServerContext, context_of
-from pytest_nsys.servers.errors import CommandFailed, CommandMissing
+from pytest_nsys.servers.errors import CommandFailed
 from pytest_nsys.servers.server import demand_new
 
 _KEPT = 64 * 1024
@@ -58,7 +58,7 @@ class NsysRun:
             Its exit code, and the end of what it printed.
 
         Raises:
-            CommandMissing: there is no such program.
+            CommandNotFound: there is no such program.
             CommandFailed: it failed.
             DeadlineExceeded: it did not end in time.
             CaptureError: nsys did not capture it.
@@ -94,7 +94,7 @@ class NsysRun:
         try:
             done = run_program(words, environment=marked, deadline_s=timeout, directory=place)
         except OSError as error:
-            raise CommandMissing(
+            raise CommandNotFound(
                 f"the command {words[0]!r} cannot be started",
                 evidence=str(error),
                 remedy="correct the command",

@@ -20,6 +20,11 @@ def read_end(path: Path) -> str:
             text = file.read().decode("utf-8", "replace")
     except FileNotFoundError:
         return ""
+    return readable(text)
+
+
+def readable(text: str) -> str:
+    """A text without empty lines; of lines that write over themselves, the last state."""
     lines = (line.rstrip().split("\r")[-1].rstrip() for line in text.split("\n"))
     return "\n".join(line for line in lines if line)
 

@@ -29,6 +29,7 @@ from pytest_nsys.servers.errors import (
     SessionError,
     SessionMissing,
 )
+from pytest_nsys.servers.logs import readable
 
 OLDEST = (2023, 4, 0)
 """The oldest nsys that can do this."""
@@ -310,11 +311,6 @@ def finish_report(
         if path.exists() and path != wanted:
             shutil.move(path, wanted)
     printed = import_again(tool.nsys, output, printed, deadline_s=tool.deadline_s)
-    printed = _readable(printed)
+    printed = readable(printed)
     prove_report(output, printed)
     return Collected(output, printed)
-
-
-def _readable(printed: str) -> str:
-    lines = (line.rstrip().split("\r")[-1].rstrip() for line in printed.split("\n"))
-    return "\n".join(line for line in lines if line)

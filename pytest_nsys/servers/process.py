@@ -23,8 +23,9 @@ from pytest_nsys.capture.nsys import (
     trace_options,
 )
 from pytest_nsys.capture.processes import is_running, signal_name
-from pytest_nsys.capture.run import REFUSALS, RunFolder, worker_environment
-from pytest_nsys.errors import DeadlineExceeded, NsysLaunchFailed, NsysUsageError
+from pytest_nsys.capture.run import RunFolder, worker_environment
+from pytest_nsys.capture.starting import not_started, read_pid, refused, start_nsys
+from pytest_nsys.errors import DeadlineExceeded, NsysLaunchFailed
 from pytest_nsys.servers.endpoint_session import EndpointRange, range_options
 from pytest_nsys.servers.errors import (
     CommandMissing,
@@ -121,9 +122,7 @@ class ServerProcess:
     @property
     def pid(self) -> int | None:
         """Process id of the server's program; None as long as it is not running."""
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            return int((self.folder / _PID).read_text(encoding="utf-8"))
-        return None
+        return read_pid(self.folder / _PID)
 
     @property
     def collection(self) -> Collection | None:
@@ -240,20 +239,7 @@ class ServerProcess:
         )
         if self._nsys is not None:
             command = self._under_nsys(self._nsys, command)
-        with (folder / "nsys.log").open("wb") as log:
-            try:
-                self._process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env=private_environment(folder),
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise NsysLaunchFailed(
-                    "nsys cannot be started", evidence=str(error), remedy="see to the nsys program"
-                ) from None
+        self._process = start_nsys(command, folder)
         self._wait_until_launched(self._process)
 
     def _under_nsys(self, nsys: Nsys, command: list[str]) -> list[str]:
@@ -294,17 +280,9 @@ class ServerProcess:
                 evidence=printed,
                 remedy=f"end it with 'nsys shutdown --session={self.session}'",
             )
-        if any(text in printed for text in REFUSALS):
-            return NsysUsageError(
-                "nsys refused its arguments",
-                evidence=printed,
-                remedy="correct what is passed through to nsys (nsys_args)",
-            )
-        return NsysLaunchFailed(
-            "nsys ended without starting the server" + shortage(self.folder),
-            evidence=printed or f"exit code {code}, nothing printed",
-            remedy="run 'nsys profile true' by hand: it should fail in the same way",
-        )
+        return refused(
+            printed, "correct what is passed through to nsys (nsys_args)"
+        ) or not_started("the server", printed, code, self.folder)
 
     def _ended(self) -> str:
         """How the server, or nsys around it, has ended; "" while both run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -81,15 +82,15 @@ def test_however_it_is_cut_every_event_comes_once_and_in_order(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], sizes: list[int]
 ) -> None:
     file = File(tmp_path_factory.mktemp("cut") / "events.jsonl")
-    data = b"".join(json.dumps({"event": text}).encode() + b"\n" for text in texts)
-    tail = EventTail(file.path)
+    events = [{"event": "something", "text": text} for text in texts]
+    data = b"".join(json.dumps(event).encode() + b"\n" for event in events)
     seen = []
-    for size in [*sizes, len(data)]:
-        file.append(data[:size])
-        data = data[size:]
-        seen += list(tail.read())
-    tail.close()
-    assert seen == [{"event": text} for text in texts]
+    with closing(EventTail(file.path)) as tail:
+        for size in [*sizes, len(data)]:
+            file.append(data[:size])
+            data = data[size:]
+            seen += list(tail.read())
+    assert seen == events
 
 
 def test_what_a_worker_writes_is_read(file: File, tail: EventTail) -> None:

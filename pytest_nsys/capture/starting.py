@@ -1,0 +1,79 @@
+"""Starting nsys around a program, and why it did not start the program."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_nsys.capture.limits import shortage
+from pytest_nsys.capture.nsys import private_environment
+from pytest_nsys.errors import NsysLaunchFailed, NsysUsageError
+
+PRINTED = 4000
+"""Characters that are kept of what nsys prints."""
+
+_LOG = "nsys.log"
+_REFUSALS = ("unrecognised option", "unrecognized option", "is ambiguous", "usage:", "Illegal")
+
+
+def start_nsys(command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
+    """Start nsys with nothing to read, in a session of its own; what it prints goes to a log.
+
+    Args:
+        command: its command line.
+        folder: private, of what it starts; the log is in it.
+
+    Raises:
+        NsysLaunchFailed: it cannot be started.
+    """
+    with (folder / _LOG).open("wb") as log:
+        try:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=private_environment(folder),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise NsysLaunchFailed(
+                "nsys cannot be started", evidence=str(error), remedy="see to the nsys program"
+            ) from None
+
+
+def printed_by_nsys(folder: Path) -> str:
+    """The end of what the nsys of a folder has printed, without empty lines."""
+    return tidy(folder / _LOG)
+
+
+def tidy(log: Path) -> str:
+    """The end of what a log has, without empty lines."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    lines = [line.split("\r")[-1].rstrip() for line in text.splitlines()]
+    return "\n".join(filter(None, lines))[-PRINTED:]
+
+
+def refused(printed: str, remedy: str) -> NsysUsageError | None:
+    """The error for an nsys that did not know one of its arguments; None if it knew all."""
+    if not any(text in printed for text in _REFUSALS):
+        return None
+    return NsysUsageError("nsys refused its arguments", evidence=printed, remedy=remedy)
+
+
+def not_started(what: str, printed: str, code: int | None, folder: Path) -> NsysLaunchFailed:
+    """The error for an nsys that ended without having started what it was to ("the worker")."""
+    return NsysLaunchFailed(
+        f"nsys ended without starting {what}{shortage(folder)}",
+        evidence=printed or f"exit code {code}, nothing printed",
+        remedy="run 'nsys profile true' by hand: it should fail in the same way",
+    )
+
+
+def read_pid(file: Path) -> int | None:
+    """The process id that a launcher has written; None as long as it has not."""
+    try:
+        return int(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
