@@ -53,6 +53,7 @@ class GpuState:
             same process ids, and the worker uses this GPU.
         ecc_errors: uncorrected memory errors since the driver was loaded.
         mig: whether the GPU is split into instances (MIG).
+        digest: which GPU it is, as a digest of its UUID; "" if unknown.
     """
 
     index: int
@@ -65,6 +66,7 @@ class GpuState:
     foreign_processes: int | None = None
     ecc_errors: int | None = None
     mig: bool | None = None
+    digest: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """What is known, as JSON values."""
@@ -97,6 +99,7 @@ class GpuState:
             foreign_processes=_count(data, "foreign_processes"),
             ecc_errors=_count(data, "ecc_errors"),
             mig=mig,
+            digest=text_of(data.get("digest", "")),
         )
 
 
@@ -177,6 +180,12 @@ class RoundState:
         return tuple(
             sorted({state.index for state in states if state.foreign_processes is not None})
         )
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Which GPUs the worker uses, or can see where that is not known; as far as known."""
+        found = {state.digest for index in self._counting() for state in self._of(index)}
+        return tuple(sorted(found - {""}))
 
     def reasons(self, index: int) -> frozenset[str]:
         """Why the clocks of a GPU were lowered before, in or after the round.

@@ -190,6 +190,7 @@ class Environment:
 
     Attributes:
         gpu: name of the GPU, "" if there was none.
+        gpu_digests: which GPUs of that name, as digests of their UUIDs; empty if unknown.
         driver: version of the NVIDIA driver.
         cuda: CUDA version of the driver.
         nsys: version of nsys.
@@ -205,6 +206,12 @@ class Environment:
     trace: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     date: str = ""
+    gpu_digests: tuple[str, ...] = ()
+
+    def is_elsewhere(self, other: Environment) -> bool:
+        """Whether it is known that the other has no GPU of this."""
+        mine, others = set(self.gpu_digests), set(other.gpu_digests)
+        return bool(mine and others) and mine.isdisjoint(others)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pytest_nsys.errors import NsysError, WindowsMissing
 from pytest_nsys.measure import measure
 from pytest_nsys.measurement import Environment, Measurement, WindowMeasurement
 from pytest_nsys.metrics.naming import Naming
-from pytest_nsys.metrics.state import disturbances
+from pytest_nsys.metrics.state import disturbances, gpu_digests
 from pytest_nsys.metrics.unified import records_unified_memory
 from pytest_nsys.precision import half_width
 from pytest_nsys.trace import Trace
@@ -90,7 +90,7 @@ class Measurer:
                 warmup=test.warmup,
                 rounds=test.rounds,
                 windows=measured.windows,
-                environment=_environment(result, result.trace, gpus),
+                environment=_environment(result, result.trace, gpus, records),
                 remarks=(
                     *disturbances(records),
                     *automatic_remarks(specs[test.nodeid], measured.windows),
@@ -149,7 +149,9 @@ def _gpu_names(trace: Trace, used: Iterable[int]) -> tuple[str, ...]:
     return found or ((fallback,) if fallback else ())
 
 
-def _environment(result: CaptureResult, trace: Trace, gpus: tuple[str, ...]) -> Environment:
+def _environment(
+    result: CaptureResult, trace: Trace, gpus: tuple[str, ...], records: Iterable[WindowRecord]
+) -> Environment:
     return Environment(
         gpu=", ".join(dict.fromkeys(gpus)),
         driver=trace.driver,
@@ -158,4 +160,5 @@ def _environment(result: CaptureResult, trace: Trace, gpus: tuple[str, ...]) -> 
         trace=result.options,
         versions=result.versions,
         date=result.date,
+        gpu_digests=gpu_digests(records),
     )

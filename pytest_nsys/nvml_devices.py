@@ -6,6 +6,7 @@ NVML always sees all GPUs of the machine or container; CUDA leaves out what
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,11 @@ class Gpu:
     handle: Any
     name: str = ""
     instances: Mapping[str, Any] | None = None
+
+    @property
+    def digest(self) -> str:
+        """A digest of the UUID: tells one GPU from another and names none."""
+        return hashlib.sha256(self.uuid.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)

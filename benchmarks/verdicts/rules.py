@@ -58,7 +58,14 @@ class Rule:
 # Ours
 
 
-def ours(then: Samples, supply: Sequence[Samples], key: str, tolerance: Tolerance) -> str:
+def ours(
+    then: Samples,
+    supply: Sequence[Samples],
+    key: str,
+    tolerance: Tolerance,
+    *,
+    another_gpu: bool = False,
+) -> str:
     """The status of one metric by the gate's own code, with its confirmations.
 
     Args:
@@ -67,12 +74,15 @@ def ours(then: Samples, supply: Sequence[Samples], key: str, tolerance: Toleranc
             again in, as far as there are any.
         key: the metric.
         tolerance: of it.
+        another_gpu: whether the baseline is known to be that of another GPU.
     """
+    gpus = ("then" if another_gpu else "now",), ("now",)
     spec = Spec(warmup=1, rounds=1, timeout_s=1.0, tolerance={key: tolerance})
     status = "ok"
     for count in range(1, min(len(supply), 1 + CONFIRMATIONS) + 1):
         now = joined(supply[:count], (key, CLOCK, COUNT))
-        comparisons = compare(spec, _measurement(now), _measurement(pick(then, key)), default_rule)
+        pair = _measurement(now, gpus[1]), _measurement(pick(then, key), gpus[0])
+        comparisons = compare(spec, *pair, default_rule)
         found = next(part for part in comparisons if part.metric == lookup(key))
         status = found.status
         if not _suspected(found):
@@ -99,10 +109,10 @@ def joined(sessions: Sequence[Samples], keys: Sequence[str]) -> Samples:
     }
 
 
-def _measurement(samples: Samples) -> Measurement:
+def _measurement(samples: Samples, gpus: tuple[str, ...]) -> Measurement:
     kernels = Parts((Part("all", centre(samples[COUNT])),)) if COUNT in samples else Parts()
     window = WindowMeasurement("test", samples, breakdown={"kernels": kernels})
-    return Measurement("test", "gpu", 1, 1, {"test": window}, Environment())
+    return Measurement("test", "gpu", 1, 1, {"test": window}, Environment(gpu_digests=gpus))
 
 
 # The obvious ones

@@ -69,6 +69,7 @@ def to_json(measurement: Measurement) -> dict[str, Any]:
             "trace": list(environment.trace),
             "versions": dict(environment.versions),
             "date": environment.date,
+            **({"gpu_digests": list(digests)} if (digests := environment.gpu_digests) else {}),
         },
         "windows": {name: _window(window) for name, window in measurement.windows.items()},
     }
@@ -196,6 +197,7 @@ def from_json(data: object) -> Measurement:
             trace=tuple(map(text_of, listing(environment["trace"]))),
             versions={name: text_of(version) for name, version in versions.items()},
             date=text_of(environment["date"]),
+            gpu_digests=tuple(map(text_of, listing(environment.get("gpu_digests", [])))),
         ),
     )
 

@@ -17,9 +17,9 @@ from pytest_nsys.catalogue import (
 from pytest_nsys.config.marker import Spec
 from pytest_nsys.gate.clock import CLOCK, at_clock, clocks, depends_on_clock
 from pytest_nsys.gate.culprit import contributions
-from pytest_nsys.gate.resolution import KERNEL_NS, resolution
+from pytest_nsys.gate.resolution import ANOTHER_GPU, KERNEL_NS, resolution
 from pytest_nsys.gate.rule import FAMILY_LEVEL, Rule, Ruling
-from pytest_nsys.gate.verdict import Comparison
+from pytest_nsys.gate.verdict import Comparison, Resolution
 from pytest_nsys.measurement import Measurement, Sessions, WindowMeasurement, centre
 from pytest_nsys.quantities import Tolerance, format_amount, format_change
 from pytest_nsys.windows import MAIN
@@ -54,12 +54,14 @@ def _windows(
     spec: Spec, measurement: Measurement, baseline: Measurement, rule: Rule
 ) -> Iterator[Comparison]:
     level = FAMILY_LEVEL / max(1, _timed_gates(spec, measurement, baseline))
+    elsewhere = measurement.environment.is_elsewhere(baseline.environment)
     for name, window in measurement.windows.items():
         then = baseline.windows.get(name)
         if then is not None and not _declared_alike(then, window):
             yield _incomparable(name, _processed(then, window))
             continue
-        pair = _Pair(window, then, rule, level, _clock(measurement, name), _clock(baseline, name))
+        clocks_of = _clock(measurement, name), _clock(baseline, name)
+        pair = _Pair(window, then, rule, level, *clocks_of, another_gpu=elsewhere)
         gates = _gates(window, then)
         for metric in _metrics(spec, window, then):
             yield pair.compare(metric, spec.tolerance_of(metric, gates))
@@ -158,6 +160,7 @@ class _Pair:
     level: float
     clock_now: Sessions
     clock_then: Sessions
+    another_gpu: bool = False
 
     def compare(self, metric: Metric, tolerance: Tolerance | None) -> Comparison:
         current = self.now.sessions(metric.key)
@@ -187,8 +190,8 @@ class _Pair:
                 note=f"{_processed(self.then, self.now)}: gate {metric.key}.per_token or "
                 ".per_request",
             )
-        least = resolution(metric, self.then, self.now)
-        ruling = self._rule(metric, tolerance, before, current, least)
+        least = resolution(metric, self.then, self.now, another_gpu=self.another_gpu)
+        ruling = self._rule(metric, tolerance, before, current, least.amount)
         comparison = replace(
             comparison,
             status=ruling.outcome,
@@ -202,12 +205,12 @@ class _Pair:
         )
         if ruling.outcome == "inconclusive":
             # Where noise is the larger of the two, it is what hides the change, if there is any.
-            below = abs(ruling.current - ruling.baseline) <= ruling.limit <= least
-            note = _too_small(metric) if below else _too_noisy(metric, ruling)
+            below = abs(ruling.current - ruling.baseline) <= ruling.limit <= least.amount
+            note = _too_small(metric, least) if below else _too_noisy(metric, ruling)
             return replace(comparison, note=note)
         if ruling.outcome != "regressed":
             return comparison
-        by_clock = self._explained_by_clock(metric, tolerance, self.then, least)
+        by_clock = self._explained_by_clock(metric, tolerance, self.then, least.amount)
         if by_clock:
             return replace(comparison, status="inconclusive", note=by_clock)
         return replace(comparison, culprits=contributions(metric, self.then, self.now))
@@ -241,7 +244,12 @@ class _Pair:
         return f"the SM clock is {is_now}, in the baseline {was}: in cycles the change is {change}"
 
 
-def _too_small(metric: Metric) -> str:
+def _too_small(metric: Metric, least: Resolution) -> str:
+    if least.cause == "gpu":
+        return (
+            f"{metric.key}: the baseline is that of another GPU of this model, and one may be "
+            f"{ANOTHER_GPU:.0%} slower than another"
+        )
     return (
         f"{metric.key} moved by less than {KERNEL_NS:g} ns a kernel: one process may differ from "
         "another by as much"

@@ -49,6 +49,18 @@ class Contribution:
     factors: tuple[float, float] = (1.0, 1.0)
 
 
+Cause = Literal["clock", "gpu"]
+"""What limits the resolution: the clock's ticks, or that the baseline is another GPU's."""
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The change, in the metric's unit, below which kernels' times say nothing, and why."""
+
+    amount: float = 0.0
+    cause: Cause = "clock"
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One metric of one window against its baseline.
@@ -62,11 +74,11 @@ class Comparison:
         current: median of the current samples; None if it was not measured.
         tolerance: what it was gated with.
         limit: the largest change that passes, in the metric's unit: the tolerance's, or the noise
-            or the clock's resolution where that is larger; None where nothing was compared.
+            or the resolution where that is larger; None where nothing was compared.
         noise: standard error of the change; None of an exact metric.
         detectable: the smallest true change that this comparison would have found with 95 %
             probability; None of an exact metric.
-        resolution: the change below which a time made of kernels says nothing.
+        resolution: the change below which kernels' times say nothing; 0 for other metrics.
         beyond: whether a timed metric is beyond its tolerance, be it by noise or not.
         accepted: why a regression is expected; "" if it is not.
         culprits: what the change is made of, largest part first; only where it got worse.
@@ -83,7 +95,7 @@ class Comparison:
     limit: float | None = None
     noise: float | None = None
     detectable: float | None = None
-    resolution: float = 0.0
+    resolution: Resolution = field(default_factory=Resolution)
     beyond: bool = False
     accepted: str = ""
     culprits: tuple[Contribution, ...] = ()

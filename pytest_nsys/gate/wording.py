@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 
-from pytest_nsys.gate.verdict import Comparison, Contribution, Verdict
+from pytest_nsys.gate.verdict import Cause, Comparison, Contribution, Verdict
 from pytest_nsys.measurement import Part
 from pytest_nsys.quantities import format_amount, format_change, format_tolerance
 from pytest_nsys.windows import MAIN
@@ -14,6 +15,7 @@ _LABEL = 60
 _HEAD = 36
 _CULPRITS = 5
 _NAMESPACES = re.compile(r"\b(at::native::|at::cuda::|c10::|cutlass::|<unnamed>::)+")
+_RESOLUTION: Mapping[Cause, str] = {"clock": "clock", "gpu": "another GPU"}
 _BORING = re.compile(r"\*, |, std::array<[^<>]*>")
 
 
@@ -65,16 +67,17 @@ def describe(comparison: Comparison) -> str:
 
 
 def format_limit(comparison: Comparison) -> str:
-    """What a comparison allows: its tolerance, or what noise, the clock's resolution, or the range
-    of an exact metric's baseline makes of it where that is more.
+    """What a comparison allows: its tolerance, or what noise, the resolution, or the range of an
+    exact metric's baseline makes of it where that is more.
     """
     tolerance, metric, then = comparison.tolerance, comparison.metric, comparison.baseline
     if tolerance is None:
         return ""
     if comparison.limit is None or then is None or comparison.limit <= tolerance.limit(then):
         return format_tolerance(tolerance, metric.unit)
-    by_clock = comparison.limit == comparison.resolution
-    why = "range" if comparison.noise is None else "clock" if by_clock else "noise"
+    why = "range" if comparison.noise is None else "noise"
+    if comparison.limit == comparison.resolution.amount:
+        why = _RESOLUTION[comparison.resolution.cause]
     if comparison.limit >= 10 * abs(then):
         return f"{format_amount(comparison.limit, metric.unit)} ({why})"
     return f"{format_change(then, then + comparison.limit, metric.unit).lstrip('+')} ({why})"

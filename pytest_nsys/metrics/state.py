@@ -72,6 +72,13 @@ def disturbances(records: Iterable[WindowRecord]) -> tuple[str, ...]:
     )
 
 
+def gpu_digests(records: Iterable[WindowRecord]) -> tuple[str, ...]:
+    """Which GPUs the rounds used, or could see where that is not known; empty if unknown."""
+    states = [record.state for record in records if record.state is not None]
+    sure = [state for state in states if state.used]
+    return tuple(sorted({digest for state in sure or states for digest in state.digests}))
+
+
 def _disturbances(records: Iterable[WindowRecord]) -> Iterator[str]:
     discarded: Counter[str] = Counter()
     kept: dict[str, list[int]] = defaultdict(list)

@@ -15,7 +15,8 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
      "counts": {STATUS: tests, ..., "unmeasured": tests},      every status, zeros included
      "seconds": {"worker": 12.5, ...},                         where the time went
      "environment": {"gpu", "driver", "cuda", "nsys", "date": text,
-                     "trace": [option, ...], "versions": {name: version}} | null,
+                     "trace": [option, ...], "versions": {name: version},
+                     "gpu_digests": [text, ...]} | null,        of the GPUs' UUIDs, if known
      "tests": [                                                in the order of the run
        {"nodeid": text, "device": text,
         "status": STATUS,                                      the worst of its parts
@@ -39,12 +40,14 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
               "change": current - baseline | null,
               "tolerance": {"relative": fraction, "absolute": in unit} | null,
               "limit": in unit | null,                         the largest change that passes: the
-                                                               tolerance, or noise that is larger
+                                                               tolerance, or noise or resolution
+                                                               that is larger
               "noise": in unit | null,                         standard error of the change
               "detectable": in unit | null,                    smallest true change that is found
                                                                with 95 % probability
               "resolution": in unit,                           the change below which a time made of
-                                                               kernels says nothing; else 0
+                                                               kernels says nothing, here or
+                                                               against another GPU; else 0
               "samples": [[round, ...] of each session],
               "baseline_samples": [[round, ...] of each session] | null,
               "culprits": [{"label": text, "baseline_count": number, "current_count": number,
@@ -238,7 +241,7 @@ def _metric(
         "limit": part.limit,
         "noise": part.noise,
         "detectable": part.detectable,
-        "resolution": part.resolution,
+        "resolution": part.resolution.amount,
         "samples": now.sessions(metric.key) if now else [],
         "baseline_samples": then.sessions(metric.key) if then and both else None,
         "culprits": [_culprit(culprit) for culprit in part.culprits],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,9 @@ from pytest_nsys.catalogue import Metric, default_gates, default_tolerance, look
 from pytest_nsys.gate.noise import Noise, estimate, prior_spread
 from pytest_nsys.gate.power import ROUNDS, SESSIONS, Plan, cheapest, plan
 from pytest_nsys.gate.resolution import resolution
+from pytest_nsys.gate.rule import FAMILY_LEVEL
 from pytest_nsys.gate.wording import place
-from pytest_nsys.measurement import Measurement, Sessions, centre
+from pytest_nsys.measurement import Measurement, Sessions, WindowMeasurement, centre
 from pytest_nsys.quantities import Tolerance, format_amount, format_change, format_tolerance
 from pytest_nsys.report.text import table
 
@@ -56,6 +57,8 @@ def powers(
 ) -> Iterator[Power]:
     """The timed metrics of a baseline, window by window.
 
+    The probability of a false alarm is shared by those that gate by default and those asked for.
+
     Args:
         measurement: the baseline.
         tolerances: by metric key, ``*`` for all; else the metric's default.
@@ -64,18 +67,21 @@ def powers(
     Raises:
         UnknownMetric: there is no such metric.
     """
+    asked = [lookup(key) for key in keys or ()]
+    gating = {
+        window.name: _timed(window, [*default_gates(window.gates), *asked])
+        for window in measurement.windows.values()
+    }
+    level = FAMILY_LEVEL / max(1, sum(map(len, gating.values())))
     for window in measurement.windows.values():
-        wanted = map(lookup, keys) if keys else default_gates(window.gates)
-        for metric in wanted:
+        for metric in _timed(window, asked) if asked else gating[window.name]:
             sessions = window.sessions(metric.key)
-            if metric.kind != "timed" or not any(sessions) or not centre(sessions):
-                continue
             tolerance = tolerances.get(metric.key) or tolerances.get("*")
             tolerance = tolerance or default_tolerance(metric, window.gates) or metric.tolerance
             if tolerance is None:
                 tolerance = Tolerance(relative=0.03)
             value, noise, count = centre(sessions), _noise(metric, sessions), len(sessions)
-            allowed, least = tolerance.limit(value), resolution(metric, window)
+            allowed, least = tolerance.limit(value), resolution(metric, window).amount
             yield Power(
                 nodeid=measurement.nodeid,
                 device=measurement.device,
@@ -93,14 +99,33 @@ def powers(
                         baseline=count,
                         sessions=number,
                         rounds=rounds,
+                        level=level,
                         resolution=least,
                     )
                     for number in SESSIONS
                     for rounds in ROUNDS
                 ),
-                enough=cheapest(noise, allowed, baseline=count, rounds=ROUNDS[0], resolution=least),
+                enough=cheapest(
+                    noise,
+                    allowed,
+                    baseline=count,
+                    rounds=ROUNDS[0],
+                    level=level,
+                    resolution=least,
+                ),
                 resolution=least,
             )
+
+
+def _timed(window: WindowMeasurement, metrics: Iterable[Metric]) -> list[Metric]:
+    """Those of the metrics that are timed, and above zero in the window; each once."""
+    return [
+        metric
+        for metric in dict.fromkeys(metrics)
+        if metric.kind == "timed"
+        and any(sessions := window.sessions(metric.key))
+        and centre(sessions)
+    ]
 
 
 def _noise(metric: Metric, sessions: Sessions) -> Noise:

@@ -638,6 +638,7 @@ def _range(measurement: Measurement | None, part: Comparison) -> str:
 def _described(environment: Environment) -> dict[str, str]:
     return {
         "GPU": environment.gpu,
+        "GPU, by a digest of its UUID": ", ".join(environment.gpu_digests),
         "Driver": environment.driver,
         "CUDA": environment.cuda,
         "nsys": environment.nsys,

@@ -168,6 +168,7 @@ class Monitor:
             foreign_processes=one.foreign,
             ecc_errors=self._ask(one, "nvmlDeviceGetTotalEccErrors", _UNCORRECTED, _VOLATILE),
             mig=gpu.instances is not None,
+            digest=gpu.digest,
         )
 
     def _ask(self, one: _Watched, function: str, *arguments: int) -> Any:

@@ -97,6 +97,7 @@ DOCUMENT = {
             **dict.fromkeys(["gpu", "driver", "cuda", "nsys", "date"], str),
             "trace": [str],
             "versions": Mapping,
+            "gpu_digests": [str],
         },
     ),
     "tests": [TEST],

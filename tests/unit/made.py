@@ -117,5 +117,6 @@ measurements = st.builds(
         trace=st.lists(texts, max_size=3).map(tuple),
         versions=st.dictionaries(texts, texts, max_size=3),
         date=texts,
+        gpu_digests=st.lists(texts, max_size=2).map(tuple),
     ),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import made
 import pytest
 
@@ -10,7 +12,8 @@ from pytest_nsys.config.marker import Spec
 from pytest_nsys.gate.compare import compare
 from pytest_nsys.gate.resolution import resolution
 from pytest_nsys.gate.rule import default_rule
-from pytest_nsys.gate.verdict import Comparison
+from pytest_nsys.gate.verdict import Comparison, Resolution
+from pytest_nsys.gate.wording import format_limit
 from pytest_nsys.measurement import Part
 from pytest_nsys.quantities import Tolerance
 
@@ -32,7 +35,8 @@ def test_it_is_that_of_the_kernels_a_time_is_made_of(key: str, ns: float) -> Non
     parts = (Part("gemm_a", 2, ns=50, category="gemm"), Part("norm", 3, ns=9, category="norm"))
     window = made.kernels(*parts, token=10)
     fewer = made.kernels(Part("gemm_a", 1, ns=50, category="gemm"), token=10)
-    assert resolution(lookup(key), window, fewer) == pytest.approx(ns)
+    found = resolution(lookup(key), window, fewer)
+    assert (found.amount, found.cause) == (pytest.approx(ns), "clock")
 
 
 def _compared(now_us: float, tolerance: Tolerance) -> Comparison:
@@ -55,7 +59,7 @@ def test_what_one_process_differs_from_another_by_is_no_regression(
 ) -> None:
     found = _compared(now_us, Tolerance(relative=0.03))
     assert found.status == status
-    assert found.resolution == 300 * 64
+    assert found.resolution == Resolution(300 * 64, "clock")
     assert found.beyond is (now_us > 304 * 1.03)
     if status == "inconclusive":
         assert found.note.startswith("gpu.kernel_time moved by less than 64 ns a kernel")
@@ -64,3 +68,47 @@ def test_what_one_process_differs_from_another_by_is_no_regression(
 def test_a_tolerance_above_it_is_what_counts() -> None:
     assert _compared(326, Tolerance(relative=0.1)).status == "ok"
     assert _compared(338, Tolerance(relative=0.1)).status == "regressed"
+
+
+def _elsewhere(now_ms: float, then_gpus: tuple[str, ...], now_gpus: tuple[str, ...]) -> Comparison:
+    spec = Spec(1, 5, 1, tolerance={"gpu.kernel_time": Tolerance(relative=0.03)})
+    then, now = (
+        made.measurement(
+            made.kernels(Part("gemm", 4, ns=ms * 1e6)),
+            environment=replace(made.ENVIRONMENT, gpu_digests=gpus),
+        )
+        for ms, gpus in ((1.0, then_gpus), (now_ms, now_gpus))
+    )
+    return next(
+        part
+        for part in compare(spec, now, then, default_rule)
+        if part.metric.key == "gpu.kernel_time"
+    )
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "status"), [(1.02, "ok"), (1.04, "inconclusive"), (1.06, "regressed")]
+)
+def test_another_gpu_of_the_model_may_be_a_little_slower(now_ms: float, status: str) -> None:
+    found = _elsewhere(now_ms, ("a",), ("b",))
+    assert found.status == status
+    assert format_limit(found) == "5.0% (another GPU)"
+    if status == "inconclusive":
+        assert "that of another GPU of this model, and one may be 5% slower" in found.note
+
+
+@pytest.mark.parametrize(
+    ("then", "now"), [((), ("b",)), (("a",), ()), (("a",), ("a",)), (("a", "b"), ("b",))]
+)
+def test_where_it_may_be_the_same_gpu_nothing_is_wider(
+    then: tuple[str, ...], now: tuple[str, ...]
+) -> None:
+    assert _elsewhere(1.04, then, now).status == "regressed"
+
+
+def test_only_times_of_kernels_that_were_measured_have_it() -> None:
+    other = Resolution(0.05, "gpu")
+    window = made.window({"gpu.kernel_time": [1.0]})
+    assert resolution(lookup("gpu.kernel_time"), window, window, another_gpu=True) == other
+    assert resolution(lookup("wall.time"), window, window, another_gpu=True).amount == 0
+    assert resolution(lookup("gpu.busy"), window, window, another_gpu=True).amount == 0

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.gpu_state import QUANTITIES, GpuState, RoundState
-from pytest_nsys.metrics.state import disturbances, state_samples
+from pytest_nsys.metrics.state import disturbances, gpu_digests, state_samples
 from pytest_nsys.windows import WindowRecord
 
 GOOD = GpuState(0, 1.98e9, 3.2e9, 40.0, 300.0, (), {"thermal": 5}, 0, 0, False)
@@ -30,6 +30,7 @@ gpus = st.builds(
     foreign_processes=counts,
     ecc_errors=counts,
     mig=st.none() | st.booleans(),
+    digest=texts,
 )
 several = st.lists(gpus, max_size=3, unique_by=lambda gpu: gpu.index).map(tuple)
 rounds = st.builds(
@@ -83,6 +84,7 @@ def test_a_record_without_a_state_is_as_it_was() -> None:
         ({"after": [{"index": 0, "slowed_ns": {}, "sm_clock_hz": "fast"}]}, TypeError),
         ({"after": [{"index": 0, "slowed_ns": {}, "temperature_c": -2000}]}, ValueError),
         ({"after": [{"index": 0, "slowed_ns": {}, "mig": 1}]}, TypeError),
+        ({"after": [{"index": 0, "slowed_ns": {}, "digest": None}]}, TypeError),
         ({"after": [{"index": 0, "slowed_ns": {}, "reasons": "hot"}]}, TypeError),
         ({"after": [{"index": 0, "slowed_ns": {}, "foreign_processes": True}]}, TypeError),
         ({"discarded": "hot"}, TypeError),
@@ -238,3 +240,16 @@ def test_what_is_said_of_disturbed_rounds(
     states: list[RoundState | None], expected: tuple[str, ...]
 ) -> None:
     assert disturbances(record(number, state) for number, state in enumerate(states)) == expected
+
+
+def _seen(*gpus: GpuState) -> WindowRecord:
+    return WindowRecord(1, "round", "t", "test", 0, state=RoundState(gpus, gpus))
+
+
+def test_which_gpus_it_was_is_that_of_those_used_once_they_are_known() -> None:
+    unknown = _seen(gpu(0, digest="a"), gpu(1, digest="b"))
+    known = _seen(gpu(0, digest="a"), gpu(1, digest="b", foreign_processes=0))
+    nothing = WindowRecord(1, "round", "t", "test", 0)
+    assert gpu_digests([unknown, nothing]) == ("a", "b")
+    assert gpu_digests([unknown, known]) == ("b",)
+    assert gpu_digests([nothing, _seen(gpu(0)), _seen()]) == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -60,9 +61,15 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Watch]:
     return put
 
 
+def _digest(gpu: FakeGpu) -> str:
+    return hashlib.sha256(gpu.uuid.encode()).hexdigest()[:12]
+
+
 def test_everything_is_read_in_our_units(watch: Callable[..., Watch]) -> None:
     gpu = FakeGpu(reasons=0x4 | 0x40, fields={74: 7, 75: 8}, ecc_errors=2, instances=[])
-    assert watch(gpu).look() == GpuState(
+    state = watch(gpu).look()
+    assert gpu.uuid not in str(state), "a digest names no machine"
+    assert state == GpuState(
         index=0,
         sm_clock_hz=1.98e9,
         memory_clock_hz=3.201e9,
@@ -73,6 +80,7 @@ def test_everything_is_read_in_our_units(watch: Callable[..., Watch]) -> None:
         foreign_processes=0,
         ecc_errors=2,
         mig=False,
+        digest=_digest(gpu),
     )
 
 
@@ -99,9 +107,10 @@ def test_what_the_driver_does_not_say_is_unknown_and_not_asked_for_ever(
         "nvmlDeviceGetTotalEccErrors",
         PROCESSES,
     )
-    watched = watch(FakeGpu(errors=dict.fromkeys(names, error)))
+    gpu = FakeGpu(errors=dict.fromkeys(names, error))
+    watched = watch(gpu)
     for _ in range(2):
-        assert watched.look() == GpuState(0, mig=False)
+        assert watched.look() == GpuState(0, mig=False, digest=_digest(gpu))
     calls = watched.nvml.calls
     assert calls["nvmlDeviceGetClockInfo"] == 2 + 2 * again
     assert calls["nvmlDeviceGetPowerUsage"] == calls[PROCESSES] == 1 + again

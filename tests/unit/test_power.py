@@ -88,6 +88,7 @@ def folder(tmp_path: Path) -> Path:
         )
         samples: dict[str, Sessions] = {
             "gpu.kernel_time": sessions,
+            "gpu.busy": sessions,
             "gpu.kernel_count": ((1.0,) * 5,),
         }
         window = WindowMeasurement(MAIN, samples)
@@ -120,6 +121,19 @@ def test_the_command_gives_json_of_the_metrics_it_is_asked_for(
     assert len(document["plans"]) == 20
     assert document["noise"]["between"] > 0
     assert main([*arguments, "--metric=gpu.kernel_count"]) == 2, "exact metrics need no power"
+
+
+def test_metrics_that_gate_together_share_the_probability_of_a_false_alarm(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["power", "noisy", f"--baselines={folder}", "--format=json"]
+    assert main(command) == 0
+    (alone,) = json.loads(capsys.readouterr().out)
+    assert main([*command, "--metric=gpu.kernel_time", "--metric=gpu.busy"]) == 0
+    shared, _ = json.loads(capsys.readouterr().out)
+    assert shared["metric"] == alone["metric"] == "gpu.kernel_time"
+    pairs = zip(alone["plans"], shared["plans"], strict=True)
+    assert all(one["detectable"] < other["detectable"] for one, other in pairs)
 
 
 @pytest.mark.parametrize(
