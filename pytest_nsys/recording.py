@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_nsys.capture.run_folder import RunFolder
 from pytest_nsys.errors import NsysError, RecordingError
 from pytest_nsys.files import read_limited, replace_text
 from pytest_nsys.json_values import listing, load, mapping, text_of, whole
@@ -164,9 +164,10 @@ def load_packed(path: Path) -> Trace:
 
     Raises:
         RecordingError: it is missing or damaged, or too large (see `pytest_nsys.packed.unpack`).
+        NoRunFolder: there is no place to unpack it.
     """
-    with tempfile.TemporaryDirectory(prefix="pytest-nsys-") as temporary:
-        unpacked = Path(temporary) / "capture.sqlite"
+    with RunFolder() as folder:
+        unpacked = folder.path / "capture.sqlite"
         unpack(path, unpacked)
         try:
             return load_trace(unpacked)

@@ -7,7 +7,6 @@ the copy. It is an allowlist: what a later nsys adds is left out.
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pytest_nsys.capture.run_folder import RunFolder
 from pytest_nsys.packed import pack
 from pytest_nsys.published import without_folders
 from pytest_nsys.rows import Ints
@@ -87,10 +87,11 @@ def scrub(export: Path, target: Path, *, hide_ranges: bool = False) -> Scrubbed:
     Raises:
         NotACapture: it is no export.
         ExportFailed: it is damaged.
+        NoRunFolder: there is no place to make it in.
         OSError: the copy cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix="pytest-nsys-") as temporary:
-        clean = Path(temporary) / "clean.sqlite"
+    with RunFolder() as folder:
+        clean = folder.path / "clean.sqlite"
         with open_source(export) as source, closing(sqlite3.connect(clean)) as connection:
             kept = dict(_copy_tables(source, connection, hide_ranges=hide_ranges))
             connection.commit()

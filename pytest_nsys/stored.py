@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pytest_nsys.capture.export import export_report
 from pytest_nsys.capture.nsys import find_nsys
-from pytest_nsys.capture.run import RunFolder
+from pytest_nsys.capture.run_folder import RunFolder
 from pytest_nsys.errors import NotACapture
 from pytest_nsys.packed import unpack
 from pytest_nsys.recording import (

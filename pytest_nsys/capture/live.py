@@ -16,15 +16,8 @@ from pytest_nsys.capture.limits import Limits
 from pytest_nsys.capture.nsys import Nsys, override, trace_options
 from pytest_nsys.capture.proof import prove_report, prove_trace
 from pytest_nsys.capture.result import CaptureResult, RanTest
-from pytest_nsys.capture.run import (
-    THIS_PYTHON,
-    Deadlines,
-    Listener,
-    Program,
-    RunFolder,
-    WorkerRun,
-    run_worker,
-)
+from pytest_nsys.capture.run import THIS_PYTHON, Deadlines, Listener, Program, WorkerRun, run_worker
+from pytest_nsys.capture.run_folder import RunFolder
 from pytest_nsys.config.settings import Settings
 from pytest_nsys.errors import (
     CaptureError,

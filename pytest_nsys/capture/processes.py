@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import select
 import signal
 import subprocess
@@ -113,20 +112,6 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def end_agents(nsys_pid: int) -> None:
-    """End the agent of an nsys that failed or was killed: a daemon, which no tree holds.
-
-    Where a whole folder's processes are to be ended, see `pytest_nsys.capture.guard`.
-    """
-    # "--session-name=profile-PROGRAM-PID" in 2022, without the program in 2023, and as two
-    # arguments in 2025.
-    session = re.compile(rf"(--session-name=)?profile-(.*-)?{nsys_pid}")
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []
-        if "--start-agent" in command and any(session.fullmatch(part) for part in command):
-            end_trees([process.pid])
 
 
 def end_trees(

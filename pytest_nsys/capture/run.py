@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 
-from pytest_nsys.capture import guard
 from pytest_nsys.capture.follow import Event, EventTail, Tail
 from pytest_nsys.capture.guard import end_marked
 from pytest_nsys.capture.importing import import_again
@@ -33,7 +29,6 @@ from pytest_nsys.capture.starting import (
 )
 from pytest_nsys.errors import (
     DeadlineExceeded,
-    NoRunFolder,
     NsysLaunchFailed,
     WorkerFailed,
 )
@@ -47,7 +42,6 @@ _DEATH_S = 60.0
 _ENDING_S = 2.0
 _AGENT_S = 1.0
 _INTERRUPTED_S = 3.0
-_GUARD_S = 60.0
 _FATAL = "Fatal Python error"
 _STDERR_LINES = 40
 _NOT_INHERITED = ("PYTEST_CURRENT_TEST", "PYTEST_XDIST_", "COV_CORE_")
@@ -84,58 +78,6 @@ class Program:
 
 
 THIS_PYTHON = Program()
-
-
-class RunFolder:
-    """A private folder (0700) for one run's files, removed at the end.
-
-    A guard of its own process removes it, and ends what the run started, where the run cannot.
-
-    Raises:
-        NoRunFolder: it cannot be made.
-    """
-
-    def __init__(self) -> None:
-        self._numbers = itertools.count(1)
-        try:
-            self.path = Path(tempfile.mkdtemp(prefix="pytest-nsys-")).resolve()
-            self._guard = subprocess.Popen(
-                [sys.executable, "-S", "-E", guard.__file__, str(self.path), str(os.getpid())],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise NoRunFolder(
-                "there is no place for this run's temporary files",
-                evidence=str(error),
-                remedy="free some space, or name a folder that can be written to in TMPDIR",
-            ) from None
-
-    def next_number(self) -> int:
-        """A number that nothing in the folder has yet."""
-        return next(self._numbers)
-
-    def __enter__(self) -> RunFolder:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.remove()
-
-    def remove(self) -> None:
-        """Remove the folder and all it holds; a second time does nothing."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            assert self._guard.stdin is not None
-            self._guard.stdin.close()
-            self._guard.wait(timeout=_GUARD_S)
 
 
 @dataclass(frozen=True)

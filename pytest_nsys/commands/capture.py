@@ -102,7 +102,7 @@ def _some_seconds(text: str) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     from pytest_nsys.capture.command import words_of
-    from pytest_nsys.capture.run import RunFolder
+    from pytest_nsys.capture.run_folder import RunFolder
     from pytest_nsys.trace import load_trace
 
     command = words_of(arguments.command)

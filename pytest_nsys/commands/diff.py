@@ -55,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
         range_name=arguments.range,
         tolerance=dict(read_tolerances(arguments.tolerance)),
         executable=arguments.nsys_executable,
-        in_full=arguments.html is not None,
+        in_full=arguments.html is not None or arguments.format == "json",
     )
     only = {"only_before": compared.only_before, "only_after": compared.only_after}
     if arguments.format == "json":
@@ -76,8 +76,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _write_page(arguments: argparse.Namespace, compared: Compared) -> None:
     from pytest_nsys.report.html import write_html
+    from pytest_nsys.report.page_model import Stored
     from pytest_nsys.report.run import RunReport
-    from pytest_nsys.report.view import Stored
 
     command = ["pytest-nsys", "diff", str(arguments.before), str(arguments.after)]
     if arguments.range is not None:

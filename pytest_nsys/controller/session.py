@@ -36,7 +36,7 @@ from pytest_nsys.plan import Batch, PlannedTest, make_plan
 
 if TYPE_CHECKING:
     from pytest_nsys.baselines import Change
-    from pytest_nsys.capture.run import RunFolder
+    from pytest_nsys.capture.run_folder import RunFolder
     from pytest_nsys.controller.runner import Outcome, Runner, Step
     from pytest_nsys.gate.verdict import Verdict
     from pytest_nsys.report.progress import Progress
@@ -107,7 +107,8 @@ class Controller:
 
     def _start(self) -> _Run:
         from pytest_nsys.capture.nsys import find_nsys
-        from pytest_nsys.capture.run import Listener, RunFolder
+        from pytest_nsys.capture.run import Listener
+        from pytest_nsys.capture.run_folder import RunFolder
         from pytest_nsys.controller.runner import Runner
         from pytest_nsys.report.progress import Progress
 

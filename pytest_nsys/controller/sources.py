@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pytest_nsys.baselines import Change
     from pytest_nsys.capture.nsys import Nsys
     from pytest_nsys.capture.result import CaptureResult
-    from pytest_nsys.capture.run import Listener, RunFolder
+    from pytest_nsys.capture.run import Listener
+    from pytest_nsys.capture.run_folder import RunFolder
     from pytest_nsys.config.marker import Spec
     from pytest_nsys.controller.runner import Arm
     from pytest_nsys.gate.verdict import Verdict
@@ -98,7 +99,7 @@ def make_measurer(config: pytest.Config, settings: Settings) -> Measurer:
         device_key,
         settings.device,
         timelines=settings.html is not None or (settings.records and settings.timeline),
-        findings=settings.html is not None,
+        findings=settings.html is not None or settings.json is not None,
     )
 
 

@@ -21,7 +21,9 @@ import psutil
 from pytest_nsys.capture.asking import DEADLINE_S, answer_within
 from pytest_nsys.capture.nsys import Nsys, find_nsys, minimal_environment
 from pytest_nsys.capture.processes import run_program
+from pytest_nsys.capture.run_folder import RunFolder
 from pytest_nsys.doctor.machine import Device, Driver, Process, Ran, Volume
+from pytest_nsys.errors import NoRunFolder
 
 _TEXT_LIMIT = 1 << 16
 
@@ -163,12 +165,12 @@ def _environment() -> Iterator[dict[str, str]]:
     """What programs are started with: nsys leaves files in TMPDIR that nobody needs."""
     environment = minimal_environment()
     try:
-        folder = tempfile.TemporaryDirectory(prefix="pytest-nsys-", ignore_cleanup_errors=True)
-    except OSError:  # it is full, or cannot be written
+        folder = RunFolder()
+    except NoRunFolder:  # it is full, or cannot be written
         yield environment
         return
-    with folder as name:
-        yield {**environment, "TMPDIR": name}
+    with folder:
+        yield {**environment, "TMPDIR": str(folder.path)}
 
 
 def _ask_nvml() -> Driver:

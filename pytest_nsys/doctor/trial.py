@@ -15,7 +15,8 @@ from pathlib import Path
 from pytest_nsys.capture.export import export_report
 from pytest_nsys.capture.nsys import Nsys
 from pytest_nsys.capture.proof import prove_report, prove_trace
-from pytest_nsys.capture.run import Deadlines, Listener, RunFolder, WorkerRun, run_worker
+from pytest_nsys.capture.run import Deadlines, Listener, WorkerRun, run_worker
+from pytest_nsys.capture.run_folder import RunFolder
 from pytest_nsys.cut import cut_records
 from pytest_nsys.doctor import program
 from pytest_nsys.doctor.finding import Finding

@@ -79,10 +79,6 @@ class Occupancy:
         """When each device ran copies of each window; merged."""
         return merged(self._by_device("copies", self.cut.copies))
 
-    def busy_by_device(self) -> Floats:
-        """Length of the union of the operations' intervals; shape (windows, devices)."""
-        return self._device_spans[2].astype(np.float64)
-
     def busy(self) -> Floats:
         """Length of the union of each device's operations, summed over devices."""
         return _as_floats(self._device_spans[2].sum(axis=1))

@@ -16,8 +16,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pytest_nsys.report.json import write_report
+from pytest_nsys.report.page_model import Stored
 from pytest_nsys.report.run import RunReport
-from pytest_nsys.report.view import Stored, page
+from pytest_nsys.report.view import page
 from pytest_nsys.report.visible import visible
 
 

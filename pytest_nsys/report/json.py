@@ -27,6 +27,10 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
         "family_level": probability,                           that noise alone looks like a change
                                                                in any of its timed metrics, once
         "demands": [{"window", "status", "text"}, ...],        those that do not hold
+        "findings": [{"name", "window", "summary",             bottlenecks, and what to try; window
+                      "advice": text,                          is "" where it is the test's body
+                      "share": fraction,                       of the time of its rounds
+                      "evidence": [text, ...]}, ...],
         "windows": [
           {"name": text, "units": {name: per round},
            "metrics": [
@@ -200,6 +204,7 @@ def _test(verdict: Verdict) -> dict[str, Any]:
         "against": verdict.against,
         "family_level": verdict.family_level,
         "demands": [vars(demand) for demand in verdict.demands],
+        "findings": [vars(finding) for finding in verdict.measurement.findings],
         "windows": [
             _window_document(verdict, name, parts) for name, parts in compared(verdict).items()
         ],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from pytest_nsys.capture.nsys import Nsys
-from pytest_nsys.capture.run import RunFolder
+from pytest_nsys.capture.run_folder import RunFolder
 from pytest_nsys.servers.captured import TestCaptures
 from pytest_nsys.servers.tracebacks import short_tracebacks
 

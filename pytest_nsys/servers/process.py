@@ -23,7 +23,8 @@ from pytest_nsys.capture.nsys import (
     trace_options,
 )
 from pytest_nsys.capture.processes import is_running, signal_name
-from pytest_nsys.capture.run import RunFolder, worker_environment
+from pytest_nsys.capture.run import worker_environment
+from pytest_nsys.capture.run_folder import RunFolder
 from pytest_nsys.capture.starting import not_started, read_pid, refused, start_nsys
 from pytest_nsys.errors import DeadlineExceeded, NsysLaunchFailed
 from pytest_nsys.servers.endpoint_session import EndpointRange, range_options

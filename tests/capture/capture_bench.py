@@ -19,7 +19,8 @@ from standin import write_standin
 from pytest_nsys.capture.live import Command, LiveCapture
 from pytest_nsys.capture.nsys import Nsys, find_nsys
 from pytest_nsys.capture.result import CaptureResult
-from pytest_nsys.capture.run import Deadlines, Listener, RunFolder, WorkerRun, run_worker
+from pytest_nsys.capture.run import Deadlines, Listener, WorkerRun, run_worker
+from pytest_nsys.capture.run_folder import RunFolder
 from pytest_nsys.config.marker import Spec
 from pytest_nsys.config.settings import Settings
 from pytest_nsys.errors import NsysLaunchFailed

@@ -12,7 +12,7 @@ from capture_bench import NAMES, Bench, Captured, nothing_left, real, standin
 from capture_command import Answer
 
 from pytest_nsys.capture.nsys import Nsys
-from pytest_nsys.capture.run import RunFolder
+from pytest_nsys.capture.run_folder import RunFolder
 from pytest_nsys.cli import main
 
 PARTS = """

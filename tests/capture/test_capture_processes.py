@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pytest
 from capture_bench import processes_naming, until
 
 from pytest_nsys.capture import processes
-from pytest_nsys.capture.processes import end_agents, end_trees, is_running, tree
+from pytest_nsys.capture.processes import end_trees, is_running, tree
 
 # A program that starts another one, and so on: each in a session of its own, deaf to SIGTERM
 # where it should be. The last one says that all are there.
@@ -192,44 +192,3 @@ def test_an_interrupt_while_ending_ends_all_the_same(
         end_trees(pids[:1], grace_s=60)
     for pid in pids:
         until(lambda pid=pid: not is_running(pid), "the end")  # type: ignore[misc]
-
-
-@pytest.fixture
-def agent(programs: Programs) -> Callable[..., subprocess.Popen[bytes]]:
-    """Starts a process with the command line of an nsys agent."""
-
-    def start(pid: int, session: str = "--session-name=profile-{}") -> subprocess.Popen[bytes]:
-        names = session.format(pid).split()
-        return programs.start("import time; time.sleep(300)", "--start-agent", *names)
-
-    return start
-
-
-@pytest.mark.parametrize(
-    "session",
-    [
-        "--session-name=profile-python-{}",  # 2022
-        "--session-name=profile-my-own-program-{}",
-        "--session-name=profile-{}",  # 2023
-        "--session-name profile-{}",  # 2025
-    ],
-)
-def test_an_agent_is_known_by_its_session(
-    session: str, agent: Callable[..., subprocess.Popen[bytes]]
-) -> None:
-    number = 2**22 + 78
-    ours = agent(number, session)
-    end_agents(number)
-    assert not is_running(ours.pid)
-
-
-def test_only_the_agents_of_that_nsys_are_ended(
-    agent: Callable[..., subprocess.Popen[bytes]], programs: Programs
-) -> None:
-    number = 2**22 + 77  # higher than any process id
-    theirs, others = agent(number), agent(number * 10)
-    bystander = programs.start("import time; time.sleep(300)", f"--session-name=profile-{number}")
-    end_agents(number)
-    assert not is_running(theirs.pid)
-    assert is_running(others.pid)
-    assert is_running(bystander.pid)

@@ -11,7 +11,8 @@ import psutil
 import pytest
 from capture_bench import Bench, nothing_left, processes_naming, standin
 
-from pytest_nsys.capture.run import Deadlines, RunFolder, WorkerRun, worker_environment
+from pytest_nsys.capture.run import Deadlines, WorkerRun, worker_environment
+from pytest_nsys.capture.run_folder import RunFolder
 from pytest_nsys.errors import (
     DeadlineExceeded,
     NsysLaunchFailed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import signal
 import subprocess
@@ -14,8 +15,9 @@ import pytest
 
 from pytest_nsys.capture import guard
 from pytest_nsys.capture.guard import MARK, end_marked, marked, wait_for
-from pytest_nsys.capture.run import RunFolder
+from pytest_nsys.capture.run_folder import RunFolder
 from pytest_nsys.errors import NoRunFolder
+from pytest_nsys.packed import pack
 
 SLEEPS = "import time; open({ready!r}, 'w').close(); time.sleep(300)"
 DEAF = (
@@ -181,6 +183,49 @@ def test_a_run_folder_ends_what_was_started_for_it(
         process = start(SLEEPS, str(folder.path / "worker-1"))
     assert process.wait() == -signal.SIGTERM
     assert not list(tmp_path.glob("pytest-nsys-*"))
+
+
+UNPACKS = """
+import sys, time
+from pathlib import Path
+import pytest_nsys.recording, pytest_nsys.scrub
+
+def stay(*arguments, **named):
+    open(sys.argv[2], "w").close()
+    time.sleep(300)
+
+pytest_nsys.recording.load_trace = pytest_nsys.scrub.pack = stay
+{call}(Path(sys.argv[1]){more})
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "more"),
+    [
+        ("pytest_nsys.recording.load_packed", ""),
+        ("pytest_nsys.scrub.scrub", ", Path(sys.argv[2] + '.xz')"),
+    ],
+)
+def test_what_was_unpacked_goes_where_its_reader_is_killed(
+    tmp_path: Path, call: str, more: str
+) -> None:
+    capture = tmp_path / "capture.sqlite"
+    with lzma.open(Path(__file__).parents[1] / "captures" / "basic.sqlite.xz") as packed:
+        capture.write_bytes(packed.read())
+    if call.endswith("load_packed"):
+        pack(capture, tmp_path / "capture.sqlite.xz")
+        capture = tmp_path / "capture.sqlite.xz"
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    ready = tmp_path / "ready"
+    with subprocess.Popen(
+        [sys.executable, "-c", UNPACKS.format(call=call, more=more), str(capture), str(ready)],
+        env={**os.environ, "TMPDIR": str(temporary)},
+    ) as process:
+        until(ready.exists)
+        assert list(temporary.glob("pytest-nsys-*/*"))
+        process.kill()
+    until(lambda: not list(temporary.iterdir()))
 
 
 def test_there_may_be_no_place_for_a_run_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,8 @@ from pytest_nsys.comparing import compare_stored
 from pytest_nsys.diagnosis import Finding
 from pytest_nsys.gate.verdict import Demand, Verdict
 from pytest_nsys.measurement import Part
+from pytest_nsys.report.page_model import Stored
 from pytest_nsys.report.run import RunReport, Unmeasured
-from pytest_nsys.report.view import Stored
 from pytest_nsys.timeline import Element, Label, Lane, Timeline
 
 RECORDINGS = Path(__file__).parents[2] / "examples" / "recordings"

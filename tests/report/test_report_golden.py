@@ -17,8 +17,9 @@ from page_samples import compared
 
 from pytest_nsys.gate.verdict import Verdict
 from pytest_nsys.report.breakdowns import Row
+from pytest_nsys.report.page_model import MetricRow, Test, Window
 from pytest_nsys.report.run import RunReport
-from pytest_nsys.report.view import MetricRow, Test, Window, page
+from pytest_nsys.report.view import page
 
 GOLDEN = Path(__file__).parent / "golden"
 

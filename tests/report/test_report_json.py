@@ -16,6 +16,7 @@ from json_page import page
 
 from pytest_nsys.accepted import Accepted
 from pytest_nsys.baselines import Change
+from pytest_nsys.diagnosis import Finding
 from pytest_nsys.errors import NsysError
 from pytest_nsys.gate.judge import Policy, judge
 from pytest_nsys.gate.verdict import SEVERITY, Contribution
@@ -81,6 +82,13 @@ TEST = {
     "against": str,
     "family_level": NUMBER,
     "demands": [{"window": str, "status": STATUSES, "text": str}],
+    "findings": [
+        {
+            **dict.fromkeys(["name", "window", "summary", "advice"], str),
+            "share": NUMBER,
+            "evidence": [str],
+        }
+    ],
     "windows": [WINDOW],
 }
 DOCUMENT = {
@@ -247,6 +255,24 @@ def test_the_page_is_that_of_this_schema_and_names_every_key() -> None:
     missing = [key for key in sorted(keys_of(found)) if f'"{key}"' not in page()]
     assert not [key for key in missing if key not in SEVERITY]
     assert f"Schema {found['schema']}." in page()
+
+
+def test_bottlenecks_are_told_with_their_evidence() -> None:
+    finding = Finding("host-bound", 0.7, "The device waits.", ("idle 7 ms",), "Launch less.", "w")
+    now = replace(slower().measurement, findings=(finding,))
+    found = document(RunReport("profile", (verdict(now),)))
+    check(found, DOCUMENT)
+    assert found["tests"][0]["findings"] == [
+        {
+            "name": "host-bound",
+            "window": "w",
+            "share": 0.7,
+            "summary": "The device waits.",
+            "evidence": ["idle 7 ms"],
+            "advice": "Launch less.",
+        }
+    ]
+    assert not [key for key in keys_of(found) if f'"{key}"' not in page() and key not in SEVERITY]
 
 
 def test_without_a_baseline_every_metric_is_listed() -> None:

@@ -18,20 +18,11 @@ from pytest_nsys.config.options import Mode
 from pytest_nsys.diagnosis import Finding
 from pytest_nsys.gate.verdict import SEVERITY, Comparison, Contribution, Verdict
 from pytest_nsys.measurement import Part, Parts
-from pytest_nsys.report.breakdowns import KINDS, short_names
+from pytest_nsys.report.breakdowns import KINDS, NOTHING, Origin, Row, short_names
 from pytest_nsys.report.json import report_document
+from pytest_nsys.report.page_model import Page, Stored, Test
 from pytest_nsys.report.run import RunReport
-from pytest_nsys.report.view import (
-    FULL,
-    FULL_FAILURES,
-    NOTHING,
-    Origin,
-    Page,
-    Row,
-    Stored,
-    Test,
-    page,
-)
+from pytest_nsys.report.view import FULL, FULL_FAILURES, page
 from pytest_nsys.timeline import Element, Label, Lane, Timeline
 
 
@@ -472,7 +463,7 @@ def test_what_is_accepted_and_what_is_unclear_says_why() -> None:
 
 def test_a_comparison_with_a_revision_says_so() -> None:
     shown = view(replace(slower(), against="main"))
-    assert shown.mode == "Compared with main, measured in the same run (--nsys-against)."
+    assert shown.mode == "The baseline is main, measured in the same run (--nsys-against)."
     (test,) = shown.failures
     assert test.plan.endswith(" main in the same run: 5 rounds after 1 to warm up.")
     assert test.reproduce.startswith("pytest --nsys-against=main ")

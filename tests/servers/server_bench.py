@@ -17,7 +17,7 @@ from harness import REAL_NSYS
 
 from pytest_nsys.capture.guard import marked
 from pytest_nsys.capture.nsys import Nsys, find_nsys
-from pytest_nsys.capture.run import RunFolder
+from pytest_nsys.capture.run_folder import RunFolder
 from pytest_nsys.servers.http import Answer, ask
 from pytest_nsys.servers.launch import Launch, launch_of_command
 from pytest_nsys.servers.ports import is_free

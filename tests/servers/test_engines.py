@@ -19,7 +19,7 @@ from server_bench import NAMED_RANGE, ranges
 
 from pytest_nsys.capture.guard import marked
 from pytest_nsys.capture.nsys import Nsys
-from pytest_nsys.capture.run import RunFolder
+from pytest_nsys.capture.run_folder import RunFolder
 from pytest_nsys.servers import presets
 from pytest_nsys.servers.captured import TestCaptures
 from pytest_nsys.servers.context import ServerContext

@@ -338,7 +338,7 @@ PROGRAM = """
     sys.path.insert(0, {here!r})
     from server_bench import real_2023, small
     from pytest_nsys.capture.nsys import Nsys
-    from pytest_nsys.capture.run import RunFolder
+    from pytest_nsys.capture.run_folder import RunFolder
     from pytest_nsys.servers.process import start_server
 
     with RunFolder() as run:

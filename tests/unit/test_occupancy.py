@@ -233,16 +233,6 @@ def test_every_metric_is_that_of_the_reference(case: Case) -> None:
         assert compute(occupancy).tolist() == pytest.approx(expected, rel=0, abs=0, nan_ok=True)
 
 
-@given(cases)
-def test_busy_by_device_adds_up(case: Case) -> None:
-    occupancy = Occupancy(case.cut)
-    by_device = occupancy.busy_by_device()
-    assert by_device.shape == (len(case.windows), len(occupancy.devices))
-    for row, window in zip(by_device, case.windows, strict=True):
-        busy = Reference(case, window).busy
-        assert row.tolist() == [len(busy.get(int(number), ())) for number in occupancy.devices]
-
-
 def test_two_streams_at_a_time_are_busy_once() -> None:
     case = Case([kernel(10, 20), kernel(15, 30), kernel(40, 50)])
     assert case.values("gpu.busy") == [30]
@@ -279,7 +269,7 @@ def test_a_device_the_window_did_not_use_is_not_idle() -> None:
     operations = [kernel(10, 50, device=0), kernel(130, 135, launched=120, device=3)]
     case = Case(operations, windows=[(0, 100), (100, 200)])
     assert case.values("gpu.idle") == [0, 0]
-    assert Occupancy(case.cut).busy_by_device().tolist() == [[40, 0], [0, 5]]
+    assert case.values("gpu.busy") == [40, 5]
 
 
 def test_api_time_is_the_union_over_threads_and_nested_calls() -> None:

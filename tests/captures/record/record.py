@@ -10,6 +10,7 @@ whole export. It needs a GPU, nsys, pytest-nsys, and the packages that the workl
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -22,8 +23,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pytest_nsys.capture.guard import MARK, end_marked
 from pytest_nsys.capture.nsys import Nsys, find_nsys, profile_command
-from pytest_nsys.capture.processes import end_agents, end_trees
 from pytest_nsys.recording import scrub
 
 HERE = Path(__file__).resolve().parent
@@ -387,14 +388,14 @@ class Recorder:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
+                env={**os.environ, MARK: str(self.folder)},
             ) as process:
                 try:
                     code = process.wait(deadline)
                     problem = f"{what}: exit status {code}" if code else ""
                 except subprocess.TimeoutExpired:
                     problem = f"{what}: not done in {deadline:.0f} s"
-                    end_trees([process.pid])
-                    end_agents(process.pid)
+                    end_marked(str(self.folder))
         seconds[what] = time.monotonic() - begin
         if problem:
             end = log.read_text(encoding="utf-8", errors="replace").splitlines()[-25:]
