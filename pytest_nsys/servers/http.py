@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from pytest_nsys.json_values import listing, load, mapping, text_of
 from pytest_nsys.servers.preset import Endpoint
 
 _LONGEST = 1 << 20
@@ -75,6 +76,7 @@ def first_model(url: str, timeout_s: float) -> str:
     """The first model that ``/v1/models`` of a server names; "" if it names none."""
     answer = get(url, "/v1/models", timeout_s)
     try:
-        return str(json.loads(answer.text)["data"][0]["id"])
+        name = text_of(mapping(listing(mapping(load(answer.text))["data"])[0])["id"])
     except (ValueError, LookupError, TypeError):
         return ""
+    return name if name.isprintable() else ""

@@ -1,5 +1,5 @@
-"""How many examples hypothesis tries here, and what these tests share with the unit tests:
-measurements that are made up.
+"""How many examples hypothesis tries here, and what these tests share with others:
+measurements that are made up, and a server of the tests of loads.
 """
 
 import sys
@@ -8,6 +8,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "servers" / "load"))
 
 # No deadline for one example: machines differ, and the first one imports pandas.
 settings.register_profile(

@@ -89,7 +89,7 @@ FAULTS = {
 def test_a_capture_that_cannot_be_trusted_fails_its_tests_and_says_why(
     fault: str, simulated: Project, install: Callable[..., Path], temporary: Path
 ) -> None:
-    install(fault)
+    install(fault, version="2025.3.1")
     simulated.write(TEST)
     result = simulated.run("--nsys-update")
     what, evidence, remedy = FAULTS[fault]
@@ -205,7 +205,7 @@ def test_a_worker_that_cannot_begin_says_why(simulated: Project, temporary: Path
 def test_a_broken_capture_fails_a_test_that_is_expected_to_fail_too(
     project: Project, install: Callable[..., Path]
 ) -> None:
-    install("no_report")
+    install("no_report", version="2025.3.1")
     project.write(
         """
         import pytest, simgpu

@@ -16,10 +16,16 @@ from pytest_nsys.servers.load.dialects import Dialect, Reading, dialect_of
 from pytest_nsys.servers.load.errors import HttpClientMissing, LoadError
 from pytest_nsys.servers.load.model import Load, LoadResult, Prompt, shortened
 from pytest_nsys.servers.load.schedule import GRACE_S, SLACK_S, Attempt, follow, run_apart
-from pytest_nsys.servers.load.sse import EventReader, EventTooLong
+from pytest_nsys.servers.load.sse import EventReader, TooLong
 
 if TYPE_CHECKING:
     import aiohttp
+
+_LONGEST = 64 * 2**20
+"""Bytes that an answer without a stream may have."""
+
+_COUNTS = range(2**53)
+"""Numbers of tokens that are believed."""
 
 _BODY_LENGTH = 200
 """Characters of a server's answer that an error shows."""
@@ -158,7 +164,7 @@ def call(
         attempt.start_ns, attempt.end_ns, tokens, error = await outcome
         if error or tokens is None:
             return error
-        if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 0:
+        if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens not in _COUNTS:
             return f"the function returned {shortened(tokens)}, which is no number of tokens"
         attempt.output_tokens = tokens
         return ""
@@ -195,19 +201,33 @@ async def _answer(
     if response.status != 200:
         return await _refusal(response)
     if not stream:
-        content = await response.read()
+        content = await _whole(response)
         attempt.end_ns = time.monotonic_ns()
         reading = _read(dialect.read_reply, content)
         # There is no time of a token without a stream.
         return reading if isinstance(reading, str) else _note(reading, attempt)
     if response.content_type == "application/json":
-        return f"answered JSON instead of a stream: {_excerpt(await response.read())}"
+        return f"answered JSON instead of a stream: {await _beginning(response)}"
     return await _stream(response, dialect, attempt)
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> str:
-    excerpt = _excerpt(await response.content.read(4 * _BODY_LENGTH))
+    excerpt = await _beginning(response)
     return f"HTTP {response.status}: {excerpt or response.reason or 'nothing more'}"
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> str:
+    return _excerpt(await response.content.read(4 * _BODY_LENGTH))
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    """The answer, unless it is too long."""
+    content = bytearray()
+    async for piece in response.content.iter_any():
+        content += piece
+        if len(content) > _LONGEST:
+            raise TooLong(f"more than {_LONGEST} bytes")
+    return bytes(content)
 
 
 async def _stream(response: aiohttp.ClientResponse, dialect: Dialect, attempt: Attempt) -> str:
@@ -241,9 +261,14 @@ async def _stream(response: aiohttp.ClientResponse, dialect: Dialect, attempt: A
 async def _rest(response: aiohttp.ClientResponse) -> None:
     """Read what comes after the end, or the connection could not be used again."""
     try:
-        await asyncio.wait_for(response.read(), _REST_S)
+        await asyncio.wait_for(_ignored(response), _REST_S)
     except Exception:
         response.close()  # the answer is complete, whatever became of the connection
+
+
+async def _ignored(response: aiohttp.ClientResponse) -> None:
+    async for _ in response.content.iter_any():
+        pass
 
 
 def _read(reader: Callable[[Mapping[str, Any]], Reading], content: bytes) -> Reading | str:
@@ -263,7 +288,7 @@ def _note(reading: Reading, attempt: Attempt) -> str:
         value = getattr(reading, name)
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, int) or value not in _COUNTS:
             return f"malformed answer: {name} is {shortened(value)}"
         setattr(attempt, name, value)
     return f"the server says: {reading.error[:_BODY_LENGTH]}" if reading.error else ""
@@ -282,7 +307,7 @@ def _what_failed(error: Exception) -> str:
     """Why a request has no answer. The same cause has the same text, so that it can be counted."""
     import aiohttp
 
-    if isinstance(error, EventTooLong):
+    if isinstance(error, TooLong):
         return f"malformed answer: {error}"
     if isinstance(error, aiohttp.ClientConnectorError):
         if isinstance(error.os_error, ConnectionRefusedError):

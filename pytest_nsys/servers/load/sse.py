@@ -10,8 +10,8 @@ LONGEST = 16 * 2**20
 """Bytes that one event may have: a stream without any line ends would fill the memory."""
 
 
-class EventTooLong(ValueError):
-    """An event has more than `LONGEST` bytes."""
+class TooLong(ValueError):
+    """A server has sent more than is kept of an event, or of an answer."""
 
 
 class EventReader:
@@ -29,7 +29,7 @@ class EventReader:
         bytes, and only whole events are given out.
 
         Raises:
-            EventTooLong: an event has more than `LONGEST` bytes.
+            TooLong: an event has more than `LONGEST` bytes.
         """
         text = self._rest + received
         # A lone \r ends a line, too; whether the last one is half of \r\n is not known yet.
@@ -39,7 +39,7 @@ class EventReader:
         self._rest = last + held
         events = [event for line in lines if (event := self._line(line)) is not None]
         if self._size + len(self._rest) > LONGEST:
-            raise EventTooLong(f"an event of more than {LONGEST} bytes")
+            raise TooLong(f"an event of more than {LONGEST} bytes")
         return events
 
     def end(self) -> list[bytes]:

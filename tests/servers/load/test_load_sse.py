@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.servers.load import sse
-from pytest_nsys.servers.load.sse import EventReader, EventTooLong
+from pytest_nsys.servers.load.sse import EventReader, TooLong
 
 LINE = st.text(st.characters(exclude_characters="\r\n", codec="utf-8"), max_size=10)
 
@@ -57,6 +57,6 @@ def test_forms_of_events(stream: bytes, events: list[str]) -> None:
 @pytest.mark.parametrize("stream", [b"data: " + b"x" * 200, b"data: xxxxx\n" * 40])
 def test_an_event_has_a_longest_size(monkeypatch: pytest.MonkeyPatch, stream: bytes) -> None:
     monkeypatch.setattr(sse, "LONGEST", 100)
-    with pytest.raises(EventTooLong, match="more than 100 bytes"):
+    with pytest.raises(TooLong, match="more than 100 bytes"):
         read(stream)
     assert len(read(b"data: xxxxx\n\n" * 40)) == 40
