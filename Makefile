@@ -7,6 +7,8 @@ VENV := .venv
 DEMO_VENV := .venv-demo
 BIN := $(VENV)/bin
 VLLM ?= /opt/vllm-cpu
+# Tests wait a good deal: for deadlines, for nsys, for servers.
+TEST_PROCESSES ?= $(shell expr $$(nproc) \* 3 / 2 + 1)
 
 # Or Python and pytest compile everything anew in each of the many processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -28,7 +30,7 @@ typecheck: $(VENV)/.installed  ## Check types
 
 unit: $(VENV)/.installed  ## Run the tests and measure their coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n logical --dist loadgroup --timeout=300
+	$(BIN)/coverage run -m pytest -n $(TEST_PROCESSES) --dist loadgroup --timeout=300
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
