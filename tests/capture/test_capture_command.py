@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from capture_bench import real, standin, until
+from capture_bench import processes_naming, real, standin, until
 from capture_command import KERNELS, LIVES, MARKS, Answer, Session
 from harness import SIMGPU
 from leaks import leaked
@@ -183,6 +183,7 @@ def test_a_killed_capture_leaves_nothing_behind(
     session.process.kill()
     session.end()
     until(lambda: not list(temporary.iterdir()), "the guard has removed the folder")
+    until(lambda: not processes_naming(str(temporary)), "the guard itself has ended")
 
 
 def test_what_used_the_gpu_is_compared_as_a_whole(

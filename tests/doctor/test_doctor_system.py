@@ -9,7 +9,7 @@ from fake_machine import DISK, GIB, HEALTHY, USER, made, seen, statuses, without
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.doctor.machine import Volume
+from pytest_nsys.doctor.machine import Process, Volume
 from pytest_nsys.doctor.probes import system
 
 MIB = 1 << 20
@@ -91,6 +91,17 @@ def test_shared_memory(volume: Volume, unwritable: bool, status: str) -> None:
     [finding] = system.shared_memory(seen(made(volumes={"/dev/shm": volume}, unwritable=hidden)))
     assert finding.status == status
     assert ("--shm-size" in finding.remedy) == (status == "problem")
+
+
+def test_a_table_that_a_killed_nsys_has_left_is_named() -> None:
+    table = "/dev/shm/NSys-2022.4.2-1"
+    files = {table: None, "/dev/shm/sem.NSys-process_waiter-1": None}
+    [finding] = system.shared_memory(seen(made(files=files)))
+    assert (finding.status, finding.evidence) == ("problem", table)
+    assert finding.remedy == "rm /dev/shm/NSys-*"
+    # One that runs has it, too.
+    used = made(files=files, running=[Process(1, ()), Process(2, ("/opt/bin/nsys", "profile"))])
+    assert statuses(system.shared_memory(seen(used))) == ["ok"]
 
 
 def test_no_shared_memory_at_all() -> None:

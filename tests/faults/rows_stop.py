@@ -321,7 +321,6 @@ ROWS = (
         "the baseline */test_one.json cannot be written",
         BaselineError,
         made="files may not grow beyond 600 bytes from then on",
-        prepare=lambda scene: scene.without_coverage(),
         conftest="""
             import resource
 

@@ -183,14 +183,7 @@ class Scene:
 
     def small_files(self, size: int) -> None:
         """Let pytest (and all it starts) write no file beyond a size."""
-        self.without_coverage()
         self.limits.append(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
-
-    def without_coverage(self) -> None:
-        """Start pytest as it is without the tests' own coverage, which writes files too."""
-        for name in [*self.environment]:
-            if name.startswith("COVERAGE_"):
-                del self.environment[name]
 
     def without_privilege(self) -> None:
         """Take from root what lets it write where permissions forbid it."""
@@ -363,7 +356,8 @@ class Scene:
 
 def _plain_environment() -> dict[str, str]:
     """This process's environment without what speaks of its own run, and without any nsys."""
-    unwanted = ("PYTEST_", "NSYS_", "GITHUB_", "COV_CORE_", "SIMGPU_")
+    # Without coverage: other tests run the same code, and it makes a run half as long again.
+    unwanted = ("PYTEST_", "NSYS_", "GITHUB_", "COVERAGE_", "SIMGPU_")
     plain = {
         name: value
         for name, value in os.environ.items()

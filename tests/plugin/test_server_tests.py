@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from pytest_nsys.cli import main
 
 
 @pytest.fixture
-def served(simulated: Project, temporary: Path) -> Served:
-    """A project with a server on the simulated GPU."""
+def served(simulated: Project, install: Callable[..., Path], temporary: Path) -> Served:
+    """A project with a server on the simulated GPU, and an nsys that can start and stop."""
+    install(version="2025.3.1")
     return Served(simulated)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 
 from pytest_nsys.doctor.finding import Finding
 from pytest_nsys.doctor.machine import Machine
@@ -16,6 +17,9 @@ _DISK_NEEDED, _DISK_WANTED = 64 * _MIB, 2 * _GIB
 
 _SHARED_NEEDED = _MIB
 """Below this (at 64 KiB), the agent of nsys 2022 does not start."""
+
+_TABLES = "/dev/shm/NSys-*"
+"""What the nsys of 2022 that run on a machine share; all of them lock it now and then."""
 
 _MEMORY_WANTED = 2 * _GIB
 _PROCESSES_WANTED = 256
@@ -97,9 +101,28 @@ def shared_memory(seen: Seen) -> list[Finding]:
         elif volume.free < _SHARED_NEEDED:
             what = "/dev/shm is full, or very small: nsys may not start"
         else:
-            return [Finding(check, "ok", "nsys and its agent can share memory", state)]
+            ok = Finding(check, "ok", "nsys and its agent can share memory", state)
+            return _orphaned_tables(seen) or [ok]
     remedy = "give the container shared memory: docker run --shm-size=1g (or --ipc=host)"
     return [Finding(check, "problem", what, state, remedy)]
+
+
+def _orphaned_tables(seen: Seen) -> list[Finding]:
+    """Tables of running nsys that nobody uses: one that was killed may have left its own locked."""
+    tables = seen.machine.glob(_TABLES)
+    programs = (process.command[0] for process in seen.machine.processes() if process.command)
+    if not tables or any(PurePosixPath(program).name == "nsys" for program in programs):
+        return []
+    return [
+        Finding(
+            "shared memory",
+            "problem",
+            "an nsys that was killed has left its table in shared memory: while that is locked, "
+            "no nsys starts",
+            "\n".join(tables),
+            f"rm {_TABLES}",
+        )
+    ]
 
 
 def file_size(seen: Seen) -> list[Finding]:
