@@ -15,19 +15,7 @@ import pytest
 from harness import REAL_NSYS, SIMGPU, TESTS, Project
 from standin import write_standin
 
-pytest_plugins = ["pytester"]
-
-TOGETHER = ("alone", "scrubbed", "traces")
-"""Fixtures whose tests stay together: they must, or the fixture takes long to make."""
-
-
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist looks at the marks in its own
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that share one of these fixtures in one process, one after another."""
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        if group := next((name for name in TOGETHER if name in fixtures), None):
-            item.add_marker(pytest.mark.xdist_group(group))
+pytest_plugins = ["pytester", "together"]
 
 
 def pytest_configure() -> None:
