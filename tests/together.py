@@ -1,8 +1,8 @@
 """Tests that stay in one process, one after another, where pytest-xdist runs several.
 
-Such a test has the mark ``xdist_group``, or one of the fixtures below. ``--dist=loadgroup`` alone does
-not do it: pytest-xdist 3.8 writes the group into a test's id in a way that pytest 9.2 no longer sees.
-So each process writes down which test is of which group, and the scheduler reads it.
+Such a test has the mark ``xdist_group``, or one of the fixtures below. ``--dist=loadgroup`` alone
+does not do it: pytest-xdist 3.8 writes the group into a test's id in a way that pytest 9.2 no
+longer sees. So each process writes down which test is of which group, and the scheduler reads it.
 """
 
 from __future__ import annotations
