@@ -1,6 +1,6 @@
 """The state of the GPUs around a round: what may explain that it took longer.
 
-The worker reads it (`pytest_nsys.worker.monitor`), records and recordings carry it, and the
+The worker reads it (`pytest_nsys.gpu_monitor`), records and recordings carry it, and the
 analysis judges by it. This module is what they agree on, so it imports next to nothing.
 """
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pytest_nsys.gpu_state import RoundState
+
 
 @dataclass(frozen=True)
 class SentRound:
@@ -16,12 +18,14 @@ class SentRound:
         ended_utc_ns: the same.
         values: what the client measured, by metric.
         units: what was processed, by unit.
+        state: the GPUs before and after; None where they were not read.
     """
 
     began_utc_ns: int
     ended_utc_ns: int
     values: Mapping[str, float] = field(default_factory=dict)
     units: Mapping[str, float] = field(default_factory=dict)
+    state: RoundState | None = None
 
 
 @dataclass(frozen=True)

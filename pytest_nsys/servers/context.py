@@ -10,6 +10,7 @@ import pytest
 
 from pytest_nsys.capture.nsys import Nsys
 from pytest_nsys.capture.run_folder import RunFolder
+from pytest_nsys.gpu_monitor import Monitor
 from pytest_nsys.servers.captured import TestCaptures
 from pytest_nsys.servers.tracebacks import short_tracebacks
 
@@ -29,6 +30,7 @@ class ServerContext:
         deadline_s: longest time for nsys to begin, to write a report, to end.
         say: told what takes long.
         current: the session of the test that is measured; None outside of one.
+        gpus: reads the state of the GPUs around rounds; None for no state.
     """
 
     folder: RunFolder
@@ -37,6 +39,7 @@ class ServerContext:
     deadline_s: float = 900.0
     say: Callable[[str], object] = _tell_nobody
     current: TestCaptures | None = None
+    gpus: Monitor | None = None
 
     @contextmanager
     def capturing(self, captures: TestCaptures) -> Iterator[None]:

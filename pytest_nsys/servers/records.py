@@ -35,6 +35,7 @@ def round_records(
             name=window.name,
             round=number,
             units=sent.units,
+            state=sent.state,
             times=capture_times(trace, sent.began_utc_ns, sent.ended_utc_ns),
             values=sent.values,
         )

@@ -159,7 +159,7 @@ class Server:
             # The server is to answer, and nothing is measured: once is enough.
             yield Window(name, self._target(), replace(given, rounds=1, warmup=0), self)
             return
-        window = Window(name, self._target(), given, self)
+        window = Window(name, self._target(), given, self, self._context.gpus)
         folder = self._context.folder.path / f"window-{self._context.folder.next_number()}"
         folder.mkdir(mode=0o700)
         self._context.say(f"window {name!r}: collecting")

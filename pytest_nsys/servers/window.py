@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pytest_nsys.catalogue import suggest
+from pytest_nsys.gpu_state import GpuState, RoundState
 from pytest_nsys.servers.captured import SentRound
 from pytest_nsys.servers.errors import WindowError
 from pytest_nsys.servers.load import (
@@ -42,6 +43,16 @@ class Watched(Protocol):
 
     def log(self) -> str:
         """The end of what it has printed."""
+
+
+class Gpus(Protocol):
+    """What reads the state of the GPUs; empty where nothing can be known."""
+
+    def before(self) -> tuple[GpuState, ...]:
+        """As they are before a round."""
+
+    def after(self) -> tuple[GpuState, ...]:
+        """As they are after it."""
 
 
 @dataclass(frozen=True)
@@ -132,12 +143,20 @@ class Window:
         results: what was sent and answered, by round.
     """
 
-    def __init__(self, name: str, target: Target, sending: Sending, server: Watched) -> None:
+    def __init__(
+        self,
+        name: str,
+        target: Target,
+        sending: Sending,
+        server: Watched,
+        gpus: Gpus | None = None,
+    ) -> None:
         self.name = name
         self.results: list[LoadResult] = []
         self._target = target
         self._sending = sending
         self._server = server
+        self._gpus = gpus
         self._rounds: list[SentRound] = []
         self._loaded = False
 
@@ -190,12 +209,13 @@ class Window:
     def round(self, **units: float) -> Iterator[None]:
         """A round of the test's own making; ``units`` is what it processes (``token=256``)."""
         self._begin()
+        before = self._before()
         began = time.time_ns()
         yield
+        ended = time.time_ns()
         self._server.check_alive()
-        self._rounds.append(
-            SentRound(began, time.time_ns(), units={k: float(v) for k, v in units.items()})
-        )
+        counts = {unit: float(count) for unit, count in units.items()}
+        self._rounds.append(SentRound(began, ended, units=counts, state=self._since(before)))
 
     def _changed(self, changes: Mapping[str, Any]) -> Sending:
         return replace(self._sending, **known(changes))
@@ -216,7 +236,9 @@ class Window:
         if warmup is not None:
             demand_answers(once(warmup), sending.allow_errors, self._server)
         for _ in range(sending.rounds):
+            before = self._before()
             result = once(load)
+            state = self._since(before)
             self.results.append(result)
             demand_answers(result, sending.allow_errors, self._server)
             answered = [one for one in result.exchanges if not one.error]
@@ -228,9 +250,17 @@ class Window:
                     result.ended_utc_ns,
                     client_values(result),
                     {unit: count for unit, count in units.items() if count},
+                    state,
                 )
             )
         return self.results
+
+    def _before(self) -> tuple[GpuState, ...]:
+        return () if self._gpus is None else self._gpus.before()
+
+    def _since(self, before: tuple[GpuState, ...]) -> RoundState | None:
+        after = () if self._gpus is None else self._gpus.after()
+        return RoundState(before, after) if before or after else None
 
 
 def demand_answers(result: LoadResult, allowed_errors: float, server: Watched) -> None:

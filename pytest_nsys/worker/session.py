@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from pytest_nsys.fixture import RECORDER
+from pytest_nsys.gpu_monitor import Monitor
 from pytest_nsys.worker.device import synchronize
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Job
-from pytest_nsys.worker.monitor import Monitor
 from pytest_nsys.worker.recorder import Recorder, WindowLog
 
 # A second attempt would open a second set of windows for the same test.

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import aiohttp  # noqa: F401 - an extension module, which pytester must not import again
 import psutil
 import pytest
+from fake_nvml import FakeGpu, FakeNvml
 from harness import Project
 from seen import samples, section, short_summary
 from server_app import Served
@@ -73,10 +75,23 @@ WORSE = "[[]concurrency-1[]] gpu.kernel_time.per_token +*%, limit 5%: decode_mlp
 COPIES = "[[]concurrency-1[]] memcpy.h2d.count +32*: h2d *; 0 -> 32 (and 1 more)"
 
 
+class Nvml(FakeNvml):
+    """A GPU that the last server that was started uses."""
+
+    def __init__(self, starts: Path) -> None:
+        super().__init__(FakeGpu())
+        self.starts = starts
+
+    def nvmlDeviceGetComputeRunningProcesses(self, gpu: FakeGpu) -> list[Any]:  # noqa: N802
+        gpu.pids = [int(line.split()[0]) for line in self.starts.read_text().splitlines()[-1:]]
+        return super().nvmlDeviceGetComputeRunningProcesses(gpu)
+
+
 def test_a_slower_server_fails_with_window_and_kernel_and_fails_again_from_its_recording(
-    served: Served, capsys: pytest.CaptureFixture[str]
+    served: Served, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = served.project
+    monkeypatch.setitem(sys.modules, "pynvml", Nvml(project.path / "starts.txt"))
     served.tests(TWO_WINDOWS, MORE)
     result = project.run("--nsys-update", "--nsys-record=before")
     result.assert_outcomes(passed=1)
@@ -100,6 +115,12 @@ def test_a_slower_server_fails_with_window_and_kernel_and_fails_again_from_its_r
         for key in ("client.ttft_p50", "client.tpot_p99", "client.latency_mean"):
             assert all(value > 1e6 for value in samples(test, key, name))
         assert all(value > 0 for value in samples(test, "client.tokens_per_s", name))
+        assert samples(test, "gpu.sm_clock", name) == [1.98e9] * 2
+    assert test["notes"] == [], "the server's own process disturbs nobody"
+    (digest,) = json.loads((project.path / "results.json").read_text())["environment"][
+        "gpu_digests"
+    ]
+    assert project.baseline("test_serving")["environment"]["gpu_digests"] == [digest]
     assert len(list((project.path / "kept").glob("*.nsys-rep"))) == 2
     page = (project.path / "page.html").read_text()
     assert "concurrency-4" in page

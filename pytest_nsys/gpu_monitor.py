@@ -46,7 +46,7 @@ _PROCESS_SHARE = 100
 """Asking for processes waits until this many times what it took has passed: at most 1 %."""
 
 Relation = Literal["own", "harmless", "foreign"]
-"""own: the worker, or started by it; harmless: what waits for it, or only lends its context."""
+"""own: this process, or started by it; harmless: what waits for it, or only lends its context."""
 
 _SERVER = "nvidia-cuda-mps-server"
 """It holds a context for the processes that share a GPU through it, and does nothing by itself."""
@@ -75,6 +75,8 @@ class Monitor:
         tell: told once, in words, why nothing can be known.
         environ: the environment that says which GPUs CUDA shows.
         clock: seconds that always grow.
+        mark: the folder whose processes are own ones, wherever they are in the tree (see
+            `pytest_nsys.capture.guard`); None for the one that this process belongs to.
 
     Attributes:
         constant: disturbances that repeating rounds does not get rid of.
@@ -85,11 +87,13 @@ class Monitor:
         tell: Callable[[str], object],
         environ: Mapping[str, str] = os.environ,
         clock: Callable[[], float] = time.monotonic,
+        mark: str | None = None,
     ) -> None:
         self.constant: set[str] = set()
         self._tell = tell
         self._environ = environ
         self._clock = clock
+        self._mark = os.environ.get(MARK) if mark is None else mark
         self._owner = os.getpid()
         self._nvml: Any = None
         self._watched: list[_Watched] | None = None
@@ -237,7 +241,8 @@ class Monitor:
         everybody = {pid for pids in listed.values() for pid in pids}
         # A number is another process's once its own has ended.
         self._relations = {
-            pid: self._relations.get(pid) or _relation(pid, self._owner) for pid in everybody
+            pid: self._relations.get(pid) or _relation(pid, self._owner, self._mark)
+            for pid in everybody
         }
         for one in watched:
             relations = [self._relations[pid] for pid in listed[id(one)]]
@@ -258,22 +263,22 @@ class Monitor:
         return {process.pid for process in listed}
 
 
-def _relation(pid: int, worker: int) -> Relation:
-    """What a process is to the worker."""
-    if pid == worker:
+def _relation(pid: int, ours: int, mark: str | None) -> Relation:
+    """What a process is to ours."""
+    if pid == ours:
         return "own"
     import psutil
 
     try:
         process = psutil.Process(pid)
-        if any(parent.pid == worker for parent in process.parents()):
+        if any(parent.pid == ours for parent in process.parents()):
             return "own"
-        above = {parent.pid for parent in psutil.Process(worker).parents()}
+        above = {parent.pid for parent in psutil.Process(ours).parents()}
         if pid in above or process.name() == _SERVER:
             return "harmless"
         # A daemon that a test started is no descendant any more.
-        mark = os.environ.get(MARK)
-        if mark is not None and process.environ().get(MARK) == mark:
+        carried = process.environ().get(MARK, "")
+        if mark and (carried == mark or carried.startswith(f"{mark}/")):
             return "own"
     except psutil.Error:  # it has just ended, or is another user's, or another container's
         pass
