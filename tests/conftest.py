@@ -24,6 +24,22 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+_COVERED = ("test_live_capture", "test_worker_")
+"""Modules whose tests start workers that are measured for coverage."""
+
+
+@pytest.fixture(autouse=True)
+def coverage_of_processes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What tests start is measured for coverage in some modules, and not in all.
+
+    It makes a process half as slow again, and all run the same code.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.module.__name__.startswith(_COVERED):
+            patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def alone() -> None:
     """What records with a real nsys asks for this: two at once lose each other's ranges."""

@@ -356,7 +356,6 @@ class Scene:
 
 def _plain_environment() -> dict[str, str]:
     """This process's environment without what speaks of its own run, and without any nsys."""
-    # Without coverage: other tests run the same code, and it makes a run half as long again.
     unwanted = ("PYTEST_", "NSYS_", "GITHUB_", "COVERAGE_", "SIMGPU_")
     plain = {
         name: value

@@ -144,7 +144,7 @@ def check(value: object) -> None:
             check(inside)
 
 
-@settings(max_examples=80)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_changed_values_are_measured_or_refused(exports: Sequence[Path], data: Any) -> None:
     with copy_of(data.draw(st.sampled_from(exports))) as path:
@@ -157,7 +157,7 @@ def test_changed_values_are_measured_or_refused(exports: Sequence[Path], data: A
         statistics(path)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_changed_bytes_are_measured_or_refused(exports: Sequence[Path], data: Any) -> None:
     export = data.draw(st.sampled_from(exports))

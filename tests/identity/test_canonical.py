@@ -180,7 +180,7 @@ def test_a_name_that_does_not_settle_is_left_alone() -> None:
     assert canonical(casts) == casts
 
 
-LONG = 100_000
+LONG = 50_000
 HOSTILE = {
     "open templates": "a<" * (LONG // 2),
     "open parentheses": "(" * LONG,
@@ -212,7 +212,7 @@ def test_time_is_in_proportion_to_the_name(name: str) -> None:
     # grows with its square.
     start = time.process_time()
     assert canonical(canonical(name)) == canonical(name)
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 5
 
 
 def test_in_no_capture_kernels_of_different_classes_share_a_canonical_name(

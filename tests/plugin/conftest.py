@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from harness import Project, import_all
 from seen import Story
-
-_COVERAGE = "COVERAGE_PROCESS_CONFIG"
-_MEASURED = os.environ.get(_COVERAGE)
 
 
 @pytest.fixture(scope="session")
@@ -23,10 +19,8 @@ def imported() -> None:
 def few_plugins(imported: None, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """The projects' runs are in this process and without other plugins.
 
-    To start Python and to import is most of the time that they would take otherwise. Their workers
-    are measured for coverage by `worker_coverage` alone: it makes a run half as long again.
+    To start Python and to import is most of the time that they would take otherwise.
     """
-    monkeypatch.delenv(_COVERAGE, raising=False)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p nsys -W ignore::pytest.PytestConfigWarning")
     project.in_process = True
@@ -36,13 +30,6 @@ def few_plugins(imported: None, project: Project, monkeypatch: pytest.MonkeyPatc
 def own_process(few_plugins: None, project: Project) -> None:
     """The projects' runs are processes of their own, as for users."""
     project.in_process = False
-
-
-@pytest.fixture
-def worker_coverage(few_plugins: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What runs in processes of its own is measured for coverage, where this process is."""
-    if _MEASURED is not None:
-        monkeypatch.setenv(_COVERAGE, _MEASURED)
 
 
 @pytest.fixture
