@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from capture_bench import NAMES, Bench, Captured, nothing_left, real, standin
+from capture_bench import NAMES, Bench, Captured, nothing_left, old_standin, real, standin
 from capture_command import Answer
 
 from pytest_nsys.capture.nsys import Nsys
@@ -84,7 +84,7 @@ def bench(nsys: Nsys, tmp_path: Path, clean_environment: None) -> Bench:
 @pytest.fixture
 def simulated_bench(tmp_path: Path, clean_environment: None) -> Bench:
     """A bench with a stand-in nsys and the simulated GPU."""
-    return Bench(tmp_path / "project", standin(tmp_path / "bin"), simulated=True)
+    return Bench(tmp_path / "project", old_standin(tmp_path / "bin"), simulated=True)
 
 
 def _captured(bench: Bench, text: str, *tests: str, device: str | None) -> Iterator[Captured]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
@@ -79,13 +80,13 @@ def test_a_character_may_be_cut_in_two(file: File, tail: EventTail) -> None:
 
 @given(texts=st.lists(st.text(), max_size=5), sizes=st.lists(st.integers(1, 40), max_size=20))
 def test_however_it_is_cut_every_event_comes_once_and_in_order(
-    tmp_path_factory: pytest.TempPathFactory, texts: list[str], sizes: list[int]
+    texts: list[str], sizes: list[int]
 ) -> None:
-    file = File(tmp_path_factory.mktemp("cut") / "events.jsonl")
     events = [{"event": "something", "text": text} for text in texts]
     data = b"".join(json.dumps(event).encode() + b"\n" for event in events)
     seen = []
-    with closing(EventTail(file.path)) as tail:
+    with TemporaryDirectory() as folder, closing(EventTail(Path(folder) / "events.jsonl")) as tail:
+        file = File(Path(folder) / "events.jsonl")
         for size in [*sizes, len(data)]:
             file.append(data[:size])
             data = data[size:]

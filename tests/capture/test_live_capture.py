@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 
 import pytest
-from capture_bench import Bench, Captured, nothing_left, outcomes, standin
+from capture_bench import Bench, Captured, nothing_left, old_standin, outcomes
 
 from pytest_nsys.capture import export as export_module
 from pytest_nsys.capture import live as live_module
@@ -235,7 +235,7 @@ FAULTS: dict[str, tuple[type[NsysError], str]] = {
 def test_a_capture_that_cannot_be_trusted_is_not_used(
     tmp_path: Path, clean_environment: None, fault: str
 ) -> None:
-    bench = Bench(tmp_path / "project", standin(tmp_path / "bin", fault), simulated=True)
+    bench = Bench(tmp_path / "project", old_standin(tmp_path / "bin", fault), simulated=True)
     bench.write("import simgpu\ndef test_it(): simgpu.launch('k', 5)\ndef test_bad(): assert 0\n")
     settings = bench.settings(device=None)
     (result,) = bench.capture("test_it", "test_bad", settings=settings, allow_empty=False)
@@ -253,7 +253,7 @@ def test_a_capture_that_cannot_be_trusted_is_not_used(
 def test_a_worker_without_a_test_that_passed_is_not_analysed(
     tmp_path: Path, clean_environment: None
 ) -> None:
-    bench = Bench(tmp_path / "project", standin(tmp_path / "bin", "no_report"), simulated=True)
+    bench = Bench(tmp_path / "project", old_standin(tmp_path / "bin", "no_report"), simulated=True)
     bench.write("def test_bad(): assert False")
     (result,) = bench.capture("test_bad")
     assert result.tests[0].problem is None
@@ -263,14 +263,16 @@ def test_a_worker_without_a_test_that_passed_is_not_analysed(
 def test_a_gpu_is_not_needed_where_the_device_is_named(
     tmp_path: Path, clean_environment: None
 ) -> None:
-    bench = Bench(tmp_path / "project", standin(tmp_path / "bin", "no_gpu"), simulated=True)
+    bench = Bench(tmp_path / "project", old_standin(tmp_path / "bin", "no_gpu"), simulated=True)
     bench.write("def test_it(): pass")
     (result,) = bench.capture("test_it", allow_empty=False)
     assert result.tests[0].problem is None
 
 
 def test_an_export_that_hangs_is_ended(tmp_path: Path, clean_environment: None) -> None:
-    bench = Bench(tmp_path / "project", standin(tmp_path / "bin", "export_hangs"), simulated=True)
+    bench = Bench(
+        tmp_path / "project", old_standin(tmp_path / "bin", "export_hangs"), simulated=True
+    )
     bench.write("def test_it(): pass")
     with nothing_left(tmp_path):
         (result,) = bench.capture("test_it", deadlines=Deadlines(export=0.3))

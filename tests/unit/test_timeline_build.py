@@ -226,6 +226,5 @@ def test_of_real_captures_it_holds_what_the_metrics_count(name: str) -> None:
     assert sum(times[kind] for kind in counts) == values["gpu.kernel_time"] + spent
     assert len(found.elements) <= MOST_ELEMENTS
     assert all(0 <= row.start <= row.end <= found.extent for row in found.elements)
-    assert found == timeline_of(trace, int(cut.starts[0]), int(cut.ends[0]))
     assert len(render(found, "x")) < 50_000
     assert Label("", "") not in found.labels

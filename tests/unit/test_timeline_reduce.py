@@ -116,7 +116,7 @@ def test_few_points_of_memory_stay() -> None:
     assert (points, fewer) == (((0, 5), (10, 3), (20, 8)), False)
 
 
-@given(st.lists(st.integers(0, 1000), min_size=MOST_POINTS + 1, max_size=MOST_POINTS + 300))
+@given(st.lists(st.integers(0, 1000), min_size=MOST_POINTS + 1, max_size=MOST_POINTS + 60))
 def test_of_many_points_peaks_and_ends_are_kept(values: list[int]) -> None:
     times, live = _points(values)
     points, fewer = reduced_points(times, live, int(times[-1]))

@@ -184,10 +184,13 @@ class TestWhatIsMissing:
     def test_a_column_that_is_missing_matters_not_or_is_told(
         self, captures: dict[str, Path], tmp_path: Path, name: str
     ) -> None:
-        """Each column of each table, one by one."""
+        """Each column of each table, one by one, in two captures that have the table."""
         whole_trace = load_trace(captures[name])
         expected = metrics(whole_trace)
-        for table, columns in columns_of(captures[name]).items():
+        having = {other: columns_of(captures[other]) for other in REAL}
+        for table, columns in having[name].items():
+            if name not in [other for other in REAL if table in having[other]][:2]:
+                continue
             for column in columns:
                 statements = (*loosened(table), f"ALTER TABLE [{table}] DROP COLUMN [{column}]")
                 path = edited(captures[name], tmp_path / "less.sqlite", *statements)
