@@ -30,7 +30,7 @@ def resolution(
     Args:
         metric: what is compared.
         windows: the baseline's and the current one, or one alone.
-        another_gpu: whether the two are of different GPUs.
+        another_gpu: whether the two are of different GPUs; what that makes comes on top.
     """
     if not depends_on_clock(metric):
         return Resolution()
@@ -42,5 +42,6 @@ def resolution(
         for window in windows
     )
     measured = [window[metric.key] for window in windows[:1] if window.values(metric.key)]
-    apart = ANOTHER_GPU * measured[0] if another_gpu and measured else 0.0
-    return Resolution(apart, "gpu") if apart > ticks else Resolution(ticks)
+    if another_gpu and measured:
+        return Resolution(ticks + ANOTHER_GPU * measured[0], "gpu")
+    return Resolution(ticks)

@@ -106,6 +106,12 @@ def test_where_it_may_be_the_same_gpu_nothing_is_wider(
     assert _elsewhere(1.04, then, now).status == "regressed"
 
 
+def test_another_gpu_comes_on_top_of_the_clock() -> None:
+    window = made.kernels(Part("tiny", 300, ns=304_000))
+    found = resolution(lookup("gpu.kernel_time"), window, window, another_gpu=True)
+    assert found == Resolution(300 * 64 + 0.05 * 304_000, "gpu")
+
+
 def test_only_times_of_kernels_that_were_measured_have_it() -> None:
     other = Resolution(0.05, "gpu")
     window = made.window({"gpu.kernel_time": [1.0]})
