@@ -7,8 +7,8 @@
 
 The first two need a GPU, PyTorch and nsys; the third needs nsys alone; one command may do it all.
 ``--make`` records 1,000 windows (200 tests of 5 rounds, by the worker's own recorder) in which
-1,000,000 kernels of 20 names are launched one by one; ``--make-large`` 10,000,000, as nodes of CUDA
-graphs. The window records lie beside the report.
+1,000,000 kernels of 20 names are launched one by one; ``--make-large`` 10,000,000. The window
+records lie beside the report.
 
 Measured, alternated, in this order in each repetition:
 
@@ -44,7 +44,7 @@ from pathlib import Path
 from typing import Any
 
 KERNELS, LARGE_KERNELS, WINDOWS, ROUNDS = 1_000_000, 10_000_000, 1_000, 5
-GRAPH_KERNELS = 1_000
+FIRST_KERNELS = 1_000
 COPIES = 10  # per window, and as many memory sets
 REPORTS = (
     *("cuda_gpu_kern_sum", "cuda_gpu_mem_time_sum", "cuda_gpu_mem_size_sum"),
@@ -91,7 +91,7 @@ class Analysis:
 # ------------------------------------------------------------------ the captured program
 
 
-def launch(events: Path, kernels: int, windows: int, *, graphs: bool) -> None:
+def launch(events: Path, kernels: int, windows: int) -> None:
     """The program under nsys: tests of 5 rounds as the worker runs them."""
     import torch
 
@@ -99,8 +99,8 @@ def launch(events: Path, kernels: int, windows: int, *, graphs: bool) -> None:
     from pytest_nsys.worker.job import Repeats
     from pytest_nsys.worker.recorder import Recorder, WindowLog
 
-    step = _graph_step(torch) if graphs else _eager_step(torch)
-    step(GRAPH_KERNELS)
+    step = _step(torch)
+    step(FIRST_KERNELS)
     torch.cuda.synchronize()
     event_log = EventLog(str(events))
     log = WindowLog(event_log)
@@ -119,16 +119,11 @@ def launch(events: Path, kernels: int, windows: int, *, graphs: bool) -> None:
     print(f"{kernels} kernels in {time.perf_counter() - began:.1f} s", flush=True)
 
 
-_ALIVE: list[Any] = []
-"""Tensors that CUDA graphs write to: a graph does not keep them alive."""
-
-
 def _operations(torch: Any) -> tuple[Callable[[], object], list[Callable[[], object]]]:
     """Copies and memory sets of a window, and 20 operations that are a kernel each."""
     x = torch.rand(4096, device="cuda")
     y = torch.empty(4096, device="cuda")
     host = torch.rand(4096).pin_memory()
-    _ALIVE.append(x)
     names = (
         *("abs_", "neg_", "sin_", "cos_", "exp_", "tanh_", "sigmoid_", "ceil_", "floor_", "round_"),
         *("sqrt_", "rsqrt_", "log_", "log1p_", "expm1_", "atan_", "erf_", "sign_", "trunc_"),
@@ -152,7 +147,7 @@ def _operations(torch: Any) -> tuple[Callable[[], object], list[Callable[[], obj
     return transfer, [getattr(x, name) for name in names]
 
 
-def _eager_step(torch: Any) -> Callable[[int], None]:
+def _step(torch: Any) -> Callable[[int], None]:
     transfer, operations = _operations(torch)
 
     def step(kernels: int) -> None:
@@ -163,29 +158,12 @@ def _eager_step(torch: Any) -> Callable[[int], None]:
     return step
 
 
-def _graph_step(torch: Any) -> Callable[[int], None]:
-    transfer, operations = _operations(torch)
-    for operation in operations:  # loads the kernels, which capturing does not allow
-        operation()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for number in range(GRAPH_KERNELS):
-            operations[number % len(operations)]()
-
-    def step(kernels: int) -> None:
-        transfer()
-        for _ in range(kernels // GRAPH_KERNELS):
-            graph.replay()
-
-    return step
-
-
 def records_path(report: Path) -> Path:
     """Where the window records of a report lie."""
     return report.with_suffix(".events.jsonl")
 
 
-def make(report: Path, kernels: int, windows: int, *, graphs: bool) -> None:
+def make(report: Path, kernels: int, windows: int) -> None:
     """Record the capture with the plugin's own flags; its records beside it."""
     from pytest_nsys.capture.nsys import find_nsys, profile_command
 
@@ -194,7 +172,6 @@ def make(report: Path, kernels: int, windows: int, *, graphs: bool) -> None:
     events.unlink(missing_ok=True)
     program = [sys.executable, __file__, "--launch", str(events)]
     program += ["--kernels", str(kernels), "--windows", str(windows)]
-    program += ["--graphs"] if graphs else []
     output = report.absolute().with_suffix("")
     seconds = run(profile_command(find_nsys(), output, program))
     print(f"{report}: {report.stat().st_size / 1e6:.0f} MB, made in {seconds:.1f} s", flush=True)
@@ -402,10 +379,13 @@ def measure_large(report: Path, repeats: int) -> dict[str, Any]:
     print(f"{report}", flush=True)
     for _ in range(repeats):
         found = note_ours(runs, "", our_way(report))
+        exporting, stats = nsys_way(report)
+        note(runs, nsys_export_s=exporting, nsys_stats_s=stats, nsys_s=exporting + stats)
     median = {name: statistics.median(values) for name, values in runs.items()}
     used = (median["peak_mib"] - median["imported_mib"]) * 2**20
     ratios = {
         "after_over_export": median["after_s"] / median["export_s"],
+        "ours_over_nsys": (median["export_s"] + median["after_s"]) / median["nsys_s"],
         "peak_gib": max(runs["peak_mib"]) / 1024,
         "bytes_per_kernel": used / found.kernels,
     }
@@ -491,12 +471,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--kernels", type=int, help="another size of the captures")
     parser.add_argument("--windows", type=int, default=WINDOWS)
-    parser.add_argument("--graphs", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--launch", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--analyse", type=Path, nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.launch:
-        launch(given.launch, given.kernels, given.windows, graphs=given.graphs)
+        launch(given.launch, given.kernels, given.windows)
         return
     if given.analyse:
         analyse(*given.analyse)
@@ -508,7 +487,7 @@ def main() -> None:
     for name, new, report, repeats, large in parts:
         if new:
             size = given.kernels or (LARGE_KERNELS if large else KERNELS)
-            make(new, size, given.windows, graphs=large)
+            make(new, size, given.windows)
         if report:
             found = (measure_large if large else measure_million)(report, repeats)
             show(name, found)

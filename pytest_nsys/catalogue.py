@@ -247,7 +247,8 @@ def _process_metrics() -> Iterable[Metric]:
         "%",
         "timed",
         "by how much the kernel time of the process with the most is above the mean of all that "
-        "launched kernels, where there are several: 0 where the ranks share the work evenly",
+        "launched kernels, where there are several: 0 where the ranks share the work evenly; "
+        "communication kernels are left out, for they last until the slowest rank has come",
         combine="mean",
     )
 

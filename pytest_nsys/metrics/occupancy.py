@@ -31,7 +31,7 @@ from pytest_nsys.intervals import (
 )
 from pytest_nsys.metrics.naming import Naming
 from pytest_nsys.metrics.window import blocking_calls
-from pytest_nsys.rows import Floats, Ints, Members
+from pytest_nsys.rows import Flags, Floats, Ints, Members
 
 _NEVER = np.iinfo(np.int64).max
 
@@ -58,6 +58,11 @@ class Occupancy:
         """Numbers of all devices that did anything in the trace, ascending."""
         found = [table["device"].unique() for table in self._operations.values()]
         return np.unique(np.concatenate(found).astype(np.int64))
+
+    @cached_property
+    def computing(self) -> Flags:
+        """Per row of the trace's kernels, whether it is no communication kernel."""
+        return ~are_among(self.cut.trace.kernels["name"].to_numpy(), self._communication)
 
     @cached_property
     def busy_intervals(self) -> Intervals:
@@ -174,7 +179,7 @@ class Occupancy:
         if not self._communication:
             return np.zeros(len(self.cut))
         # The other kernels are part of all kernels: the union grows by what they leave exposed.
-        others = merged(self._by_device("kernels", self._kernels_that(False)))
+        others = merged(self._by_device("kernels", chosen(self.cut.kernels, self.computing)))
         exposed = lengths(self.kernel_intervals, self._groups) - lengths(others, self._groups)
         return self._over_devices(exposed)
 
@@ -217,11 +222,6 @@ class Occupancy:
         return [
             name for name in names if self.naming.category(strings.get(name, "")) == COMMUNICATION
         ]
-
-    def _kernels_that(self, communicate: bool) -> Members:
-        members = self.cut.kernels
-        names = self.cut.trace.kernels["name"].to_numpy()
-        return chosen(members, are_among(names, self._communication) == communicate)
 
     def _by_device(self, operations: str, members: Members) -> Intervals:
         group = members.window

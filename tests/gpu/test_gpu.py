@@ -216,17 +216,17 @@ def test_memory_of_jax_does_not_depend_on_the_tests_before(
     import os
     os.environ["XLA_PYTHON_CLIENT_ALLOCATOR"] = "{allocator}"
     import jax
-    import jax.numpy as jnp
+    import numpy as np
 
     double = jax.jit(lambda x: x + x)
+    LARGE, SMALL = (np.ones(mib << 18, dtype=np.float32) for mib in (64, 24))
 
     def test_first():
-        holder = [double(jnp.ones(64 << 18, dtype=jnp.float32)).block_until_ready()]
+        holder = [double(jax.device_put(LARGE)).block_until_ready()]
         holder.append(holder)
 
     def test_second():
-        x = jnp.ones(24 << 18, dtype=jnp.float32)
-        double(x).block_until_ready()
+        double(jax.device_put(SMALL)).block_until_ready()
     """
     )
     first = project.measure()

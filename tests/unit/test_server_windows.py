@@ -245,6 +245,17 @@ class TestProcesses:
         assert found["process.skew_pct"] == pytest.approx(100 * (max(times) / mean - 1), abs=1e-6)
         assert -1e-6 <= found["process.skew_pct"] < 100 * (len(times) - 1)
 
+    def test_what_waits_for_the_slowest_rank_does_not_hide_it(self) -> None:
+        builder = TraceBuilder()
+        builder.sent(0, 10**9, nodeid=NODEID)
+        for rank, ns in enumerate((1000, 3000)):
+            tid = PID + (rank << 24) + 1
+            builder.kernel("gemm", 10 + rank, ns, tid=tid)
+            builder.kernel("ncclDevKernel_AllReduce_Sum_f16_RING_LL", 20, 4000 - ns, tid=tid)
+        found = window(builder)
+        assert found["gpu.kernel_time"] == 8000
+        assert found["process.skew_pct"] == pytest.approx(50)
+
     def test_of_one_process_there_is_no_skew(self) -> None:
         assert not {"process.count", "process.skew_pct"} & self.ranks(1000).samples.keys()
 
