@@ -1,7 +1,7 @@
 """The state of the GPUs around a round: what may explain that it took longer.
 
-The worker reads it (`pytest_nsys.gpu_monitor`), records and recordings carry it, and the
-analysis judges by it. This module is what they agree on, so it imports next to nothing.
+Workers read it, and windows of servers (`pytest_nsys.gpu_monitor`); records and recordings carry
+it, and the analysis judges by it. This module is what they agree on, so it imports next to nothing.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class GpuState:
         slowed_ns: for how long each reason has lowered the clocks, since the driver was loaded;
             reasons that the driver does not count are absent.
         foreign_processes: how many processes of others have a CUDA context on this GPU. Known
-            only where the driver lists the worker's own process on it: then both speak of the
-            same process ids, and the worker uses this GPU.
+            only where the driver lists a process of what is measured on it: then both speak of
+            the same process ids, and what is measured uses this GPU.
         ecc_errors: uncorrected memory errors since the driver was loaded.
         mig: whether the GPU is split into instances (MIG).
         digest: which GPU it is, as a digest of its UUID; "" if unknown.
@@ -118,7 +118,7 @@ def _count(data: Mapping[str, Any], name: str) -> int | None:
 
 @dataclass(frozen=True)
 class RoundState:
-    """The GPUs that the worker can see, before and after one round.
+    """The GPUs that can be used here, before and after one round.
 
     Attributes:
         before: the GPUs before the round, by index; empty if they could not be asked.

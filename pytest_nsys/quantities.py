@@ -163,6 +163,12 @@ def format_amount(value: float, unit: Unit) -> str:
     return _digits(value) if unit == "1" else f"{_digits(value)} {unit}"
 
 
+def format_count(count: float, name: str) -> str:
+    """So many of what a user has a name for, in the singular or not: ``256 tokens``."""
+    plural = name if count == 1 or name.endswith("s") else f"{name}s"
+    return f"{format_amount(count, '1')} {plural}"
+
+
 def format_change(baseline: float, current: float, unit: Unit) -> str:
     """The change from ``baseline`` to ``current``: relative where that says something."""
     difference = current - baseline

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,22 +160,33 @@ def load_capture(folder: Path, capture: RecordedCapture) -> Trace:
     return load_packed(folder / capture.file)
 
 
-def load_packed(path: Path) -> Trace:
-    """The trace of a ``.sqlite.xz``.
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """What a ``.sqlite.xz`` holds, in a guarded folder: nothing of it outlives this process.
 
     Raises:
         RecordingError: it is missing or damaged, or too large (see `pytest_nsys.packed.unpack`).
         NoRunFolder: there is no place to unpack it.
     """
     with RunFolder() as folder:
-        unpacked = folder.path / "capture.sqlite"
-        unpack(path, unpacked)
+        export = folder.path / "capture.sqlite"
+        unpack(path, export)
+        yield export
+
+
+def load_packed(path: Path) -> Trace:
+    """The trace of a ``.sqlite.xz``.
+
+    Raises:
+        RecordingError, NoRunFolder: it cannot be unpacked, or holds something else.
+    """
+    with unpacked(path) as export:
         try:
-            return load_trace(unpacked)
+            return load_trace(export)
         except NsysError as error:
             raise RecordingError(
                 f"{path} does not hold a capture",
-                evidence=error.evidence or error.what.replace(str(unpacked), "it"),
+                evidence=error.evidence or error.what.replace(str(export), "it"),
                 remedy="record the run again, or restore the folder",
             ) from None
 

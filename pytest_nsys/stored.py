@@ -10,13 +10,13 @@ from pytest_nsys.capture.export import export_report
 from pytest_nsys.capture.nsys import find_nsys
 from pytest_nsys.capture.run_folder import RunFolder
 from pytest_nsys.errors import NotACapture
-from pytest_nsys.packed import unpack
 from pytest_nsys.recording import (
     INDEX,
     RecordedCapture,
     load_capture,
     load_packed,
     read_recording,
+    unpacked,
 )
 from pytest_nsys.trace import Trace, load_trace
 
@@ -87,8 +87,7 @@ def exported(path: Path, executable: str | None = None) -> Iterator[Path]:
         with RunFolder() as folder:
             yield export_report(nsys, path, folder.path)
     elif path.name.endswith(PACKED):
-        with RunFolder() as folder:
-            unpack(path, folder.path / "capture.sqlite")
-            yield folder.path / "capture.sqlite"
+        with unpacked(path) as export:
+            yield export
     else:
         yield path

@@ -76,13 +76,12 @@ def ours(
         tolerance: of it.
         another_gpu: whether the baseline is known to be that of another GPU.
     """
-    gpus = ("then" if another_gpu else "now",), ("now",)
+    baseline = _measurement(pick(then, key), "another" if another_gpu else "this")
     spec = Spec(warmup=1, rounds=1, timeout_s=1.0, tolerance={key: tolerance})
     status = "ok"
     for count in range(1, min(len(supply), 1 + CONFIRMATIONS) + 1):
         now = joined(supply[:count], (key, CLOCK, COUNT))
-        pair = _measurement(now, gpus[1]), _measurement(pick(then, key), gpus[0])
-        comparisons = compare(spec, *pair, default_rule)
+        comparisons = compare(spec, _measurement(now, "this"), baseline, default_rule)
         found = next(part for part in comparisons if part.metric == lookup(key))
         status = found.status
         if not _suspected(found):
@@ -109,10 +108,10 @@ def joined(sessions: Sequence[Samples], keys: Sequence[str]) -> Samples:
     }
 
 
-def _measurement(samples: Samples, gpus: tuple[str, ...]) -> Measurement:
+def _measurement(samples: Samples, gpu: str) -> Measurement:
     kernels = Parts((Part("all", centre(samples[COUNT])),)) if COUNT in samples else Parts()
     window = WindowMeasurement("test", samples, breakdown={"kernels": kernels})
-    return Measurement("test", "gpu", 1, 1, {"test": window}, Environment(gpu_digests=gpus))
+    return Measurement("test", "gpu", 1, 1, {"test": window}, Environment(gpu_digests=(gpu,)))
 
 
 # The obvious ones

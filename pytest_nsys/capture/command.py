@@ -18,11 +18,7 @@ from pytest_nsys.capture.guard import end_marked
 from pytest_nsys.capture.importing import import_again
 from pytest_nsys.capture.launching import write_launch
 from pytest_nsys.capture.limits import demand_space, shortage
-from pytest_nsys.capture.nsys import (
-    Nsys,
-    override,
-    profile_command,
-)
+from pytest_nsys.capture.nsys import Nsys, override, profile_command
 from pytest_nsys.capture.processes import is_running
 from pytest_nsys.capture.proof import prove_report
 from pytest_nsys.capture.starting import (

@@ -20,8 +20,9 @@ from pytest_nsys.capture.elsewhere import Elsewhere
 from pytest_nsys.capture.export import export_report
 from pytest_nsys.capture.guard import end_marked
 from pytest_nsys.capture.limits import demand_space
+from pytest_nsys.capture.logs import read_end
 from pytest_nsys.capture.nsys import Nsys, export_command, find_nsys, profile_command
-from pytest_nsys.capture.starting import PRINTED, refused, tidy
+from pytest_nsys.capture.starting import PRINTED, refused
 from pytest_nsys.errors import CaptureMissing, ExportFailed, NsysNotFound
 from pytest_nsys.trace.schema import TABLES
 
@@ -142,7 +143,8 @@ class _There:
         return f"{self._remote}/report.nsys-rep"
 
     def _printed(self) -> str:
-        parts = [tidy(self._folder / "stdout"), tidy(self._folder / "stderr"), self._trouble]
+        printed = (read_end(self._folder / name)[-PRINTED:] for name in ("stdout", "stderr"))
+        parts = [*printed, self._trouble]
         return "\n".join(filter(None, parts))[-PRINTED:]
 
     def _prove(self, code: int, seconds: float) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_nsys.capture.limits import shortage
+from pytest_nsys.capture.logs import read_end
 from pytest_nsys.capture.nsys import private_environment
 from pytest_nsys.errors import NsysLaunchFailed, NsysUsageError
 
@@ -45,14 +46,7 @@ def start_nsys(command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
 
 def printed_by_nsys(folder: Path) -> str:
     """The end of what the nsys of a folder has printed, without empty lines."""
-    return tidy(folder / _LOG)
-
-
-def tidy(log: Path) -> str:
-    """The end of what a log has, without empty lines."""
-    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-    lines = [line.split("\r")[-1].rstrip() for line in text.splitlines()]
-    return "\n".join(filter(None, lines))[-PRINTED:]
+    return read_end(folder / _LOG)[-PRINTED:]
 
 
 def refused(printed: str, remedy: str) -> NsysUsageError | None:

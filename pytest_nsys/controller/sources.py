@@ -168,20 +168,15 @@ def serve(
     """What the fixture ``nsys_server`` starts servers with, from now on; None where it measures
     none: two revisions are compared."""
     from pytest_nsys.gpu_monitor import Monitor
-    from pytest_nsys.servers.context import CONTEXT, ServerContext
+    from pytest_nsys.servers.context import CONTEXT, ServerContext, tell_nobody
 
     if settings.against is not None:
         return None
     limit = settings.tool_timeout_s
-    gpus = None if nsys is None else Monitor(_ignore, mark=str(folder.path))
+    gpus = None if nsys is None else Monitor(tell_nobody, mark=str(folder.path))
     context = ServerContext(folder, nsys, settings.nsys_args, limit, _sayer(config), gpus=gpus)
     config.stash[CONTEXT] = context
     return context
-
-
-def _ignore(why: str) -> None:
-    """Why nothing is known of the GPUs: the report shows that nothing is."""
-    del why
 
 
 def _sayer(config: pytest.Config) -> Callable[[str], None]:

@@ -21,7 +21,7 @@ from pytest_nsys.gate.resolution import ANOTHER_GPU, KERNEL_NS, resolution
 from pytest_nsys.gate.rule import FAMILY_LEVEL, Rule, Ruling
 from pytest_nsys.gate.verdict import Comparison, Resolution
 from pytest_nsys.measurement import Measurement, Sessions, WindowMeasurement, centre
-from pytest_nsys.quantities import Tolerance, format_amount, format_change
+from pytest_nsys.quantities import Tolerance, format_amount, format_change, format_count
 from pytest_nsys.windows import MAIN
 
 
@@ -129,7 +129,7 @@ def _are_counted(unit: str, *windows: WindowMeasurement) -> bool:
 
 
 def _units(units: Mapping[str, float]) -> str:
-    return ", ".join(f"{count:g} {name}(s)" for name, count in units.items()) or "no units"
+    return ", ".join(format_count(count, name) for name, count in units.items()) or "no units"
 
 
 def _metrics(spec: Spec, window: WindowMeasurement, then: WindowMeasurement | None) -> list[Metric]:

@@ -75,9 +75,10 @@ def format_limit(comparison: Comparison) -> str:
         return ""
     if comparison.limit is None or then is None or comparison.limit <= tolerance.limit(then):
         return format_tolerance(tolerance, metric.unit)
-    why = "range" if comparison.noise is None else "noise"
     if comparison.limit == comparison.resolution.amount:
         why = _RESOLUTION[comparison.resolution.cause]
+    else:
+        why = "range" if comparison.noise is None else "noise"
     if comparison.limit >= 10 * abs(then):
         return f"{format_amount(comparison.limit, metric.unit)} ({why})"
     return f"{format_change(then, then + comparison.limit, metric.unit).lstrip('+')} ({why})"

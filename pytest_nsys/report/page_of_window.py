@@ -8,7 +8,7 @@ from pytest_nsys.catalogue import default_tolerance
 from pytest_nsys.gate.verdict import SEVERITY, Comparison, Verdict
 from pytest_nsys.gate.wording import format_limit
 from pytest_nsys.measurement import Measurement, Sessions, WindowMeasurement
-from pytest_nsys.quantities import Unit
+from pytest_nsys.quantities import Unit, format_count
 from pytest_nsys.report.breakdowns import (
     KINDS,
     NOTHING,
@@ -63,7 +63,7 @@ def window_of(
     worst = max((part.status for part in gated), key=SEVERITY.__getitem__, default="ok")
     return Window(
         title="" if alone else _window_title(name, is_body=name in bodies),
-        units=", ".join(f"{shown_amount(count, '1')} {unit}(s)" for unit, count in units.items()),
+        units=", ".join(format_count(count, unit) for unit, count in units.items()),
         open=unfolded,
         said=said_of_window(gated, then),
         badge=BADGES[worst],

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_nsys.capture.nsys import Nsys
 from pytest_nsys.capture.run_folder import RunFolder
-from pytest_nsys.gpu_monitor import Monitor
 from pytest_nsys.servers.captured import TestCaptures
 from pytest_nsys.servers.tracebacks import short_tracebacks
 
+if TYPE_CHECKING:
+    from pytest_nsys.gpu_monitor import Monitor
 
-def _tell_nobody(line: str) -> None:
+
+def tell_nobody(line: str) -> None:
+    """What is said is of no use to anybody."""
     del line
 
 
@@ -37,7 +41,7 @@ class ServerContext:
     nsys: Nsys | None = None
     nsys_args: tuple[str, ...] = ()
     deadline_s: float = 900.0
-    say: Callable[[str], object] = _tell_nobody
+    say: Callable[[str], object] = tell_nobody
     current: TestCaptures | None = None
     gpus: Monitor | None = None
 

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from pytest_nsys.capture.importing import import_again
 from pytest_nsys.capture.limits import shortage
+from pytest_nsys.capture.logs import readable
 from pytest_nsys.capture.nsys import Nsys
 from pytest_nsys.capture.processes import Finished, run_program
 from pytest_nsys.capture.proof import prove_report
@@ -29,7 +30,6 @@ from pytest_nsys.servers.errors import (
     SessionError,
     SessionMissing,
 )
-from pytest_nsys.servers.logs import readable
 
 OLDEST = (2023, 4, 0)
 """The oldest nsys that can do this."""

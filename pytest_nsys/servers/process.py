@@ -15,6 +15,7 @@ from pathlib import Path
 from pytest_nsys.capture.guard import end_marked
 from pytest_nsys.capture.launching import write_launch
 from pytest_nsys.capture.limits import demand_space, shortage
+from pytest_nsys.capture.logs import last_lines, read_end
 from pytest_nsys.capture.nsys import (
     Nsys,
     override,
@@ -38,7 +39,6 @@ from pytest_nsys.servers.errors import (
 )
 from pytest_nsys.servers.http import first_model, get
 from pytest_nsys.servers.launch import Launch
-from pytest_nsys.servers.logs import last_lines, read_end
 from pytest_nsys.servers.nsys_session import Collection, SessionTool, StartStop, demand_sessions
 from pytest_nsys.servers.ports import demand_free, wait_until_free
 from pytest_nsys.servers.signs import first_sign, sign_line

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from pytest_nsys.capture.logs import last_lines
 from pytest_nsys.catalogue import suggest
 from pytest_nsys.gpu_state import GpuState, RoundState
 from pytest_nsys.servers.captured import SentRound
@@ -25,7 +26,9 @@ from pytest_nsys.servers.load import (
     prompts_of,
     send,
 )
-from pytest_nsys.servers.logs import last_lines
+
+if TYPE_CHECKING:
+    from pytest_nsys.gpu_monitor import Monitor
 
 Prompts = Sequence[Prompt] | Path | str
 """A list of texts or of token ids, or a file of them."""
@@ -43,16 +46,6 @@ class Watched(Protocol):
 
     def log(self) -> str:
         """The end of what it has printed."""
-
-
-class Gpus(Protocol):
-    """What reads the state of the GPUs; empty where nothing can be known."""
-
-    def before(self) -> tuple[GpuState, ...]:
-        """As they are before a round."""
-
-    def after(self) -> tuple[GpuState, ...]:
-        """As they are after it."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +142,7 @@ class Window:
         target: Target,
         sending: Sending,
         server: Watched,
-        gpus: Gpus | None = None,
+        gpus: Monitor | None = None,
     ) -> None:
         self.name = name
         self.results: list[LoadResult] = []

@@ -339,8 +339,7 @@ def test_what_was_measured_otherwise_is_incomparable_but_for_the_number_of_round
     result.stdout.fnmatch_lines(
         [
             "_* test_units _*",
-            "incomparable: a round processed 4 token(s) when the baseline was recorded, now "
-            "8 token(s)",
+            "incomparable: a round processed 4 tokens when the baseline was recorded, now 8 tokens",
             "_* test_windows _*",
             "incomparable: the baseline has a window 'old' that this test no longer measures",
             "  the baseline has a window 'old' that this test no longer measures",

@@ -117,9 +117,8 @@ def test_a_slower_server_fails_with_window_and_kernel_and_fails_again_from_its_r
         assert all(value > 0 for value in samples(test, "client.tokens_per_s", name))
         assert samples(test, "gpu.sm_clock", name) == [1.98e9] * 2
     assert test["notes"] == [], "the server's own process disturbs nobody"
-    (digest,) = json.loads((project.path / "results.json").read_text())["environment"][
-        "gpu_digests"
-    ]
+    run = json.loads((project.path / "results.json").read_text())
+    (digest,) = run["environment"]["gpu_digests"]
     assert project.baseline("test_serving")["environment"]["gpu_digests"] == [digest]
     assert len(list((project.path / "kept").glob("*.nsys-rep"))) == 2
     page = (project.path / "page.html").read_text()

@@ -298,7 +298,7 @@ def test_a_test_without_a_story_says_its_kernel_time() -> None:
 def test_units_are_told() -> None:
     now = measurement(window(kernel(GEMM, 1, 5e3), units={"token": 256, "image": 2}))
     (test,) = view(verdict(now, now)).others
-    assert test.windows[0].units == "256 token(s), 2 image(s)"
+    assert test.windows[0].units == "256 tokens, 2 images"
 
 
 def test_how_it_was_measured() -> None:

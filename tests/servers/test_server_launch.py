@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_nsys.capture.logs import last_lines, read_end
 from pytest_nsys.servers import ports
 from pytest_nsys.servers.errors import LaunchError, PortTaken
 from pytest_nsys.servers.http import Answer, ask, first_model, get
 from pytest_nsys.servers.launch import launch_of, launch_of_command
-from pytest_nsys.servers.logs import last_lines, read_end
 from pytest_nsys.servers.ports import demand_free, free_port, holder, is_free, wait_until_free
 from pytest_nsys.servers.preset import Endpoint, FailureSign, Preset, ProfileEndpoints
 

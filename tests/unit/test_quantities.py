@@ -16,6 +16,7 @@ from pytest_nsys.quantities import (
     Unit,
     format_amount,
     format_change,
+    format_count,
     format_tolerance,
     parse_amount,
     parse_tolerance,
@@ -258,6 +259,20 @@ def test_a_change_is_relative_where_that_says_something(
     baseline: float, current: float, unit: Unit, text: str
 ) -> None:
     assert format_change(baseline, current, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "name", "text"),
+    [
+        (1, "token", "1 token"),
+        (256, "token", "256 tokens"),
+        (2.5, "request", "2.5 requests"),
+        (0, "image", "0 images"),
+        (2, "images", "2 images"),
+    ],
+)
+def test_counts_are_of_one_or_of_several(count: float, name: str, text: str) -> None:
+    assert format_count(count, name) == text
 
 
 @given(amounts, amounts, units)

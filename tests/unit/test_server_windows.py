@@ -422,7 +422,7 @@ class TestReports:
         assert [one.open for one in test.windows] == [False, True]
         assert test.drawing is not None
         assert test.drawing.title == "GPU timeline of window one"
-        assert test.windows[0].units == "64 token(s), 8 request(s)"
+        assert test.windows[0].units == "64 tokens, 8 requests"
         assert {finding.name[:6] for finding in test.findings} == {"[one] ", "[two] "}
         rows = {row.key for row in test.windows[1].gated}
         assert "gpu.kernel_time.per_token" in rows
