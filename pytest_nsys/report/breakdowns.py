@@ -129,7 +129,7 @@ def take_apart(part: Comparison) -> Origin:
     names = short_names([culprit.label for culprit in named])
 
     def share(steps: int) -> str:
-        return f"{steps / scale.steps(total):.0%}" if scale.steps(total) else NOTHING
+        return shown_share(steps, scale.steps(total))
 
     left = scale.steps(total) - sum(scale.steps(culprit.change) for culprit in named)
     others = len(part.culprits) - len(named)
@@ -340,6 +340,11 @@ def _size(part: Part | None, unit: Unit) -> float:
 
 def shown_amount(value: float | None, unit: Unit) -> str:
     return NOTHING if value is None or not math.isfinite(value) else format_amount(value, unit)
+
+
+def shown_share(part: float, total: float) -> str:
+    """A part in percent, which never is "-0%"."""
+    return f"{round(100 * part / total)}%" if total else NOTHING
 
 
 def shown_change(then: float | None, now: float | None, unit: Unit) -> str:

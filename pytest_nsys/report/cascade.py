@@ -15,6 +15,7 @@ from pytest_nsys.report.breakdowns import (
     retuned,
     short_names,
     shown_amount,
+    shown_share,
 )
 from pytest_nsys.report.waterfall import Step, Waterfall, waterfall
 
@@ -92,7 +93,7 @@ def _bars(taken: Waterfall, part: Comparison) -> Iterator[Bar]:
 
     for level, what, start, end in spans:
         change = taken.scale.signed(end - start)
-        share = f"{(end - start) / taken.total:.0%}" if taken.total else NOTHING
+        share = shown_share(end - start, taken.total)
         if isinstance(what, Step):
             row = replace(_step(what, names[what.label]), change=change, count=share)
         elif level == "total":
