@@ -6,6 +6,7 @@ import lzma
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 from harness import REAL_NSYS, SIMGPU, TESTS, Project
-from hypothesis import settings
+from hypothesis import is_hypothesis_test, settings
 from standin import write_standin
 
 pytest_plugins = ["pytester", "together"]
@@ -43,6 +44,23 @@ def coverage_of_processes(request: pytest.FixtureRequest) -> Iterator[None]:
         if not request.module.__name__.startswith(_COVERED):
             patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_coverage_by_chance(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Examples that hypothesis draws are not measured for coverage.
+
+    They would make it a matter of chance, and being measured takes them twice as long.
+    """
+    measured = None
+    if is_hypothesis_test(request.function):
+        coverage = sys.modules.get("coverage")
+        measured = coverage and coverage.Coverage.current()
+    if measured:
+        measured.stop()
+    yield
+    if measured:
+        measured.start()
 
 
 @pytest.fixture(scope="session")
