@@ -8,7 +8,7 @@ DEMO_VENV := .venv-demo
 BIN := $(VENV)/bin
 VLLM ?= /opt/vllm-cpu
 # Tests wait a good deal: for deadlines, for nsys, for servers.
-TEST_PROCESSES ?= $(shell expr $$(nproc) + 1)
+TEST_PROCESSES ?= $(shell expr $$(nproc) + 2)
 
 # Or Python and pytest compile everything anew in each of the many processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE

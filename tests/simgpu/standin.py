@@ -92,8 +92,10 @@ def write_standin(
         raise ValueError(f"no such fault: {', '.join(sorted(unknown))}")
     program = directory / "nsys"
     program.write_text(
-        f"#!{sys.executable}\n"
+        f"#!{sys.executable} -S\n"
         "import sys\n"
+        "if sys.argv[1:] in (['--version'], ['-v']):\n"  # it is asked often, and imports take time
+        f"    sys.exit(print({_says_version(version)!r}))\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "import standin\n"
         f"arguments = dict(faults={sorted(faults)!r}, gpus={list(gpus)!r}, version={version!r})\n"
@@ -104,6 +106,14 @@ def write_standin(
     return program
 
 
+def _full(version: str) -> str:
+    return f"{version}.90"
+
+
+def _says_version(version: str) -> str:
+    return f"NVIDIA Nsight Systems version {_full(version)}-253135822126v0"
+
+
 def main(
     argv: Sequence[str],
     faults: Iterable[str] = (),
@@ -112,18 +122,14 @@ def main(
 ) -> int:
     """Run one ``nsys`` command line; returns the exit code."""
     faults = frozenset(faults)
-    full_version = f"{version}.90"
     command, arguments = (argv[0], argv[1:]) if argv else ("", ())
-    if command in ("--version", "-v"):
-        print(f"NVIDIA Nsight Systems version {full_version}-253135822126v0")
-        return 0
     try:
         if command == "profile":
             if "usage_error" in faults:
                 raise UsageError(f"unrecognised option '{arguments[0]}'\n\n{PROFILE_USAGE}")
             return _profile(arguments, parse_profile(arguments), faults, gpus)
         if command == "export":
-            return standin_export.export(parse_export(arguments), faults, full_version)
+            return standin_export.export(parse_export(arguments), faults, _full(version))
         if command in ("sessions", "start", "stop", "shutdown"):
             done = standin_session.command(command, arguments)
             return done if isinstance(done, int) else _stop(*done, faults, gpus)
