@@ -20,6 +20,9 @@ from pytest_nsys.quantities import Unit, format_amount, parse_amount
 MOST_KERNELS = 12
 """So many kernels are steps of their own; of the others a category has one step together."""
 
+_MOST_DECIMALS = 7
+"""Baselines keep thousandths: of two of these, as floats, the difference may be 0.0009995."""
+
 _ALWAYS = 3
 _LEAST = 0.01
 
@@ -38,7 +41,7 @@ class Scale:
         name = format_amount(abs(amount), unit).partition(" ")[2]
         factor = parse_amount(f"1 {name}", unit) if name else 1.0
         scaled = abs(amount) / factor
-        most = min(6, max(0, 3 - math.floor(math.log10(scaled)))) if scaled else 0
+        most = min(_MOST_DECIMALS, max(0, 3 - math.floor(math.log10(scaled)))) if scaled else 0
         scales = [cls(factor, name, decimals) for decimals in range(most + 1)]
         exact = (s for s in scales if all(map(s.holds, all_amounts)))
         return next(exact, scales[-1])

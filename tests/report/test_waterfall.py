@@ -34,6 +34,7 @@ def shown(taken: Waterfall, steps: int) -> Decimal:
 
 @given(PARTS, AMOUNTS, AMOUNTS, st.sampled_from(["ns", "B", "1"]), st.data())
 @example([("gemm", 0.0, 0.425), ("", 0.0, 9999999999.212)], 0.0, 0.001, "ns", None)
+@example([], 9999999999.999, 10000000000.0, "ns", None)
 @example([("gemm", 0.0, 12345.0)], 0.0, 12345.0, "ns", None)  # a tie in the fourth digit
 @example([("gemm", 0.0, 123456.0)], 0.0, 123456.0, "B", None)
 def test_steps_add_up_to_the_change_that_is_shown(

@@ -92,7 +92,7 @@ def write_standin(
         raise ValueError(f"no such fault: {', '.join(sorted(unknown))}")
     program = directory / "nsys"
     program.write_text(
-        f"#!{sys.executable} -S\n"
+        f"#!{sys.executable}\n"
         "import sys\n"
         "if sys.argv[1:] in (['--version'], ['-v']):\n"  # it is asked often, and imports take time
         f"    sys.exit(print({_says_version(version)!r}))\n"
