@@ -55,6 +55,7 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/die":
             print("about to die", flush=True)
             os.kill(os.getpid(), json.loads(body)["signal"])
+            time.sleep(60)  # the main thread has it, and this one could still answer
         elif self.path == "/exit":
             os._exit(7)
         with nvtx.annotate(f"request {self.path}", domain="app"):
