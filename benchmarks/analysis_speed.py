@@ -340,14 +340,18 @@ def note_ours(runs: Runs, prefix: str, way: tuple[float, int, Analysis]) -> Anal
     return found
 
 
+def note_nsys(runs: Runs, report: Path) -> None:
+    exporting, stats = nsys_way(report)
+    note(runs, nsys_export_s=exporting, nsys_stats_s=stats, nsys_s=exporting + stats)
+
+
 def measure_million(report: Path, repeats: int) -> dict[str, Any]:
     """The figures of the first capture."""
     runs: Runs = {}
     print(f"{report}", flush=True)
     for _ in range(repeats):
         found = note_ours(runs, "", our_way(report))
-        exporting, stats = nsys_way(report)
-        note(runs, nsys_export_s=exporting, nsys_stats_s=stats, nsys_s=exporting + stats)
+        note_nsys(runs, report)
         note_ours(runs, "sqlite_", sqlite_way(report))
     median = {name: statistics.median(values) for name, values in runs.items()}
     ours = median["export_s"] + median["after_s"]
@@ -379,8 +383,7 @@ def measure_large(report: Path, repeats: int) -> dict[str, Any]:
     print(f"{report}", flush=True)
     for _ in range(repeats):
         found = note_ours(runs, "", our_way(report))
-        exporting, stats = nsys_way(report)
-        note(runs, nsys_export_s=exporting, nsys_stats_s=stats, nsys_s=exporting + stats)
+        note_nsys(runs, report)
     median = {name: statistics.median(values) for name, values in runs.items()}
     used = (median["peak_mib"] - median["imported_mib"]) * 2**20
     ratios = {

@@ -166,7 +166,8 @@ def format_amount(value: float, unit: Unit) -> str:
 def format_count(count: float, name: str) -> str:
     """So many of what a user has a name for, in the singular or not: ``256 tokens``."""
     plural = name if count == 1 or name.endswith("s") else f"{name}s"
-    return f"{format_amount(count, '1')} {plural}"
+    exact = format_amount(count, "1") if float(count).is_integer() else f"{count:g}"
+    return f"{exact} {plural}"
 
 
 def format_change(baseline: float, current: float, unit: Unit) -> str:

@@ -20,7 +20,7 @@ from standin import write_standin
 pytest_plugins = ["pytester", "together"]
 
 # A first example imports what the others find imported: how long one takes says nothing.
-settings.register_profile("untimed", settings.default, deadline=None)
+settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 

@@ -34,7 +34,7 @@ def window_values(
     values |= {key: compute(occupancy) for key, compute in OCCUPANCY_METRICS.items()}
     if unified or has_unified_memory(cut.trace):
         values |= {key: compute(cut) for key, compute in UNIFIED_METRICS.items()}
-    values |= process_values(cut, occupancy.computing)
+    values |= process_values(occupancy)
     values |= sampled_values(cut)
     values |= custom_values(cut)
     for key in extra:

@@ -164,7 +164,7 @@ def exports(draw: st.DrawFn) -> Export:
 
 
 @given(exports())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 def test_any_export_is_reported_as_nsys_does(
     stats: Stats, tmp_path_factory: pytest.TempPathFactory, export: Export
 ) -> None:

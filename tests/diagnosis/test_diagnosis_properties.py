@@ -78,7 +78,7 @@ def _cut(program: Program, windows: list[tuple[int, int]]) -> Cut:
     return Cut(program.trace(), bounds[:, 0], bounds[:, 1])
 
 
-FEW = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 
 
 @FEW

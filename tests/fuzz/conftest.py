@@ -10,8 +10,5 @@ from hypothesis import HealthCheck, settings
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "servers" / "load"))
 
-# No deadline for one example: machines differ, and the first one imports pandas.
-settings.register_profile(
-    "fuzz", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("fuzz", max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fuzz")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from engine_app import LAYERS
 from gpu_harness import Project, metric
+
+from pytest_nsys.servers.http import get
+from pytest_nsys.servers.ports import free_port
 
 APP = Path(__file__).parent / "engine_app.py"
 SERVING = f"""
@@ -62,8 +61,7 @@ def test_own(nsys_server):
 def test_a_server_that_nsys_launch_has_started_is_measured_and_goes_on(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port("127.0.0.1")
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # sessions of nsys are of one TMPDIR
     project.write(
         SERVING
@@ -76,7 +74,7 @@ def test_attached(nsys_server):
     command = [*launch, sys.executable, str(APP), "--port", str(port)]
     with subprocess.Popen(command, start_new_session=True) as server:
         try:
-            _wait_for(f"http://127.0.0.1:{port}/health", server)
+            _wait_for(f"http://127.0.0.1:{port}", server)
             for _ in range(2):
                 run = project.measure()
                 assert run["code"] == 0, run["text"]
@@ -113,7 +111,6 @@ def test_own(nsys_server):
     for name, test in run["tests"].items():
         for window in ("one", "two"):
             skew = metric(test, "process.skew_pct", window)
-            print(name, window, skew, _all(test, window))
             assert metric(test, "gpu.kernel_count", window) == [2 * 2 * LAYERS * TOKENS] * 2
             assert metric(test, "process.count", window) == [2, 2]
             if name == "test_even":
@@ -123,20 +120,9 @@ def test_own(nsys_server):
                 assert skew == pytest.approx([20, 20], abs=3)
 
 
-def _all(test: dict[str, Any], window: str) -> dict[str, float]:
-    """What there is to know of the last round of a window."""
-    (part,) = [part for part in test["windows"] if part["name"] == window]
-    return {one["key"]: one["samples"][-1][-1] for one in part["metrics"] if one["samples"][-1]}
-
-
 def _wait_for(url: str, server: subprocess.Popen[bytes], seconds: float = 90.0) -> None:
     deadline = time.monotonic() + seconds
-    while True:
+    while not get(url, "/health", 5.0).ok:
         assert server.poll() is None, "the server has ended"
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-        except OSError:
-            assert time.monotonic() < deadline, f"no answer from {url}: {os.environ['TMPDIR']}"
-            time.sleep(0.2)
-        else:
-            return
+        assert time.monotonic() < deadline, f"no answer from {url}"
+        time.sleep(0.2)

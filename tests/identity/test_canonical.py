@@ -45,7 +45,7 @@ def test_one_pass_settles_a_known_name() -> None:
     assert [raw for raw in RAW if _simplify_once(raw) != canonical(raw)] == []
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(names)
 def test_it_is_total_and_idempotent(name: str) -> None:
     once = canonical(name)
@@ -54,7 +54,6 @@ def test_it_is_total_and_idempotent(name: str) -> None:
     assert once or not name
 
 
-@settings(deadline=None)
 @given(names)
 def test_it_does_not_depend_on_what_was_asked_before(name: str) -> None:
     assert canonical.__wrapped__(name) == canonical(name)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from known_names import KNOWN, RAW
 from strange_names import names
 from test_canonical import HOSTILE
@@ -19,7 +19,6 @@ def test_every_category_is_known() -> None:
     assert {known.category for known in KNOWN} == set(CATEGORIES)
 
 
-@settings(deadline=None)
 @given(names)
 def test_it_is_total_and_tuning_does_not_change_it(name: str) -> None:
     assert category(name) in CATEGORIES

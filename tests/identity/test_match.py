@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from strange_names import names
 
@@ -174,7 +174,6 @@ def test_very_many_kernels_are_matched_by_their_canonical_names_only() -> None:
 some = st.lists(names, max_size=12, unique=True)
 
 
-@settings(deadline=None)
 @given(some, some, st.randoms(use_true_random=False))
 def test_every_kernel_is_in_one_match_whatever_the_order(
     old: list[str], new: list[str], random: Random

@@ -35,7 +35,6 @@ def integers(values: list[int]) -> np.ndarray:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), durations)))
-@settings(deadline=None)
 def test_statistics_are_those_of_the_standard_library(rows: list[tuple[int, int]]) -> None:
     groups, values = integers([g for g, _ in rows]), integers([v for _, v in rows])
     summary = summarise(values, groups, 5)
@@ -62,7 +61,6 @@ def test_statistics_are_taken_in_any_order() -> None:
 
 
 @given(st.floats(-1e15, 1e15))
-@settings(deadline=None)
 def test_a_number_is_rounded_to_the_nearest_tenth(value: float) -> None:
     assert abs(Decimal(rounded(value)) - Decimal(value)) <= Decimal("0.05")
 
@@ -126,7 +124,6 @@ def test_ids_of_one_text_are_one_group() -> None:
 
 
 @given(st.lists(st.tuples(small, small)))
-@settings(deadline=None)
 def test_groups_of_columns_ascend(rows: list[tuple[int, int]]) -> None:
     groups, first = by_columns([integers([a for a, _ in rows]), integers([b for _, b in rows])])
     distinct = sorted(set(rows))
@@ -158,7 +155,7 @@ def plain_nesting(ranges: list[tuple[int, int, int]]) -> tuple[list[int], list[f
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), st.integers(1, 2)), max_size=14))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_parent_is_the_shortest_range_around(rows: list[tuple[int, int, int]]) -> None:
     ranges = [(min(a, b), max(a, b), thread) for a, b, thread in rows]
     columns = [integers([row[place] for row in ranges]) for place in range(3)]

@@ -11,8 +11,7 @@ from hypothesis import settings
 
 from pytest_nsys.cli import main
 
-# No deadline for one example: the first one may import pandas, and machines differ.
-settings.register_profile("unit", deadline=None, max_examples=60)
+settings.register_profile("unit", max_examples=60)
 settings.load_profile("unit")
 
 

@@ -267,6 +267,8 @@ def test_a_change_is_relative_where_that_says_something(
         (1, "token", "1 token"),
         (256, "token", "256 tokens"),
         (2.5, "request", "2.5 requests"),
+        (1234.5, "token", "1234.5 tokens"),
+        (12_345_678, "token", "12,345,678 tokens"),
         (0, "image", "0 images"),
         (2, "images", "2 images"),
     ],

@@ -159,7 +159,7 @@ def test_long_names_are_cut() -> None:
     assert {len(label.text) for label in made(builder).labels} == {LONGEST_TEXT}
 
 
-def test_a_hundred_thousand_operations_are_few_elements_soon() -> None:
+def test_a_hundred_thousand_operations_are_few_elements() -> None:
     builder = TraceBuilder()
     names = ("gemm_a", "gemm_b", "add")
     count = 100_000
