@@ -198,9 +198,9 @@ def analyse(export: Path, events: Path) -> None:
     if export.is_dir():
         from pyarrow import parquet as _parquet  # noqa: F401
 
-    from pytest_nsys.measure import measure
+    from pytest_nsys.measure.windows import measure
     from pytest_nsys.trace import load_trace
-    from pytest_nsys.windows import WindowRecord
+    from pytest_nsys.windows.record import WindowRecord
 
     imports = time.perf_counter() - began
     imported = _memory("VmRSS")

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_nsys.history.changes import shifts
+from pytest_nsys.storage.history.changes import shifts
 
 Series = NDArray[np.float64]
 CHANCE = np.random.default_rng(1)

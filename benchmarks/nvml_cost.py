@@ -6,7 +6,7 @@ JSON.
 
     python benchmarks/nvml_cost.py --context --out benchmarks/results
 
-The queries are those of `pytest_nsys.gpu_monitor`, and at the end all of it: a look that asks
+The queries are those of `pytest_nsys.gpu.monitor`, and at the end all of it: a look that asks
 for processes, one that does not, and the state before a round that begins at once.
 """
 
@@ -24,8 +24,8 @@ from typing import Any
 
 import pynvml
 
-from pytest_nsys.gpu_monitor import Monitor
-from pytest_nsys.nvml_devices import list_gpus, visible_gpus
+from pytest_nsys.gpu.devices import list_gpus, visible_gpus
+from pytest_nsys.gpu.monitor import Monitor
 
 COUNTERS = [74, 75]
 

@@ -29,7 +29,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import parquet as pq
 
-from pytest_nsys.windows import DOMAIN, MAIN, WindowRecord
+from pytest_nsys.windows.record import DOMAIN, MAIN, WindowRecord
 
 SCHEMA = Path(__file__).parent.parent / "tests" / "simgpu" / "schema.sql"
 GROUP_ROWS, OLD_GROUP_ROWS = 2**20, 2048

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pytest_nsys.errors import UnknownMetric
-from pytest_nsys.quantities import Tolerance, Unit
-from pytest_nsys.windows import CLIENT
+from pytest_nsys.support.units import Tolerance, Unit
+from pytest_nsys.windows.record import CLIENT
 
 Kind = Literal["exact", "timed"]
 """Exact metrics are near-deterministic (counts, bytes); timed ones are measured durations."""

@@ -9,8 +9,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pytest_nsys.custom import CustomMetric
-    from pytest_nsys.gate.verdict import Verdict
+    from pytest_nsys.metrics.custom import CustomMetric
+    from pytest_nsys.verdict.verdict import Verdict
 
 
 @pytest.hookspec
@@ -22,7 +22,7 @@ def pytest_nsys_metrics() -> Iterable[CustomMetric] | None:
 
     Returns:
         What each metric is, and the function that computes it from a trace and windows of it (see
-        `pytest_nsys.custom.CustomMetric`), or None.
+        `pytest_nsys.metrics.custom.CustomMetric`), or None.
     """
 
 

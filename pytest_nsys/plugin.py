@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_nsys.config.options import MARKER_LINE, add_options, is_active
+from pytest_nsys.plan.options import MARKER_LINE, add_options, is_active
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,9 +50,9 @@ def _is_worker(config: pytest.Config) -> bool:
 
 
 def _become_controller(config: pytest.Config) -> None:
-    from pytest_nsys.config.settings import read_settings
     from pytest_nsys.controller import Controller, check_conflicts
     from pytest_nsys.errors import NsysError
+    from pytest_nsys.plan.settings import read_settings
 
     try:
         _add_metrics(config)
@@ -71,7 +71,7 @@ def _add_metrics(config: pytest.Config) -> None:
     Asked again after collection, which may have found more of them in ``conftest.py`` files.
     """
     if config.hook.pytest_nsys_metrics.get_hookimpls():
-        from pytest_nsys.custom import register
+        from pytest_nsys.metrics.custom import register
 
         if _FORGET_METRICS in config.stash:
             config.stash[_FORGET_METRICS]()
@@ -89,9 +89,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     marked = [item for item in items if "nsys" in item.keywords and item.get_closest_marker("nsys")]
     if not marked:
         return
-    from pytest_nsys.config.marker import read_spec
-    from pytest_nsys.config.settings import read_settings
     from pytest_nsys.errors import NsysError
+    from pytest_nsys.plan.marker import read_spec
+    from pytest_nsys.plan.settings import read_settings
 
     try:
         _add_metrics(config)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from pytest_nsys.timeline import Element, Label, Lane, Timeline
-from pytest_nsys.timeline.model import Point
+from pytest_nsys.insights.timeline import Element, Label, Lane, Timeline
+from pytest_nsys.insights.timeline.model import Point
 
 LABELS = (
     Label("gemm_a", "gemm"),

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pytest_nsys.files import replace_text
+from pytest_nsys.support.files import replace_text
 
 FIXTURES = ("alone", "scrubbed", "traces")
 """Their tests must stay together, or the fixture takes long to make."""

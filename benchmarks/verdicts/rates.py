@@ -29,8 +29,8 @@ from resample import FRESH, KERNELS, NOISES, SESSIONS, WALL, Pool, draw, take_ap
 from rules import COUNT, OTHERS, Rule, Samples, joined, ours
 from study import base_of, is_measured, read_lines
 
-from pytest_nsys.gate.resolution import ANOTHER_GPU, KERNEL_NS
-from pytest_nsys.quantities import Tolerance
+from pytest_nsys.support.units import Tolerance
+from pytest_nsys.verdict.resolution import ANOTHER_GPU, KERNEL_NS
 
 ROOT = Path(__file__).parents[2]
 PACKED = ROOT / "benchmarks/results/verdict-samples.jsonl.xz"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from rules import Samples
 
-from pytest_nsys.gate.clock import CLOCK
+from pytest_nsys.verdict.clock import CLOCK
 
 KERNELS = "gpu.kernel_time"
 WALL = "wall.time"

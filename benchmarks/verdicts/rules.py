@@ -14,12 +14,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from pytest_nsys.catalogue import lookup
-from pytest_nsys.config.marker import Spec
-from pytest_nsys.gate.clock import CLOCK
-from pytest_nsys.gate.compare import compare
-from pytest_nsys.gate.rule import default_rule
-from pytest_nsys.gate.verdict import Comparison
-from pytest_nsys.measurement import (
+from pytest_nsys.measure.measurement import (
     Environment,
     Measurement,
     Part,
@@ -28,10 +23,15 @@ from pytest_nsys.measurement import (
     WindowMeasurement,
     centre,
 )
-from pytest_nsys.quantities import Tolerance
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.support.units import Tolerance
+from pytest_nsys.verdict.clock import CLOCK
+from pytest_nsys.verdict.compare import compare
+from pytest_nsys.verdict.rule import default_rule
+from pytest_nsys.verdict.verdict import Comparison
 
 Samples = Mapping[str, Sessions]
-"""Samples by metric, as in `pytest_nsys.measurement.WindowMeasurement`."""
+"""Samples by metric, as in `pytest_nsys.measure.measurement.WindowMeasurement`."""
 
 Says = Callable[[Samples, Samples, str], bool]
 """Whether a metric is slower: of the baseline, of one session now, by its key."""
@@ -90,7 +90,7 @@ def ours(
 
 
 def _suspected(part: Comparison) -> bool:
-    """As `pytest_nsys.gate.verdict.Verdict.is_suspected`, of the one metric."""
+    """As `pytest_nsys.verdict.verdict.Verdict.is_suspected`, of the one metric."""
     return part.beyond and part.status in ("regressed", "inconclusive")
 
 

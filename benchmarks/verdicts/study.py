@@ -41,8 +41,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_nsys.baselines import BaselineStore
-from pytest_nsys.measurement import Measurement
+from pytest_nsys.measure.measurement import Measurement
+from pytest_nsys.storage.baselines import BaselineStore
 
 KEPT = ("gpu.kernel_time", "gpu.kernel_count", "wall.time", "gpu.sm_clock")
 """The metrics whose samples are kept."""

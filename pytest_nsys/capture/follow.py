@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pytest_nsys.errors import WorkerFailed
-from pytest_nsys.json_values import listing, load, mapping, text_of, whole
-from pytest_nsys.windows import WindowRecord
+from pytest_nsys.support.json_values import listing, load, mapping, text_of, whole
+from pytest_nsys.windows.record import WindowRecord
 
 Event = dict[str, Any]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytest_nsys.capture.nsys import Nsys, private_environment
-from pytest_nsys.capture.processes import run_program
+from pytest_nsys.process.processes import run_program
 
 FAILED = "a second import failed too"
 """How a line begins that says so, in what nsys printed."""

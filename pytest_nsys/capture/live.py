@@ -12,13 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from pytest_nsys.capture.export import export_report
-from pytest_nsys.capture.limits import Limits
 from pytest_nsys.capture.nsys import Nsys, override, trace_options
 from pytest_nsys.capture.proof import prove_report, prove_trace
 from pytest_nsys.capture.result import CaptureResult, RanTest
 from pytest_nsys.capture.run import THIS_PYTHON, Deadlines, Listener, Program, WorkerRun, run_worker
-from pytest_nsys.capture.run_folder import RunFolder
-from pytest_nsys.config.settings import Settings
 from pytest_nsys.errors import (
     CaptureError,
     LimitReached,
@@ -27,11 +24,14 @@ from pytest_nsys.errors import (
     NsysLaunchFailed,
     RevisionError,
 )
-from pytest_nsys.files import copy_private
-from pytest_nsys.plan import Batch, PlannedTest
-from pytest_nsys.published import published_options
+from pytest_nsys.plan.batches import Batch, PlannedTest
+from pytest_nsys.plan.privacy import published_options
+from pytest_nsys.plan.settings import Settings
+from pytest_nsys.process.limits import Limits
+from pytest_nsys.process.run_folder import RunFolder
+from pytest_nsys.support.files import copy_private
 from pytest_nsys.trace import Trace, load_trace
-from pytest_nsys.windows import WindowRecord
+from pytest_nsys.windows.record import WindowRecord
 from pytest_nsys.worker.job import Job, Repeats
 
 _LAUNCHES = 3

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_nsys.capture.guard import MARK
-from pytest_nsys.capture.processes import run_program
 from pytest_nsys.errors import NsysNotFound
-from pytest_nsys.windows import DOMAIN
+from pytest_nsys.process.guard import MARK
+from pytest_nsys.process.processes import run_program
+from pytest_nsys.windows.record import DOMAIN
 
 # Folders in which NVIDIA's installers leave nsys without putting it on the PATH; newest wins.
 INSTALL_PATTERNS = (

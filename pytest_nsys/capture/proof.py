@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_nsys.capture import importing
-from pytest_nsys.capture.nvml import describe_gpus
-from pytest_nsys.cut import cut_records
 from pytest_nsys.errors import (
     CaptureMissing,
     DiagnosticError,
@@ -23,10 +21,12 @@ from pytest_nsys.errors import (
     NoGpu,
     WindowsMissing,
 )
+from pytest_nsys.gpu.nvml import describe_gpus
 from pytest_nsys.trace.lost import launches_without_kernels
 from pytest_nsys.trace.schema import SEVERITY_ERROR
 from pytest_nsys.trace.tables import Trace
-from pytest_nsys.windows import WindowRecord
+from pytest_nsys.windows.cut import cut_records
+from pytest_nsys.windows.record import WindowRecord
 
 _STATED = re.compile(r"Number of CUDA events collected:\s*(\d+)")
 _IMPORT_TROUBLE = (

@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_nsys.errors import NsysError
 from pytest_nsys.trace.tables import Trace
-from pytest_nsys.windows import WindowRecord
+from pytest_nsys.windows.record import WindowRecord
 
 PHASES = ("setup", "call", "teardown")
 

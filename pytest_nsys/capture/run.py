@@ -14,12 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_nsys.capture.follow import Event, EventTail, Tail
-from pytest_nsys.capture.guard import end_marked
 from pytest_nsys.capture.importing import import_again
-from pytest_nsys.capture.launching import write_launch
-from pytest_nsys.capture.limits import NO_LIMITS, Limits, bytes_on_disk, demand_space, shortage
 from pytest_nsys.capture.nsys import Nsys, profile_command
-from pytest_nsys.capture.processes import end_trees, is_running, signal_name
 from pytest_nsys.capture.starting import (
     not_started,
     printed_by_nsys,
@@ -32,6 +28,10 @@ from pytest_nsys.errors import (
     NsysLaunchFailed,
     WorkerFailed,
 )
+from pytest_nsys.process.guard import end_marked
+from pytest_nsys.process.limits import NO_LIMITS, Limits, bytes_on_disk, demand_space, shortage
+from pytest_nsys.process.processes import end_trees, is_running, signal_name
+from pytest_nsys.process.shim_command import write_launch
 from pytest_nsys.worker import __main__ as worker_main
 from pytest_nsys.worker.job import Job
 

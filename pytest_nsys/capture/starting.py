@@ -6,10 +6,10 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_nsys.capture.limits import shortage
-from pytest_nsys.capture.logs import read_end
 from pytest_nsys.capture.nsys import private_environment
 from pytest_nsys.errors import NsysLaunchFailed, NsysUsageError
+from pytest_nsys.process.limits import shortage
+from pytest_nsys.process.logs import read_end
 
 PRINTED = 4000
 """Characters that are kept of what nsys prints."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_nsys.capture.live import Command
-from pytest_nsys.capture.processes import run_program
 from pytest_nsys.capture.run import Program
 from pytest_nsys.errors import RevisionError
+from pytest_nsys.process.processes import run_program
 
 _GIT_DEADLINE_S = 600.0
 _SETUP_DEADLINE_S = 3600.0

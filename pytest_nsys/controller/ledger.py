@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_nsys.config.settings import Settings
+from pytest_nsys.plan.settings import Settings
 
 if TYPE_CHECKING:
-    from pytest_nsys.baselines import Change
     from pytest_nsys.capture.result import CaptureResult, RanTest
-    from pytest_nsys.gate.verdict import Verdict
-    from pytest_nsys.recording import RecordedTest
     from pytest_nsys.report.run import RunReport, Unmeasured
+    from pytest_nsys.storage.baselines import Change
+    from pytest_nsys.storage.recordings.recording import RecordedTest
+    from pytest_nsys.verdict.verdict import Verdict
 
 
 class Ledger:
@@ -50,7 +50,7 @@ class Ledger:
 
     def add_unmeasured(self, nodeid: str, reason: str) -> None:
         """A test was to be measured and has no verdict."""
-        from pytest_nsys.published import published_line
+        from pytest_nsys.plan.privacy import published_line
         from pytest_nsys.report.run import Unmeasured
 
         self._unmeasured.append(Unmeasured(nodeid, published_line(reason)))
@@ -59,8 +59,8 @@ class Ledger:
         """A test ended; a recording keeps how."""
         if self._settings.record is None:
             return
-        from pytest_nsys.published import published_line, published_report
-        from pytest_nsys.recording import RecordedTest
+        from pytest_nsys.plan.privacy import published_line, published_report
+        from pytest_nsys.storage.recordings.recording import RecordedTest
 
         numbers = tuple(
             number
@@ -83,7 +83,11 @@ class Ledger:
         return [result for result in self._results if result.export is not None]
 
     def _write_recording(self, folder: Path) -> None:
-        from pytest_nsys.recording import RecordedCapture, Recording, write_recording
+        from pytest_nsys.storage.recordings.recording import (
+            RecordedCapture,
+            Recording,
+            write_recording,
+        )
 
         results = self._exported()
         recording = Recording(
@@ -100,7 +104,7 @@ class Ledger:
 
     def run_report(self) -> RunReport:
         """What the run found so far."""
-        from pytest_nsys.published import published_command
+        from pytest_nsys.plan.privacy import published_command
         from pytest_nsys.report.run import RunReport
 
         return RunReport(
@@ -128,7 +132,7 @@ class Ledger:
 
             write_json(run, settings.json)
         if settings.html is not None:
-            from pytest_nsys.report.html import write_html
+            from pytest_nsys.report.html.render import write_html
 
             write_html(run, settings.html)
         if settings.markdown is not None:
@@ -138,7 +142,7 @@ class Ledger:
         if settings.job_summary is not None and (run.verdicts or run.unmeasured):
             self._append_summary(run, settings.job_summary)
         if settings.history is not None:
-            from pytest_nsys.history import record_run
+            from pytest_nsys.storage.history import record_run
 
             record_run(settings, run.verdicts)
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from pytest_nsys.capture.result import CaptureResult, RanTest
+from pytest_nsys.controller.judges import Judged
 from pytest_nsys.controller.sources import CaptureSource, Judge
 from pytest_nsys.errors import GpuBusy, NsysError, NsysUsageError
-from pytest_nsys.judging import Judged
-from pytest_nsys.measurement import Measurement
-from pytest_nsys.measuring import Measurer
-from pytest_nsys.plan import Batch, PlannedTest
-from pytest_nsys.sessions import join_captures, join_sessions
+from pytest_nsys.measure.measurement import Measurement
+from pytest_nsys.measure.measurer import Measurer
+from pytest_nsys.measure.sessions import join_captures, join_sessions
+from pytest_nsys.plan.batches import Batch, PlannedTest
 
 
 @dataclass(frozen=True)

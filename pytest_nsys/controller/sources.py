@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from pytest_nsys.config.settings import Settings
-from pytest_nsys.plan import Batch, PlannedTest
+from pytest_nsys.plan.batches import Batch, PlannedTest
+from pytest_nsys.plan.settings import Settings
 
 if TYPE_CHECKING:
-    from pytest_nsys.baselines import Change
     from pytest_nsys.capture.nsys import Nsys
     from pytest_nsys.capture.result import CaptureResult
     from pytest_nsys.capture.run import Listener
-    from pytest_nsys.capture.run_folder import RunFolder
-    from pytest_nsys.config.marker import Spec
+    from pytest_nsys.controller.judges import Judged
     from pytest_nsys.controller.runner import Arm
-    from pytest_nsys.gate.verdict import Verdict
-    from pytest_nsys.judging import Judged
-    from pytest_nsys.measurement import Measurement
-    from pytest_nsys.measuring import Measurer
+    from pytest_nsys.measure.measurement import Measurement
+    from pytest_nsys.measure.measurer import Measurer
+    from pytest_nsys.plan.marker import Spec
+    from pytest_nsys.process.run_folder import RunFolder
     from pytest_nsys.servers.context import ServerContext
+    from pytest_nsys.storage.baselines import Change
+    from pytest_nsys.verdict.verdict import Verdict
 
 
 class CaptureSource(Protocol):
@@ -61,10 +61,10 @@ def make_judge(settings: Settings) -> Judge:
     Raises:
         AcceptedError: the list of accepted changes cannot be read.
     """
-    from pytest_nsys.accepted import FILE, read_accepted
-    from pytest_nsys.baselines import BaselineStore
-    from pytest_nsys.gate.judge import Policy
-    from pytest_nsys.judging import BaselineJudge, PairJudge
+    from pytest_nsys.controller.judges import BaselineJudge, PairJudge
+    from pytest_nsys.plan.expected import FILE, read_accepted
+    from pytest_nsys.storage.baselines import BaselineStore
+    from pytest_nsys.verdict.judge import Policy
 
     policy = Policy(
         mode=settings.mode,
@@ -79,8 +79,8 @@ def make_judge(settings: Settings) -> Judge:
 
 def make_measurer(config: pytest.Config, settings: Settings) -> Measurer:
     """What measures captures, with the project's hooks before the built-in rules."""
-    from pytest_nsys.measuring import Measurer, default_device_key
-    from pytest_nsys.metrics.naming import Naming
+    from pytest_nsys.kernels.naming import Naming
+    from pytest_nsys.measure.measurer import Measurer, default_device_key
 
     hook = config.hook
     plain = Naming()
@@ -129,7 +129,7 @@ def make_arms(
     from pytest_nsys.controller.runner import Arm
 
     if settings.replay is not None:
-        from pytest_nsys.replay import Replay
+        from pytest_nsys.storage.recordings.replay import Replay
 
         return (Arm(Replay(settings.replay)),)
     assert nsys is not None
@@ -167,7 +167,7 @@ def serve(
 ) -> ServerContext | None:
     """What the fixture ``nsys_server`` starts servers with, from now on; None where it measures
     none: two revisions are compared."""
-    from pytest_nsys.gpu_monitor import Monitor
+    from pytest_nsys.gpu.monitor import Monitor
     from pytest_nsys.servers.context import CONTEXT, ServerContext, tell_nobody
 
     if settings.against is not None:
@@ -199,7 +199,7 @@ def make_server_arm(
 ) -> Arm:
     """A server test as a source of captures."""
     from pytest_nsys.controller.runner import Arm
-    from pytest_nsys.controller.server_source import ServerSource
+    from pytest_nsys.servers.source import ServerSource
 
     return Arm(ServerSource(item, nextitem, context, settings))
 
@@ -213,8 +213,8 @@ def make_hold(
 
     @contextmanager
     def hold() -> Iterator[None]:
-        from pytest_nsys.capture.gpu_lock import gpu_locks
-        from pytest_nsys.capture.nvml import visible_gpu_uuids
+        from pytest_nsys.gpu.lock import gpu_locks
+        from pytest_nsys.gpu.nvml import visible_gpu_uuids
 
         uuids = visible_gpu_uuids()
         with gpu_locks(uuids, deadline_s=settings.lock_timeout_s, waiting=say) as notes:

@@ -16,13 +16,13 @@ from pytest_nsys.capture.export import export_report
 from pytest_nsys.capture.nsys import Nsys
 from pytest_nsys.capture.proof import prove_report, prove_trace
 from pytest_nsys.capture.run import Deadlines, Listener, WorkerRun, run_worker
-from pytest_nsys.capture.run_folder import RunFolder
-from pytest_nsys.cut import cut_records
 from pytest_nsys.doctor import program
 from pytest_nsys.doctor.finding import Finding
 from pytest_nsys.errors import NoWindows, NsysError, NsysLaunchFailed
+from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.trace import Trace, load_trace
-from pytest_nsys.windows import WindowRecord
+from pytest_nsys.windows.cut import cut_records
+from pytest_nsys.windows.record import WindowRecord
 from pytest_nsys.worker.job import Job, Repeats
 
 CHECK = "trial capture"

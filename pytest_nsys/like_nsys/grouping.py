@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pytest_nsys.rows import Ints
+from pytest_nsys.support.arrays.rows import Ints
 
 
 def by_text(ids: npt.NDArray[np.integer], texts: Mapping[int, str]) -> tuple[Ints, list[str]]:

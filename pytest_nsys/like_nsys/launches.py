@@ -9,7 +9,7 @@ from pytest_nsys.like_nsys.grouping import by_columns, by_text, descending
 from pytest_nsys.like_nsys.summary import summarise
 from pytest_nsys.like_nsys.table import CsvTable, csv_table, rounded
 from pytest_nsys.metrics.window import durations
-from pytest_nsys.rows import Ints
+from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.trace.serial import process_number, thread_number
 from pytest_nsys.trace.tables import Trace
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_nsys.rows import Floats, Ints
+from pytest_nsys.support.arrays.rows import Floats, Ints
 
 NONE = -1
 

@@ -13,7 +13,7 @@ from pytest_nsys.like_nsys.grouping import by_columns, by_text, descending
 from pytest_nsys.like_nsys.nesting import nest
 from pytest_nsys.like_nsys.summary import summarise
 from pytest_nsys.like_nsys.table import CsvTable, csv_table, rounded
-from pytest_nsys.rows import Floats, Ints
+from pytest_nsys.support.arrays.rows import Floats, Ints
 from pytest_nsys.trace.schema import NvtxType
 from pytest_nsys.trace.tables import Trace
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from pytest_nsys.like_nsys.table import Column, rounded, whole
-from pytest_nsys.rows import Floats, Ints
+from pytest_nsys.support.arrays.rows import Floats, Ints
 
 
 @dataclass(frozen=True)

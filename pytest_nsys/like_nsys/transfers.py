@@ -11,7 +11,7 @@ from pytest_nsys.like_nsys.grouping import by_text, descending
 from pytest_nsys.like_nsys.summary import Summary, summarise
 from pytest_nsys.like_nsys.table import CsvTable, csv_table, megabytes, percentages, rounded
 from pytest_nsys.metrics.window import durations
-from pytest_nsys.rows import Ints
+from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.trace.tables import Trace
 
 _COPIES: Final[Mapping[int, str]] = {

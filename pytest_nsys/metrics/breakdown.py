@@ -10,10 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from pytest_nsys.catalogue import Breakdown
-from pytest_nsys.cut import Cut, user_ranges
-from pytest_nsys.grouping import coded, sums
+from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.metrics.memory import MemoryTimeline
-from pytest_nsys.metrics.naming import Naming
 from pytest_nsys.metrics.window import (
     COPY_KINDS,
     api_name,
@@ -21,10 +19,12 @@ from pytest_nsys.metrics.window import (
     durations,
     is_pageable,
 )
-from pytest_nsys.quantities import format_amount
-from pytest_nsys.rows import Ints, Members, NameSums
+from pytest_nsys.support.arrays.grouping import coded, sums
+from pytest_nsys.support.arrays.rows import Ints, Members, NameSums
+from pytest_nsys.support.units import format_amount
 from pytest_nsys.trace.schema import MemcpyKind
 from pytest_nsys.trace.tables import Trace
+from pytest_nsys.windows.cut import Cut, user_ranges
 
 Texts = npt.NDArray[np.object_]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from pytest_nsys.catalogue import CLIENT_METRICS
-from pytest_nsys.rows import Floats
-from pytest_nsys.windows import WindowRecord
+from pytest_nsys.support.arrays.rows import Floats
+from pytest_nsys.windows.record import WindowRecord
 
 
 def client_values(records: Sequence[WindowRecord]) -> dict[str, Floats]:

@@ -1,38 +1,132 @@
-"""Metrics that projects and plugins add: calling their functions, and checking what they return."""
+"""Metrics that a project or a plugin adds, through the hook ``pytest_nsys_metrics``.
+
+    def _longest_kernel(cut):  # ns, per window
+        ns = (cut.trace.kernels["end"] - cut.trace.kernels["start"]).to_numpy()
+        longest = np.zeros(len(cut))
+        np.maximum.at(longest, cut.kernels.window, ns[cut.kernels.row])
+        return longest
+
+    def pytest_nsys_metrics():
+        about = "the longest kernel"
+        metric = Metric("ours.longest_kernel", "ns", "timed", about, combine="max")
+        return [CustomMetric(metric, _longest_kernel)]
+
+Imported wherever such a hook is defined, in runs that measure nothing too, so it stays free of
+pandas and numpy.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
 
-from pytest_nsys.custom import CustomMetric, CustomMetricFailed, registered
-from pytest_nsys.cut import Cut
-from pytest_nsys.rows import Floats
+from pytest_nsys.catalogue import Metric, add_metric, remove_metric
+from pytest_nsys.errors import NsysError, SettingsError
+from pytest_nsys.support.units import Tolerance, Unit
+
+if TYPE_CHECKING:
+    from pytest_nsys.support.arrays.rows import Floats
+    from pytest_nsys.windows.cut import Cut
+
+__all__ = ["CustomMetric", "CustomMetricFailed", "Metric", "Tolerance"]
+
+_KEY = re.compile(r"[A-Za-z_]\w*(\.(?!per_)[A-Za-z_]\w*)+", re.ASCII)
+_HOOK = "pytest_nsys_metrics"
 
 
-def custom_values(cut: Cut) -> dict[str, Floats]:
-    """Per added metric, its value in every window of the cut; NaN where it has none.
+class CustomMetricFailed(NsysError):
+    """The function that computes an added metric failed, or returned something else."""
+
+
+@dataclass(frozen=True)
+class CustomMetric:
+    """A metric that is not of this package.
+
+    Attributes:
+        metric: what it is. Its key has at least two parts (``ours.longest_kernel``).
+        compute: a pure function from a trace and windows of it to one value per window, in the
+            metric's unit, NaN where a window has none. Its argument is a
+            `pytest_nsys.windows.cut.Cut`: the tables are ``cut.trace.kernels``, ``.copies``,
+            ``.calls`` and so on, and ``cut.kernels.window`` and ``cut.kernels.row`` are the pairs
+            of a window and a row that was launched in it. It also gets the program's own NVTX ranges as windows.
+    """
+
+    metric: Metric
+    compute: Callable[[Cut], Floats]
+
+
+_REGISTERED: dict[str, CustomMetric] = {}
+
+
+def registered() -> tuple[CustomMetric, ...]:
+    """The metrics that were added, in that order."""
+    return tuple(_REGISTERED.values())
+
+
+def register(answers: Iterable[Iterable[CustomMetric]]) -> Callable[[], None]:
+    """Add the metrics of the hook's answers.
+
+    Returns:
+        A function that takes them back.
 
     Raises:
-        CustomMetricFailed: a function failed or returned something else.
+        SettingsError: one is no such metric, or its key cannot be used; nothing was added.
     """
-    return {custom.metric.key: _values(custom, cut) for custom in registered()}
+    added: list[str] = []
 
+    def forget() -> None:
+        while added:
+            key = added.pop()
+            remove_metric(key)
+            del _REGISTERED[key]
 
-def _values(custom: CustomMetric, cut: Cut) -> Floats:
-    key = custom.metric.key
     try:
-        values = np.array(custom.compute(cut), dtype=np.float64)
-    except Exception as error:
-        raise CustomMetricFailed(
-            f"the metric {key} could not be computed",
-            evidence=f"{type(error).__name__}: {error}",
-            remedy="mend the function that a pytest_nsys_metrics hook gave for it",
-        ) from error
-    if values.shape != (len(cut),) or np.isinf(values).any():
-        raise CustomMetricFailed(
-            f"the metric {key} was computed as something else than one number per window",
-            evidence=f"shape {values.shape} for {len(cut)} windows, "
-            f"{np.count_nonzero(np.isinf(values))} infinite",
-            remedy="return one number per window, NaN where there is none",
-        )
-    return values
+        for answer in answers:
+            for custom in _listed(answer):
+                _check(custom)
+                try:
+                    add_metric(custom.metric)
+                except ValueError as error:
+                    raise SettingsError(
+                        f"{_HOOK}: {error}", remedy="give the metric another key"
+                    ) from None
+                _REGISTERED[custom.metric.key] = custom
+                added.append(custom.metric.key)
+    except NsysError:
+        forget()
+        raise
+    return forget
+
+
+def _listed(answer: object) -> list[CustomMetric]:
+    if not isinstance(answer, Iterable) or isinstance(answer, str):
+        raise _no_metric(answer)
+    return list(answer)
+
+
+def _no_metric(value: object) -> SettingsError:
+    return SettingsError(
+        f"{_HOOK} returned {value!r}",
+        remedy="return a list of pytest_nsys.metrics.custom.CustomMetric",
+    )
+
+
+def _check(custom: object) -> None:
+    if not isinstance(custom, CustomMetric) or not isinstance(custom.metric, Metric):
+        raise _no_metric(custom)
+    metric: Any = custom.metric
+    problem = ""
+    if not isinstance(metric.key, str) or not _KEY.fullmatch(metric.key):
+        problem = "keys are words joined by dots, at least two, and none begins with per_"
+    elif metric.unit not in get_args(Unit):
+        problem = f"units are {', '.join(get_args(Unit))}"
+    elif metric.kind not in ("exact", "timed") or metric.worse not in ("up", "down"):
+        problem = 'kind is "exact" or "timed", worse is "up" or "down"'
+    elif metric.tolerance is not None and not isinstance(metric.tolerance, Tolerance):
+        problem = "tolerance is a pytest_nsys.metrics.custom.Tolerance, or None"
+    elif metric.ratio is not None or not callable(custom.compute):
+        problem = "compute is a function of a Cut; form quotients in it"
+    if problem:
+        raise SettingsError(f"{_HOOK}: the metric {metric.key!r} cannot be added", remedy=problem)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_nsys.cut import Cut
-from pytest_nsys.grouping import coded, sums
-from pytest_nsys.rows import Flags, Ints
+from pytest_nsys.support.arrays.grouping import coded, sums
+from pytest_nsys.support.arrays.rows import Flags, Ints
+from pytest_nsys.windows.cut import Cut
 
 
 @dataclass(frozen=True)

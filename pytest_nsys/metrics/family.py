@@ -5,11 +5,11 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 from pytest_nsys.catalogue import FamilyKey
-from pytest_nsys.cut import Cut
-from pytest_nsys.grouping import are_among
-from pytest_nsys.metrics.naming import Naming
+from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.metrics.window import api_name
-from pytest_nsys.rows import Floats
+from pytest_nsys.support.arrays.grouping import are_among
+from pytest_nsys.support.arrays.rows import Floats
+from pytest_nsys.windows.cut import Cut
 
 
 def family_metric(cut: Cut, key: FamilyKey, naming: Naming) -> Floats:

@@ -15,10 +15,11 @@ from functools import cached_property, reduce
 import numpy as np
 import pandas as pd
 
-from pytest_nsys.cut import Cut
-from pytest_nsys.grouping import are_among, chosen
-from pytest_nsys.identity.category import COMMUNICATION
-from pytest_nsys.intervals import (
+from pytest_nsys.kernels.category import COMMUNICATION
+from pytest_nsys.kernels.naming import Naming
+from pytest_nsys.metrics.window import blocking_calls
+from pytest_nsys.support.arrays.grouping import are_among, chosen
+from pytest_nsys.support.arrays.intervals import (
     Intervals,
     bounds,
     gaps,
@@ -29,9 +30,8 @@ from pytest_nsys.intervals import (
     sorted_within,
     union,
 )
-from pytest_nsys.metrics.naming import Naming
-from pytest_nsys.metrics.window import blocking_calls
-from pytest_nsys.rows import Flags, Floats, Ints, Members
+from pytest_nsys.support.arrays.rows import Flags, Floats, Ints, Members
+from pytest_nsys.windows.cut import Cut
 
 _NEVER = np.iinfo(np.int64).max
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pytest_nsys.grouping import sums
 from pytest_nsys.metrics.occupancy import Occupancy
 from pytest_nsys.metrics.window import durations
-from pytest_nsys.rows import Floats
+from pytest_nsys.support.arrays.grouping import sums
+from pytest_nsys.support.arrays.rows import Floats
 
 PROCESS_METRICS = ("process.count", "process.skew_pct")
 

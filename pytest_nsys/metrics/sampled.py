@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pytest_nsys.cut import Cut
-from pytest_nsys.grouping import are_among, chosen, coded
 from pytest_nsys.metrics.devices import devices_used
-from pytest_nsys.rows import Floats, Members
+from pytest_nsys.support.arrays.grouping import are_among, chosen, coded
+from pytest_nsys.support.arrays.rows import Floats, Members
+from pytest_nsys.windows.cut import Cut
 
 SAMPLED: Mapping[str, re.Pattern[str]] = {
     "sm.active": re.compile(r"SMs? Active\b.*"),

@@ -6,8 +6,8 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from pytest_nsys.gpu_state import Quantity
-from pytest_nsys.windows import MAIN, WindowRecord
+from pytest_nsys.gpu.state import Quantity
+from pytest_nsys.windows.record import MAIN, WindowRecord
 
 STATE_METRICS: Mapping[str, Quantity] = {
     "gpu.sm_clock": "sm_clock_hz",

@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from pytest_nsys.cut import Cut
 from pytest_nsys.metrics.window import copies_of
-from pytest_nsys.rows import Floats
+from pytest_nsys.support.arrays.rows import Floats
 from pytest_nsys.trace.schema import MemcpyKind
 from pytest_nsys.trace.tables import Trace
+from pytest_nsys.windows.cut import Cut
 
 _KINDS = (MemcpyKind.UM_H2D, MemcpyKind.UM_D2H, MemcpyKind.UM_D2D)
 

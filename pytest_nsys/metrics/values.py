@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pytest_nsys.catalogue import parse_family
-from pytest_nsys.cut import Cut
-from pytest_nsys.metrics.custom import custom_values
+from pytest_nsys.kernels.naming import Naming
+from pytest_nsys.metrics.custom_values import custom_values
 from pytest_nsys.metrics.family import family_metric
-from pytest_nsys.metrics.naming import Naming
 from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS, Occupancy
 from pytest_nsys.metrics.processes import process_values
 from pytest_nsys.metrics.sampled import sampled_values
 from pytest_nsys.metrics.unified import UNIFIED_METRICS, has_unified_memory
 from pytest_nsys.metrics.window import WINDOW_METRICS
-from pytest_nsys.rows import Floats
+from pytest_nsys.support.arrays.rows import Floats
+from pytest_nsys.windows.cut import Cut
 
 
 def window_values(

@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from pytest_nsys.cut import Cut
-from pytest_nsys.grouping import are_among, chosen
-from pytest_nsys.rows import Flags, Floats, Ints, Members, NameSums
+from pytest_nsys.support.arrays.grouping import are_among, chosen
+from pytest_nsys.support.arrays.rows import Flags, Floats, Ints, Members, NameSums
 from pytest_nsys.trace.schema import MemcpyKind, MemKind
+from pytest_nsys.windows.cut import Cut
 
 COPY_KINDS: Mapping[str, int] = {
     "h2d": MemcpyKind.H2D,

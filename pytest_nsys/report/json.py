@@ -91,11 +91,11 @@ from typing import Any
 from pytest_nsys import __version__
 from pytest_nsys.catalogue import Breakdown, lookup
 from pytest_nsys.errors import ReportError
-from pytest_nsys.files import replace_text
-from pytest_nsys.gate.verdict import SEVERITY, Comparison, Contribution, Verdict
-from pytest_nsys.gate.wording import headline
-from pytest_nsys.measurement import Measurement, Part, Parts, WindowMeasurement
+from pytest_nsys.measure.measurement import Measurement, Part, Parts, WindowMeasurement
 from pytest_nsys.report.run import RunReport
+from pytest_nsys.support.files import replace_text
+from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Contribution, Verdict
+from pytest_nsys.verdict.wording import headline
 
 SCHEMA = 2
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from _pytest._code.code import ReprFileLocation, TerminalRepr
 from _pytest._io import TerminalWriter
 
-from pytest_nsys.gate.verdict import Verdict
-from pytest_nsys.gate.wording import headline
 from pytest_nsys.report.text import verdict_lines
+from pytest_nsys.verdict.verdict import Verdict
+from pytest_nsys.verdict.wording import headline
 
 Location = tuple[str, int | None, str]
 

@@ -14,19 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_nsys.errors import ReportError
-from pytest_nsys.gate.verdict import Comparison, Verdict
-from pytest_nsys.gate.wording import (
+from pytest_nsys.report.json import write_report
+from pytest_nsys.report.run import RunReport
+from pytest_nsys.support.text import visible
+from pytest_nsys.support.units import format_amount, format_change
+from pytest_nsys.verdict.verdict import Comparison, Verdict
+from pytest_nsys.verdict.wording import (
     describe_contribution,
     format_limit,
     headline,
     notable,
     reproduce,
 )
-from pytest_nsys.quantities import format_amount, format_change
-from pytest_nsys.report.json import write_report
-from pytest_nsys.report.run import RunReport
-from pytest_nsys.report.visible import visible
-from pytest_nsys.windows import MAIN
+from pytest_nsys.windows.record import MAIN
 
 LIMIT = 60_000
 """The most bytes of a text: GitHub takes comments of 65,536 characters."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pytest_nsys.gate.verdict import Verdict
-from pytest_nsys.gate.wording import headline
-from pytest_nsys.windows import MAIN
+from pytest_nsys.verdict.verdict import Verdict
+from pytest_nsys.verdict.wording import headline
+from pytest_nsys.windows.record import MAIN
 
 Properties = list[tuple[str, object]]
 

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pytest_nsys.baselines import Change
-from pytest_nsys.config.options import Mode
-from pytest_nsys.gate.verdict import Verdict
+from pytest_nsys.plan.options import Mode
+from pytest_nsys.storage.baselines import Change
+from pytest_nsys.verdict.verdict import Verdict
 
 
 @dataclass(frozen=True)

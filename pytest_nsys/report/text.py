@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from pytest_nsys.baselines import Change
 from pytest_nsys.catalogue import Metric, default_gates, lookup, parse_family, parse_range
-from pytest_nsys.gate.culprit import contributions
-from pytest_nsys.gate.verdict import Comparison, Verdict
-from pytest_nsys.gate.wording import (
+from pytest_nsys.measure.measurement import WindowMeasurement, session_medians
+from pytest_nsys.report.run import RunReport
+from pytest_nsys.storage.baselines import Change
+from pytest_nsys.support.units import format_amount, format_change
+from pytest_nsys.verdict.culprit import contributions
+from pytest_nsys.verdict.verdict import Comparison, Verdict
+from pytest_nsys.verdict.wording import (
     accept,
     describe_contribution,
     format_limit,
@@ -18,10 +21,7 @@ from pytest_nsys.gate.wording import (
     place,
     reproduce,
 )
-from pytest_nsys.measurement import WindowMeasurement, session_medians
-from pytest_nsys.quantities import format_amount, format_change
-from pytest_nsys.report.run import RunReport
-from pytest_nsys.windows import MAIN
+from pytest_nsys.windows.record import MAIN
 
 _CULPRITS_UPDATED = 3
 _SESSIONS = 5

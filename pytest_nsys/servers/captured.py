@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pytest_nsys.gpu_state import RoundState
+from pytest_nsys.gpu.state import RoundState
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nsys.capture.command import Plan, Taken, Watcher, capture_here
-from pytest_nsys.capture.guard import MARK, end_marked
+from pytest_nsys.capture.command.here import Plan, Taken, Watcher, capture_here
 from pytest_nsys.capture.nsys import Nsys, override, trace_options
-from pytest_nsys.capture.processes import Finished, run_program
 from pytest_nsys.errors import CommandNotFound, DeadlineExceeded
+from pytest_nsys.process.guard import MARK, end_marked
+from pytest_nsys.process.processes import Finished, run_program
 from pytest_nsys.servers.captured import TestCaptures, WindowCapture
 from pytest_nsys.servers.context import ServerContext, context_of
 from pytest_nsys.servers.errors import CommandFailed

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_nsys.capture.nsys import Nsys
-from pytest_nsys.capture.run_folder import RunFolder
+from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.captured import TestCaptures
 from pytest_nsys.servers.tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
-    from pytest_nsys.gpu_monitor import Monitor
+    from pytest_nsys.gpu.monitor import Monitor
 
 
 def tell_nobody(line: str) -> None:

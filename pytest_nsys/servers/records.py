@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_nsys.capture.proof import prove_contents
-from pytest_nsys.cut import whole
 from pytest_nsys.servers.captured import WindowCapture
 from pytest_nsys.trace.clock import capture_times, prove_covered
 from pytest_nsys.trace.tables import Trace
-from pytest_nsys.windows import WindowRecord
+from pytest_nsys.windows.cut import whole
+from pytest_nsys.windows.record import WindowRecord
 
 
 def round_records(

@@ -8,12 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from pytest_nsys.errors import NsysError
-from pytest_nsys.quantities import parse_amount
-from pytest_nsys.servers.attached import AttachedServer
 from pytest_nsys.servers.captured import TestCaptures, WindowCapture
 from pytest_nsys.servers.context import ServerContext
 from pytest_nsys.servers.errors import WindowError
-from pytest_nsys.servers.limited import Limited, WindowLimits
 from pytest_nsys.servers.load import (
     Dialect,
     Prompt,
@@ -24,10 +21,13 @@ from pytest_nsys.servers.load import (
     synthetic,
     synthetic_text,
 )
-from pytest_nsys.servers.nsys_session import Collection
-from pytest_nsys.servers.process import ServerProcess
+from pytest_nsys.servers.running.attached import AttachedServer
+from pytest_nsys.servers.running.limited import Limited, WindowLimits
+from pytest_nsys.servers.running.nsys_session import Collection
+from pytest_nsys.servers.running.process import ServerProcess
 from pytest_nsys.servers.window import Prompts, Sending, Window, demand_answers, known
-from pytest_nsys.windows import MAIN
+from pytest_nsys.support.units import parse_amount
+from pytest_nsys.windows.record import MAIN
 
 Process = ServerProcess | AttachedServer
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_nsys.capture.logs import last_lines
 from pytest_nsys.catalogue import suggest
-from pytest_nsys.gpu_state import GpuState, RoundState
+from pytest_nsys.gpu.state import GpuState, RoundState
+from pytest_nsys.process.logs import last_lines
 from pytest_nsys.servers.captured import SentRound
 from pytest_nsys.servers.errors import WindowError
 from pytest_nsys.servers.load import (
@@ -28,7 +28,7 @@ from pytest_nsys.servers.load import (
 )
 
 if TYPE_CHECKING:
-    from pytest_nsys.gpu_monitor import Monitor
+    from pytest_nsys.gpu.monitor import Monitor
 
 Prompts = Sequence[Prompt] | Path | str
 """A list of texts or of token ids, or a file of them."""

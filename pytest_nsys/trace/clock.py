@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_nsys.errors import TimeNotCovered
-from pytest_nsys.quantities import format_amount
+from pytest_nsys.support.units import format_amount
 from pytest_nsys.trace.tables import Trace
 
 _REMEDY = (

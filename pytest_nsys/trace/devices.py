@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pytest_nsys.rows import Ints
+from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.trace import schema
 from pytest_nsys.trace.serial import process_number
 from pytest_nsys.trace.source import ABSENT, Source

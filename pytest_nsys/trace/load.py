@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pytest_nsys.rows import Flags, Ints
+from pytest_nsys.support.arrays.rows import Flags, Ints
 from pytest_nsys.trace import lost, mending, schema
 from pytest_nsys.trace.devices import Devices, read_devices
 from pytest_nsys.trace.launches import Launches, find_launches, in_order

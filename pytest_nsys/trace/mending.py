@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from pytest_nsys.rows import Flags, Ints
+from pytest_nsys.support.arrays.rows import Flags, Ints
 from pytest_nsys.trace.source import ABSENT, not_understood
 
 Columns = dict[str, Ints]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pytest_nsys.rows import Ints
+from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.trace import mending, schema
 from pytest_nsys.trace.source import ABSENT, Source, texts, whole_numbers
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from pytest_nsys.rows import Ints
+from pytest_nsys.support.arrays.rows import Ints
 
 _BITS = 24
 _NUMBER = 0xFFFFFF

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from pytest_nsys.errors import ExportFailed, NotACapture
-from pytest_nsys.rows import Ints
+from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.trace.schema import COLUMNS, NEEDED
 
 ABSENT = -1

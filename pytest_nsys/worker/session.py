@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pytest_nsys.fixture import RECORDER
-from pytest_nsys.gpu_monitor import Monitor
+from pytest_nsys.gpu.monitor import Monitor
 from pytest_nsys.worker.device import synchronize
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Job

@@ -20,11 +20,11 @@ from pytest_nsys.capture.live import Command, LiveCapture
 from pytest_nsys.capture.nsys import Nsys, find_nsys
 from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.capture.run import Deadlines, Listener, WorkerRun, run_worker
-from pytest_nsys.capture.run_folder import RunFolder
-from pytest_nsys.config.marker import Spec
-from pytest_nsys.config.settings import Settings
 from pytest_nsys.errors import NsysLaunchFailed
-from pytest_nsys.plan import Batch, PlannedTest
+from pytest_nsys.plan.batches import Batch, PlannedTest
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.plan.settings import Settings
+from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.worker.job import Job, Repeats
 
 NAMES = tuple(sorted(REAL_NSYS))

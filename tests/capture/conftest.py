@@ -12,8 +12,8 @@ from capture_bench import NAMES, Bench, Captured, nothing_left, old_standin, rea
 from capture_command import Answer
 
 from pytest_nsys.capture.nsys import Nsys
-from pytest_nsys.capture.run_folder import RunFolder
-from pytest_nsys.cli import main
+from pytest_nsys.cli.main import main
+from pytest_nsys.process.run_folder import RunFolder
 
 PARTS = """
     import subprocess, sys, time

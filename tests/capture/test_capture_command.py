@@ -17,9 +17,9 @@ from harness import SIMGPU
 from leaks import leaked
 
 from pytest_nsys.capture.nsys import Nsys
-from pytest_nsys.cli import main
-from pytest_nsys.recording import read_recording
-from pytest_nsys.stored import load_stored
+from pytest_nsys.cli.main import main
+from pytest_nsys.storage.recordings.recording import read_recording
+from pytest_nsys.storage.recordings.stored import load_stored
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_what_the_command_has_around_it_is_not_in_the_report_nor_in_the_recordin
         kept[0].write_bytes(report.read_bytes())
         return export_report(nsys, report, folder)
 
-    monkeypatch.setattr("pytest_nsys.capture.command.export_report", keep)
+    monkeypatch.setattr("pytest_nsys.capture.command.here.export_report", keep)
     nsys = real("2023")
     given = ("-o", "one", "--nsys-executable", nsys.path, "--")
     code, out, _ = capture_command(*given, sys.executable, "-c", text, words["argument"])

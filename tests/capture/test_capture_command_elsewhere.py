@@ -17,8 +17,8 @@ from capture_command import KERNELS, MARKS, Answer, Session
 from harness import SIMGPU
 from standin import write_standin
 
-from pytest_nsys.recording import read_recording
-from pytest_nsys.stored import load_stored
+from pytest_nsys.storage.recordings.recording import read_recording
+from pytest_nsys.storage.recordings.stored import load_stored
 
 FARTHER = """
     #!{python}
@@ -145,7 +145,7 @@ def farther(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean_environment: 
     place.log.touch()
     place.launchers()
     # What NVIDIA's installers leave may be on the machine that runs this.
-    monkeypatch.setattr("pytest_nsys.capture.elsewhere.INSTALL_PATTERNS", _patterns(place.root))
+    monkeypatch.setattr("pytest_nsys.capture.command.place.INSTALL_PATTERNS", _patterns(place.root))
     monkeypatch.setattr("pytest_nsys.capture.nsys.find_nsys.__defaults__", (None, ()))
     monkeypatch.setenv("PATH", f"{place.bin}:/usr/bin:/bin")
     return place
@@ -343,7 +343,7 @@ def test_a_launcher_that_waits_for_a_password(
     capture_command: Callable[..., Answer], farther: Farther, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_program(farther.bin / "ssh", "#!/bin/sh\necho 'password:'\nexec sleep 600\n")
-    monkeypatch.setattr("pytest_nsys.capture.elsewhere.Elsewhere.ask.__defaults__", (0.5,))
+    monkeypatch.setattr("pytest_nsys.capture.command.place.Elsewhere.ask.__defaults__", (0.5,))
     code, _, err = capture_command("--launcher", "ssh llama", "--", "true")
     assert code == 2
     assert "mktemp did not end within 0.5 s where --launcher leads" in err

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nsys.capture.elsewhere import Elsewhere
+from pytest_nsys.capture.command.place import Elsewhere
+from pytest_nsys.capture.command.prefix import Launcher
 from pytest_nsys.capture.nsys import Nsys
-from pytest_nsys.capture.prefix import Launcher
 from pytest_nsys.errors import FetchFailed, LauncherFailed
 
 

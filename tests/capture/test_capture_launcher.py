@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.capture import launcher
 from pytest_nsys.capture.export import export_report
-from pytest_nsys.capture.launcher import merge_environment
 from pytest_nsys.capture.nsys import Nsys, minimal_environment, profile_command
+from pytest_nsys.process import exec_shim as launcher
+from pytest_nsys.process.exec_shim import merge_environment
 
 _NAMES = st.sampled_from(["PATH", "HOME", "TOKEN", "LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH"])
 _VALUES = st.sampled_from(["", "/a", "/b:/c", "secret"])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.capture.prefix import Launcher, read_launcher
+from pytest_nsys.capture.command.prefix import Launcher, read_launcher
 from pytest_nsys.errors import SettingsError
 
 

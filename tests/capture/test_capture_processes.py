@@ -15,8 +15,8 @@ import psutil
 import pytest
 from capture_bench import processes_naming, until
 
-from pytest_nsys.capture import processes
-from pytest_nsys.capture.processes import end_trees, is_running, tree
+from pytest_nsys.process import processes
+from pytest_nsys.process.processes import end_trees, is_running, tree
 
 # A program that starts another one, and so on: each in a session of its own, deaf to SIGTERM
 # where it should be. The last one says that all are there.

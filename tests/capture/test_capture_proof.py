@@ -11,7 +11,6 @@ import pytest
 
 from pytest_nsys.capture import proof
 from pytest_nsys.capture.proof import prove_report, prove_trace
-from pytest_nsys.cut import cut_records
 from pytest_nsys.errors import (
     CaptureError,
     CaptureMissing,
@@ -23,7 +22,8 @@ from pytest_nsys.errors import (
     WindowsMissing,
 )
 from pytest_nsys.trace import Gpu, Trace, load_trace
-from pytest_nsys.windows import DOMAIN, WindowRecord
+from pytest_nsys.windows.cut import cut_records
+from pytest_nsys.windows.record import DOMAIN, WindowRecord
 
 RECORDS = (
     WindowRecord(0, "span", "test_it.py::test_a", "test", -1),

@@ -15,7 +15,6 @@ from pytest_nsys.capture.export import export_report
 from pytest_nsys.capture.nsys import DEFAULT_FLAGS, Nsys
 from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.capture.run import Deadlines
-from pytest_nsys.cut import cut_records
 from pytest_nsys.errors import (
     CaptureError,
     CaptureMissing,
@@ -30,6 +29,7 @@ from pytest_nsys.errors import (
     NsysLaunchFailed,
     WindowsMissing,
 )
+from pytest_nsys.windows.cut import cut_records
 
 DEATHS = """
     import os, signal

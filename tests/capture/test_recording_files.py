@@ -16,10 +16,9 @@ import pytest
 from capture_bench import Captured
 from export_tools import PID, SMALL, assert_same_trace, nvtx, read_tables, write_sqlite
 
-from pytest_nsys import packed
-from pytest_nsys import recording as recording_module
 from pytest_nsys.errors import RecordingError
-from pytest_nsys.recording import (
+from pytest_nsys.storage.recordings import recording as recording_module
+from pytest_nsys.storage.recordings.recording import (
     INDEX,
     RecordedCapture,
     RecordedTest,
@@ -30,8 +29,9 @@ from pytest_nsys.recording import (
     scrub,
     write_recording,
 )
+from pytest_nsys.support import xz as packed
 from pytest_nsys.trace import Trace, load_trace, schema
-from pytest_nsys.windows import WindowRecord
+from pytest_nsys.windows.record import WindowRecord
 
 NAMES = ("basic", "llama_node", "train")
 SECRET = "hunter2-c0ffee"

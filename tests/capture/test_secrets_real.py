@@ -17,7 +17,7 @@ from leaks import leaked
 from secret_project import WORDS, check, surroundings, write_project
 
 from pytest_nsys.capture.nsys import minimal_environment
-from pytest_nsys.cli import main
+from pytest_nsys.cli.main import main
 
 
 @pytest.mark.usefixtures("clean_environment")

@@ -12,9 +12,9 @@ import pytest
 from pytest_nsys.capture.follow import EventTail
 from pytest_nsys.errors import NsysError
 from pytest_nsys.fixture import Nsys
-from pytest_nsys.gpu_monitor import Monitor
-from pytest_nsys.gpu_state import GpuState
-from pytest_nsys.windows import DOMAIN, WindowRecord
+from pytest_nsys.gpu.monitor import Monitor
+from pytest_nsys.gpu.state import GpuState
+from pytest_nsys.windows.record import DOMAIN, WindowRecord
 from pytest_nsys.worker import recorder as recorder_module
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Repeats

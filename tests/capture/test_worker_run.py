@@ -12,13 +12,13 @@ import pytest
 from capture_bench import Bench, nothing_left, processes_naming, standin
 
 from pytest_nsys.capture.run import Deadlines, WorkerRun, worker_environment
-from pytest_nsys.capture.run_folder import RunFolder
 from pytest_nsys.errors import (
     DeadlineExceeded,
     NsysLaunchFailed,
     NsysUsageError,
     WorkerFailed,
 )
+from pytest_nsys.process.run_folder import RunFolder
 
 ENDINGS = """
     import os, signal, sys, time

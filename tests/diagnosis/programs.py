@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from pytest_nsys.cut import Cut
-from pytest_nsys.diagnosis import Finding, diagnose
-from pytest_nsys.metrics.naming import Naming
+from pytest_nsys.insights.bottlenecks import Finding, diagnose
+from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.trace.schema import MemcpyKind, MemKind
 from pytest_nsys.trace.tables import Trace
+from pytest_nsys.windows.cut import Cut
 
 PID = 7 << 24
 US = 1_000

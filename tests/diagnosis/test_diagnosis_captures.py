@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nsys.cut import cut_named
-from pytest_nsys.diagnosis import RULES, diagnose
-from pytest_nsys.diagnosis.background import Background
-from pytest_nsys.diagnosis.view import build_view
-from pytest_nsys.metrics.naming import Naming
+from pytest_nsys.insights.bottlenecks import RULES, diagnose
+from pytest_nsys.insights.bottlenecks.background import Background
+from pytest_nsys.insights.bottlenecks.view import build_view
+from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.trace import Trace, load_trace
+from pytest_nsys.windows.cut import cut_named
 
 OWN = Path(__file__).parent / "captures"
 

@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from programs import COLUMNS, NAMING, PID, US, Program
 
-from pytest_nsys.cut import Cut
-from pytest_nsys.diagnosis import RULES, diagnose
-from pytest_nsys.diagnosis.background import Background
-from pytest_nsys.diagnosis.text import WIDTH, finding_lines
-from pytest_nsys.diagnosis.view import build_view, length
-from pytest_nsys.intervals import intersection
+from pytest_nsys.insights.bottlenecks import RULES, diagnose
+from pytest_nsys.insights.bottlenecks.background import Background
+from pytest_nsys.insights.bottlenecks.text import WIDTH, finding_lines
+from pytest_nsys.insights.bottlenecks.view import build_view, length
+from pytest_nsys.support.arrays.intervals import intersection
+from pytest_nsys.windows.cut import Cut
 
 CALLS = (
     *("cudaLaunchKernel_v7000", "cudaMemcpyAsync_v3020", "cudaMemcpy_v3020", "cudaMemset_v3020"),

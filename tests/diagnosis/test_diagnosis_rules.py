@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from programs import LAUNCH, MS, NAMING, PID, US, Program
 
-from pytest_nsys.cut import Cut
-from pytest_nsys.diagnosis import RULES, Finding, diagnose
-from pytest_nsys.diagnosis.background import Background
-from pytest_nsys.diagnosis.calls import CallClass, call_class
-from pytest_nsys.diagnosis.wording import percent
+from pytest_nsys.insights.bottlenecks import RULES, Finding, diagnose
+from pytest_nsys.insights.bottlenecks.background import Background
+from pytest_nsys.insights.bottlenecks.calls import CallClass, call_class
+from pytest_nsys.insights.bottlenecks.wording import percent
 from pytest_nsys.trace.schema import MemcpyKind, MemKind
+from pytest_nsys.windows.cut import Cut
 
 SYNC = "cudaStreamSynchronize_v3020"
 ASYNC = "cudaMemcpyAsync_v3020"

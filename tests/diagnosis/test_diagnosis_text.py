@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pytest_nsys.diagnosis import Finding
-from pytest_nsys.diagnosis.text import WIDTH, finding_lines
+from pytest_nsys.insights.bottlenecks import Finding
+from pytest_nsys.insights.bottlenecks.text import WIDTH, finding_lines
 
 
 def test_a_finding_is_its_sentence_its_evidence_and_its_advice() -> None:

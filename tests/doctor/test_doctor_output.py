@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standin import write_standin
 
-from pytest_nsys import __version__, cli
+from pytest_nsys import __version__
 from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.cli import main as cli
 from pytest_nsys.doctor import run
 from pytest_nsys.doctor.diagnosis import Diagnosis, diagnose
 from pytest_nsys.doctor.document import diagnosis_document

@@ -62,7 +62,7 @@ while not stop.exists():
     time.sleep(0.02)
 """
 QUICK_LOCK = """
-    from pytest_nsys.baselines.store import BaselineStore
+    from pytest_nsys.storage.baselines.store import BaselineStore
 
     BaselineStore.__init__.__kwdefaults__["lock_deadline_s"] = 0.3
 """

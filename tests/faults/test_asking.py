@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from pytest_nsys.capture import nvml
-from pytest_nsys.capture.asking import answer_within
+from pytest_nsys.gpu import nvml
+from pytest_nsys.gpu.asking import answer_within
 
 
 def test_an_answer_is_passed_on() -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nsys.capture import guard
-from pytest_nsys.capture.guard import MARK, end_marked, marked, wait_for
-from pytest_nsys.capture.run_folder import RunFolder
 from pytest_nsys.errors import NoRunFolder
-from pytest_nsys.packed import pack
+from pytest_nsys.process import guard
+from pytest_nsys.process.guard import MARK, end_marked, marked, wait_for
+from pytest_nsys.process.run_folder import RunFolder
+from pytest_nsys.support.xz import pack
 
 SLEEPS = "import time; open({ready!r}, 'w').close(); time.sleep(300)"
 DEAF = (
@@ -188,13 +188,14 @@ def test_a_run_folder_ends_what_was_started_for_it(
 UNPACKS = """
 import sys, time
 from pathlib import Path
-import pytest_nsys.recording, pytest_nsys.scrub
+import pytest_nsys.storage.recordings.recording, pytest_nsys.storage.recordings.scrub
 
 def stay(*arguments, **named):
     open(sys.argv[2], "w").close()
     time.sleep(300)
 
-pytest_nsys.recording.load_trace = pytest_nsys.scrub.pack = stay
+pytest_nsys.storage.recordings.recording.load_trace = stay
+pytest_nsys.storage.recordings.scrub.pack = stay
 {call}(Path(sys.argv[1]){more})
 """
 
@@ -202,8 +203,8 @@ pytest_nsys.recording.load_trace = pytest_nsys.scrub.pack = stay
 @pytest.mark.parametrize(
     ("call", "more"),
     [
-        ("pytest_nsys.recording.load_packed", ""),
-        ("pytest_nsys.scrub.scrub", ", Path(sys.argv[2] + '.xz')"),
+        ("pytest_nsys.storage.recordings.recording.load_packed", ""),
+        ("pytest_nsys.storage.recordings.scrub.scrub", ", Path(sys.argv[2] + '.xz')"),
     ],
 )
 def test_what_was_unpacked_goes_where_its_reader_is_killed(

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from pytest_nsys.capture import limits
-from pytest_nsys.capture.limits import Limits, bytes_on_disk, demand_space, shortage
-from pytest_nsys.capture.processes import run_program
 from pytest_nsys.errors import NoRunFolder
+from pytest_nsys.process import limits
+from pytest_nsys.process.limits import Limits, bytes_on_disk, demand_space, shortage
+from pytest_nsys.process.processes import run_program
 
 
 @pytest.mark.parametrize(

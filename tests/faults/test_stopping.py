@@ -10,8 +10,8 @@ import pytest
 from harness import Project
 
 from pytest_nsys.capture.proof import prove_report
-from pytest_nsys.config.settings import Settings, read_settings
 from pytest_nsys.errors import CaptureMissing, SettingsError
+from pytest_nsys.plan.settings import Settings, read_settings
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Job
 

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import DEEP, HUGE_NUMBER, changed_bytes, changed_json, check_refusal
 
-from pytest_nsys.baselines import BaselineStore
-from pytest_nsys.baselines.document import parse, render, to_json
-from pytest_nsys.baselines.location import baseline_path
-from pytest_nsys.config.marker import Spec
 from pytest_nsys.errors import BaselineDamaged, BaselineError
-from pytest_nsys.gate.judge import Policy, judge
-from pytest_nsys.measurement import Measurement, Part
+from pytest_nsys.measure.measurement import Measurement, Part
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.storage.baselines import BaselineStore
+from pytest_nsys.storage.baselines.document import parse, render, to_json
+from pytest_nsys.storage.baselines.location import baseline_path
+from pytest_nsys.verdict.judge import Policy, judge
 
 GOOD = made.measurement(
     made.window(

@@ -19,7 +19,7 @@ from mutations import DEEP, HUGE_NUMBER, changed, changed_bytes, changed_json, c
 from pytest_nsys.capture import follow
 from pytest_nsys.capture.follow import Event, EventTail, read_event
 from pytest_nsys.errors import WorkerFailed
-from pytest_nsys.windows import WindowRecord
+from pytest_nsys.windows.record import WindowRecord
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Job, Repeats
 

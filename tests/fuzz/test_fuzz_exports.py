@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutations import changed_bytes
 
-from pytest_nsys.cli import main
-from pytest_nsys.packed import unpack
+from pytest_nsys.cli.main import main
+from pytest_nsys.support.xz import unpack
 from pytest_nsys.trace import schema
 
 CAPTURES = Path(__file__).parents[1] / "captures"

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import STRANGE, changed, changed_bytes, changed_json, check_refusal
 
-from pytest_nsys.accepted import acceptance, parse_expected, read_accepted
 from pytest_nsys.catalogue import METRICS
 from pytest_nsys.errors import AcceptedError, HistoryDamaged, HistoryError
-from pytest_nsys.history.document import Entry, parse, render
-from pytest_nsys.history.json import history_document
-from pytest_nsys.history.store import Series, read
-from pytest_nsys.history.text import history_lines
-from pytest_nsys.history.trend import trends_of
+from pytest_nsys.plan.expected import acceptance, parse_expected, read_accepted
+from pytest_nsys.storage.history.document import Entry, parse, render
+from pytest_nsys.storage.history.json import history_document
+from pytest_nsys.storage.history.store import Series, read
+from pytest_nsys.storage.history.text import history_lines
+from pytest_nsys.storage.history.trend import trends_of
 
 WHERE = "x.jsonl"
 START = datetime(2026, 11, 3, 12, 30, 15, tzinfo=timezone.utc)

@@ -21,19 +21,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import DEEP, HUGE_NUMBER, changed_bytes, changed_json, check_refusal
 
-from pytest_nsys.config.marker import Spec
 from pytest_nsys.controller.reports import read_report
 from pytest_nsys.errors import NsysError, RecordingError
-from pytest_nsys.packed import pack, unpack
-from pytest_nsys.plan import Batch, PlannedTest
-from pytest_nsys.recording import (
+from pytest_nsys.plan.batches import Batch, PlannedTest
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.storage.recordings.recording import (
     INDEX,
     RecordedCapture,
     load_capture,
     load_packed,
     read_recording,
 )
-from pytest_nsys.replay import Replay
+from pytest_nsys.storage.recordings.replay import Replay
+from pytest_nsys.support.xz import pack, unpack
 
 NODEID = "t.py::test_ü[a b]"
 REPORT: dict[str, Any] = {
@@ -299,7 +299,7 @@ _UNPACK = """
 import resource, sys
 from pathlib import Path
 from pytest_nsys.errors import RecordingError
-from pytest_nsys.packed import unpack
+from pytest_nsys.support.xz import unpack
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (100 * 2**20, resource.RLIM_INFINITY))
 try:

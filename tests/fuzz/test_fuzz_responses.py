@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from load_server import completion, event, serving
 from mutations import DEEP, HUGE_NUMBER, changed, changed_bytes, changed_json
 
-from pytest_nsys.servers import http
+from pytest_nsys.servers.engines import http
 from pytest_nsys.servers.load import Load, LoadResult, Target, client, client_values, send
 
 REPLY = {

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import STRANGE, check_refusal, check_start
 
-from pytest_nsys.config.marker import read_spec
-from pytest_nsys.config.options import OPTIONS, Option
-from pytest_nsys.config.settings import Settings, read_settings, read_tolerances
 from pytest_nsys.errors import MarkerError, QuantityError, SettingsError
-from pytest_nsys.published import published_command, published_line, published_options
-from pytest_nsys.quantities import Tolerance, Unit, format_amount, parse_amount, parse_tolerance
+from pytest_nsys.plan.marker import read_spec
+from pytest_nsys.plan.options import OPTIONS, Option
+from pytest_nsys.plan.privacy import published_command, published_line, published_options
+from pytest_nsys.plan.settings import Settings, read_settings, read_tolerances
+from pytest_nsys.support.units import Tolerance, Unit, format_amount, parse_amount, parse_tolerance
 
 UNITS = get_args(Unit)
 

@@ -12,13 +12,13 @@ import torch
 from engine_app import LAYERS
 from gpu_harness import Project, metric
 
-from pytest_nsys.servers.http import get
-from pytest_nsys.servers.ports import free_port
+from pytest_nsys.servers.engines.http import get
+from pytest_nsys.servers.engines.ports import free_port
 
 APP = Path(__file__).parent / "engine_app.py"
 SERVING = f"""
 import sys
-from pytest_nsys.servers.preset import Endpoint, ProfileEndpoints
+from pytest_nsys.servers.engines.preset import Endpoint, ProfileEndpoints
 
 COMMAND = [sys.executable, {str(APP)!r}, "--port", "{{port}}"]
 OWN = ProfileEndpoints(Endpoint("/start_profile"), Endpoint("/stop_profile"))

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from known_names import KNOWN, RAW
 from strange_names import names
 
-from pytest_nsys.identity import canonical, category
-from pytest_nsys.identity.canonical import _simplify_once
+from pytest_nsys.kernels import canonical, category
+from pytest_nsys.kernels.canonical import _simplify_once
 from pytest_nsys.trace import load_trace
 
 

@@ -8,7 +8,7 @@ from known_names import KNOWN, RAW
 from strange_names import names
 from test_canonical import HOSTILE
 
-from pytest_nsys.identity import CATEGORIES, canonical, category
+from pytest_nsys.kernels import CATEGORIES, canonical, category
 
 
 def test_known_names() -> None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strange_names import names
 
-from pytest_nsys.identity import KernelMatch, canonical, category, match
-from pytest_nsys.identity.likeness import contradict, gist, likeness
+from pytest_nsys.kernels import KernelMatch, canonical, category, match
+from pytest_nsys.kernels.likeness import contradict, gist, likeness
 
 
 def matched(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from harness import Project
 
-from pytest_nsys.baselines import BaselineStore
+from pytest_nsys.storage.baselines import BaselineStore
 
 TEST = """
     import pytest, simgpu

@@ -11,7 +11,7 @@ from harness import TESTS, Project
 from seen import Story, samples
 
 from pytest_nsys.metrics.state import disturbances
-from pytest_nsys.recording import read_recording
+from pytest_nsys.storage.recordings.recording import read_recording
 
 NVML = f"""
     import sys

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from harness import Project
 
-from pytest_nsys.cli import main
+from pytest_nsys.cli.main import main
 
 TEST = """
     import pytest, simgpu

@@ -7,8 +7,8 @@ from harness import Project
 from seen import Story, samples
 
 from pytest_nsys.catalogue import lookup
-from pytest_nsys.custom import registered
 from pytest_nsys.errors import UnknownMetric
+from pytest_nsys.metrics.custom import registered
 
 CONFTEST = """
     import pytest
@@ -79,7 +79,7 @@ def test_hooks_of_the_users_conftest_name_kernels_and_devices_and_see_verdicts(
 
 METRICS = """
     from story import tell
-    from pytest_nsys.custom import CustomMetric, Metric, Tolerance
+    from pytest_nsys.metrics.custom import CustomMetric, Metric, Tolerance
 
     def longest(cut):
         import numpy as np
@@ -212,7 +212,7 @@ def test_a_run_without_marked_tests_asks_nobody(simulated: Project, story: Story
 
         def test_plain():
             loaded = {name for name in sys.modules if name.startswith("pytest_nsys.")}
-            assert not {"pytest_nsys.custom", "pytest_nsys.catalogue"} & loaded
+            assert not {"pytest_nsys.metrics.custom", "pytest_nsys.catalogue"} & loaded
         """
     )
     simulated.run().assert_outcomes(passed=1)
@@ -260,7 +260,7 @@ def test_what_is_no_metric_or_is_taken_is_a_usage_error(
 ) -> None:
     simulated.write(
         f"""
-        from pytest_nsys.custom import CustomMetric, Metric
+        from pytest_nsys.metrics.custom import CustomMetric, Metric
 
         def pytest_nsys_metrics():
             return {returned}
@@ -288,7 +288,7 @@ def test_a_metric_that_cannot_be_computed_fails_the_tests_with_its_name(
 ) -> None:
     simulated.write(
         f"""
-        from pytest_nsys.custom import CustomMetric, Metric
+        from pytest_nsys.metrics.custom import CustomMetric, Metric
 
         def pytest_nsys_metrics():
             return [CustomMetric(Metric("ours.odd", "1", "exact", "x"), lambda cut: {compute})]
@@ -304,7 +304,7 @@ def test_a_metric_that_cannot_be_computed_fails_the_tests_with_its_name(
 def test_metrics_are_forgotten_at_the_end_of_the_run(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(
         """
-        from pytest_nsys.custom import CustomMetric, Metric
+        from pytest_nsys.metrics.custom import CustomMetric, Metric
 
         def pytest_nsys_metrics():
             return [CustomMetric(Metric("ours.one", "1", "exact", "x"), len)]

@@ -6,7 +6,7 @@ import pytest
 from harness import Project
 from seen import Story
 
-from pytest_nsys.config.options import OPTIONS
+from pytest_nsys.plan.options import OPTIONS
 
 WRONG = {
     "waarmup=1": "has no argument 'waarmup'|did you mean 'warmup'?",

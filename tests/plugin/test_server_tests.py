@@ -21,7 +21,7 @@ from seen import samples, section, short_summary
 from server_app import Served
 from test_interrupts import left_over, start
 
-from pytest_nsys.cli import main
+from pytest_nsys.cli.main import main
 
 
 @pytest.fixture

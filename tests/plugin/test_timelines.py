@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from harness import Project
 
-from pytest_nsys.baselines import BaselineStore
-from pytest_nsys.timeline import Timeline
+from pytest_nsys.insights.timeline import Timeline
+from pytest_nsys.storage.baselines import BaselineStore
 
 TEST = """
     import pytest, simgpu

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pytest_nsys.catalogue import Breakdown
-from pytest_nsys.config.marker import Spec
-from pytest_nsys.config.options import Mode
-from pytest_nsys.gate.judge import Policy, judge
-from pytest_nsys.gate.verdict import Verdict
-from pytest_nsys.measurement import Environment, Measurement, Part, Parts, WindowMeasurement
+from pytest_nsys.measure.measurement import Environment, Measurement, Part, Parts, WindowMeasurement
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.plan.options import Mode
+from pytest_nsys.verdict.judge import Policy, judge
+from pytest_nsys.verdict.verdict import Verdict
 
 FLASH = "flash_fwd_splitkv_kernel<Flash_fwd_kernel_traits>"
 GEMM = "nvjet_sm90_hsh_*_TNN"

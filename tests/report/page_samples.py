@@ -8,14 +8,14 @@ from pathlib import Path
 
 from builders import ENVIRONMENT, GEMM, before, kernel, measurement, slower, steady, verdict, window
 
-from pytest_nsys.baselines import Change
-from pytest_nsys.comparing import compare_stored
-from pytest_nsys.diagnosis import Finding
-from pytest_nsys.gate.verdict import Demand, Verdict
-from pytest_nsys.measurement import Part
-from pytest_nsys.report.page_model import Stored
+from pytest_nsys.insights.bottlenecks import Finding
+from pytest_nsys.insights.timeline import Element, Label, Lane, Timeline
+from pytest_nsys.measure.measurement import Part
+from pytest_nsys.offline.diff import compare_stored
+from pytest_nsys.report.html.model import Stored
 from pytest_nsys.report.run import RunReport, Unmeasured
-from pytest_nsys.timeline import Element, Label, Lane, Timeline
+from pytest_nsys.storage.baselines import Change
+from pytest_nsys.verdict.verdict import Demand, Verdict
 
 RECORDINGS = Path(__file__).parents[2] / "examples" / "recordings"
 

@@ -10,7 +10,7 @@ import pytest
 from page_reader import read
 from page_samples import RECORDINGS
 
-from pytest_nsys.cli import main
+from pytest_nsys.cli.main import main
 
 THEN, NOW = (str(RECORDINGS / name) for name in ("h200", "h200-slips"))
 

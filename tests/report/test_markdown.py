@@ -23,9 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from pytest_nsys.baselines import Change
 from pytest_nsys.errors import ReportError
-from pytest_nsys.gate.verdict import Demand, Verdict
 from pytest_nsys.report.markdown import (
     LIMIT,
     append_summary,
@@ -35,6 +33,8 @@ from pytest_nsys.report.markdown import (
     write_markdown,
 )
 from pytest_nsys.report.run import RunReport, Unmeasured
+from pytest_nsys.storage.baselines import Change
+from pytest_nsys.verdict.verdict import Demand, Verdict
 
 HOSTILE = [
     "<script>alert(1)</script><img src=x onerror=alert(1)>",

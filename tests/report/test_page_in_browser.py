@@ -14,7 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from page_samples import a_run, hostile, many, mixed, real
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from pytest_nsys.report.html import write_html
+from pytest_nsys.report.html.render import write_html
 
 # One browser for the module: all of its tests in one worker.
 pytestmark = pytest.mark.xdist_group("browser")

@@ -15,11 +15,11 @@ import pytest
 from builders import GEMM, before, kernel, measurement, verdict, window
 from page_samples import compared
 
-from pytest_nsys.gate.verdict import Verdict
-from pytest_nsys.report.breakdowns import Row
-from pytest_nsys.report.page_model import MetricRow, Test, Window
+from pytest_nsys.report.html.breakdowns import Row
+from pytest_nsys.report.html.model import MetricRow, Test, Window
+from pytest_nsys.report.html.page import page
 from pytest_nsys.report.run import RunReport
-from pytest_nsys.report.view import page
+from pytest_nsys.verdict.verdict import Verdict
 
 GOLDEN = Path(__file__).parent / "golden"
 

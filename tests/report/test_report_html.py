@@ -27,9 +27,9 @@ from builders import (
 from page_reader import Element, read
 from page_samples import a_run, hostile, stored
 
-from pytest_nsys.report.html import render_html, write_html
+from pytest_nsys.report.html.render import render_html, write_html
 from pytest_nsys.report.run import RunReport
-from pytest_nsys.report.visible import visible
+from pytest_nsys.support.text import visible
 
 MARKUP = "<script>alert(1)</script>\"'&lt;</td></details><b>{{ 7 * 7 }}{% raw %}"
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"

@@ -14,17 +14,17 @@ import pytest
 from builders import FLASH, GEMM, SPEC, before, kernel, measurement, slower, steady, verdict, window
 from json_page import page
 
-from pytest_nsys.accepted import Accepted
-from pytest_nsys.baselines import Change
-from pytest_nsys.diagnosis import Finding
 from pytest_nsys.errors import NsysError
-from pytest_nsys.gate.judge import Policy, judge
-from pytest_nsys.gate.verdict import SEVERITY, Contribution
-from pytest_nsys.measurement import Part
-from pytest_nsys.quantities import Tolerance
+from pytest_nsys.insights.bottlenecks import Finding
+from pytest_nsys.measure.measurement import Part
+from pytest_nsys.measure.sessions import join_sessions
+from pytest_nsys.plan.expected import Accepted
 from pytest_nsys.report.json import report_document, write_json
 from pytest_nsys.report.run import RunReport, Unmeasured
-from pytest_nsys.sessions import join_sessions
+from pytest_nsys.storage.baselines import Change
+from pytest_nsys.support.units import Tolerance
+from pytest_nsys.verdict.judge import Policy, judge
+from pytest_nsys.verdict.verdict import SEVERITY, Contribution
 
 NUMBER = (int, float)
 MAYBE = (int, float, type(None))

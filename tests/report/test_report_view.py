@@ -14,16 +14,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import Breakdown, lookup
-from pytest_nsys.config.options import Mode
-from pytest_nsys.diagnosis import Finding
-from pytest_nsys.gate.verdict import SEVERITY, Comparison, Contribution, Verdict
-from pytest_nsys.measurement import Part, Parts
-from pytest_nsys.report.breakdowns import KINDS, NOTHING, Origin, Row, short_names
+from pytest_nsys.insights.bottlenecks import Finding
+from pytest_nsys.insights.timeline import Element, Label, Lane, Timeline
+from pytest_nsys.measure.measurement import Part, Parts
+from pytest_nsys.plan.options import Mode
+from pytest_nsys.report.html.breakdowns import KINDS, NOTHING, Origin, Row, short_names
+from pytest_nsys.report.html.model import Page, Stored, Test
+from pytest_nsys.report.html.page import FULL, FULL_FAILURES, page
 from pytest_nsys.report.json import report_document
-from pytest_nsys.report.page_model import Page, Stored, Test
 from pytest_nsys.report.run import RunReport
-from pytest_nsys.report.view import FULL, FULL_FAILURES, page
-from pytest_nsys.timeline import Element, Label, Lane, Timeline
+from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Contribution, Verdict
 
 
 def view(*verdicts: Verdict, mode: Mode = "profile") -> Page:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import lookup
-from pytest_nsys.gate.verdict import Comparison
-from pytest_nsys.measurement import Sessions, centre
-from pytest_nsys.report.strip import WIDTH, draw_strip
+from pytest_nsys.measure.measurement import Sessions, centre
+from pytest_nsys.report.html.strip import WIDTH, draw_strip
+from pytest_nsys.verdict.verdict import Comparison
 
 
 def comparison(

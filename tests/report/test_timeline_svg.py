@@ -12,22 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timelines import element, timeline, timelines
 
-from pytest_nsys.cut import whole
-from pytest_nsys.identity.category import CATEGORIES
-from pytest_nsys.report.timeline_svg import (
+from pytest_nsys.insights.timeline import Label, Lane, Timeline
+from pytest_nsys.insights.timeline.build import timeline_of
+from pytest_nsys.insights.timeline.model import Point
+from pytest_nsys.kernels.category import CATEGORIES
+from pytest_nsys.report.html.timeline_svg import (
     short_name,
     tick_texts,
     ticks,
     timeline_notes,
     timeline_svg,
 )
-from pytest_nsys.stored import load_stored
-from pytest_nsys.timeline import Label, Lane, Timeline
-from pytest_nsys.timeline.build import timeline_of
-from pytest_nsys.timeline.model import Point
+from pytest_nsys.storage.recordings.stored import load_stored
+from pytest_nsys.windows.cut import whole
 
 CAPTURES = Path(__file__).parents[1] / "captures"
-TEMPLATES = Path(__file__).parents[2] / "pytest_nsys" / "report" / "templates"
+TEMPLATES = Path(__file__).parents[2] / "pytest_nsys" / "report" / "html" / "templates"
 LEFT, RIGHT = 164.0, 986.0
 
 

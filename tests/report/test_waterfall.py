@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytest_nsys.gate.verdict import Contribution
-from pytest_nsys.measurement import Part
-from pytest_nsys.quantities import Unit, format_amount
-from pytest_nsys.report.waterfall import MOST_KERNELS, Group, Step, Waterfall, waterfall
+from pytest_nsys.measure.measurement import Part
+from pytest_nsys.report.html.waterfall import MOST_KERNELS, Group, Step, Waterfall, waterfall
+from pytest_nsys.support.units import Unit, format_amount
+from pytest_nsys.verdict.verdict import Contribution
 
 # To a thousandth, as baselines keep them.
 AMOUNTS = st.integers(0, 10**13).map(lambda n: n / 1000) | st.integers(0, 10**10).map(float)

@@ -9,7 +9,7 @@ import pytest
 from server_bench import Bench, real_2023
 
 from pytest_nsys.capture.nsys import Nsys
-from pytest_nsys.capture.run_folder import RunFolder
+from pytest_nsys.process.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 from harness import REAL_NSYS
 
-from pytest_nsys.capture.guard import marked
 from pytest_nsys.capture.nsys import Nsys, find_nsys
-from pytest_nsys.capture.run_folder import RunFolder
-from pytest_nsys.servers.http import Answer, ask
-from pytest_nsys.servers.launch import Launch, launch_of_command
-from pytest_nsys.servers.ports import is_free
-from pytest_nsys.servers.preset import Endpoint, ProfileEndpoints
-from pytest_nsys.servers.process import ServerDeadlines, ServerProcess, start_server
+from pytest_nsys.process.guard import marked
+from pytest_nsys.process.run_folder import RunFolder
+from pytest_nsys.servers.engines.http import Answer, ask
+from pytest_nsys.servers.engines.launch import Launch, launch_of_command
+from pytest_nsys.servers.engines.ports import is_free
+from pytest_nsys.servers.engines.preset import Endpoint, ProfileEndpoints
+from pytest_nsys.servers.running.process import ServerDeadlines, ServerProcess, start_server
 
 APPS = Path(__file__).parent / "apps"
 SMALL = str(APPS / "small.py")

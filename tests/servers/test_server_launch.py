@@ -15,13 +15,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.capture.logs import last_lines, read_end
-from pytest_nsys.servers import ports
+from pytest_nsys.process.logs import last_lines, read_end
+from pytest_nsys.servers.engines import ports
+from pytest_nsys.servers.engines.http import Answer, ask, first_model, get
+from pytest_nsys.servers.engines.launch import launch_of, launch_of_command
+from pytest_nsys.servers.engines.ports import (
+    demand_free,
+    free_port,
+    holder,
+    is_free,
+    wait_until_free,
+)
+from pytest_nsys.servers.engines.preset import Endpoint, FailureSign, Preset, ProfileEndpoints
 from pytest_nsys.servers.errors import LaunchError, PortTaken
-from pytest_nsys.servers.http import Answer, ask, first_model, get
-from pytest_nsys.servers.launch import launch_of, launch_of_command
-from pytest_nsys.servers.ports import demand_free, free_port, holder, is_free, wait_until_free
-from pytest_nsys.servers.preset import Endpoint, FailureSign, Preset, ProfileEndpoints
 
 
 def test_a_port_is_chosen_and_said_everywhere() -> None:

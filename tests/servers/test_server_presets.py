@@ -7,13 +7,18 @@ from typing import Any
 
 import pytest
 
-from pytest_nsys.servers import presets
+from pytest_nsys.servers.engines import presets
+from pytest_nsys.servers.engines.failure_patterns import COMMON, first_sign
+from pytest_nsys.servers.engines.launch import launch_of
+from pytest_nsys.servers.engines.preset import FailureSign, Preset
+from pytest_nsys.servers.engines.presets import (
+    BUILT_IN,
+    preset_named,
+    preset_names,
+    register_preset,
+)
 from pytest_nsys.servers.errors import PresetError, UnknownPreset
-from pytest_nsys.servers.launch import launch_of
 from pytest_nsys.servers.load.dialects import dialect_names
-from pytest_nsys.servers.preset import FailureSign, Preset
-from pytest_nsys.servers.presets import BUILT_IN, preset_named, preset_names, register_preset
-from pytest_nsys.servers.signs import COMMON, first_sign
 
 NAMES = ("vllm", "sglang", "tgi", "trtllm", "nim", "transformers")
 

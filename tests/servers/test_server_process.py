@@ -16,12 +16,12 @@ import psutil
 import pytest
 from server_bench import APPS, SHORT, Bench, environment, gone_pid, post, small, until, wrapped
 
-from pytest_nsys.capture.guard import MARK, marked
 from pytest_nsys.capture.nsys import Nsys
-from pytest_nsys.capture.processes import is_running
 from pytest_nsys.errors import DeadlineExceeded, NsysLaunchFailed, NsysUsageError
-from pytest_nsys.servers import process as server_process
-from pytest_nsys.servers import strays
+from pytest_nsys.process.guard import MARK, marked
+from pytest_nsys.process.processes import is_running
+from pytest_nsys.servers.engines.launch import launch_of_command
+from pytest_nsys.servers.engines.preset import FailureSign
 from pytest_nsys.servers.errors import (
     CommandMissing,
     PortTaken,
@@ -30,10 +30,10 @@ from pytest_nsys.servers.errors import (
     ServerNotReady,
     SessionTaken,
 )
-from pytest_nsys.servers.launch import launch_of_command
-from pytest_nsys.servers.preset import FailureSign
-from pytest_nsys.servers.process import ServerDeadlines
-from pytest_nsys.servers.strays import end_strays
+from pytest_nsys.servers.running import orphans as strays
+from pytest_nsys.servers.running import process as server_process
+from pytest_nsys.servers.running.orphans import end_strays
+from pytest_nsys.servers.running.process import ServerDeadlines
 
 
 def test_it_serves_and_ends(bench: Bench, profiler: Nsys | None) -> None:
@@ -338,8 +338,8 @@ PROGRAM = """
     sys.path.insert(0, {here!r})
     from server_bench import real_2023, small
     from pytest_nsys.capture.nsys import Nsys
-    from pytest_nsys.capture.run_folder import RunFolder
-    from pytest_nsys.servers.process import start_server
+    from pytest_nsys.process.run_folder import RunFolder
+    from pytest_nsys.servers.running.process import start_server
 
     with RunFolder() as run:
         print(run.path, flush=True)
@@ -446,7 +446,7 @@ def test_strays_of_a_run_that_was_killed_with_its_guard(bench: Bench, tmp_path: 
 def private_mark(monkeypatch: pytest.MonkeyPatch) -> str:
     """A mark for strays that no test beside this one finds: each start of a server ends strays."""
     mark = "A_MARK_OF_STRAYS"
-    for module in ("capture.guard", "servers.strays"):
+    for module in ("process.guard", "servers.running.orphans"):
         monkeypatch.setattr(f"pytest_nsys.{module}.MARK", mark)
     return mark
 
@@ -473,7 +473,8 @@ def test_processes_of_another_container_are_no_strays(
 ) -> None:
     folder = tmp_path / f"pytest-nsys-{gone_pid()}-1"
     monkeypatch.setattr(
-        "pytest_nsys.servers.strays._namespace", lambda pid: "ours" if pid == os.getpid() else ""
+        "pytest_nsys.servers.running.orphans._namespace",
+        lambda pid: "ours" if pid == os.getpid() else "",
     )
     with subprocess.Popen(["sleep", "60"], env={private_mark: str(folder)}) as other:
         try:

@@ -23,12 +23,14 @@ from server_bench import (
     wrapped,
 )
 
-from pytest_nsys.capture.guard import MARK, end_marked
 from pytest_nsys.capture.nsys import Nsys, minimal_environment
-from pytest_nsys.capture.processes import run_program
 from pytest_nsys.errors import CaptureMissing, DeadlineExceeded, ImporterFailed
-from pytest_nsys.servers.attached import attach
-from pytest_nsys.servers.endpoint_session import EndpointRange
+from pytest_nsys.process.guard import MARK, end_marked
+from pytest_nsys.process.processes import run_program
+from pytest_nsys.servers.engines.http import Answer, ask
+from pytest_nsys.servers.engines.launch import launch_of
+from pytest_nsys.servers.engines.ports import free_port
+from pytest_nsys.servers.engines.preset import Endpoint, ProfileEndpoints
 from pytest_nsys.servers.errors import (
     CollectionFailed,
     EndpointFailed,
@@ -39,10 +41,10 @@ from pytest_nsys.servers.errors import (
     SessionError,
     SessionMissing,
 )
-from pytest_nsys.servers.http import Answer, ask
-from pytest_nsys.servers.launch import launch_of
-from pytest_nsys.servers.limited import Limited, WindowLimits
-from pytest_nsys.servers.nsys_session import (
+from pytest_nsys.servers.running.attached import attach
+from pytest_nsys.servers.running.endpoint_session import EndpointRange
+from pytest_nsys.servers.running.limited import Limited, WindowLimits
+from pytest_nsys.servers.running.nsys_session import (
     Collected,
     Session,
     SessionTool,
@@ -51,9 +53,7 @@ from pytest_nsys.servers.nsys_session import (
     parse_sessions,
     start_options,
 )
-from pytest_nsys.servers.ports import free_port
-from pytest_nsys.servers.preset import Endpoint, ProfileEndpoints
-from pytest_nsys.servers.process import ServerProcess
+from pytest_nsys.servers.running.process import ServerProcess
 
 COMPLETIONS = "request /v1/completions"
 

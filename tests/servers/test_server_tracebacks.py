@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pytest_nsys.servers.context import ServerContext
+from pytest_nsys.servers.engines.presets import preset_named
 from pytest_nsys.servers.factory import NsysServer
-from pytest_nsys.servers.presets import preset_named
 from pytest_nsys.servers.tracebacks import end_in_users_code
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from traces import TraceBuilder
 
-from pytest_nsys.recording import (
+from pytest_nsys.storage.recordings.recording import (
     RecordedCapture,
     RecordedTest,
     Recording,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import settings
 
-from pytest_nsys.cli import main
+from pytest_nsys.cli.main import main
 
 settings.register_profile("unit", max_examples=60)
 settings.load_profile("unit")

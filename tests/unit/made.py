@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import METRICS, Breakdown
-from pytest_nsys.measurement import (
+from pytest_nsys.measure.measurement import (
     Environment,
     Measurement,
     Part,
@@ -15,7 +15,7 @@ from pytest_nsys.measurement import (
     WindowMeasurement,
     largest_first,
 )
-from pytest_nsys.windows import MAIN
+from pytest_nsys.windows.record import MAIN
 
 ENVIRONMENT = Environment("NVIDIA H200", "580.1", "13000", "2025.3.2", ("--trace=cuda,nvtx",))
 

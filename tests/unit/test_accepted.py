@@ -11,10 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.accepted import Acceptance, Accepted, acceptance, parse_expected, read_accepted
 from pytest_nsys.catalogue import lookup
 from pytest_nsys.errors import AcceptedError
-from pytest_nsys.patterns import matches
+from pytest_nsys.plan.expected import (
+    Acceptance,
+    Accepted,
+    acceptance,
+    parse_expected,
+    read_accepted,
+)
+from pytest_nsys.support.patterns import matches
 
 ENTRY = Accepted("new attention kernel, see #123", date(2026, 12, 31))
 LAST = date(2026, 12, 31)

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytest_nsys.baselines.document import parse, render, to_json
 from pytest_nsys.catalogue import Breakdown
 from pytest_nsys.errors import BaselineDamaged
-from pytest_nsys.measurement import Measurement, Part, Parts, WindowMeasurement
+from pytest_nsys.measure.measurement import Measurement, Part, Parts, WindowMeasurement
+from pytest_nsys.storage.baselines.document import parse, render, to_json
 
 Path = tuple[str | int, ...]
 

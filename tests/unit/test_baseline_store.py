@@ -15,9 +15,9 @@ from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.baselines import BaselineStore
 from pytest_nsys.errors import BaselineDamaged, BaselineError
-from pytest_nsys.measurement import Measurement, Part
+from pytest_nsys.measure.measurement import Measurement, Part
+from pytest_nsys.storage.baselines import BaselineStore
 
 OLD = made.measurement(made.kernels(Part("gemm", 2, ns=100)))
 NEW = made.measurement(made.kernels(Part("gemm", 2, ns=120)))
@@ -214,7 +214,7 @@ def test_two_processes_that_update_at_once_wait_for_each_other(tmp_path: Path) -
             sys.path.insert(0, {str(Path(__file__).parent)!r})
             from pathlib import Path
             import made
-            from pytest_nsys.baselines import BaselineStore
+            from pytest_nsys.storage.baselines import BaselineStore
             store = BaselineStore(Path({str(tmp_path / "baselines")!r}))
             number = int(sys.argv[1])
             for step in range(25):

@@ -19,7 +19,7 @@ from pytest_nsys.servers.captured import SentRound, WindowCapture
 from pytest_nsys.servers.records import prove_rounds, round_records
 from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.trace.clock import capture_times
-from pytest_nsys.windows import WindowRecord
+from pytest_nsys.windows.record import WindowRecord
 
 BEGAN = 1_795_329_803_290_154_504
 SECOND = 1_000_000_000

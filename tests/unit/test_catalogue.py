@@ -28,15 +28,16 @@ from pytest_nsys.catalogue import (
     split_per_unit,
     suggest,
 )
-from pytest_nsys.combine import RATIOS
 from pytest_nsys.errors import UnknownMetric
-from pytest_nsys.metrics import SPAN_METRICS, WINDOW_METRICS
+from pytest_nsys.measure.rounds import RATIOS
+from pytest_nsys.metrics.memory import SPAN_METRICS
 from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS
 from pytest_nsys.metrics.processes import PROCESS_METRICS
 from pytest_nsys.metrics.sampled import SAMPLED
 from pytest_nsys.metrics.state import STATE_METRICS
 from pytest_nsys.metrics.unified import UNIFIED_METRICS
-from pytest_nsys.quantities import Tolerance
+from pytest_nsys.metrics.window import WINDOW_METRICS
+from pytest_nsys.support.units import Tolerance
 
 keys = st.sampled_from([metric.key for metric in METRICS])
 

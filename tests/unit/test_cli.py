@@ -14,7 +14,7 @@ import pytest
 from command import LONGER, Answer, changed, step
 
 from pytest_nsys import __version__
-from pytest_nsys.cli import main
+from pytest_nsys.cli.main import main
 from pytest_nsys.trace import Trace, load_trace
 
 
@@ -130,7 +130,7 @@ def test_a_reader_that_stops_early_changes_neither_the_exit_code_nor_says_anythi
 def test_a_trace_is_loaded_once_per_capture(
     command: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pytest_nsys import stored
+    from pytest_nsys.storage.recordings import stored
 
     loaded: list[Path] = []
 
@@ -150,6 +150,6 @@ def test_an_interrupt_ends_a_command_without_a_traceback(
     def interrupted(text: str, end: str = "\n") -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pytest_nsys.commands.metrics.show", interrupted)
+    monkeypatch.setattr("pytest_nsys.cli.metrics.show", interrupted)
     assert main(["metrics"]) == 130
     assert capsys.readouterr().err == "pytest-nsys: interrupted\n"

@@ -11,15 +11,9 @@ from command import LONGER, SHORTER, Answer, changed, document_of, record, step
 from traces import TraceBuilder
 
 from pytest_nsys.errors import NsysError
-from pytest_nsys.measurement import Environment, WindowMeasurement
-from pytest_nsys.report.compare import (
-    Side,
-    Subject,
-    compare_lines,
-    compare_side_by_side,
-    letters,
-)
-from pytest_nsys.side_by_side import read_units
+from pytest_nsys.measure.measurement import Environment, WindowMeasurement
+from pytest_nsys.offline.compare import Side, Subject, compare_lines, compare_side_by_side, letters
+from pytest_nsys.offline.side_by_side import read_units
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from traces import PID, TraceBuilder
 
-from pytest_nsys.commands.export import _write
-from pytest_nsys.report.lanes import flat_lanes, nested_lanes
-from pytest_nsys.report.perfetto import perfetto_text
+from pytest_nsys.cli.export import _write
+from pytest_nsys.offline.lanes import flat_lanes, nested_lanes
+from pytest_nsys.offline.perfetto import perfetto_text
 from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.trace.schema import MemcpyKind
 
@@ -291,7 +291,7 @@ def test_what_fails_half_way_leaves_nothing(
         yield "{"
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pytest_nsys.report.perfetto.perfetto_text", full)
+    monkeypatch.setattr("pytest_nsys.offline.perfetto.perfetto_text", full)
     code, _, err = command("export", "--perfetto", captures["train"], "-o", tmp_path / name)
     assert code == 2
     assert "No space left" in err

@@ -10,8 +10,8 @@ import pytest
 from command import Answer
 
 from pytest_nsys.catalogue import FAMILIES, METRICS, RANGE_KEY, SERVER_GATES, metric_names
-from pytest_nsys.identity import CATEGORIES
-from pytest_nsys.report.metrics import catalogue_page
+from pytest_nsys.kernels import CATEGORIES
+from pytest_nsys.offline.catalogue_page import catalogue_page
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_nsys.recording import Recording, load_packed, write_recording
+from pytest_nsys.storage.recordings.recording import Recording, load_packed, write_recording
 from pytest_nsys.trace import load_trace
 
 Command = Callable[..., tuple[int, str, str]]

@@ -20,7 +20,7 @@ from traces import TraceBuilder
 from pytest_nsys.catalogue import METRICS
 from pytest_nsys.like_nsys import csv_text, like_nsys
 from pytest_nsys.metrics.state import STATE_METRICS
-from pytest_nsys.report.stats import stats_document
+from pytest_nsys.offline.stats import stats_document
 from pytest_nsys.trace import load_trace
 
 
@@ -427,5 +427,5 @@ def test_ranges_measured_in_pieces_are_the_same(
 ) -> None:
     trace = load_trace(captures["llama_node"])
     at_once = stats_document(trace)
-    monkeypatch.setattr("pytest_nsys.report.stats._ROWS_AT_ONCE", rows)
+    monkeypatch.setattr("pytest_nsys.offline.stats._ROWS_AT_ONCE", rows)
     assert stats_document(trace) == at_once

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import METRICS
-from pytest_nsys.combine import RATIOS, combined, round_samples
-from pytest_nsys.metrics import Lines
-from pytest_nsys.parts import round_parts
+from pytest_nsys.measure.parts import round_parts
+from pytest_nsys.measure.rounds import RATIOS, combined, round_samples
+from pytest_nsys.metrics.breakdown import Lines
 
 WINDOWS = 6
 VALUES = st.one_of(st.integers(0, 100).map(float), st.just(math.nan))

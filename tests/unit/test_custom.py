@@ -13,13 +13,13 @@ import pytest
 from traces import TraceBuilder
 
 from pytest_nsys.catalogue import METRICS, Metric, Ratio, add_metric, lookup, metric_names
-from pytest_nsys.custom import CustomMetric, CustomMetricFailed, register, registered
-from pytest_nsys.cut import whole
 from pytest_nsys.errors import SettingsError, UnknownMetric
-from pytest_nsys.measure import measure, measure_cut
-from pytest_nsys.metrics.custom import custom_values
+from pytest_nsys.measure.windows import measure, measure_cut
+from pytest_nsys.metrics.custom import CustomMetric, CustomMetricFailed, register, registered
+from pytest_nsys.metrics.custom_values import custom_values
 from pytest_nsys.metrics.unified import records_unified_memory
-from pytest_nsys.quantities import Tolerance
+from pytest_nsys.support.units import Tolerance
+from pytest_nsys.windows.cut import whole
 
 ONE = Metric("ours.one", "1", "exact", "ones", Tolerance())
 
@@ -147,7 +147,8 @@ def test_a_function_cannot_change_what_it_returned() -> None:
 
 
 def test_defining_a_metric_needs_neither_pandas_nor_numpy() -> None:
-    code = "import sys, pytest_nsys.custom; sys.exit(bool({'pandas', 'numpy'} & set(sys.modules)))"
+    loaded = "bool({'pandas', 'numpy'} & set(sys.modules))"
+    code = f"import sys, pytest_nsys.metrics.custom; sys.exit({loaded})"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from traces import TraceBuilder
 
-from pytest_nsys.cut import Cut, cut_ranges, cut_records, whole
 from pytest_nsys.errors import WindowsMissing
-from pytest_nsys.windows import DOMAIN, WindowRecord
+from pytest_nsys.windows.cut import Cut, cut_ranges, cut_records, whole
+from pytest_nsys.windows.record import DOMAIN, WindowRecord
 
 # Few different times, so that starts, ends and rows coincide.
 times = st.integers(0, 20)

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from traces import PID, TraceBuilder
 
-from pytest_nsys.cut import Cut, cut_records, user_ranges, whole
 from pytest_nsys.errors import CaptureError
-from pytest_nsys.measure import measure
-from pytest_nsys.metrics import Naming
+from pytest_nsys.kernels.naming import Naming
+from pytest_nsys.measure.windows import measure
 from pytest_nsys.metrics.window import WINDOW_METRICS
-from pytest_nsys.rows import Members
+from pytest_nsys.support.arrays.rows import Members
 from pytest_nsys.trace.tables import Trace
-from pytest_nsys.windows import DOMAIN, WindowRecord
+from pytest_nsys.windows.cut import Cut, cut_records, user_ranges, whole
+from pytest_nsys.windows.record import DOMAIN, WindowRecord
 
 TIMES = st.one_of(st.integers(-20, 120), st.sampled_from([-(2**61), 2**61, 2**61 - 1]))
 SPANS = st.lists(st.tuples(TIMES, TIMES), max_size=8)

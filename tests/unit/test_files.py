@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nsys.files import copy_private, open_file, read_limited, replace_text
-from pytest_nsys.packed import pack, unpack
+from pytest_nsys.support.files import copy_private, open_file, read_limited, replace_text
+from pytest_nsys.support.xz import pack, unpack
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002], ids=oct)

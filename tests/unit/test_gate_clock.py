@@ -9,12 +9,12 @@ import made
 import pytest
 
 from pytest_nsys.catalogue import lookup
-from pytest_nsys.config.marker import Spec
-from pytest_nsys.gate.clock import at_clock, clocks, depends_on_clock
-from pytest_nsys.gate.judge import Policy, judge
-from pytest_nsys.gate.verdict import Verdict
-from pytest_nsys.measurement import Measurement, WindowMeasurement
-from pytest_nsys.quantities import Tolerance
+from pytest_nsys.measure.measurement import Measurement, WindowMeasurement
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.support.units import Tolerance
+from pytest_nsys.verdict.clock import at_clock, clocks, depends_on_clock
+from pytest_nsys.verdict.judge import Policy, judge
+from pytest_nsys.verdict.verdict import Verdict
 
 SPEC = Spec(warmup=1, rounds=5, timeout_s=1800)
 

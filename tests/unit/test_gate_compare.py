@@ -8,12 +8,12 @@ import made
 import pytest
 
 from pytest_nsys.catalogue import Metric
-from pytest_nsys.config.marker import Spec
-from pytest_nsys.gate.compare import compare, difference
-from pytest_nsys.gate.rule import FAMILY_LEVEL, Ruling, default_rule
-from pytest_nsys.gate.verdict import Comparison
-from pytest_nsys.measurement import Measurement, Part, Sessions, WindowMeasurement, centre
-from pytest_nsys.quantities import Tolerance
+from pytest_nsys.measure.measurement import Measurement, Part, Sessions, WindowMeasurement, centre
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.support.units import Tolerance
+from pytest_nsys.verdict.compare import compare, difference
+from pytest_nsys.verdict.rule import FAMILY_LEVEL, Ruling, default_rule
+from pytest_nsys.verdict.verdict import Comparison
 
 SPEC = Spec(warmup=1, rounds=5, timeout_s=1800)
 BODY = made.kernels(Part("gemm", 2, ns=1e6))

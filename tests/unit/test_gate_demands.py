@@ -8,11 +8,11 @@ import made
 import pytest
 
 from pytest_nsys import catalogue
-from pytest_nsys.config.marker import Spec
-from pytest_nsys.gate import demands
-from pytest_nsys.gate.demands import broken_demands
-from pytest_nsys.measurement import Part, Parts, WindowMeasurement
-from pytest_nsys.windows import MAIN
+from pytest_nsys.measure.measurement import Part, Parts, WindowMeasurement
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.verdict import requirements as demands
+from pytest_nsys.verdict.requirements import broken_demands
+from pytest_nsys.windows.record import MAIN
 
 SPEC = Spec(warmup=1, rounds=5, timeout_s=1800)
 H2D = "[CUDA memcpy HtoD] [CUDA memcpy Host-to-Device]"

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.accepted import Accepted
 from pytest_nsys.catalogue import Metric, lookup
-from pytest_nsys.config.marker import Spec
-from pytest_nsys.config.options import Mode
-from pytest_nsys.gate.judge import Policy, judge
-from pytest_nsys.gate.rule import Outcome, Ruling
-from pytest_nsys.gate.verdict import SEVERITY, Comparison, Status, Verdict
-from pytest_nsys.measurement import Measurement, Part, Sessions, WindowMeasurement, centre
-from pytest_nsys.quantities import Tolerance
-from pytest_nsys.windows import MAIN
+from pytest_nsys.measure.measurement import Measurement, Part, Sessions, WindowMeasurement, centre
+from pytest_nsys.plan.expected import Accepted
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.plan.options import Mode
+from pytest_nsys.support.units import Tolerance
+from pytest_nsys.verdict.judge import Policy, judge
+from pytest_nsys.verdict.rule import Outcome, Ruling
+from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Status, Verdict
+from pytest_nsys.windows.record import MAIN
 
 SPEC = Spec(warmup=1, rounds=5, timeout_s=1800)
 MODES: tuple[Mode, ...] = ("profile", "gate", "update", "update-new")

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.gate.noise import PRIOR_FREEDOM, PRIOR_SPREAD, Noise, estimate
-from pytest_nsys.measurement import Sessions
+from pytest_nsys.measure.measurement import Sessions
+from pytest_nsys.verdict.noise import PRIOR_FREEDOM, PRIOR_SPREAD, Noise, estimate
 
 values = st.floats(0, 1e12).map(lambda value: round(value, 3))
 sessions = st.lists(

@@ -8,14 +8,14 @@ import made
 import pytest
 
 from pytest_nsys.catalogue import lookup
-from pytest_nsys.config.marker import Spec
-from pytest_nsys.gate.compare import compare
-from pytest_nsys.gate.resolution import resolution
-from pytest_nsys.gate.rule import default_rule
-from pytest_nsys.gate.verdict import Comparison, Resolution
-from pytest_nsys.gate.wording import format_limit
-from pytest_nsys.measurement import Part
-from pytest_nsys.quantities import Tolerance
+from pytest_nsys.measure.measurement import Part
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.support.units import Tolerance
+from pytest_nsys.verdict.compare import compare
+from pytest_nsys.verdict.resolution import resolution
+from pytest_nsys.verdict.rule import default_rule
+from pytest_nsys.verdict.verdict import Comparison, Resolution
+from pytest_nsys.verdict.wording import format_limit
 
 
 @pytest.mark.parametrize(

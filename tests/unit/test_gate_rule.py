@@ -11,10 +11,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import METRICS, Metric, lookup
-from pytest_nsys.gate.culprit import contributions
-from pytest_nsys.gate.rule import FAMILY_LEVEL, default_rule
-from pytest_nsys.measurement import Part, Sessions, WindowMeasurement, centre
-from pytest_nsys.quantities import Tolerance
+from pytest_nsys.measure.measurement import Part, Sessions, WindowMeasurement, centre
+from pytest_nsys.support.units import Tolerance
+from pytest_nsys.verdict.culprit import contributions
+from pytest_nsys.verdict.rule import FAMILY_LEVEL, default_rule
 
 TIME = lookup("gpu.kernel_time")
 COUNT = lookup("gpu.kernel_count")

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nsys.capture import gpu_lock
-from pytest_nsys.capture.gpu_lock import FOLDER, FOLDER_VARIABLE, gpu_locks, lock_folder
 from pytest_nsys.errors import GpuBusy
+from pytest_nsys.gpu import lock as gpu_lock
+from pytest_nsys.gpu.lock import FOLDER, FOLDER_VARIABLE, gpu_locks, lock_folder
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from pytest_nsys.capture.gpu_lock import gpu_locks
+from pytest_nsys.gpu.lock import gpu_locks
 with gpu_locks(sys.argv[2:], deadline_s=30, waiting=print, folder=Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys import grouping
-from pytest_nsys.grouping import are_among, chosen, coded, name_sums, sums
-from pytest_nsys.rows import Members
+from pytest_nsys.support.arrays import grouping
+from pytest_nsys.support.arrays.grouping import are_among, chosen, coded, name_sums, sums
+from pytest_nsys.support.arrays.rows import Members
 
 IDS = st.one_of(
     st.integers(-1, 20),

@@ -15,15 +15,15 @@ from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.config.settings import Settings
 from pytest_nsys.errors import HistoryDamaged, HistoryError
-from pytest_nsys.gate.verdict import Verdict
-from pytest_nsys.history import record as recording
-from pytest_nsys.history import record_run
-from pytest_nsys.history.commit import head_commit
-from pytest_nsys.history.document import LONGEST_KEY, Entry, parse, render
-from pytest_nsys.history.record import entry_of
-from pytest_nsys.history.store import append, history_path, read
+from pytest_nsys.plan.settings import Settings
+from pytest_nsys.storage.history import record as recording
+from pytest_nsys.storage.history import record_run
+from pytest_nsys.storage.history.commit import head_commit
+from pytest_nsys.storage.history.document import LONGEST_KEY, Entry, parse, render
+from pytest_nsys.storage.history.record import entry_of
+from pytest_nsys.storage.history.store import append, history_path, read
+from pytest_nsys.verdict.verdict import Verdict
 
 NOW = datetime(2026, 11, 3, 12, 30, 15, tzinfo=timezone.utc)
 ENTRY = Entry(
@@ -152,8 +152,8 @@ import resource, sys
 from datetime import datetime, timezone
 from pathlib import Path
 from pytest_nsys.errors import HistoryError
-from pytest_nsys.history.document import Entry
-from pytest_nsys.history.store import append
+from pytest_nsys.storage.history.document import Entry
+from pytest_nsys.storage.history.store import append
 entry = Entry("t.py::t", "gpu", datetime(2026, 1, 1, tzinfo=timezone.utc), status="x" * 5000)
 append(Path(sys.argv[1]), [entry])
 resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))
@@ -175,8 +175,8 @@ APPENDS = """
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
-from pytest_nsys.history.document import Entry
-from pytest_nsys.history.store import append
+from pytest_nsys.storage.history.document import Entry
+from pytest_nsys.storage.history.store import append
 for number in range(50):
     date = datetime(2026, 1, int(sys.argv[2]), 0, 0, number, tzinfo=timezone.utc)
     append(Path(sys.argv[1]), [Entry("t.py::t", "gpu", date, status="x" * 5000)])
@@ -319,7 +319,7 @@ def test_a_git_that_is_missing_or_hangs_is_as_none(
 ) -> None:
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "commit", "--quiet", "--allow-empty", "--message=one")
-    monkeypatch.setattr("pytest_nsys.history.commit._DEADLINE_S", 0.2)
+    monkeypatch.setattr("pytest_nsys.storage.history.commit._DEADLINE_S", 0.2)
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     assert head_commit(tmp_path) == ""

@@ -15,14 +15,21 @@ from command import Answer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.history import changes
-from pytest_nsys.history.changes import Shift, drift, finds_shifts, needs_library, noise, shifts
-from pytest_nsys.history.document import Entry
-from pytest_nsys.history.sparkline import ASCII, BLOCKS, levels_for, sparkline
-from pytest_nsys.history.store import Series, append, history_path
-from pytest_nsys.history.text import history_lines, printable
-from pytest_nsys.history.trend import trends_of
-from pytest_nsys.quantities import Tolerance
+from pytest_nsys.storage.history import changes
+from pytest_nsys.storage.history.changes import (
+    Shift,
+    drift,
+    finds_shifts,
+    needs_library,
+    noise,
+    shifts,
+)
+from pytest_nsys.storage.history.document import Entry
+from pytest_nsys.storage.history.sparkline import ASCII, BLOCKS, levels_for, sparkline
+from pytest_nsys.storage.history.store import Series, append, history_path
+from pytest_nsys.storage.history.text import history_lines, printable
+from pytest_nsys.storage.history.trend import trends_of
+from pytest_nsys.support.units import Tolerance
 
 START = datetime(2026, 10, 1, 3, 12, tzinfo=timezone.utc)
 TEST = "tests/t.py::test_step[b8]"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.intervals import (
+from pytest_nsys.support.arrays.intervals import (
     Intervals,
     bounds,
     clipped,

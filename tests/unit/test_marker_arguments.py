@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.accepted import Accepted
 from pytest_nsys.catalogue import METRICS, lookup
-from pytest_nsys.config.marker import Spec, read_spec
-from pytest_nsys.config.options import MARKER_LINE
-from pytest_nsys.config.settings import Settings
 from pytest_nsys.errors import MarkerError
-from pytest_nsys.quantities import Tolerance
+from pytest_nsys.plan.expected import Accepted
+from pytest_nsys.plan.marker import Spec, read_spec
+from pytest_nsys.plan.options import MARKER_LINE
+from pytest_nsys.plan.settings import Settings
+from pytest_nsys.support.units import Tolerance
 
 SETTINGS = Settings("profile", Path("/"), Path("/baselines"))
 

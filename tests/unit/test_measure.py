@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from traces import TraceBuilder
 
-from pytest_nsys.cut import whole
 from pytest_nsys.errors import WindowsMissing
-from pytest_nsys.gpu_state import GpuState, RoundState
-from pytest_nsys.measure import TestWindows, measure, measure_cut
-from pytest_nsys.metrics.naming import Naming
-from pytest_nsys.windows import WindowRecord
+from pytest_nsys.gpu.state import GpuState, RoundState
+from pytest_nsys.kernels.naming import Naming
+from pytest_nsys.measure.windows import TestWindows, measure, measure_cut
+from pytest_nsys.windows.cut import whole
+from pytest_nsys.windows.record import WindowRecord
 
 NAMING = Naming(canonical=lambda raw: raw.split("<")[0], category=lambda raw: raw[:4])
 
@@ -262,7 +262,7 @@ def test_all_windows_of_a_cut_together_are_one_sample() -> None:
 
 
 def test_memory_of_several_windows_of_a_cut_is_the_highest_of_them() -> None:
-    from pytest_nsys.cut import cut_ranges
+    from pytest_nsys.windows.cut import cut_ranges
 
     builder = TraceBuilder()
     for number in range(3):

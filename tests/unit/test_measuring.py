@@ -5,9 +5,9 @@ from __future__ import annotations
 import made
 import pytest
 
-from pytest_nsys.config.marker import Spec
-from pytest_nsys.measuring import automatic_remarks, default_device_key
-from pytest_nsys.windows import MAIN
+from pytest_nsys.measure.measurer import automatic_remarks, default_device_key
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.windows.record import MAIN
 
 AUTO = Spec(warmup=1, rounds=5, timeout_s=1, most_rounds=50)
 

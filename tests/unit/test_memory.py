@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from traces import PID, TraceBuilder
 
-from pytest_nsys.cut import Cut
 from pytest_nsys.metrics.breakdown import peak_allocations
 from pytest_nsys.metrics.memory import SPAN_METRICS, MemoryTimeline
 from pytest_nsys.trace.schema import MemKind
+from pytest_nsys.windows.cut import Cut
 
 
 class Event(NamedTuple):

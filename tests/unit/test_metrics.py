@@ -7,12 +7,12 @@ import pytest
 from traces import TraceBuilder
 
 from pytest_nsys.catalogue import Breakdown, parse_family
-from pytest_nsys.cut import Cut, whole
-from pytest_nsys.metrics import WINDOW_METRICS, breakdowns
+from pytest_nsys.kernels.naming import Naming
+from pytest_nsys.metrics.breakdown import breakdowns
 from pytest_nsys.metrics.family import family_metric
-from pytest_nsys.metrics.naming import Naming
-from pytest_nsys.metrics.window import api_name
+from pytest_nsys.metrics.window import WINDOW_METRICS, api_name
 from pytest_nsys.trace.schema import MemcpyKind, MemKind
+from pytest_nsys.windows.cut import Cut, whole
 
 NAMING = Naming(canonical=lambda raw: raw.split("<")[0], category=lambda raw: raw[:4])
 

@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 from harness import TESTS
 
-from pytest_nsys.cut import Cut, cut_ranges, whole
-from pytest_nsys.measure import measure_cut
-from pytest_nsys.metrics import WINDOW_METRICS
-from pytest_nsys.metrics.naming import Naming
-from pytest_nsys.metrics.window import api_name, durations
-from pytest_nsys.report.stats import kernel_rows
+from pytest_nsys.kernels.naming import Naming
+from pytest_nsys.measure.windows import measure_cut
+from pytest_nsys.metrics.window import WINDOW_METRICS, api_name, durations
+from pytest_nsys.offline.stats import kernel_rows
 from pytest_nsys.trace import Trace, load_trace
+from pytest_nsys.windows.cut import Cut, cut_ranges, whole
 
 REPORTED = ("train", "llama_node")
 

@@ -13,11 +13,11 @@ import psutil
 import pytest
 from fake_nvml import NO_PERMISSION, NOT_SUPPORTED, UNKNOWN, FakeGpu, FakeNvml
 
-from pytest_nsys.capture.guard import MARK
-from pytest_nsys.capture.nvml import visible_gpu_uuids
-from pytest_nsys.gpu_monitor import Monitor
-from pytest_nsys.gpu_state import GpuState, RoundState
-from pytest_nsys.nvml_devices import list_gpus, visible_gpus
+from pytest_nsys.gpu.devices import list_gpus, visible_gpus
+from pytest_nsys.gpu.monitor import Monitor
+from pytest_nsys.gpu.nvml import visible_gpu_uuids
+from pytest_nsys.gpu.state import GpuState, RoundState
+from pytest_nsys.process.guard import MARK
 
 STRANGER = 2**22 + 1  # no process can have this number
 PROCESSES = "nvmlDeviceGetComputeRunningProcesses"

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from traces import PID, TraceBuilder
 
-from pytest_nsys.cut import Cut, whole
 from pytest_nsys.metrics.window import launching_names
 from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.trace.narrow import devices, of_device, of_process, processes
 from pytest_nsys.trace.serial import process_number
+from pytest_nsys.windows.cut import Cut, whole
 
 TABLES = ("kernels", "copies", "memsets", "graphs")
 EVERYTHING = (*TABLES, "calls", "memory", "faults", "samples", "ranges")

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from traces import TraceBuilder
 
-from pytest_nsys.cut import Cut, cut_named, whole
-from pytest_nsys.metrics.naming import Naming
+from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS, Occupancy
 from pytest_nsys.trace import Trace, load_trace
+from pytest_nsys.windows.cut import Cut, cut_named, whole
 
 LAUNCH, WAIT = "cudaLaunchKernel_v7000", "cudaStreamSynchronize_v3020"
 GEMM, REDUCE = "ampere_sgemm_128x64_tn", "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevArgs)"

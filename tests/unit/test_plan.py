@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.config.marker import Spec
-from pytest_nsys.plan import PlannedTest, make_plan
+from pytest_nsys.plan.batches import PlannedTest, make_plan
+from pytest_nsys.plan.marker import Spec
 
 specs = st.builds(
     Spec,

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.baselines import BaselineStore
 from pytest_nsys.catalogue import lookup
-from pytest_nsys.cli import main
-from pytest_nsys.gate.noise import Noise, estimate
-from pytest_nsys.gate.power import cheapest, plan
-from pytest_nsys.gate.rule import default_rule
-from pytest_nsys.measurement import Part, Sessions, WindowMeasurement
-from pytest_nsys.quantities import Tolerance
-from pytest_nsys.report.power import power_lines, powers
-from pytest_nsys.windows import MAIN
+from pytest_nsys.cli.main import main
+from pytest_nsys.measure.measurement import Part, Sessions, WindowMeasurement
+from pytest_nsys.offline.power import power_lines, powers
+from pytest_nsys.storage.baselines import BaselineStore
+from pytest_nsys.support.units import Tolerance
+from pytest_nsys.verdict.noise import Noise, estimate
+from pytest_nsys.verdict.power import cheapest, plan
+from pytest_nsys.verdict.rule import default_rule
+from pytest_nsys.windows.record import MAIN
 
 TIME = lookup("gpu.kernel_time")
 NOISES = st.builds(

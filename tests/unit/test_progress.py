@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pytest_nsys.config.marker import Spec
+from pytest_nsys.controller.progress import Progress
 from pytest_nsys.controller.runner import Step
-from pytest_nsys.plan import Batch, PlannedTest
-from pytest_nsys.report.progress import Progress
+from pytest_nsys.plan.batches import Batch, PlannedTest
+from pytest_nsys.plan.marker import Spec
 
 
 class Screen:

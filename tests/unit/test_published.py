@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_nsys.published import (
+from pytest_nsys.plan.privacy import (
     published_command,
     published_line,
     published_report,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.errors import QuantityError
-from pytest_nsys.quantities import (
+from pytest_nsys.support.units import (
     Tolerance,
     Unit,
     format_amount,

@@ -11,13 +11,13 @@ import made
 import pytest
 
 from pytest_nsys.capture.result import PHASES, CaptureResult, RanTest
-from pytest_nsys.config.marker import Spec
+from pytest_nsys.controller.judges import Judged
 from pytest_nsys.controller.runner import Arm, Outcome, Runner, Step
 from pytest_nsys.errors import CaptureMissing, GpuBusy, NsysError, NsysUsageError
-from pytest_nsys.gate.judge import Policy, judge
-from pytest_nsys.judging import Judged
-from pytest_nsys.measurement import Measurement, Part
-from pytest_nsys.plan import Batch, PlannedTest
+from pytest_nsys.measure.measurement import Measurement, Part
+from pytest_nsys.plan.batches import Batch, PlannedTest
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.verdict.judge import Policy, judge
 
 SPEC = Spec(warmup=1, rounds=5, timeout_s=60)
 FAST, SLOW = 1e6, 2e6

@@ -15,30 +15,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 from traces import PID, TraceBuilder
 
-from pytest_nsys.baselines.document import from_json, render
 from pytest_nsys.capture.result import CaptureResult, RanTest
-from pytest_nsys.comparing import compare_stored
-from pytest_nsys.config.marker import Spec
 from pytest_nsys.controller.runner import Arm, Step
-from pytest_nsys.diagnosis.rounds import diagnose_rounds
 from pytest_nsys.errors import NsysError
-from pytest_nsys.gate.judge import Policy, judge
-from pytest_nsys.gate.verdict import Verdict
-from pytest_nsys.gpu_state import GpuState, RoundState
-from pytest_nsys.measure import measure
-from pytest_nsys.measurement import Measurement, WindowMeasurement
-from pytest_nsys.measuring import Measurer
+from pytest_nsys.gpu.state import GpuState, RoundState
+from pytest_nsys.insights.bottlenecks.rounds import diagnose_rounds
+from pytest_nsys.measure.measurement import Measurement, WindowMeasurement
+from pytest_nsys.measure.measurer import Measurer
+from pytest_nsys.measure.sessions import join_captures, join_sessions
+from pytest_nsys.measure.windows import measure
 from pytest_nsys.metrics.state import disturbances
-from pytest_nsys.plan import Batch, PlannedTest
-from pytest_nsys.quantities import Tolerance
-from pytest_nsys.recording import RecordedCapture, RecordedTest, Recording, write_recording
-from pytest_nsys.replay import Replay
+from pytest_nsys.offline.diff import compare_stored
+from pytest_nsys.plan.batches import Batch, PlannedTest
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.report.html.page import page
 from pytest_nsys.report.json import report_document
 from pytest_nsys.report.run import RunReport
 from pytest_nsys.report.text import summary_lines, verdict_lines
-from pytest_nsys.report.view import page
-from pytest_nsys.sessions import join_captures, join_sessions
-from pytest_nsys.windows import MAIN
+from pytest_nsys.storage.baselines.document import from_json, render
+from pytest_nsys.storage.recordings.recording import (
+    RecordedCapture,
+    RecordedTest,
+    Recording,
+    write_recording,
+)
+from pytest_nsys.storage.recordings.replay import Replay
+from pytest_nsys.support.units import Tolerance
+from pytest_nsys.verdict.judge import Policy, judge
+from pytest_nsys.verdict.verdict import Verdict
+from pytest_nsys.windows.record import MAIN
 
 NODEID = "test_it.py::test_serving"
 SPEC = Spec(warmup=0, rounds=3, timeout_s=60)

@@ -9,10 +9,10 @@ import made
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.config.marker import Spec
-from pytest_nsys.gate.demands import broken_demands
-from pytest_nsys.measurement import Measurement, Part, WindowMeasurement
-from pytest_nsys.sessions import join_sessions
+from pytest_nsys.measure.measurement import Measurement, Part, WindowMeasurement
+from pytest_nsys.measure.sessions import join_sessions
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.verdict.requirements import broken_demands
 
 GEMM, RELU = Part("gemm", 2, ns=900, category="gemm"), Part("relu", 1, ns=100)
 

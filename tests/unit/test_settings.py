@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import METRICS, lookup
-from pytest_nsys.config.options import MODES, OPTIONS, Mode, is_active
-from pytest_nsys.config.settings import Settings, read_settings, read_tolerances
 from pytest_nsys.errors import SettingsError
-from pytest_nsys.quantities import Tolerance
+from pytest_nsys.plan.options import MODES, OPTIONS, Mode, is_active
+from pytest_nsys.plan.settings import Settings, read_settings, read_tolerances
+from pytest_nsys.support.units import Tolerance
 
 Configure = Callable[..., pytest.Config]
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from traces import PID, TraceBuilder
 
-from pytest_nsys.cut import user_ranges, whole
-from pytest_nsys.measure import measure
-from pytest_nsys.metrics.naming import Naming
+from pytest_nsys.insights.timeline import Label, Timeline
+from pytest_nsys.insights.timeline.build import timeline_of
+from pytest_nsys.insights.timeline.document import render
+from pytest_nsys.insights.timeline.model import LONGEST_TEXT, MOST_ELEMENTS, MOST_LANES, Point
+from pytest_nsys.kernels.naming import Naming
+from pytest_nsys.measure.windows import measure
 from pytest_nsys.metrics.window import WINDOW_METRICS
-from pytest_nsys.stored import load_stored
-from pytest_nsys.timeline import Label, Timeline
-from pytest_nsys.timeline.build import timeline_of
-from pytest_nsys.timeline.document import render
-from pytest_nsys.timeline.model import LONGEST_TEXT, MOST_ELEMENTS, MOST_LANES, Point
+from pytest_nsys.storage.recordings.stored import load_stored
 from pytest_nsys.trace.schema import MemcpyKind, MemKind
+from pytest_nsys.windows.cut import user_ranges, whole
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 NAMES = sorted(path.name.partition(".")[0] for path in CAPTURES.glob("*.sqlite.xz"))

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from timelines import element, timeline, timelines
 
-from pytest_nsys.timeline import Timeline, document
-from pytest_nsys.timeline.model import LONGEST_TEXT, MOST_ELEMENTS, MOST_POINTS, Point
+from pytest_nsys.insights.timeline import Timeline, document
+from pytest_nsys.insights.timeline.model import LONGEST_TEXT, MOST_ELEMENTS, MOST_POINTS, Point
 
 MADE = Timeline(
     1000,

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timelines import element, timeline, timelines
 
-from pytest_nsys.rows import Ints
-from pytest_nsys.timeline import Timeline
-from pytest_nsys.timeline.model import MOST_POINTS
-from pytest_nsys.timeline.reduce import reduced_points, reduced_to
+from pytest_nsys.insights.timeline import Timeline
+from pytest_nsys.insights.timeline.model import MOST_POINTS
+from pytest_nsys.insights.timeline.reduce import reduced_points, reduced_to
+from pytest_nsys.support.arrays.rows import Ints
 
 
 def test_what_is_few_enough_stays_as_it_is() -> None:

@@ -10,15 +10,15 @@ import made
 import pytest
 from timelines import element, timeline
 
-from pytest_nsys.baselines import BaselineStore
-from pytest_nsys.baselines.document import parse, recording_digest, render
-from pytest_nsys.config.marker import Spec
+from pytest_nsys.controller.judges import BaselineJudge
 from pytest_nsys.errors import BaselineDamaged, BaselineError
-from pytest_nsys.gate.judge import Policy
-from pytest_nsys.judging import BaselineJudge
-from pytest_nsys.measurement import Part
-from pytest_nsys.sessions import join_sessions
-from pytest_nsys.timeline import Timeline
+from pytest_nsys.insights.timeline import Timeline
+from pytest_nsys.measure.measurement import Part
+from pytest_nsys.measure.sessions import join_sessions
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.storage.baselines import BaselineStore
+from pytest_nsys.storage.baselines.document import parse, recording_digest, render
+from pytest_nsys.verdict.judge import Policy
 
 TIMELINE = timeline(element(1, 5), element(10, 7, 1))
 OLD = made.measurement(made.kernels(Part("gemm", 2, ns=100)))

@@ -19,14 +19,14 @@ import pytest
 from pyarrow import parquet as pq
 from traces import PID, TraceBuilder
 
-from pytest_nsys.cut import cut_ranges, user_ranges, whole
 from pytest_nsys.errors import ExportFailed, NotACapture, NsysError
-from pytest_nsys.measure import measure_cut
+from pytest_nsys.measure.windows import measure_cut
 from pytest_nsys.metrics.memory import MemoryTimeline
 from pytest_nsys.metrics.sampled import sampled_values
-from pytest_nsys.recording import load_packed, scrub
+from pytest_nsys.storage.recordings.recording import load_packed, scrub
 from pytest_nsys.trace import Trace, load_trace, schema
 from pytest_nsys.trace.source import open_source
+from pytest_nsys.windows.cut import cut_ranges, user_ranges, whole
 
 REAL = ["basic", "train", "graph_node", "graph_graph", "unified", "driver_api", "gpu_metrics"]
 """Real captures of different kinds; between them they have every table that we read."""

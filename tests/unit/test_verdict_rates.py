@@ -24,9 +24,9 @@ import resample  # noqa: E402
 import rules  # noqa: E402
 import study  # noqa: E402
 
-from pytest_nsys.baselines import BaselineStore  # noqa: E402
-from pytest_nsys.measurement import Environment, Measurement, WindowMeasurement  # noqa: E402
-from pytest_nsys.quantities import Tolerance  # noqa: E402
+from pytest_nsys.measure.measurement import Environment, Measurement, WindowMeasurement  # noqa: E402
+from pytest_nsys.storage.baselines import BaselineStore  # noqa: E402
+from pytest_nsys.support.units import Tolerance  # noqa: E402
 
 KEY = "gpu.kernel_time"
 QUIET = (1000.0, 1001.0, 999.0, 1002.0, 998.0)

@@ -12,14 +12,20 @@ from _pytest._io import TerminalWriter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.accepted import Accepted
-from pytest_nsys.baselines import Change
 from pytest_nsys.catalogue import METRICS, lookup
-from pytest_nsys.config.marker import Spec
-from pytest_nsys.config.options import Mode
-from pytest_nsys.gate.judge import Policy, judge
-from pytest_nsys.gate.verdict import Comparison, Contribution, Demand, Verdict
-from pytest_nsys.gate.wording import (
+from pytest_nsys.measure.measurement import Measurement, Part, WindowMeasurement
+from pytest_nsys.measure.sessions import join_sessions
+from pytest_nsys.plan.expected import Accepted
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.plan.options import Mode
+from pytest_nsys.report.longrepr import explain_verdict
+from pytest_nsys.report.run import RunReport, Unmeasured
+from pytest_nsys.report.text import comparison_lines, summary_lines, table, verdict_lines
+from pytest_nsys.storage.baselines import Change
+from pytest_nsys.support.units import Tolerance
+from pytest_nsys.verdict.judge import Policy, judge
+from pytest_nsys.verdict.verdict import Comparison, Contribution, Demand, Verdict
+from pytest_nsys.verdict.wording import (
     accept,
     describe,
     describe_contribution,
@@ -29,12 +35,6 @@ from pytest_nsys.gate.wording import (
     reproduce,
     shorten,
 )
-from pytest_nsys.measurement import Measurement, Part, WindowMeasurement
-from pytest_nsys.quantities import Tolerance
-from pytest_nsys.report.longrepr import explain_verdict
-from pytest_nsys.report.run import RunReport, Unmeasured
-from pytest_nsys.report.text import comparison_lines, summary_lines, table, verdict_lines
-from pytest_nsys.sessions import join_sessions
 
 SPEC = Spec(warmup=1, rounds=5, timeout_s=1800)
 GEMM, NORM = Part("gemm", 2, ns=900_000), Part("rms_norm", 4, ns=100_000)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from pytest_nsys.trace.schema import MemcpyKind, MemKind, NvtxType
 from pytest_nsys.trace.tables import Gpu, Trace
-from pytest_nsys.windows import DOMAIN, MAIN, WindowKind, WindowRecord
+from pytest_nsys.windows.record import DOMAIN, MAIN, WindowKind, WindowRecord
 
 PID = 7 << 24
 """The process that does everything where nothing else is said."""

@@ -19,8 +19,8 @@ from harness import Project
 from seen import samples
 from test_interrupts import left_over
 
-from pytest_nsys.capture.processes import is_running
-from pytest_nsys.servers.ports import is_free
+from pytest_nsys.process.processes import is_running
+from pytest_nsys.servers.engines.ports import is_free
 
 SLOW_S = 400
 

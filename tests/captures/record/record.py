@@ -23,9 +23,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pytest_nsys.capture.guard import MARK, end_marked
 from pytest_nsys.capture.nsys import Nsys, find_nsys, profile_command
-from pytest_nsys.recording import scrub
+from pytest_nsys.process.guard import MARK, end_marked
+from pytest_nsys.storage.recordings.recording import scrub
 
 HERE = Path(__file__).resolve().parent
 

@@ -2,7 +2,7 @@
 
 Recorded on an H200 with nsys 2025.3 and, beside the flags of the project,
 ``--gpu-metrics-devices=0 --gpu-metrics-frequency=10000 --capture-range=cudaProfilerApi
---capture-range-end=stop``; scrubbed with ``pytest_nsys.recording.scrub``.
+--capture-range-end=stop``; scrubbed with ``pytest_nsys.storage.recordings.recording.scrub``.
 """
 
 from __future__ import annotations

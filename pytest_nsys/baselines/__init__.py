@@ -1,5 +1,0 @@
-"""Baselines: measurements kept in git, one file per test and device."""
-
-from pytest_nsys.baselines.store import BaselineStore, Change
-
-__all__ = ["BaselineStore", "Change"]

@@ -1,0 +1,1 @@
+"""Captures of plain commands, on this machine or through a launcher."""

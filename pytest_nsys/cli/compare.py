@@ -1,0 +1,65 @@
+"""``pytest-nsys compare``: more than two stored captures side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from pytest_nsys.cli.common import CAPTURE, SAME_OR_BETTER, add_nsys, show
+
+
+def add_compare(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.description = (
+        "Captures side by side, each against the first; recordings test by test. It judges "
+        "nothing: exit code 0, or 2 for what cannot be read."
+    )
+    parser.add_argument("first", type=Path, metavar="REPORT", help=CAPTURE)
+    parser.add_argument("others", type=Path, nargs="+", metavar="REPORT", help=CAPTURE)
+    parser.add_argument("--range", metavar="NAME", help="only the NVTX ranges with this text")
+    parser.add_argument(
+        "--per",
+        action="append",
+        default=[],
+        metavar="UNIT=COUNT[,COUNT...]",
+        help="what was processed, such as token=256, in all of a capture (or of the ranges, or a "
+        "round): one count for all captures, or one for each",
+    )
+    parser.add_argument(
+        "--metric", action="append", default=[], metavar="METRIC", help="show this metric too"
+    )
+    parser.add_argument(
+        "--top", type=_count, default=10, metavar="N", help="how many kernels to name (10)"
+    )
+    parser.add_argument("--format", choices=("table", "json", "markdown"), default="table")
+    add_nsys(parser)
+    parser.set_defaults(run=_run)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r:.40} is no whole number")
+    return int(text[:9])
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from pytest_nsys.offline import compare
+    from pytest_nsys.offline.side_by_side import measure_sides, read_units
+
+    paths: list[Path] = [arguments.first, *arguments.others]
+    sides, subjects = measure_sides(
+        paths,
+        range_name=arguments.range,
+        units=read_units(arguments.per, len(paths)),
+        metrics=arguments.metric,
+        executable=arguments.nsys_executable,
+    )
+    compared = [compare.compare_side_by_side(one, arguments.metric) for one in subjects]
+    if arguments.format == "json":
+        show(json.dumps(compare.compare_document(sides, compared), indent=1))
+    elif arguments.format == "markdown":
+        show(compare.compare_markdown(sides, compared, arguments.top), end="")
+    else:
+        show("\n".join(compare.compare_lines(sides, compared, arguments.top)))
+    return SAME_OR_BETTER

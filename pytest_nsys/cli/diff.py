@@ -1,0 +1,87 @@
+"""``pytest-nsys diff``: two stored captures compared, or two recordings test by test."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_nsys.cli.common import CANNOT_COMPARE, CAPTURE, SAME_OR_BETTER, WORSE, add_nsys, show
+
+if TYPE_CHECKING:
+    from pytest_nsys.offline.diff import Compared
+
+
+def add_diff(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.description = "Exit code: 0 same or better, 1 worse, 2 could not compare."
+    parser.add_argument("before", type=Path, help=CAPTURE)
+    parser.add_argument("after", type=Path, help=CAPTURE)
+    parser.add_argument("--range", metavar="NAME", help="only the NVTX ranges with this text")
+    parser.add_argument(
+        "--tolerance",
+        action="append",
+        default=[],
+        metavar="METRIC=TOLERANCE",
+        help="as the option --nsys-tolerance of pytest",
+    )
+    parser.add_argument("--format", choices=("table", "json"), default="table")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="also write the comparison as one HTML page"
+    )
+    add_nsys(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from pytest_nsys.offline.diff import compare_stored
+    from pytest_nsys.plan.settings import read_tolerances
+    from pytest_nsys.report.json import report_document
+    from pytest_nsys.report.run import RunReport
+    from pytest_nsys.report.text import comparison_lines
+
+    compared = compare_stored(
+        arguments.before,
+        arguments.after,
+        range_name=arguments.range,
+        tolerance=dict(read_tolerances(arguments.tolerance)),
+        executable=arguments.nsys_executable,
+        in_full=arguments.html is not None or arguments.format == "json",
+    )
+    only = {"only_before": compared.only_before, "only_after": compared.only_after}
+    if arguments.format == "json":
+        document = report_document(RunReport(mode="profile", verdicts=compared.verdicts))
+        show(json.dumps({**document, **only}, indent=1))
+    else:
+        lines = [line for verdict in compared.verdicts for line in comparison_lines(verdict)]
+        lines += [f"only in {arguments.before}: {nodeid}" for nodeid in compared.only_before]
+        lines += [f"only in {arguments.after}: {nodeid}" for nodeid in compared.only_after]
+        show("\n".join(lines))
+    if arguments.html is not None:
+        _write_page(arguments, compared)
+    if any(verdict.failed for verdict in compared.verdicts):
+        return WORSE
+    apart = any(verdict.status == "incomparable" for verdict in compared.verdicts)
+    return CANNOT_COMPARE if apart or any(only.values()) else SAME_OR_BETTER
+
+
+def _write_page(arguments: argparse.Namespace, compared: Compared) -> None:
+    from pytest_nsys.report.html.model import Stored
+    from pytest_nsys.report.html.render import write_html
+    from pytest_nsys.report.run import RunReport
+
+    command = ["pytest-nsys", "diff", str(arguments.before), str(arguments.after)]
+    if arguments.range is not None:
+        command.append(f"--range={arguments.range}")
+    command += [f"--tolerance={tolerance}" for tolerance in arguments.tolerance]
+    stored = Stored(
+        before=str(arguments.before),
+        after=str(arguments.after),
+        command=shlex.join(command),
+        only_before=compared.only_before,
+        only_after=compared.only_after,
+    )
+    run = RunReport(mode="profile", verdicts=compared.verdicts, command=stored.command)
+    write_html(run, arguments.html, stored)

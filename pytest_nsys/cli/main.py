@@ -1,0 +1,63 @@
+"""The ``pytest-nsys`` command: what can be done without a pytest session."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from pytest_nsys import __version__
+from pytest_nsys.cli.capture import add_capture
+from pytest_nsys.cli.common import CANNOT_COMPARE, INTERRUPTED
+from pytest_nsys.cli.compare import add_compare
+from pytest_nsys.cli.diff import add_diff
+from pytest_nsys.cli.doctor import add_doctor
+from pytest_nsys.cli.export import add_export
+from pytest_nsys.cli.history import add_history
+from pytest_nsys.cli.metrics import add_metrics
+from pytest_nsys.cli.power import add_power
+from pytest_nsys.cli.scrub import add_scrub
+from pytest_nsys.cli.stats import add_stats
+from pytest_nsys.errors import NsysError
+
+_COMMANDS = (
+    (
+        "capture",
+        "run a command under nsys, here or somewhere else, and keep its capture",
+        add_capture,
+    ),
+    ("stats", "all there is to say of a capture", add_stats),
+    ("diff", "compare two captures, or two recordings test by test", add_diff),
+    ("compare", "several captures side by side, each against the first", add_compare),
+    ("power", "find out how much has to be measured to see a change of a given size", add_power),
+    ("history", "how measured tests changed over their runs", add_history),
+    ("export", "write a capture as a trace that Perfetto opens", add_export),
+    ("scrub", "copy a capture without what nsys stores of the machine", add_scrub),
+    ("doctor", "find out whether captures can be made here, and what to do if not", add_doctor),
+    ("metrics", "list the metrics there are", add_metrics),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except NsysError as error:
+        print(f"pytest-nsys: {error}", file=sys.stderr)
+        return CANNOT_COMPARE
+    except KeyboardInterrupt:
+        print("pytest-nsys: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pytest-nsys", description="Numbers from stored NVIDIA Nsight Systems captures."
+    )
+    parser.add_argument("--version", action="version", version=f"pytest-nsys {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, about, add in _COMMANDS:
+        add(commands.add_parser(name, help=about))
+    return parser

@@ -1,0 +1,116 @@
+"""``pytest-nsys scrub``: a copy of a capture that can be handed on."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_nsys.cli.common import add_nsys, show
+from pytest_nsys.errors import NotACapture, ReportError
+
+if TYPE_CHECKING:
+    from pytest_nsys.storage.recordings.scrub import Scrubbed
+
+_ENDINGS = (".nsys-rep", ".sqlite", ".sqlite.xz", ".parquet")
+_STILL_THERE = "names of kernels, metrics, GPUs, and versions"
+
+
+def add_scrub(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.description = (
+        "Write a copy of a capture with only what pytest-nsys reads: no environment, command "
+        "lines, processes, folders or output."
+    )
+    parser.add_argument(
+        "report",
+        type=Path,
+        help="a .nsys-rep (where nsys is installed), an .sqlite, an .sqlite.xz, or a folder of "
+        "Parquet files",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="the copy (default: beside the report, as NAME.scrubbed.sqlite.xz)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    parser.add_argument(
+        "--hide-ranges",
+        action="store_true",
+        help="replace the texts and domains of NVTX ranges by numbers (range-1, range-2, ...)",
+    )
+    add_nsys(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from pytest_nsys.storage.recordings.scrub import scrub
+    from pytest_nsys.storage.recordings.stored import exported, is_recording
+
+    report: Path = arguments.report
+    target: Path = arguments.output or _beside(report)
+    _check_target(report, target, force=arguments.force)
+    if is_recording(report):
+        raise NotACapture(
+            f"{report} is a recording, which is scrubbed already",
+            remedy="hand it on as it is, or name one of its captures to hide its ranges",
+        )
+    with exported(report, arguments.nsys_executable) as export:
+        try:
+            scrubbed = scrub(export, target, hide_ranges=arguments.hide_ranges)
+        except OSError as error:
+            raise ReportError(
+                f"{target} cannot be written",
+                evidence=str(error),
+                remedy="name another file with -o, and check that the disk is not full",
+            ) from None
+    show("\n".join(_lines(target, scrubbed, hidden=arguments.hide_ranges)))
+    return 0
+
+
+def _beside(report: Path) -> Path:
+    name = report.name
+    for ending in sorted(_ENDINGS, key=len, reverse=True):
+        name = name.removesuffix(ending)
+    return report.absolute().with_name(f"{name}.scrubbed.sqlite.xz")
+
+
+def _check_target(report: Path, target: Path, *, force: bool) -> None:
+    if target.exists() and report.exists() and target.samefile(report):
+        raise ReportError(
+            f"{target} is the report itself", remedy="name another file for the copy with -o"
+        )
+    if not force and (target.exists() or target.is_symlink()):
+        raise ReportError(
+            f"{target} exists and is left alone",
+            remedy="name another file with -o, or replace it with --force",
+        )
+    if not target.name.endswith(".sqlite.xz"):
+        raise ReportError(
+            f"{target} does not end in .sqlite.xz, which is what the copy is",
+            remedy=f"name it {target.name.partition('.')[0]}.sqlite.xz",
+        )
+
+
+def _lines(target: Path, scrubbed: Scrubbed, *, hidden: bool) -> Iterator[str]:
+    from pytest_nsys.support.units import format_amount
+
+    after, before = (
+        format_amount(size, "B") for size in (scrubbed.bytes_after, scrubbed.bytes_before)
+    )
+    yield f"{target}: {after}, from {before}"
+    kept = [table for table in scrubbed.tables if table.kept_columns]
+    dropped = [table for table in scrubbed.tables if not table.kept_columns]
+    width = max((len(table.name) for table in scrubbed.tables), default=0)
+    for table in kept:
+        yield (
+            f"kept     {table.name:{width}}  {table.kept:,} of {table.rows:,} rows, "
+            f"{table.kept_columns} of {table.columns} columns"
+        )
+    for table in dropped:
+        yield f"dropped  {table.name:{width}}  {table.rows:,} rows"
+    ranges = "numbers for NVTX ranges" if hidden else "texts and domains of NVTX ranges"
+    yield f"it still holds {_STILL_THERE}, and {ranges}"

@@ -1,0 +1,310 @@
+"""The controller's hooks: measured tests run in the worker, their reports are held here until the
+verdicts are known, and are then logged in pytest's own order as if they had run here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_nsys.controller.checks import is_measured, is_server_test, only_looks
+from pytest_nsys.controller.ledger import Ledger
+from pytest_nsys.controller.reports import (
+    expected_by,
+    failed_by,
+    lost_report,
+    make_report,
+    pass_on_warning,
+    read_report,
+    teardown_report,
+    with_properties,
+)
+from pytest_nsys.controller.sources import (
+    make_arms,
+    make_hold,
+    make_judge,
+    make_measurer,
+    make_server_arm,
+    serve,
+)
+from pytest_nsys.errors import NsysError, NsysUsageError
+from pytest_nsys.plan.batches import Batch, PlannedTest, make_plan
+from pytest_nsys.plan.marker import Spec, read_spec
+from pytest_nsys.plan.settings import Settings
+
+if TYPE_CHECKING:
+    from pytest_nsys.controller.progress import Progress
+    from pytest_nsys.controller.runner import Outcome, Runner, Step
+    from pytest_nsys.process.run_folder import RunFolder
+    from pytest_nsys.servers.context import ServerContext
+    from pytest_nsys.storage.baselines import Change
+    from pytest_nsys.verdict.verdict import Verdict
+
+
+_NOT_AGAINST = "server tests are not measured at another revision: it ran without nsys"
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a run that measures works with, from the end of collection on."""
+
+    folder: RunFolder
+    progress: Progress | None
+    runner: Runner
+    record: Callable[[Verdict], Change | None]
+    context: ServerContext | None = None
+
+
+class Controller:
+    """Hooks of a run that measures; registered only then."""
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+        self._ledger = Ledger(config, settings)
+        self._batches: dict[str, Batch] = {}
+        self._servers: set[str] = set()
+        self._specs: dict[str, Spec] = {}
+        self._outcomes: dict[str, Outcome] = {}
+        self._told: set[int] = set()
+        self._run: _Run | None = None
+
+    # Collection
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        """Read the marks; a replay keeps only measured tests, whose bodies it does not run."""
+        if self._settings.replay is not None:
+            measured = [item for item in items if is_measured(item)]
+            others = [item for item in items if not is_measured(item)]
+            if others:
+                config.hook.pytest_deselected(items=others)
+                items[:] = measured
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Plan the run, and find nsys before any test has run."""
+        try:
+            planned = [
+                PlannedTest(item.nodeid, read_spec(item, self._settings))
+                for item in session.items
+                if is_measured(item)
+            ]
+        except NsysError as error:  # pytest comes here after a failed collection too
+            raise pytest.UsageError(str(error)) from None
+        unique = {test.nodeid: test for test in planned}
+        self._specs = {test.nodeid: test.spec for test in unique.values()}
+        if self._settings.replay is None:
+            self._servers = {item.nodeid for item in session.items if is_server_test(item)}
+        for batch in make_plan(unique.values(), alone=self._servers):
+            self._batches.update({test.nodeid: batch for test in batch.tests})
+        if self._batches and not only_looks(self._config):
+            self._run = self._start()
+
+    def _start(self) -> _Run:
+        from pytest_nsys.capture.nsys import find_nsys
+        from pytest_nsys.capture.run import Listener
+        from pytest_nsys.controller.progress import Progress
+        from pytest_nsys.controller.runner import Runner
+        from pytest_nsys.process.run_folder import RunFolder
+
+        progress = Progress(self._config)
+        listener = Listener(self._worker_event, progress.stdout, progress.stderr)
+        try:
+            folder = RunFolder()
+        except NsysError as error:
+            raise _usage_error(error) from None
+        replays = self._settings.replay is not None
+        try:
+            judge = make_judge(self._settings)
+            nsys = None if replays else find_nsys(self._settings.executable)
+            arms = make_arms(self._config, self._settings, folder, listener, progress.waiting, nsys)
+            context = serve(self._config, self._settings, folder, nsys) if self._servers else None
+        except NsysError as error:
+            folder.remove()
+            raise _usage_error(error) from None
+        runner = Runner(
+            arms,
+            make_measurer(self._config, self._settings),
+            judge,
+            hold=make_hold(self._settings, progress.waiting),
+            announce=_ignore if replays else progress.begin,
+            told=self._ledger.add_result,
+        )
+        return _Run(folder, None if replays else progress, runner, judge.record, context)
+
+    # Running
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> bool | None:
+        """A measured test's turn: capture its batch if that is still to be done, then report."""
+        if item.nodeid not in self._batches or self._run is None:
+            return None
+        if item.nodeid not in self._outcomes:
+            runner = self._run.runner
+            if item.nodeid in self._servers:
+                if self._run.context is None:
+                    self._ledger.add_unmeasured(item.nodeid, _NOT_AGAINST)
+                    return None
+                runner = self._serving(self._run, self._run.context, item, nextitem)
+            _stop_the_clock(item)
+            self._capture(self._run, runner, self._batches[item.nodeid], item.session)
+        outcome = self._outcomes.get(item.nodeid)
+        if outcome is None or outcome.ran.stopped:
+            self._not_run(item, outcome)
+            return True
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        reports = self._reports(self._run, item, outcome)
+        reports += teardown_report(item, nextitem)
+        for report in reports:
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        return True
+
+    def _serving(
+        self, run: _Run, context: ServerContext, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Runner:
+        """What runs a server test, which runs here."""
+        announce = _ignore if run.progress is None else run.progress.begin_server
+        arm = make_server_arm(item, nextitem, context, self._settings)
+        return replace(run.runner, arms=(arm,), announce=announce)
+
+    def _capture(self, run: _Run, runner: Runner, batch: Batch, session: pytest.Session) -> None:
+        maxfail = self._config.getoption("maxfail")
+        left = max(1, maxfail - session.testsfailed) if maxfail else 0
+        try:
+            self._outcomes.update(runner.run(batch, left))
+        except NsysUsageError as error:
+            raise pytest.UsageError(str(error)) from None
+        finally:
+            if run.progress is not None:
+                run.progress.end()
+
+    def _worker_event(self, event: dict[str, Any]) -> None:
+        if self._run is not None and self._run.progress is not None:
+            self._run.progress.event(event)
+        if event["event"] == "warning":
+            pass_on_warning(self._config, event)
+
+    def _not_run(self, item: pytest.Item, outcome: Outcome | None) -> None:
+        """The worker left this test out: it was told to stop, and so are we."""
+        if outcome is None:
+            reason = (
+                "it is not in the recording"
+                if self._settings.replay is not None
+                else "the worker stopped before it"
+            )
+            self._ledger.add_unmeasured(item.nodeid, reason)
+            if self._settings.replay is not None:
+                self._log_missing(item, reason)
+            return
+        item.session.shouldstop = outcome.ran.stopped
+
+    def _log_missing(self, item: pytest.Item, reason: str) -> None:
+        fails = self._settings.mode == "gate"
+        longrepr: Any = reason if fails else (str(item.path), item.location[1] or 0, reason)
+        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        report = make_report(item, "setup", "failed" if fails else "skipped", longrepr)
+        item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+    def _reports(self, run: _Run, item: pytest.Item, outcome: Outcome) -> list[pytest.TestReport]:
+        """The worker's reports with what the capture adds to them."""
+        ran, judged = outcome.ran, outcome.judged
+        for session in outcome.sessions:
+            self._ledger.add_test(session)
+        reports = [read_report(self._config, report) for report in ran.reports]
+        problem = judged.problem if judged else None
+        verdict = judged.verdict if judged else None
+        if ran.lost:
+            self._ledger.add_unmeasured(item.nodeid, ran.lost.splitlines()[0])
+            return [*reports, lost_report(item, ran)]
+        if verdict is not None and not verdict.failed and any(r.failed for r in reports):
+            verdict = None  # it passed against a strict expectation, which is a failure of its own
+        change: Change | None = None
+        if verdict is not None:
+            try:
+                change = run.record(verdict)
+            except NsysError as error:
+                problem = error
+        if problem is not None:
+            self._ledger.add_unmeasured(item.nodeid, problem.what)
+            from pytest_nsys.report.longrepr import explain_text
+
+            explained = explain_text(self._shown_once(problem), item.location)
+            return failed_by(item, reports, explained, by_verdict=False)
+        if verdict is None:
+            reason = "skipped" if any(r.outcome == "skipped" for r in reports) else "failed"
+            self._ledger.add_unmeasured(item.nodeid, reason)
+            return reports
+        self._ledger.add_verdict(verdict, change)
+        self._config.hook.pytest_nsys_verdict(nodeid=item.nodeid, verdict=verdict)
+        from pytest_nsys.report.properties import properties
+
+        reports = with_properties(reports, properties(verdict))
+        if verdict.failed:
+            from pytest_nsys.report.longrepr import explain_verdict
+
+            longrepr = explain_verdict(verdict, item.location)
+            return failed_by(item, reports, longrepr, by_verdict=True)
+        if verdict.expected:
+            return expected_by(reports, verdict.expected[0].accepted)
+        return reports
+
+    def _shown_once(self, problem: NsysError) -> str:
+        """A problem of a whole capture is told in full once, and in short after that."""
+        if id(problem) in self._told:
+            return f"{problem.what} (see the first test of this capture)"
+        self._told.add(id(problem))
+        return str(problem)
+
+    # Ending
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Write what was asked for."""
+        if self._run is None:
+            return
+        try:
+            self._ledger.write()
+        except (OSError, NsysError) as error:
+            raise pytest.UsageError(f"nsys: {error}") from None
+
+    @pytest.hookimpl
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """The summary section."""
+        if self._run is None:
+            return
+        terminalreporter.section("nsys summary")
+        for line in self._ledger.summary():
+            terminalreporter.write_line(line)
+
+    @pytest.hookimpl
+    def pytest_unconfigure(self) -> None:
+        """Remove the run's private folder."""
+        if self._run is not None:
+            self._run.folder.remove()
+
+
+def _ignore(step: Step) -> None:
+    """A replay has nothing to announce."""
+
+
+def _usage_error(error: NsysError) -> pytest.UsageError:
+    """The error, with what on this machine may be its cause."""
+    from pytest_nsys.doctor.explain import explained
+
+    return pytest.UsageError(str(explained(error)))
+
+
+def _stop_the_clock(item: pytest.Item) -> None:
+    """End pytest-timeout's timer here: it runs in the worker too, for each test its own."""
+    cancel = getattr(item.config.hook, "pytest_timeout_cancel_timer", None)
+    if cancel is not None:
+        cancel(item=item)

@@ -1,0 +1,93 @@
+"""From measurements to verdicts: find each test's baseline, judge, and record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pytest_nsys.errors import NsysError
+from pytest_nsys.measure.measurement import Measurement
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.plan.privacy import without_folders
+from pytest_nsys.storage.baselines import BaselineStore, Change
+from pytest_nsys.verdict.judge import Policy, judge
+from pytest_nsys.verdict.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A test's verdict, or why there is none."""
+
+    verdict: Verdict | None = None
+    problem: NsysError | None = None
+
+
+class BaselineJudge:
+    """Judges measurements against the baselines in a folder, and records where the run is to."""
+
+    def __init__(self, policy: Policy, store: BaselineStore, *, timelines: bool = False) -> None:
+        """Args:
+        policy: how to judge.
+        store: the baselines.
+        timelines: whether the timelines of baselines are read, for reports that show them.
+        """
+        self._policy = policy
+        self._store = store
+        self._timelines = timelines
+
+    def judge(
+        self, spec: Spec, measurement: Measurement, reference: Measurement | None = None
+    ) -> Judged:
+        """The verdict on one test against its baseline."""
+        del reference
+        try:
+            baseline = self._store.read(measurement.device, measurement.nodeid)
+            others = () if baseline else self._store.devices(measurement.nodeid)
+        except NsysError as error:
+            return Judged(problem=error)
+        verdict = judge(spec, measurement, baseline, self._policy, other_devices=others)
+        return Judged(self._with_timeline(verdict) if self._timelines else verdict)
+
+    def _with_timeline(self, verdict: Verdict) -> Verdict:
+        """The verdict with its baseline's timeline, or a note why that cannot be read."""
+        if verdict.baseline is None:
+            return verdict
+        try:
+            timeline = self._store.read_timeline(verdict.baseline)
+        except NsysError as error:
+            note = f"the timeline of the baseline is not shown: {without_folders(error.what)}"
+            return replace(verdict, notes=(*verdict.notes, note))
+        return replace(verdict, baseline=replace(verdict.baseline, timeline=timeline))
+
+    def record(self, verdict: Verdict) -> Change | None:
+        """Make the measurement the baseline, if this run is to and the test did not fail.
+
+        Raises:
+            BaselineError: it cannot be written.
+        """
+        if verdict.failed or not self._policy.records(verdict.baseline):
+            return None
+        return self._store.write(verdict.measurement)
+
+
+class PairJudge:
+    """Judges measurements against those of another revision, made in the same run."""
+
+    def __init__(self, policy: Policy, revision: str) -> None:
+        self._policy = policy
+        self._revision = revision
+
+    def judge(self, spec: Spec, measurement: Measurement, reference: Measurement | None) -> Judged:
+        """The verdict on one test against what it measures at the other revision."""
+        verdict = judge(spec, measurement, reference, self._policy)
+        verdict = replace(verdict, against=self._revision)
+        if reference is None:
+            note = f"there is nothing to compare with: it was not measured at {self._revision}"
+            # A test that a change brings along is no reason to refuse the change.
+            failed = any(demand.status in self._policy.failing for demand in verdict.demands)
+            verdict = replace(verdict, failed=failed, notes=(note, *measurement.remarks))
+        return Judged(verdict)
+
+    def record(self, verdict: Verdict) -> Change | None:
+        """No baseline is written by a run that uses none."""
+        del verdict
+        return None

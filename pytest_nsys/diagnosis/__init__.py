@@ -1,6 +1,0 @@
-"""Diagnosis: what keeps a window from being faster, as named findings with their evidence."""
-
-from pytest_nsys.diagnosis.finding import Finding
-from pytest_nsys.diagnosis.rules import RULES, diagnose
-
-__all__ = ["RULES", "Finding", "diagnose"]

@@ -1,0 +1,1 @@
+"""What a capture shows beside its metrics: bottlenecks and timelines."""

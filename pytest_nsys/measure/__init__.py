@@ -1,0 +1,1 @@
+"""From a capture's windows to measurements of tests."""

@@ -1,0 +1,261 @@
+"""What was measured of a test: samples by metric, and what they are made of.
+
+The value between measuring and judging; free of pandas, so that baselines and recordings of
+verdicts can be read without it.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from pytest_nsys.catalogue import CLIENT_METRICS, COUNTED_UNITS, Breakdown, Gates, split_per_unit
+from pytest_nsys.insights.timeline import Timeline
+from pytest_nsys.windows.record import MAIN
+
+if TYPE_CHECKING:
+    from pytest_nsys.insights.bottlenecks import Finding
+
+Sessions = tuple[tuple[float, ...], ...]
+"""Samples of one metric: one tuple per session (worker process), one number per round."""
+
+
+def centre(sessions: Sessions) -> float:
+    """The median of the sessions' medians: one odd session of three does not move it far."""
+    return statistics.median(session_medians(sessions))
+
+
+def session_medians(sessions: Sessions) -> list[float]:
+    """The median of each session that has samples."""
+    return [statistics.median(session) for session in sessions if session]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One line of a breakdown, per round (the median over rounds).
+
+    Attributes:
+        label: canonical kernel name, copy by direction and size, or API function.
+        count: how many.
+        ns: their time: on the GPU for operations, on the host for calls.
+        bytes: what they copied, set or allocated.
+        category: class of a kernel; empty for others.
+        raw: the names patterns are matched with, apart from the label; not kept in baselines.
+    """
+
+    label: str
+    count: float
+    ns: float = 0.0
+    bytes: float = 0.0
+    category: str = ""
+    raw: tuple[str, ...] = ()
+
+    def matches(self, pattern: str) -> bool:
+        """Whether the label or a raw name matches the shell-style pattern (case counts)."""
+        return any(fnmatchcase(name, pattern) for name in (self.label, *self.raw))
+
+
+def largest_first(part: Part) -> tuple[float, float, str]:
+    """The order of a breakdown: by time, then by size, then by name."""
+    return (-part.ns, -part.bytes, part.label)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """One breakdown of a window: its parts, the longest first, of equal ones the largest."""
+
+    parts: tuple[Part, ...] = ()
+
+    def __iter__(self) -> Iterator[Part]:
+        return iter(self.parts)
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def matching(self, pattern: str) -> tuple[Part, ...]:
+        """The parts that match the pattern."""
+        return tuple(part for part in self.parts if part.matches(pattern))
+
+    def count(self, pattern: str = "*") -> float:
+        """How many per round match the pattern."""
+        return sum(part.count for part in self.matching(pattern))
+
+    def time(self, pattern: str = "*") -> float:
+        """The time per round of what matches the pattern, ns."""
+        return sum(part.ns for part in self.matching(pattern))
+
+    def bytes(self, pattern: str = "*") -> float:
+        """The bytes per round of what matches the pattern."""
+        return sum(part.bytes for part in self.matching(pattern))
+
+
+@dataclass(frozen=True)
+class WindowMeasurement:
+    """What was measured of one window: a test's body, a named part of it, or a load that clients
+    sent to a server.
+
+    ``check`` functions get this value.
+
+    Attributes:
+        name: "test" for the body, else the name given to ``nsys.range`` or to the server's window.
+        samples: per metric key, its samples by session and round.
+        units: what a round processes (median over rounds).
+        breakdown: what a round is made of.
+    """
+
+    name: str
+    samples: Mapping[str, Sessions]
+    units: Mapping[str, float] = field(default_factory=dict)
+    breakdown: Mapping[Breakdown, Parts] = field(default_factory=dict)
+
+    def sessions(self, key: str) -> Sessions:
+        """The samples of a metric by session; empty if it was not measured.
+
+        ``X.per_unit`` is derived where the test declared the unit, and round by round where the
+        unit was counted in each.
+        """
+        if key in self.samples:
+            return self.samples[key]
+        per_unit = split_per_unit(key)
+        if per_unit is None or per_unit[1] not in self.units:
+            return ()
+        whole, unit = per_unit
+        sessions, counted = self.sessions(whole), self.counted(unit)
+        count = self.units[unit]
+        if [*map(len, sessions)] != [*map(len, counted)]:
+            counted = tuple((count,) * len(session) for session in sessions)
+        return tuple(
+            tuple(value / number for value, number in zip(session, numbers, strict=True))
+            for session, numbers in zip(sessions, counted, strict=True)
+        )
+
+    def counted(self, unit: str) -> Sessions:
+        """How many of a unit each round processed, where they were counted; else empty."""
+        found = self.samples.get(COUNTED_UNITS.get(unit, ""), ())
+        if unit not in self.units or not any(found) or not all(map(all, found)):
+            return ()
+        # Of requests, those that failed are no units.
+        return found if math.isclose(centre(found), self.units[unit], rel_tol=1e-3) else ()
+
+    @property
+    def gates(self) -> Gates:
+        """What is gated by default: another list where clients loaded a server."""
+        return "test" if CLIENT_METRICS.isdisjoint(self.samples) else "server"
+
+    def values(self, key: str) -> tuple[float, ...]:
+        """All samples of a metric, over sessions and rounds; empty if it was not measured."""
+        return tuple(value for session in self.sessions(key) for value in session)
+
+    def __getitem__(self, key: str) -> float:
+        """The value of a metric: the median of its sessions' medians.
+
+        Raises:
+            KeyError: it was not measured.
+        """
+        sessions = self.sessions(key)
+        if not any(sessions):
+            raise KeyError(key)
+        return centre(sessions)
+
+    @property
+    def kernels(self) -> Parts:
+        """Kernels by canonical name."""
+        return self.breakdown.get("kernels", Parts())
+
+    @property
+    def copies(self) -> Parts:
+        """Copies by direction and size."""
+        return self.breakdown.get("copies", Parts())
+
+    @property
+    def calls(self) -> Parts:
+        """CUDA API calls by name."""
+        return self.breakdown.get("calls", Parts())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing at all was recorded of the GPU."""
+        keys = ("gpu.kernel_count", "gpu.busy", "api.count", "mem.alloc_count")
+        copies = [f"memcpy.{kind}.count" for kind in ("h2d", "d2h", "d2d", "p2p")]
+        return not any(value for key in (*keys, *copies) for value in self.values(key))
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where and with what a measurement was made.
+
+    Attributes:
+        gpu: name of the GPU, "" if there was none.
+        gpu_digests: which GPUs of that name, as digests of their UUIDs; empty if unknown.
+        driver: version of the NVIDIA driver.
+        cuda: CUDA version of the driver.
+        nsys: version of nsys.
+        trace: options of the capture.
+        versions: Python and the frameworks that are installed.
+        date: day of the measurement (ISO 8601).
+    """
+
+    gpu: str = ""
+    driver: str = ""
+    cuda: str = ""
+    nsys: str = ""
+    trace: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    date: str = ""
+    gpu_digests: tuple[str, ...] = ()
+
+    def is_elsewhere(self, other: Environment) -> bool:
+        """Whether it is known that the other has no GPU of this."""
+        mine, others = set(self.gpu_digests), set(other.gpu_digests)
+        return bool(mine and others) and mine.isdisjoint(others)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Everything measured of one test.
+
+    Attributes:
+        nodeid: the test.
+        device: the key of its baseline folder.
+        warmup: calls before the measured ones.
+        rounds: measured calls per session.
+        windows: by name; the body's first. A server test has no body.
+        environment: where it was made.
+        remarks: what was odd about it, in sentences: disturbed rounds, data that was mended; not
+            kept in baselines.
+        timeline: one round of the test's body, or of its first window where it has none; None where
+            none was wanted or kept.
+        findings: what keeps the rounds of the test's body, or of its windows where it has none,
+            from being faster, where it was asked for; not kept in baselines.
+    """
+
+    nodeid: str
+    device: str
+    warmup: int
+    rounds: int
+    windows: Mapping[str, WindowMeasurement]
+    environment: Environment
+    remarks: tuple[str, ...] = ()
+    timeline: Timeline | None = None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def bodies(self) -> tuple[str, ...]:
+        """The windows that stand for the test: its body, or all where it has none."""
+        return (MAIN,) if MAIN in self.windows else tuple(self.windows)
+
+    @property
+    def sessions(self) -> int:
+        """How many worker processes measured it."""
+        return max(
+            (
+                len(sessions)
+                for window in self.windows.values()
+                for sessions in window.samples.values()
+            ),
+            default=0,
+        )

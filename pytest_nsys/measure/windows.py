@@ -1,0 +1,274 @@
+"""Measuring: from a trace and the worker's records to the samples of every test."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from pytest_nsys.catalogue import SERVER_GATES, Breakdown, parse_range, split_per_unit, undivided
+from pytest_nsys.insights.timeline import Timeline
+from pytest_nsys.insights.timeline.build import timelines_of
+from pytest_nsys.kernels.naming import Naming
+from pytest_nsys.measure.measurement import Parts, Sessions, WindowMeasurement
+from pytest_nsys.measure.parts import round_parts
+from pytest_nsys.measure.rounds import Rounds, round_samples
+from pytest_nsys.metrics.breakdown import breakdowns, peak_allocations
+from pytest_nsys.metrics.client import client_values
+from pytest_nsys.metrics.devices import devices_used
+from pytest_nsys.metrics.memory import SPAN_METRICS, MemoryTimeline
+from pytest_nsys.metrics.state import state_samples
+from pytest_nsys.metrics.values import window_values
+from pytest_nsys.support.arrays.rows import Floats
+from pytest_nsys.trace.tables import Trace
+from pytest_nsys.windows.cut import Cut, cut_ranges, cut_records, user_ranges
+from pytest_nsys.windows.record import MAIN, WindowRecord
+
+Place = tuple[str, str]
+"""What samples belong to: a test, and the name of a window of it."""
+
+
+@dataclass(frozen=True)
+class TestWindows:
+    """What was measured of one test.
+
+    Attributes:
+        windows: by name, the body's first; a server test has no body.
+        gpus: numbers of the devices its windows used.
+        timeline: the round of its body, or of its first window, whose kernel time is the median
+            one, where it is wanted.
+    """
+
+    __test__ = False
+
+    windows: Mapping[str, WindowMeasurement]
+    gpus: frozenset[int] = field(default_factory=frozenset)
+    timeline: Timeline | None = None
+
+
+def measure(
+    trace: Trace,
+    records: Sequence[WindowRecord],
+    *,
+    extra: Collection[str] = (),
+    naming: Naming = Naming(),
+    unified: bool = False,
+    timelines: bool = False,
+) -> dict[str, TestWindows]:
+    """The windows of every test that has any, by node id.
+
+    Args:
+        trace: the capture.
+        records: of the windows, the worker's or those of rounds that were sent to a server.
+        extra: parametrised metrics to measure besides the plain ones (``kernel[gemm*].time``).
+        naming: how kernels are named.
+        unified: whether the capture was to record unified memory.
+        timelines: whether timelines are wanted.
+
+    Raises:
+        WindowsMissing: the capture lacks one of them.
+    """
+    spans = [record for record in records if record.kind == "span"]
+    windows = [record for record in records if record.kind not in ("span", "sentinel")]
+    rounds: dict[Place, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    units: dict[Place, list[Mapping[str, float]]] = defaultdict(list)
+    for number, record in enumerate(windows):
+        rounds[record.nodeid, record.name][record.round].append(number)
+        units[record.nodeid, record.name].append(record.units)
+    # The body of a test comes before its ranges, whichever ended first.
+    places = {place: rounds[place] for place in sorted(rounds, key=lambda p: p[1] != MAIN)}
+    both = cut_records(trace, [*windows, *spans])
+    cut = Cut(trace, both.starts[: len(windows)], both.ends[: len(windows)])
+    span_cut = Cut(trace, both.starts[len(windows) :], both.ends[len(windows) :])
+    given = client_values(windows)
+    measured = _measure(cut, [*places.values()], naming, extra=extra, unified=unified, given=given)
+    owners = [(record.nodeid, record.name) for record in spans]
+    memory = dict(zip(owners, _measure_memory(span_cut), strict=True))
+    gpus = _gpus(cut, places)
+    of_rounds: dict[Place, list[WindowRecord]] = defaultdict(list)
+    for record in windows:
+        if record.kind == "round":
+            of_rounds[record.nodeid, record.name].append(record)
+    tests: dict[str, dict[str, WindowMeasurement]] = defaultdict(dict)
+    for (nodeid, name), (samples, parts) in zip(places, measured, strict=True):
+        # Memory is one sample per session. It is known where a span says that all of it was
+        # allocated in the capture: not of a server that had begun before.
+        memory_samples, memory_parts = memory.get((nodeid, name), _NOTHING)
+        found = state_samples(of_rounds[nodeid, name])
+        states = {key: (sample,) for key, sample in found.items()}
+        window = WindowMeasurement(
+            name=name,
+            samples={**samples, **memory_samples, **states},
+            units=_median_units(units[nodeid, name]),
+            breakdown={**parts, "allocations": memory_parts},
+        )
+        tests[nodeid][name] = _with_gates(window)
+    drawn = _timelines(cut, windows, places, memory, naming) if timelines else {}
+    return {
+        nodeid: TestWindows(of_test, gpus[nodeid], drawn.get(nodeid))
+        for nodeid, of_test in tests.items()
+    }
+
+
+def _with_gates(window: WindowMeasurement) -> WindowMeasurement:
+    """The window with samples of what is gated by default per unit: baselines are to hold them."""
+    if window.gates != "server":
+        return window
+    derived = {key: window.sessions(key) for key in SERVER_GATES if split_per_unit(key)}
+    known = {key: sessions for key, sessions in derived.items() if any(sessions)}
+    return replace(window, samples={**window.samples, **known})
+
+
+def _timelines(
+    cut: Cut,
+    windows: Sequence[WindowRecord],
+    places: Mapping[Place, Rounds],
+    with_memory: Collection[Place],
+    naming: Naming,
+) -> dict[str, Timeline]:
+    """Per test, the round of its body whose kernel time is the median one, the first of equals.
+
+    Of a test without a body it is one of its first window.
+    """
+    times = cut.times(cut.kernel_names).tolist()
+    middle: dict[str, int] = {}
+    unknown: set[int] = set()
+    for (nodeid, name), rounds in places.items():
+        if nodeid in middle:
+            continue
+        numbers = [number for found in rounds.values() for number in found]
+        middle[nodeid] = sorted(numbers, key=times.__getitem__)[(len(numbers) - 1) // 2]
+        # Without a span, a test of a worker has been stopped; a server has begun before.
+        if (nodeid, name) not in with_memory and windows[middle[nodeid]].times is not None:
+            unknown.add(len(middle) - 1)
+    chosen = [*middle.values()]
+    parts = {record.label: record.name for record in windows if record.kind == "range"}
+    shown = Cut(cut.trace, cut.starts[chosen], cut.ends[chosen])
+    found = timelines_of(shown, naming, parts, without_memory=unknown)
+    return dict(zip(middle, found, strict=True))
+
+
+def measure_cut(
+    cut: Cut,
+    name: str,
+    naming: Naming = Naming(),
+    *,
+    extra: Collection[str] = (),
+    unified: bool = False,
+) -> WindowMeasurement:
+    """All windows of a cut together, as one round: the instances of a user's NVTX range.
+
+    Args:
+        cut: the windows.
+        name: what they are called.
+        naming: how kernels are named.
+        extra: parametrised metrics to measure besides the plain ones.
+        unified: whether the capture was to record unified memory.
+    """
+    everything: Rounds = {0: range(len(cut))}
+    ((samples, parts),) = _measure(cut, [everything], naming, extra=extra, unified=unified)
+    memory = MemoryTimeline(cut.trace)
+    columns = {key: compute(cut, memory) for key, compute in SPAN_METRICS.items()}
+    (memory_samples,) = round_samples(columns, [everything])
+    return WindowMeasurement(
+        name=name,
+        samples={**samples, **{key: (sample,) for key, sample in memory_samples.items()}},
+        breakdown=parts,
+    )
+
+
+def _measure(
+    cut: Cut,
+    places: Sequence[Rounds],
+    naming: Naming,
+    *,
+    extra: Collection[str],
+    unified: bool,
+    given: Mapping[str, Floats] | None = None,
+) -> list[tuple[dict[str, Sessions], dict[Breakdown, Parts]]]:
+    """Per place, its samples (of one session) and its breakdowns; ``given`` are further columns."""
+    keys = {undivided(key) for key in extra}
+    columns = window_values(cut, naming, extra=keys, unified=unified)
+    columns |= _range_columns(cut, keys, naming, unified=unified) | (dict(given) if given else {})
+    samples = round_samples(columns, places)
+    parts: dict[Breakdown, list[Parts]] = {
+        kind: round_parts(lines, places, naming if kind == "kernels" else None)
+        for kind, lines in breakdowns(cut, naming).items()
+    }
+    return [
+        (
+            {key: (sample,) for key, sample in of_place.items()},
+            {kind: by_place[number] for kind, by_place in parts.items()},
+        )
+        for number, of_place in enumerate(samples)
+    ]
+
+
+def _range_columns(
+    cut: Cut, keys: Collection[str], naming: Naming, *, unified: bool
+) -> dict[str, Floats]:
+    """Per key of a metric in the program's NVTX ranges, its value in every window of the cut.
+
+    The ranges of a window are those that began in it; where there are none it has no value.
+    """
+    wanted: dict[str, list[str]] = defaultdict(list)
+    for key in keys:
+        if (in_range := parse_range(key)) is not None:
+            wanted[in_range[0]].append(in_range[1])
+    ranges = user_ranges(cut.trace)
+    columns = {}
+    for pattern, metrics in wanted.items():
+        matching = [fnmatchcase(text, pattern) for text in ranges["text"]]
+        found = ranges[np.array(matching, dtype=np.bool_)]
+        inner = cut_ranges(cut.trace, found)
+        values = window_values(inner, naming, extra=metrics, unified=unified)
+        members = cut.members(found["start"])
+        places: list[Rounds] = [
+            {0: rows.tolist()} if len(rows) else {}
+            for rows in np.split(
+                members.row, np.searchsorted(members.window, np.arange(1, len(cut)))
+            )
+        ]
+        samples = round_samples(values, places)
+        for metric in metrics:
+            one = [sample[metric][0] if metric in sample else np.nan for sample in samples]
+            columns[f"range[{pattern}].{metric}"] = np.array(one, dtype=np.float64)
+    return columns
+
+
+_NOTHING: tuple[dict[str, Sessions], Parts] = ({}, Parts())
+
+
+def _measure_memory(cut: Cut) -> list[tuple[dict[str, Sessions], Parts]]:
+    """Per span, its memory metrics, and what was live at its peak."""
+    memory = MemoryTimeline(cut.trace)
+    columns = {key: compute(cut, memory) for key, compute in SPAN_METRICS.items()}
+    spans: list[Rounds] = [{0: [number]} for number in range(len(cut))]
+    parts = round_parts(peak_allocations(cut, memory), spans)
+    return [
+        ({key: (sample,) for key, sample in samples.items()}, of_span)
+        for samples, of_span in zip(round_samples(columns, spans), parts, strict=True)
+    ]
+
+
+def _median_units(units: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Per unit, singular, the median over the rounds that declared it."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for declared in units:
+        for name, count in declared.items():
+            found[re.sub(r"s$", "", name)].append(count)
+    return {name: statistics.median(counts) for name, counts in found.items()}
+
+
+def _gpus(cut: Cut, places: Mapping[Place, Rounds]) -> dict[str, frozenset[int]]:
+    use = devices_used(cut)
+    by_test: dict[str, set[int]] = defaultdict(set)
+    for (nodeid, _), rounds in places.items():
+        windows = [number for numbers in rounds.values() for number in numbers]
+        by_test[nodeid].update(use.devices[use.used[windows].any(axis=0)].tolist())
+    return {nodeid: frozenset(devices) for nodeid, devices in by_test.items()}

@@ -1,0 +1,1 @@
+"""What stored captures, recordings and baselines answer, without a run of pytest."""

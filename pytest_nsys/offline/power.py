@@ -1,0 +1,212 @@
+"""What the samples of a baseline say of the changes that a comparison with it can find."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_nsys.catalogue import Metric, default_gates, default_tolerance, lookup
+from pytest_nsys.measure.measurement import Measurement, Sessions, WindowMeasurement, centre
+from pytest_nsys.report.text import table
+from pytest_nsys.support.units import Tolerance, format_amount, format_change, format_tolerance
+from pytest_nsys.verdict.noise import Noise, estimate, prior_spread
+from pytest_nsys.verdict.power import ROUNDS, SESSIONS, Plan, cheapest, plan
+from pytest_nsys.verdict.resolution import resolution
+from pytest_nsys.verdict.rule import FAMILY_LEVEL
+from pytest_nsys.verdict.wording import place
+
+
+@dataclass(frozen=True)
+class Power:
+    """One timed metric of one window of a baseline; amounts are in its unit.
+
+    Attributes:
+        nodeid: the test.
+        device: where it was recorded.
+        window: its window.
+        metric: what was measured.
+        value: its median.
+        sessions: sessions of the baseline.
+        rounds: rounds of each, on average.
+        noise: how it scatters.
+        tolerance: what is to be resolved.
+        plans: what comparisons with this baseline would find, by sessions and rounds.
+        enough: the least that resolves the tolerance; None if nothing tried does.
+        resolution: the change below which the metric says nothing.
+    """
+
+    nodeid: str
+    device: str
+    window: str
+    metric: Metric
+    value: float
+    sessions: int
+    rounds: float
+    noise: Noise
+    tolerance: Tolerance
+    plans: tuple[Plan, ...]
+    enough: Plan | None
+    resolution: float
+
+
+def powers(
+    measurement: Measurement,
+    tolerances: Mapping[str, Tolerance],
+    keys: Collection[str] | None = None,
+) -> Iterator[Power]:
+    """The timed metrics of a baseline, window by window.
+
+    The probability of a false alarm is shared by those that gate by default and those asked for.
+
+    Args:
+        measurement: the baseline.
+        tolerances: by metric key, ``*`` for all; else the metric's default.
+        keys: the metrics; None for those that gate by default.
+
+    Raises:
+        UnknownMetric: there is no such metric.
+    """
+    asked = [lookup(key) for key in keys or ()]
+    gating = {
+        window.name: _timed(window, [*default_gates(window.gates), *asked])
+        for window in measurement.windows.values()
+    }
+    level = FAMILY_LEVEL / max(1, sum(map(len, gating.values())))
+    for window in measurement.windows.values():
+        for metric in _timed(window, asked) if asked else gating[window.name]:
+            sessions = window.sessions(metric.key)
+            tolerance = tolerances.get(metric.key) or tolerances.get("*")
+            tolerance = tolerance or default_tolerance(metric, window.gates) or metric.tolerance
+            if tolerance is None:
+                tolerance = Tolerance(relative=0.03)
+            value, noise, count = centre(sessions), _noise(metric, sessions), len(sessions)
+            allowed, least = tolerance.limit(value), resolution(metric, window).amount
+            yield Power(
+                nodeid=measurement.nodeid,
+                device=measurement.device,
+                window=window.name,
+                metric=metric,
+                value=value,
+                sessions=count,
+                rounds=noise.rounds,
+                noise=noise,
+                tolerance=tolerance,
+                plans=tuple(
+                    plan(
+                        noise,
+                        allowed,
+                        baseline=count,
+                        sessions=number,
+                        rounds=rounds,
+                        level=level,
+                        resolution=least,
+                    )
+                    for number in SESSIONS
+                    for rounds in ROUNDS
+                ),
+                enough=cheapest(
+                    noise,
+                    allowed,
+                    baseline=count,
+                    rounds=ROUNDS[0],
+                    level=level,
+                    resolution=least,
+                ),
+                resolution=least,
+            )
+
+
+def _timed(window: WindowMeasurement, metrics: Iterable[Metric]) -> list[Metric]:
+    """Those of the metrics that are timed, and above zero in the window; each once."""
+    return [
+        metric
+        for metric in dict.fromkeys(metrics)
+        if metric.kind == "timed"
+        and any(sessions := window.sessions(metric.key))
+        and centre(sessions)
+    ]
+
+
+def _noise(metric: Metric, sessions: Sessions) -> Noise:
+    return estimate(sessions, spread=prior_spread(metric))
+
+
+def power_lines(power: Power) -> list[str]:
+    """A table of sessions and rounds for an 80-column terminal, and what is enough."""
+    unit = power.metric.unit
+
+    def change(amount: float) -> str:
+        return format_change(power.value, power.value + amount, unit).lstrip("+")
+
+    rows = [("sessions", *(f"{rounds} rounds" for rounds in ROUNDS))]
+    for number in SESSIONS:
+        cells = [one for one in power.plans if one.sessions == number]
+        marks = [" *" if one.limit <= power.tolerance.limit(power.value) else "  " for one in cells]
+        found = [change(one.detectable) + mark for one, mark in zip(cells, marks, strict=True)]
+        rows.append((str(number), *found))
+    scatter = (
+        f"{change(power.noise.within)} between rounds, {change(power.noise.between)} between "
+        "sessions"
+    )
+    return [
+        f"{power.nodeid} on {power.device}",
+        f"  {place(power.window)}{power.metric.key} {format_amount(power.value, unit)}, "
+        f"baseline of {_count(power.sessions, 'session')} of {power.rounds:g} rounds",
+        f"  noise: {scatter}",
+        "  A run of so many sessions and rounds finds, in 95 % of cases, changes from:",
+        *(f"  {line}" for line in table(rows)),
+        f"  * limited by the tolerance of {format_tolerance(power.tolerance, unit)}, not by noise",
+        f"  {_advice(power)}",
+        "",
+    ]
+
+
+def _advice(power: Power) -> str:
+    allowed = format_tolerance(power.tolerance, power.metric.unit)
+    enough = power.enough
+    if enough is None and power.resolution > power.tolerance.limit(power.value):
+        return f"Nothing resolves {allowed}: two ticks of the GPU's clock for each kernel are more."
+    if enough is None:
+        return f"Nothing tried here resolves {allowed}: it is below the noise of this test."
+    text = f"{_count(enough.sessions, 'session')} of {enough.rounds} rounds"
+    if enough.baseline > power.sessions:
+        text += f", against a baseline of {enough.baseline} sessions,"
+    options = f"--nsys-sessions={enough.sessions} --nsys-rounds={enough.rounds}"
+    return f"To resolve {allowed}: {text} ({options})."
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def power_document(power: Power) -> dict[str, Any]:
+    """The same as JSON values, amounts in the metric's unit."""
+    return {
+        "nodeid": power.nodeid,
+        "device": power.device,
+        "window": power.window,
+        "metric": power.metric.key,
+        "unit": power.metric.unit,
+        "value": power.value,
+        "sessions": power.sessions,
+        "rounds": power.rounds,
+        "noise": {"within": power.noise.within, "between": power.noise.between},
+        "tolerance": {
+            "relative": power.tolerance.relative,
+            "absolute": power.tolerance.absolute,
+        },
+        "resolution": power.resolution,
+        "plans": [_plan_document(one) for one in power.plans],
+        "enough": None if power.enough is None else _plan_document(power.enough),
+    }
+
+
+def _plan_document(found: Plan) -> dict[str, Any]:
+    return {
+        "baseline_sessions": found.baseline,
+        "sessions": found.sessions,
+        "rounds": found.rounds,
+        "limit": found.limit,
+        "detectable": found.detectable,
+    }

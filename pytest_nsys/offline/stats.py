@@ -1,0 +1,378 @@
+"""What ``pytest-nsys stats`` shows: everything there is to say of one stored capture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pytest_nsys.catalogue import Breakdown, lookup
+from pytest_nsys.errors import CaptureError
+from pytest_nsys.insights.bottlenecks import diagnose
+from pytest_nsys.kernels.naming import Naming
+from pytest_nsys.measure.measurement import Parts, WindowMeasurement
+from pytest_nsys.measure.parts import round_parts
+from pytest_nsys.measure.rounds import Rounds, round_samples
+from pytest_nsys.measure.windows import measure
+from pytest_nsys.metrics.breakdown import breakdowns, peak_allocations
+from pytest_nsys.metrics.memory import SPAN_METRICS, MemoryTimeline
+from pytest_nsys.metrics.values import window_values
+from pytest_nsys.metrics.window import durations
+from pytest_nsys.support.arrays.rows import Ints
+from pytest_nsys.trace import Trace
+from pytest_nsys.trace.narrow import (
+    devices,
+    of_device,
+    of_process,
+    processes,
+)
+from pytest_nsys.trace.serial import process_number
+from pytest_nsys.trace.source import ABSENT
+from pytest_nsys.windows.cut import Cut, cut_named, cut_ranges, cut_records, user_ranges, whole
+from pytest_nsys.windows.labels import labelled_records
+from pytest_nsys.windows.record import WindowRecord
+
+SCHEMA = 2
+"""2: copies, memsets, calls, syncs, allocations, categories, streams, devices, processes, tests,
+outside, findings and defects are new; nothing of 1 has changed."""
+
+_ROWS_AT_ONCE = 2**23
+_OPERATIONS = ("kernels", "copies", "memsets", "graphs")
+
+Document = dict[str, Any]
+
+
+def stats_document(
+    trace: Trace,
+    range_name: str | None = None,
+    naming: Naming = Naming(),
+    *,
+    records: Sequence[WindowRecord] | None = None,
+    unified: bool = False,
+) -> Document:
+    """Everything there is to say of a capture, or of all instances of one NVTX range together.
+
+    Times are ns, sizes bytes, rates bytes per second, shares percent; a metric without a value is
+    left out.
+
+    Args:
+        trace: the capture.
+        range_name: the text of the range; None for the whole capture.
+        naming: how kernels are named.
+        records: the worker's records, where they are at hand; else the capture's own labels say
+            which windows are the plugin's.
+        unified: whether the capture was to record unified memory.
+
+    Returns:
+        - schema: the version of this document (2). Later versions of one number only add keys.
+        - environment: gpu, driver, cuda, nsys, schema (of the export).
+        - defects: what is wrong with the capture, and how it was taken; one sentence each.
+        - metrics: by key, of the capture or the range.
+        - kernels: name, canonical, category, count, total_ns, min_ns, max_ns, median_ns; the
+          largest total first.
+        - categories: name, count, total_ns of the kernels by category.
+        - copies, memsets: name, count, total_ns, bytes, by direction and size.
+        - calls, syncs: name, count, total_ns of CUDA API calls; syncs are those that block.
+        - allocations: name, count, bytes of what is live at the capture's memory peak; none of a
+          range.
+        - streams: device, process, stream, count and total_ns of the operations on it.
+        - devices: device, name, and the metrics of the GPU's side, where several were used.
+        - processes: process and its metrics, where there are several.
+        - tests: nodeid, window, rounds and metrics (medians over rounds), where pytest-nsys made
+          the capture; none of a range.
+        - ranges: the program's own NVTX ranges by text: name, count, metrics.
+        - outside: ranges and tests, each the count and total_ns of the GPU operations of the
+          capture that were launched in none of them; null where there are none, and of a range.
+        - findings: name, share, summary, evidence, advice; the largest share first. Of a capture
+          of tests, they are of the tests' rounds.
+
+    Raises:
+        NotACapture: there is no range of that name.
+    """
+    all_of_it = range_name is None
+    ranges = user_ranges(trace)
+    cut = whole(trace) if range_name is None else cut_named(trace, range_name)
+    memory = MemoryTimeline(trace)
+    everything: Rounds = {0: range(len(cut))}
+    parts: dict[Breakdown, Parts] = {
+        kind: round_parts(lines, [everything], naming if kind == "kernels" else None)[0]
+        for kind, lines in breakdowns(cut, naming).items()
+    }
+    found = labelled_records(trace) if records is None else records
+    rounds = [record for record in found if record.kind in ("round", "range")]
+    tests, lost = _tests(trace, found, naming, unified=unified) if all_of_it else ([], ())
+    # Around the rounds of tests a GPU is idle as it should be: what counts is what is in them.
+    measured = cut_records(trace, rounds) if tests else cut
+    inner = ranges if all_of_it else ranges[ranges["text"] == range_name]
+    return {
+        "schema": SCHEMA,
+        "environment": {
+            "gpu": ", ".join(gpu.name for gpu in trace.gpus),
+            "driver": trace.driver,
+            "cuda": trace.cuda,
+            "nsys": trace.nsys,
+            "schema": trace.schema,
+        },
+        "defects": [*_defects(trace, memory), *lost],
+        "metrics": _metrics(cut, [everything], naming, memory, unified=unified)[0],
+        "kernels": kernel_rows(cut, naming),
+        "categories": _categories(parts["kernels"]),
+        "copies": _rows(parts["copies"], "total_ns", "bytes"),
+        "memsets": _rows(parts["memsets"], "total_ns", "bytes"),
+        "calls": _rows(parts["calls"], "total_ns"),
+        "syncs": _rows(parts["syncs"], "total_ns"),
+        "allocations": _rows(
+            round_parts(peak_allocations(cut, memory), [everything])[0] if all_of_it else Parts(),
+            "bytes",
+        ),
+        "streams": _streams(cut),
+        "devices": _devices(cut, naming, unified=unified),
+        "processes": _processes(cut, naming, unified=unified),
+        "tests": tests,
+        "ranges": _ranges(trace, inner, naming, memory, unified=unified),
+        "outside": {
+            "ranges": _outside(trace, cut_ranges(trace, ranges)) if all_of_it else None,
+            "tests": _outside(trace, measured) if tests else None,
+        },
+        "findings": [
+            {
+                "name": finding.name,
+                "share": finding.share,
+                "summary": finding.summary,
+                "evidence": [*finding.evidence],
+                "advice": finding.advice,
+            }
+            for finding in diagnose(measured, naming)
+        ],
+    }
+
+
+def _metrics(
+    cut: Cut,
+    places: Sequence[Rounds],
+    naming: Naming,
+    memory: MemoryTimeline,
+    *,
+    unified: bool,
+) -> list[dict[str, float]]:
+    """Per place, its metrics by key; each place is one round."""
+    parts = []
+    for part in _pieces(cut):
+        values = window_values(part, naming, unified=unified)
+        parts.append(values | {key: of(part, memory) for key, of in SPAN_METRICS.items()})
+    columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return [
+        {key: _plain(samples[key][0]) for key in sorted(samples)}
+        for samples in round_samples(columns, places)
+    ]
+
+
+def _pieces(cut: Cut) -> Iterator[Cut]:
+    """The cut, some windows at a time: nested ranges hold each operation many times over."""
+    rows = np.ones(len(cut), dtype=np.int64)
+    for times in (cut.trace.calls["start"], cut.trace.kernels["launched"]):
+        low, high = (np.searchsorted(times.to_numpy(), edge) for edge in (cut.starts, cut.ends))
+        rows += np.maximum(high - low, 0)
+    piece = np.cumsum(rows) // _ROWS_AT_ONCE
+    edges = [0, *(np.flatnonzero(np.diff(piece)) + 1).tolist(), len(cut)]
+    for first, last in pairwise(edges):
+        yield Cut(cut.trace, cut.starts[first:last], cut.ends[first:last])
+
+
+def _plain(value: float) -> float:
+    return int(value) if value == int(value) else value
+
+
+def _rows(parts: Parts, *amounts: str) -> list[Document]:
+    amount: Mapping[str, str] = {"total_ns": "ns", "bytes": "bytes"}
+    return [
+        {"name": part.label, "count": int(part.count)}
+        | {name: int(getattr(part, amount[name])) for name in amounts}
+        for part in parts
+    ]
+
+
+def _categories(kernels: Parts) -> list[Document]:
+    total: dict[str, list[int]] = {}
+    for part in kernels:
+        sums = total.setdefault(part.category, [0, 0])
+        sums[0] += int(part.count)
+        sums[1] += int(part.ns)
+    rows = [{"name": name, "count": n, "total_ns": ns} for name, (n, ns) in total.items()]
+    return sorted(rows, key=lambda row: (-int(row["total_ns"]), str(row["name"])))
+
+
+def kernel_rows(cut: Cut, naming: Naming) -> list[Document]:
+    """Per raw kernel name: count, and total, shortest, longest and median duration."""
+    kernels = cut.trace.kernels
+    # A kernel may lie in nested ranges of one name; it ran once.
+    rows = pd.unique(cut.kernels.row)
+    frame = pd.DataFrame({"name": kernels["name"].to_numpy()[rows], "ns": durations(kernels)[rows]})
+    grouped = frame.groupby("name")["ns"].agg(["count", "sum", "min", "max", "median"])
+    names = [cut.trace.strings[int(key)] for key in grouped.index]
+    found = [
+        {
+            "name": name,
+            "canonical": naming.canonical(name),
+            "category": naming.category(name),
+            "count": int(row["count"]),
+            "total_ns": int(row["sum"]),
+            "min_ns": int(row["min"]),
+            "max_ns": int(row["max"]),
+            "median_ns": _plain(float(row["median"])),
+        }
+        for name, (_, row) in zip(names, grouped.iterrows(), strict=True)
+    ]
+    return sorted(found, key=lambda row: (-row["total_ns"], row["name"]))
+
+
+def _streams(cut: Cut) -> list[Document]:
+    columns = ["device", "pid", "stream"]
+    tables = []
+    for name in _OPERATIONS:
+        table: pd.DataFrame = getattr(cut.trace, name)
+        rows = pd.unique(getattr(cut, name).row)
+        part = {column: table[column].to_numpy()[rows].astype(np.int64) for column in columns}
+        tables.append(pd.DataFrame({**part, "ns": durations(table)[rows]}))
+    grouped = pd.concat(tables).groupby(columns)["ns"].agg(["count", "sum"]).reset_index()
+    return [
+        {
+            "device": int(row["device"]),
+            "process": process_number(int(row["pid"])),
+            "stream": int(row["stream"]),
+            "count": int(row["count"]),
+            "total_ns": int(row["sum"]),
+        }
+        for row in grouped.to_dict("records")
+    ]
+
+
+def _devices(cut: Cut, naming: Naming, *, unified: bool) -> list[Document]:
+    numbers = devices(cut.trace)
+    if len(numbers) < 2:
+        return []
+    names = {gpu.id: gpu.name for gpu in cut.trace.gpus}
+    found = _narrowed(cut, numbers, of_device, naming, unified=unified)
+    return [
+        {
+            "device": number,
+            "name": names.get(number, ""),
+            "metrics": {key: value for key, value in one.items() if lookup(key).side == "gpu"},
+        }
+        for number, one in zip(numbers, found, strict=True)
+    ]
+
+
+def _processes(cut: Cut, naming: Naming, *, unified: bool) -> list[Document]:
+    pids = processes(cut.trace)
+    if len(pids) < 2:
+        return []
+    found = _narrowed(cut, pids, of_process, naming, unified=unified)
+    return [
+        {"process": process_number(pid), "metrics": one}
+        for pid, one in zip(pids, found, strict=True)
+    ]
+
+
+def _narrowed(
+    cut: Cut,
+    numbers: Sequence[int],
+    narrow: Callable[[Trace, int], Trace],
+    naming: Naming,
+    *,
+    unified: bool,
+) -> list[dict[str, float]]:
+    """The metrics of the same windows of narrower traces."""
+    found = []
+    for number in numbers:
+        trace = narrow(cut.trace, number)
+        part = Cut(trace, cut.starts, cut.ends)
+        everything: Rounds = {0: range(len(part))}
+        found += _metrics(part, [everything], naming, MemoryTimeline(trace), unified=unified)
+    return found
+
+
+def _tests(
+    trace: Trace, records: Sequence[WindowRecord], naming: Naming, *, unified: bool
+) -> tuple[list[Document], tuple[str, ...]]:
+    """The tests of a capture that pytest-nsys made, and what keeps them from being measured."""
+    try:
+        measured = measure(trace, records, naming=naming, unified=unified)
+    except CaptureError as error:
+        return [], (f"{error.what}: its tests are left out",)
+    tests = [
+        {
+            "nodeid": nodeid,
+            "window": name,
+            "rounds": max(len(sample) for sample in window.samples["wall.time"]),
+            "metrics": _medians(window),
+        }
+        for nodeid, test in measured.items()
+        for name, window in test.windows.items()
+    ]
+    return tests, ()
+
+
+def _medians(window: WindowMeasurement) -> dict[str, float]:
+    return {key: _plain(window[key]) for key in sorted(window.samples)}
+
+
+def _ranges(
+    trace: Trace,
+    ranges: pd.DataFrame,
+    naming: Naming,
+    memory: MemoryTimeline,
+    *,
+    unified: bool,
+) -> list[Document]:
+    """All ranges in one cut, however many texts there are."""
+    codes, texts = pd.factorize(ranges["text"], sort=True)
+    order = np.argsort(codes, kind="stable")
+    edges = np.searchsorted(codes[order], np.arange(1, len(texts)))
+    places: list[Rounds] = [{0: rows.tolist()} for rows in np.split(order, edges)]
+    if not len(texts):
+        return []
+    found = _metrics(cut_ranges(trace, ranges), places, naming, memory, unified=unified)
+    return [
+        {"name": str(text), "count": len(place[0]), "metrics": metrics}
+        for text, place, metrics in zip(texts, places, found, strict=True)
+    ]
+
+
+def _outside(trace: Trace, cut: Cut) -> Document | None:
+    """What was launched in none of the windows; None if there are no windows."""
+    if not len(cut):
+        return None
+    starts, ends = np.sort(cut.starts), np.sort(cut.ends)
+    count = total = 0
+    for name in _OPERATIONS:
+        table: pd.DataFrame = getattr(trace, name)
+        launched: Ints = table["launched"].to_numpy()
+        begun = np.searchsorted(starts, launched, side="right")
+        out = begun == np.searchsorted(ends, launched, side="right")
+        count += int(np.count_nonzero(out))
+        total += int(durations(table)[out].sum())
+    return {"count": count, "total_ns": total}
+
+
+def _defects(trace: Trace, memory: MemoryTimeline) -> list[str]:
+    found = [*trace.defects]
+    if memory.unmatched_frees:
+        found.append(
+            f"frees of memory whose allocation was not recorded: {memory.unmatched_frees}; "
+            "they change nothing"
+        )
+    open_ranges = int(np.count_nonzero(trace.ranges["end"] == ABSENT))
+    if open_ranges:
+        found.append(f"NVTX ranges that never ended: {open_ranges}; left out")
+    said = Counter(text for severity, text in trace.diagnostics if severity > 1)
+    found += [f"nsys says{_times(count)}: {text}" for text, count in said.items()]
+    return found
+
+
+def _times(count: int) -> str:
+    return f" {count} times" if count > 1 else ""

@@ -1,0 +1,242 @@
+"""The document of ``pytest-nsys stats`` as text for an 80-column terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pytest_nsys.catalogue import METRICS, lookup
+from pytest_nsys.insights.bottlenecks import Finding
+from pytest_nsys.insights.bottlenecks.text import finding_lines
+from pytest_nsys.report.text import table
+from pytest_nsys.support.units import Unit, format_amount
+
+_WIDTH = 80
+_SHOWN = 30
+_SHOWN_KERNELS = 20
+_SHOWN_PARTS = 12
+_ORDER = {metric.key: number for number, metric in enumerate(METRICS)}
+
+_AMOUNTS: tuple[tuple[str, str, Unit], ...] = (("bytes", "bytes", "B"), ("total_ns", "time", "ns"))
+_TIMES = (
+    ("wall time", "wall.time"),
+    ("kernels", "gpu.kernel_count"),
+    ("kernel time", "gpu.kernel_time"),
+    ("syncs", "sync.count"),
+)
+_ON_DEVICE = (
+    ("kernels", "gpu.kernel_count"),
+    ("kernel time", "gpu.kernel_time"),
+    ("busy", "gpu.busy"),
+    ("peak memory", "mem.peak_total"),
+)
+_IN_PROCESS = (
+    ("kernels", "gpu.kernel_count"),
+    ("kernel time", "gpu.kernel_time"),
+    ("calls", "api.count"),
+    ("peak memory", "mem.peak_total"),
+)
+_OF_TEST = (
+    ("kernels", "gpu.kernel_count"),
+    ("kernel time", "gpu.kernel_time"),
+    ("syncs", "sync.count"),
+    ("memory", "mem.peak"),
+)
+
+Row = Mapping[str, Any]
+
+
+def stats_lines(document: Row) -> list[str]:
+    """Everything in the document but long tails; kernels by their canonical names."""
+    return [
+        *_environment(document["environment"]),
+        *_section("notes on this capture:", map(_bullet, document["defects"])),
+        *_section("metrics that are not zero:", [_metrics(document["metrics"])]),
+        *_section("kernels by category:", [_parts("category", document["categories"])]),
+        *_kernels(document["kernels"]),
+        *_section("copies:", [_parts("copy", document["copies"])]),
+        *_section("memory sets:", [_parts("memory set", document["memsets"])]),
+        *_section("CUDA API calls:", [_parts("call", document["calls"])]),
+        *_section(
+            "allocations live at the memory peak:",
+            [_parts("size", document["allocations"])],
+        ),
+        *_section("streams:", [_streams(document["streams"])]),
+        *_section("devices:", [_devices(document["devices"])]),
+        *_section("processes:", [_processes(document["processes"])]),
+        *_section("tests (medians over rounds):", [_tests(document["tests"])]),
+        *_outside(document["outside"]["tests"], "round of a test"),
+        *_section("NVTX ranges:", [_ranges(document["ranges"])]),
+        *_outside(document["outside"]["ranges"], "NVTX range"),
+        *_section(_of_what(document), [_findings(document["findings"])]),
+    ]
+
+
+def _section(title: str, blocks: Iterable[Sequence[str]]) -> list[str]:
+    lines = [line for block in blocks for line in block]
+    return ["", title, *lines] if lines else []
+
+
+def _environment(environment: Row) -> list[str]:
+    gpus = Counter(filter(None, str(environment["gpu"]).split(", ")))
+    shown = {
+        **environment,
+        "gpu": ", ".join(f"{n}x {name}" if n > 1 else name for name, n in gpus.items()),
+        "cuda": _cuda_version(environment["cuda"]),
+    }
+    text = ", ".join(f"{name} {value}" for name, value in shown.items() if value)
+    return textwrap.wrap(_plain(text), _WIDTH, subsequent_indent="  ")
+
+
+def _cuda_version(number: str) -> str:
+    """``13.0`` for CUDA's own ``13000``."""
+    return f"{int(number) // 1000}.{int(number) % 1000 // 10}" if number.isdecimal() else number
+
+
+def _bullet(text: str) -> list[str]:
+    return textwrap.wrap(
+        _plain(text),
+        _WIDTH,
+        initial_indent="  - ",
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+    )
+
+
+def _metrics(metrics: Mapping[str, float]) -> list[str]:
+    keys = sorted(metrics, key=lambda key: (_ORDER.get(key, len(_ORDER)), key))
+    rows = [(key, _amount(key, metrics), "") for key in keys if metrics[key]]
+    return table([("metric", "value", ""), *rows]) if rows else []
+
+
+def _amount(key: str, metrics: Mapping[str, float]) -> str:
+    return format_amount(metrics[key], lookup(key).unit) if key in metrics else "-"
+
+
+def _kernels(kernels: Sequence[Row]) -> list[str]:
+    lines = []
+    for kernel in kernels[:_SHOWN_KERNELS]:
+        total, median = (format_amount(kernel[name], "ns") for name in ("total_ns", "median_ns"))
+        lines.append(f"  {total:>9} = {kernel['count']:>6} x {median:>9}  {kernel['category']}")
+        # What tells kernels of one template apart stands far behind in their names: two lines.
+        room = _WIDTH - 6
+        name = _short(kernel["canonical"], 2 * room, head=1.0)
+        lines += ["      " + name[at : at + room].rstrip() for at in range(0, len(name), room)]
+    return _section("kernels (total, count, median):", [lines, _more(kernels, _SHOWN_KERNELS)])
+
+
+def _parts(what: str, parts: Sequence[Row]) -> list[str]:
+    """A breakdown: name, count, and the amounts it has."""
+    if not parts:
+        return []
+    amounts = [amount for amount in _AMOUNTS if amount[0] in parts[0]]
+    rows = [(what, "count", *(head for _, head, _ in amounts), "")]
+    for part in parts[:_SHOWN_PARTS]:
+        figures = [format_amount(part[key], unit) for key, _, unit in amounts]
+        rows.append((_short(part["name"], 44), str(part["count"]), *figures, ""))
+    return [*table(rows), *_more(parts, _SHOWN_PARTS)]
+
+
+def _streams(streams: Sequence[Row]) -> list[str]:
+    if len(streams) < 2:
+        return []
+    largest = sorted(streams, key=lambda row: -row["total_ns"])
+    rows: list[tuple[str, ...]] = [("device", "process", "stream", "operations", "time", "")]
+    rows += [
+        (
+            *(str(row[name]) for name in ("device", "process", "stream", "count")),
+            format_amount(row["total_ns"], "ns"),
+            "",
+        )
+        for row in largest[:_SHOWN_PARTS]
+    ]
+    return [*table(rows), *_more(streams, _SHOWN_PARTS)]
+
+
+def _devices(devices: Sequence[Row]) -> list[str]:
+    names = [f"{row['device']} {row['name']}" for row in devices]
+    return _overview("device", names, devices, _ON_DEVICE)
+
+
+def _processes(processes: Sequence[Row]) -> list[str]:
+    return _overview("process", [str(row["process"]) for row in processes], processes, _IN_PROCESS)
+
+
+def _tests(tests: Sequence[Row]) -> list[str]:
+    names = [
+        row["nodeid"] + (f" [{row['window']}]" if row["window"] != "test" else "") for row in tests
+    ]
+    counts = [str(row["rounds"]) for row in tests]
+    return _overview("test", names, tests, _OF_TEST, ("rounds", counts), head=0.0)
+
+
+def _ranges(ranges: Sequence[Row]) -> list[str]:
+    largest = sorted(ranges, key=lambda row: (-row["metrics"]["gpu.kernel_time"], row["name"]))
+    counts = [str(row["count"]) for row in largest]
+    names = [row["name"] for row in largest]
+    return _overview("range", names, largest, _TIMES, ("count", counts))
+
+
+def _overview(
+    what: str,
+    names: Sequence[str],
+    rows: Sequence[Row],
+    columns: Sequence[tuple[str, str]],
+    counts: tuple[str, Sequence[str]] | None = None,
+    *,
+    head: float = 0.5,
+) -> list[str]:
+    """A line per row of the document: its name, how often, and a few of its metrics.
+
+    Of a name that is too long, its beginning gets the part ``head`` of the room.
+    """
+    if not rows:
+        return []
+    figures = [[_amount(key, row["metrics"]) for _, key in columns] for row in rows[:_SHOWN]]
+    heads = [head for head, _ in columns]
+    if counts is not None:
+        heads = [counts[0], *heads]
+        figures = [[count, *line] for count, line in zip(counts[1], figures, strict=False)]
+    widths = [max(map(len, column)) for column in zip(heads, *figures, strict=True)]
+    room = _WIDTH - 2 - sum(2 + width for width in widths)
+    lines = [
+        (_short(name, room, head), *line, "") for name, line in zip(names, figures, strict=False)
+    ]
+    return [*table([(what, *heads, ""), *lines]), *_more(rows, _SHOWN)]
+
+
+def _outside(outside: Row | None, what: str) -> list[str]:
+    if outside is None or not outside["count"]:
+        return []
+    count, time = outside["count"], format_amount(outside["total_ns"], "ns")
+    plural = "" if count == 1 else "s"
+    return [f"  in no {what}: {count} GPU operation{plural}, {time}"]
+
+
+def _findings(findings: Sequence[Row]) -> list[str]:
+    found = [Finding(**{**row, "evidence": tuple(row["evidence"])}) for row in findings]
+    return finding_lines(found)
+
+
+def _more(rows: Sequence[object], shown: int) -> list[str]:
+    return [f"  and {len(rows) - shown} more (--format json has all)"] if len(rows) > shown else []
+
+
+def _short(text: str, width: int, head: float = 0.5) -> str:
+    """The text on one line; if it is too long, without its middle: names differ at both ends."""
+    text = _plain(text)
+    if len(text) <= width:
+        return text
+    begin = int((width - 3) * head)
+    return f"{text[:begin]}...{text[len(text) - (width - 3 - begin) :]}"
+
+
+def _plain(text: str) -> str:
+    """The text without what a terminal would act on."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _of_what(document: Mapping[str, Any]) -> str:
+    return "bottlenecks in the tests' rounds:" if document["tests"] else "bottlenecks:"

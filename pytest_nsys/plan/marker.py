@@ -1,0 +1,238 @@
+"""``@pytest.mark.nsys``: its arguments, checked at collection and merged into a frozen `Spec`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from pytest_nsys.catalogue import (
+    Gates,
+    Metric,
+    default_tolerance,
+    lookup,
+    plain_metrics,
+    suggest,
+)
+from pytest_nsys.errors import MarkerError, NsysError
+from pytest_nsys.plan.expected import Accepted, parse_expected
+from pytest_nsys.plan.settings import Settings
+from pytest_nsys.support.units import Tolerance, parse_amount, parse_tolerance
+
+if TYPE_CHECKING:
+    import pytest
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How one test is measured and judged.
+
+    Attributes:
+        warmup: calls of the body before the measured ones.
+        rounds: measured calls in a session; the fewest where their number is automatic.
+        most_rounds: the most there may be where their number is automatic; None where it is not.
+        sessions: processes that measure it, one after another; where a baseline is recorded at
+            least as many as the settings ask for.
+        tolerance: per metric; ``*`` is the default of every timed metric.
+        budget: absolute upper limits per metric (lower limits where down is worse).
+        require: patterns of kernels, copies or API calls that the body must contain.
+        forbid: patterns of kernels, copies or API calls that no window may contain.
+        check: called with the measurement of the body in the controller; False or an
+            AssertionError fails the test.
+        isolate: whether the test gets a worker and a capture of its own.
+        timeout_s: longest time for the test with all its rounds.
+        nsys_args: further arguments of ``nsys profile``; tests share a capture only with tests of
+            the same arguments.
+        allow_empty: whether a test without any CUDA activity is all right.
+        named: the metrics that the marker itself gives a tolerance, and that must be measured.
+        expected: regressions of this test that are accepted for a while.
+    """
+
+    warmup: int
+    rounds: int
+    timeout_s: float
+    most_rounds: int | None = None
+    sessions: int = 1
+    tolerance: Mapping[str, Tolerance] = field(default_factory=dict)
+    budget: Mapping[str, float] = field(default_factory=dict)
+    require: tuple[str, ...] = ()
+    forbid: tuple[str, ...] = ()
+    check: Callable[[Any], object] | None = None
+    isolate: bool = False
+    nsys_args: tuple[str, ...] = ()
+    allow_empty: bool = False
+    named: frozenset[str] = frozenset()
+    expected: tuple[Accepted, ...] = ()
+
+    def tolerance_of(self, metric: Metric, gates: Gates = "test") -> Tolerance | None:
+        """The tolerance the metric is gated with; None where it is not gated.
+
+        Args:
+            metric: the metric.
+            gates: what is gated by default in the window that it is of.
+        """
+        if metric.key in self.tolerance:
+            return self.tolerance[metric.key]
+        default = default_tolerance(metric, gates)
+        if default is not None and metric.kind == "timed" and "*" in self.tolerance:
+            return self.tolerance["*"]
+        return default
+
+    @property
+    def precision(self) -> float | None:
+        """To what fraction the median is to be known, where the number of rounds is automatic.
+
+        A third of the smallest relative tolerance of a timed metric that gates the test.
+        """
+        if self.most_rounds is None:
+            return None
+        gates = [
+            self.tolerance_of(metric)
+            for metric in (*plain_metrics(), *map(lookup, self.named))
+            if metric.kind == "timed"
+        ]
+        parts = [gate.relative for gate in gates if gate is not None and gate.relative]
+        return min(parts, default=_PRECISE) / 3
+
+
+_PRECISE = 0.03
+_ARGUMENTS = {f.name for f in fields(Spec)} - {"timeout_s", "named", "most_rounds"} | {"timeout"}
+
+
+def read_spec(item: pytest.Item, settings: Settings) -> Spec:
+    """The merged marks of a test: the closest wins, argument by argument and key by key.
+
+    Raises:
+        MarkerError: an argument is unknown or its value cannot be read; the test, the argument
+            and the nearest valid name are named.
+    """
+    merged: dict[str, Any] = {}
+    for mark in reversed(list(item.iter_markers("nsys"))):
+        if mark.args:
+            raise _error(item, f"takes no positional arguments, got {mark.args!r}")
+        for name, value in mark.kwargs.items():
+            if name not in _ARGUMENTS:
+                raise _error(
+                    item, f"has no argument {name!r}", remedy=suggest(name, sorted(_ARGUMENTS))
+                )
+            if name in ("tolerance", "budget"):
+                merged[name] = {**merged.get(name, {}), **_as_mapping(item, name, value)}
+            else:
+                merged[name] = value
+    own_tolerance = _read(item, "tolerance", merged.get("tolerance", {}), parse_tolerance)
+    rounds = merged.get("rounds", "auto" if settings.auto else settings.rounds)
+    auto = rounds == "auto"
+    sessions = _whole(item, "sessions", merged.get("sessions", settings.sessions), least=1)
+    return Spec(
+        warmup=_whole(item, "warmup", merged.get("warmup", settings.warmup), least=0),
+        rounds=settings.rounds if auto else _whole(item, "rounds", rounds, least=1),
+        most_rounds=max(settings.max_rounds, settings.rounds) if auto else None,
+        sessions=max(sessions, settings.sessions) if settings.records else sessions,
+        timeout_s=_timeout(item, merged.get("timeout", settings.timeout_s)),
+        tolerance={**_outer_tolerance(settings, own_tolerance), **own_tolerance},
+        budget=_read(item, "budget", merged.get("budget", {}), parse_amount),
+        named=frozenset(own_tolerance.keys() - {"*"}),
+        require=_patterns(item, "require", merged.get("require", ())),
+        forbid=_patterns(item, "forbid", merged.get("forbid", ())),
+        check=_callable(item, merged.get("check")),
+        isolate=_flag(item, "isolate", merged.get("isolate", False)),
+        nsys_args=_patterns(item, "nsys_args", merged.get("nsys_args", ())),
+        allow_empty=_flag(item, "allow_empty", merged.get("allow_empty", False)),
+        expected=_expected(item, merged.get("expected", ())),
+    )
+
+
+def _outer_tolerance(settings: Settings, own: Mapping[str, Tolerance]) -> dict[str, Tolerance]:
+    """The settings' tolerances, without those that a marker's bare tolerance is put over."""
+    return {
+        key: tolerance
+        for key, tolerance in settings.tolerance
+        if key == "*" or "*" not in own or lookup(key).kind != "timed"
+    }
+
+
+def _error(item: pytest.Item, message: str, *, remedy: str = "") -> MarkerError:
+    return MarkerError(f"{item.nodeid}: @pytest.mark.nsys {message}", remedy=remedy)
+
+
+def _as_mapping(item: pytest.Item, name: str, value: object) -> dict[str, object]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if name == "tolerance":
+        return {"*": value}
+    raise _error(
+        item,
+        f"has budget={value!r}",
+        remedy='write a dictionary such as budget={"gpu.kernel_time": "2.5 ms"}',
+    )
+
+
+def _read(
+    item: pytest.Item, name: str, values: Mapping[str, Any], parse: Callable[[Any, Any], Any]
+) -> dict[str, Any]:
+    read = {}
+    for key, value in values.items():
+        if not isinstance(key, str):
+            raise _error(
+                item, f"has {name}={{{key!r}: {value!r}}}", remedy="name metrics by their keys"
+            )
+        try:
+            unit = "ns" if key == "*" and name == "tolerance" else lookup(key).unit
+            read[key] = parse(value, unit)
+        except NsysError as error:
+            raise _error(
+                item, f"has {name}={{{key!r}: {value!r}}}: {error.what}", remedy=error.remedy
+            ) from None
+    return read
+
+
+def _whole(item: pytest.Item, name: str, value: object, *, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        remedy = f"give a whole number from {least} on"
+        raise _error(
+            item,
+            f"has {name}={value!r}",
+            remedy=remedy + (' or "auto"' if name == "rounds" else ""),
+        )
+    return value
+
+
+def _timeout(item: pytest.Item, value: object) -> float:
+    seconds = 0.0
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        with suppress(OverflowError):  # an int may be larger than any float
+            seconds = float(value)
+    if not math.isfinite(seconds) or seconds <= 0:
+        raise _error(item, f"has timeout={value!r:.40}", remedy="give seconds above zero")
+    return seconds
+
+
+def _patterns(item: pytest.Item, name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str) and value:
+        return (value,)
+    if isinstance(value, (list, tuple)) and all(isinstance(part, str) and part for part in value):
+        return tuple(value)
+    raise _error(item, f"has {name}={value!r}", remedy="give a string or a list of strings")
+
+
+def _expected(item: pytest.Item, value: object) -> tuple[Accepted, ...]:
+    try:
+        return parse_expected(value)
+    except NsysError as error:
+        raise _error(
+            item, f"has expected={value!r:.80}: {error.what}", remedy=error.remedy
+        ) from None
+
+
+def _callable(item: pytest.Item, value: Any) -> Callable[[Any], object] | None:
+    if value is None or callable(value):
+        return value  # type: ignore[no-any-return]
+    raise _error(item, f"has check={value!r}", remedy="give a function of one argument")
+
+
+def _flag(item: pytest.Item, name: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise _error(item, f"has {name}={value!r}", remedy="give True or False")

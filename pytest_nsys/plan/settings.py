@@ -1,0 +1,261 @@
+"""Reading the options of a run into frozen `Settings`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from pytest_nsys.catalogue import lookup
+from pytest_nsys.errors import NsysError, SettingsError
+from pytest_nsys.plan.options import MODES, OPTIONS, Inconclusive, Mode, Option
+from pytest_nsys.support.units import Tolerance, parse_amount, parse_tolerance
+
+if TYPE_CHECKING:
+    import pytest
+
+
+ROUNDS = 5
+"""Measured calls per test and session where nobody says otherwise; the fewest of ``auto``."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line and the ini file ask for; paths are absolute."""
+
+    mode: Mode
+    rootdir: Path
+    baseline_dir: Path
+    timeline: bool = True
+    record: Path | None = None
+    replay: Path | None = None
+    json: Path | None = None
+    html: Path | None = None
+    markdown: Path | None = None
+    job_summary: Path | None = None
+    report_url: str | None = None
+    history: Path | None = None
+    keep: Path | None = None
+    rounds: int = 5
+    auto: bool = False
+    max_rounds: int = 50
+    warmup: int = 1
+    sessions: int = 1
+    confirm: int = 2
+    inconclusive: Inconclusive = "warn"
+    against: str | None = None
+    against_setup: tuple[str, ...] = ()
+    against_python: str | None = None
+    tolerance: tuple[tuple[str, Tolerance], ...] = ()
+    executable: str | None = None
+    nsys_args: tuple[str, ...] = ()
+    device: str | None = None
+    timeout_s: float = 1800.0
+    tool_timeout_s: float = 900.0
+    lock_timeout_s: float = 1800.0
+    max_duration_s: float | None = None
+    max_capture_size: int | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether marked tests are measured (or their recording judged)."""
+        return self.mode != "idle"
+
+    @property
+    def records(self) -> bool:
+        """Whether baselines are recorded."""
+        return self.mode in ("update", "update-new")
+
+
+def _mode(config: pytest.Config) -> Mode:
+    for read in (config.getoption, config.getini):
+        asked = [name for name in MODES if read(name)]
+        strict = [name for name in asked if name != "nsys"]
+        if len(strict) > 1:
+            flags = " and ".join("--" + name.replace("_", "-") for name in strict)
+            raise SettingsError(f"{flags} contradict each other", remedy="give one of them")
+        if asked:
+            return MODES[(strict or asked)[0]]
+    return "idle"
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """The settings of this run.
+
+    Raises:
+        SettingsError: a value cannot be read, or options contradict each other.
+    """
+    values = {option.name: _value(config, option) for option in OPTIONS if option.kind != "flag"}
+    mode = _mode(config)
+    replay = values["nsys_replay"]
+    against = values["nsys_against"]
+    if (replay or against) and mode == "idle":
+        mode = "profile"
+    if against and (replay or mode in ("update", "update-new")):
+        raise SettingsError(
+            "--nsys-against measures two revisions, and writes and replays nothing",
+            remedy="leave out --nsys-against, or --nsys-replay and --nsys-update",
+        )
+    if replay and values["nsys_record"]:
+        raise SettingsError(
+            "--nsys-replay and --nsys-record contradict each other",
+            remedy="a replayed run is recorded already: copy the folder",
+        )
+    rounds = values["nsys_rounds"]
+    auto = rounds == "auto"
+    return Settings(
+        mode=mode,
+        rootdir=config.rootpath,
+        baseline_dir=values["nsys_baseline_dir"] or config.rootpath / "baselines",
+        timeline=_truth("nsys_timeline", values["nsys_timeline"] or "true"),
+        record=values["nsys_record"],
+        replay=replay,
+        json=values["nsys_json"],
+        html=values["nsys_html"],
+        markdown=values["nsys_markdown"],
+        job_summary=_job_summary(values["nsys_job_summary"] or "true"),
+        report_url=values["nsys_report_url"],
+        history=values["nsys_history"],
+        keep=values["nsys_keep"],
+        rounds=ROUNDS if auto else _count("nsys_rounds", rounds, default=ROUNDS, least=1),
+        auto=auto,
+        max_rounds=_count("nsys_max_rounds", values["nsys_max_rounds"], default=50, least=1),
+        warmup=_count("nsys_warmup", values["nsys_warmup"], default=1, least=0),
+        sessions=_count(
+            "nsys_sessions", values["nsys_sessions"], default=_sessions(mode, against), least=1
+        ),
+        confirm=_count("nsys_confirm", values["nsys_confirm"], default=2, least=0),
+        inconclusive=_inconclusive(values["nsys_inconclusive"] or "warn"),
+        against=against,
+        against_setup=_words("nsys_against_setup", values["nsys_against_setup"] or ""),
+        against_python=values["nsys_against_python"],
+        tolerance=read_tolerances(values["nsys_tolerance"] or []),
+        executable=values["nsys_executable"],
+        nsys_args=_words("nsys_args", values["nsys_args"] or ""),
+        device=values["nsys_device"],
+        timeout_s=_seconds("nsys_timeout", values["nsys_timeout"]) or 1800.0,
+        tool_timeout_s=_seconds("nsys_tool_timeout", values["nsys_tool_timeout"]) or 900.0,
+        lock_timeout_s=_seconds("nsys_lock_timeout", values["nsys_lock_timeout"]) or 1800.0,
+        max_duration_s=_seconds("nsys_max_duration", values["nsys_max_duration"]),
+        max_capture_size=_size("nsys_max_capture_size", values["nsys_max_capture_size"]),
+    )
+
+
+def _sessions(mode: Mode, against: str | None) -> int:
+    """A baseline is to know the spread between processes; two revisions are to be alternated."""
+    return 3 if mode in ("update", "update-new") else 2 if against else 1
+
+
+def _job_summary(text: str) -> Path | None:
+    """The file that GitHub (and Gitea, Forgejo) shows as the summary of a job, if there is one."""
+    wanted = _truth("nsys_job_summary", text)
+    path = os.environ.get("GITHUB_STEP_SUMMARY", "") if wanted else ""
+    return Path(path) if path else None
+
+
+def _inconclusive(text: str) -> Inconclusive:
+    for known in get_args(Inconclusive):
+        if text == known:
+            return text  # type: ignore[return-value]
+    raise SettingsError(f"nsys_inconclusive is {text!r}", remedy="give warn or fail")
+
+
+def _truth(name: str, text: str) -> bool:
+    found = {"true": True, "false": False}.get(text.strip().lower())
+    if found is None:
+        raise SettingsError(f"{name} is {text!r}", remedy="give true or false")
+    return found
+
+
+def _value(config: pytest.Config, option: Option) -> Any:
+    """The command line's value (relative to where pytest was started), else the ini file's."""
+    given = config.getoption(option.name)
+    base = config.invocation_params.dir
+    if given is None:
+        given = config.getini(option.name)
+        base = config.inipath.parent if config.inipath else config.rootpath
+    if not given:
+        return None
+    if option.kind == "path":
+        try:
+            return (base / Path(given).expanduser()).resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # no such user, NUL, no encoding
+            raise SettingsError(
+                f"{option.name} is {given!r:.200}",
+                evidence=str(error),
+                remedy="give the path of a file or folder",
+            ) from None
+    return given
+
+
+def _count(name: str, text: str | None, *, default: int, least: int) -> int:
+    if text is None:
+        return default
+    try:
+        count = int(text)
+    except ValueError:
+        count = least - 1
+    if count < least:
+        raise SettingsError(f"{name} is {text!r}", remedy=f"give a whole number from {least} on")
+    return count
+
+
+def _seconds(name: str, text: str | None) -> float | None:
+    if text is None:
+        return None
+    remedy = "give seconds above zero, such as 600"
+    try:
+        seconds = (
+            parse_amount(text if not text.replace(".", "").isdigit() else f"{text} s", "ns") / 1e9
+        )
+    except NsysError as error:
+        raise SettingsError(f"{name}: {error.what}", remedy=remedy) from None
+    if not seconds:
+        raise SettingsError(f"{name} is {text!r}", remedy=remedy)
+    return seconds
+
+
+def _size(name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    remedy = "give a size above zero with its unit, such as '2 GiB'"
+    try:
+        size = parse_amount(text, "B")
+    except NsysError as error:
+        raise SettingsError(f"{name}: {error.what}", remedy=remedy) from None
+    if not size or text.strip().replace(".", "").isdigit():
+        raise SettingsError(f"{name} is {text!r}", remedy=remedy)
+    return int(size)
+
+
+def _words(name: str, text: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise SettingsError(
+            f"{name} is {text!r}: {error}", remedy="quote it as for a shell"
+        ) from None
+
+
+def read_tolerances(lines: list[str]) -> tuple[tuple[str, Tolerance], ...]:
+    """Pairs of metric and tolerance; the metric ``*`` stands for every timed one.
+
+    Raises:
+        SettingsError: a line cannot be read.
+    """
+    tolerances = []
+    for line in lines:
+        key, equals, text = line.rpartition("=")
+        key = key.strip() if equals else "*"
+        try:
+            unit = lookup(key).unit if key != "*" else "ns"
+            parts = [part.strip() for part in text.split(",")]
+            value = parts[0] if len(parts) == 1 else parts
+            tolerances.append((key, parse_tolerance(value, unit)))
+        except NsysError as error:
+            raise SettingsError(
+                f"nsys_tolerance: {line!r}: {error.what}", remedy=error.remedy
+            ) from None
+    return tuple(tolerances)

@@ -1,0 +1,70 @@
+"""A folder for what a run needs for a while, removed also where the run cannot do it itself."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+from pytest_nsys.errors import NoRunFolder
+from pytest_nsys.process import guard
+
+_GUARD_S = 60.0
+
+
+class RunFolder:
+    """A private folder (0700) for one run's files, removed at the end.
+
+    A guard of its own process removes it, and ends what the run started, where the run cannot.
+
+    Raises:
+        NoRunFolder: it cannot be made.
+    """
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        try:
+            self.path = Path(tempfile.mkdtemp(prefix="pytest-nsys-")).resolve()
+            self._guard = subprocess.Popen(
+                [sys.executable, "-S", "-E", guard.__file__, str(self.path), str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise NoRunFolder(
+                "there is no place for this run's temporary files",
+                evidence=str(error),
+                remedy="free some space, or name a folder that can be written to in TMPDIR",
+            ) from None
+
+    def next_number(self) -> int:
+        """A number that nothing in the folder has yet."""
+        return next(self._numbers)
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        """Remove the folder and all it holds; a second time does nothing."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            assert self._guard.stdin is not None
+            self._guard.stdin.close()
+            self._guard.wait(timeout=_GUARD_S)

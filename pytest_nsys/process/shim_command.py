@@ -1,0 +1,53 @@
+"""Writing what the launcher needs to know: see `pytest_nsys.process.exec_shim`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pytest_nsys.capture.nsys import private_environment
+from pytest_nsys.process import exec_shim as launcher
+from pytest_nsys.process.guard import MARK
+
+
+def write_launch(
+    folder: Path,
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    directory: str = "",
+    pid_file: str,
+    stdout: str = "stdout",
+    stderr: str = "stderr",
+) -> list[str]:
+    """Write the launcher's private file.
+
+    Args:
+        folder: private; what is started is marked with it and can be found by it.
+        command: what the launcher becomes, with the path of its program.
+        environment: of the command.
+        directory: where it is started; "" for the current one.
+        pid_file: name of the file, in the folder, that tells its process id.
+        stdout: name of the file, in the folder, that its output is appended to.
+        stderr: the same; it may be the same file.
+
+    Returns:
+        The command line to be run, below nsys or not, in `private_environment` of the folder.
+    """
+    launch = {
+        "command": [*command],
+        "directory": directory,
+        "environment": {**environment, MARK: str(folder)},
+        "minimal": private_environment(folder),
+        "pid_file": str(folder / pid_file),
+        "stdout": str(folder / stdout),
+        "stderr": str(folder / stderr),
+    }
+    path = folder / "launch.json"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        json.dump(launch, file)
+    return [sys.executable, "-S", "-E", launcher.__file__, str(path)]

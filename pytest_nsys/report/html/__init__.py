@@ -1,0 +1,1 @@
+"""The HTML report: a model of the page, filled into templates."""

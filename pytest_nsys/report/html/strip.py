@@ -1,0 +1,153 @@
+"""The samples of a metric as a drawing: a mark per round, the baseline's above the current ones.
+
+Sessions are rows, rounds are marks: ticks for the baseline, dots for the current run. The band is
+what may change without failing, about the baseline's median; the inner one is the standard error
+of the change. Rounds that fall on the same pixel are drawn once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pytest_nsys.measure.measurement import Sessions
+from pytest_nsys.support.units import Unit, format_amount
+from pytest_nsys.verdict.verdict import Comparison
+
+WIDTH = 190
+_MARGIN = 5.0
+_PITCH = 11.0
+_MOST_HEIGHT = 100.0
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A span along the axis, pixels."""
+
+    x: str
+    width: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A drawing of samples; lengths in pixels of a box ``width`` x ``height``.
+
+    Attributes:
+        width: of the box.
+        height: of the box.
+        middle: where the baseline's rows end and the current ones begin; 0 without a baseline.
+        limit: what may change without failing; None where nothing is compared.
+        noise: the standard error of the change about the baseline's median; None if not known.
+        then: SVG path of the baseline's marks.
+        now: SVG path of the current marks.
+        then_median: where the baseline's median is; empty without one.
+        now_median: where the current median is; empty without one.
+        text: the drawing in words.
+    """
+
+    width: int
+    height: int
+    middle: int
+    limit: Bar | None
+    noise: Bar | None
+    then: str
+    now: str
+    then_median: str
+    now_median: str
+    text: str
+
+
+def draw_strip(part: Comparison, then: Sessions, now: Sessions) -> Strip | None:
+    """The samples of a comparison; None where all of them are the same, or there are none.
+
+    Args:
+        part: the comparison: its medians, limit and noise.
+        then: the baseline's samples by session, in the metric's unit; empty without a baseline.
+        now: the current ones.
+    """
+    then, now = _finite(then), _finite(now)
+    values = [value for session in (*then, *now) for value in session]
+    if len(set(values)) < 2:
+        return None
+    ends = [*values, *_bounds(part, part.limit), *_bounds(part, part.noise)]
+    ends += [value for value in (part.baseline, part.current) if value is not None]
+    low, high = min(ends), max(ends)
+    span = high - low
+    if not math.isfinite(span) or not span:
+        return None
+
+    def place(value: float) -> float:
+        return _MARGIN + (value - low) / span * (WIDTH - 2 * _MARGIN)
+
+    def median(value: float | None) -> str:
+        return "" if value is None else _number(place(value))
+
+    def bar(distance: float | None) -> Bar | None:
+        bounds = _bounds(part, distance)
+        if not bounds:
+            return None
+        start, end = map(place, bounds)
+        return Bar(_number(start), _number(max(end - start, 1.0)))
+
+    rows = len(then) + len(now)
+    pitch = min(_PITCH, (_MOST_HEIGHT - 4) / rows)
+    middle = 2 + pitch * len(then) + 1 if then else 0.0
+    first_now = middle + 1 if then else 2.0
+    return Strip(
+        width=WIDTH,
+        height=math.ceil(first_now + pitch * len(now) + 2),
+        middle=round(middle),
+        limit=bar(part.limit),
+        noise=bar(part.noise),
+        then="".join(
+            f"M{x} {_number(2 + pitch * row + 1)}v{_number(max(pitch - 2, 1))}"
+            for row, session in enumerate(then)
+            for x in _places(session, place)
+        ),
+        now="".join(
+            f"M{x} {_number(first_now + pitch * (row + 0.5))}h0"
+            for row, session in enumerate(now)
+            for x in _places(session, place)
+        ),
+        then_median=median(part.baseline) if then else "",
+        now_median=median(part.current) if now else "",
+        text=_in_words(part, then, now),
+    )
+
+
+def _places(session: tuple[float, ...], place: Callable[[float], float]) -> Iterator[str]:
+    yield from dict.fromkeys(_number(round(2 * place(value)) / 2) for value in session)
+
+
+def _bounds(part: Comparison, distance: float | None) -> tuple[float, ...]:
+    if distance is None or part.baseline is None or not math.isfinite(distance):
+        return ()
+    return (part.baseline - distance, part.baseline + distance)
+
+
+def _finite(sessions: Sessions) -> Sessions:
+    kept = (tuple(filter(math.isfinite, session)) for session in sessions)
+    return tuple(session for session in kept if session)
+
+
+def _in_words(part: Comparison, then: Sessions, now: Sessions) -> str:
+    said = [
+        f"{name}: {_described(sessions, part.metric.unit)}"
+        for name, sessions in (("Baseline", then), ("Current", now))
+        if sessions
+    ]
+    return "; ".join(said)
+
+
+def _described(sessions: Sessions, unit: Unit) -> str:
+    values = [value for session in sessions for value in session]
+    ends = [format_amount(end(values), unit) for end in (min, max)]
+    several = f" of {len(sessions)} sessions" if len(sessions) > 1 else ""
+    spread = f"from {ends[0]} to {ends[1]}" if ends[0] != ends[1] else ends[0]
+    rounds = f"{len(values)} round{'' if len(values) == 1 else 's'}"
+    return f"{rounds}{several}, {spread}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")

@@ -1,0 +1,426 @@
+"""Timelines as SVG: the baseline's above the current one, at one scale.
+
+No scripts, no styles of its own and nothing that is fetched: ``templates/timeline.css`` gives
+colours by class. What something is shows in its pattern, height and label as well as its colour.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
+
+from markupsafe import Markup, escape
+
+from pytest_nsys.insights.timeline import Element, Label, Lane, Timeline
+from pytest_nsys.insights.timeline.reduce import reduced_to
+from pytest_nsys.kernels.category import CATEGORIES
+from pytest_nsys.support.text import visible
+from pytest_nsys.support.units import format_amount
+
+MOST = 1200
+"""How many elements of a timeline are drawn where nobody says otherwise."""
+
+_LINE = ' fill="none" stroke="#9aa2ab"'
+_LINES = {
+    "then": ' fill="none" stroke="#565e68" stroke-dasharray="5 3"',
+    "now": ' fill="none" stroke="#0b57a4"',
+}
+_RANGE = "#565e68"
+_ON_COLOUR = ' fill="#fff" stroke="#000" stroke-opacity=".3" stroke-width="2" paint-order="stroke"'
+_INNER = {"range": "", "gpu": _ON_COLOUR, "host": _ON_COLOUR}
+_HOLLOW = f' fill="#fff" stroke="{_RANGE}" stroke-width=".75"'
+
+_WIDTH, _LEFT, _RIGHT = 1000.0, 164.0, 14.0
+_PLOT = _WIDTH - _LEFT - _RIGHT
+_THINNEST, _LEAST = 0.6, 0.05
+_THIN = 5.0  # what is narrower has no room for a pattern
+_CHARACTER = 5.8  # width of a letter in an element
+_TITLE_CHARACTERS = 28  # of the titles of lanes
+_NAME_CHARACTERS = 140  # of a name in a tooltip
+_TICKS = 8
+_MEMORY = 46.0
+
+_HEIGHTS = {"range": 13.0, "gpu": 20.0, "host": 11.0}
+_GAP = 4.0
+_COPIES = ("h2d", "d2h", "d2d", "p2p", "unified")
+_HEIGHT_OF = {**dict.fromkeys((*_COPIES, "memset"), 12.0)}
+
+_NAMES: Mapping[str, str] = {
+    **{name: name for name in CATEGORIES},
+    "copy": "moving data (kernel)",
+    "comm": "communication",
+    "other": "other kernels",
+    **{name: f"copy {name}" for name in _COPIES},
+    "memset": "memset",
+    "graph": "CUDA graph",
+    "sync": "wait of the host",
+    "range": "range",
+}
+"""What the legend calls a category, in its order; also the classes of elements."""
+
+_LOOKS: Mapping[str, tuple[str, str]] = {
+    "gemm": ("#1f5fa8", ""),
+    "attention": ("#7a3fa0", "M0 6L6 0"),
+    "conv": ("#00695c", "M0 3H6M3 0V6"),
+    "norm": ("#a3480a", "M0 3H6"),
+    "elementwise": ("#56661b", "M3 0V6"),
+    "reduce": ("#9c2a5f", "M0 0L6 6"),
+    "copy": ("#6b5a3a", "M0 0L6 6M0 6L6 0"),
+    "comm": ("#b3261e", "M1 3H5"),
+    "sort": ("#3e5c76", "M3 1V5"),
+    "other": ("#5f6670", "M2 2L4 4"),
+    "h2d": ("#0b6e80", "M0 2L3 5L6 2"),
+    "d2h": ("#855700", "M0 4L3 1L6 4"),
+    "d2d": ("#4a6572", "M2 0L5 3L2 6"),
+    "p2p": ("#a3324a", "M0 3H6M3 1V5"),
+    "unified": ("#5d4a9c", "M0 1H6M0 4H6"),
+    "memset": ("#6a685f", "M1 0V6M4 0V6"),
+    "graph": ("#2b4c7e", "M0 0H6V6"),
+    "sync": ("#646b76", "M0 6L6 0M-1 1L1 -1M5 7L7 5"),
+}
+"""Per category its colour on light paper, for the style sheet may be forbidden, and its pattern, a
+path in a square of 6. White text on each has a contrast of 4.5 at least."""
+
+
+def timeline_svg(
+    now: Timeline, then: Timeline | None = None, *, ident: str = "timeline", most: int = MOST
+) -> Markup:
+    """One ``<svg>`` with the timelines; the longer of them is as wide as the drawing.
+
+    Args:
+        now: the current timeline.
+        then: the baseline's.
+        ident: what ids within it begin with; another one for every drawing of a page.
+        most: how many elements of each are drawn.
+    """
+    ident = re.sub(r"[^\w-]", "-", ident)
+    blocks = _blocks(now, then, most)
+    return _Drawing(blocks, ident).svg()
+
+
+def timeline_notes(
+    now: Timeline, then: Timeline | None = None, *, most: int = MOST
+) -> tuple[str, ...]:
+    """What a reader must know of a drawing: how it was made smaller than what was recorded."""
+    blocks = _blocks(now, then, most)
+    return tuple(f"{b.title}: {b.timeline.reduced}" for b in blocks if b.timeline.reduced)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """One timeline of the drawing; ``name`` is its class."""
+
+    name: str
+    title: str
+    timeline: Timeline
+
+
+def _blocks(now: Timeline, then: Timeline | None, most: int) -> list[_Block]:
+    current = _Block("now", "Current", reduced_to(now, most))
+    if then is None:
+        return [current]
+    return [_Block("then", "Baseline", reduced_to(then, most)), current]
+
+
+class _Place(NamedTuple):
+    """An element, and where it begins and how wide it is in the drawing."""
+
+    element: Element
+    x: float
+    width: float
+
+
+class _Drawing:
+    """Puts the blocks below each other; one use."""
+
+    def __init__(self, blocks: Sequence[_Block], ident: str) -> None:
+        self._blocks = blocks
+        self._ident = ident
+        self._extent = max(1, *(block.timeline.extent for block in blocks))
+        self._ticks = ticks(self._extent)
+        self._y = 0.0
+        self._out: list[str] = []
+
+    def svg(self) -> Markup:
+        """The drawing."""
+        self._legend()
+        for block in self._blocks:
+            self._block(block)
+        self._memory()
+        head = (
+            f'<svg class="timeline" role="img" viewBox="0 0 {_n(_WIDTH)} {_n(self._y + 4)}" '
+            f'font-size="11" font-family="sans-serif" aria-label="{_text(self._summary())}">'
+        )
+        return Markup("".join([head, *self._patterns(), *self._out, "</svg>"]))
+
+    def _summary(self) -> str:
+        parts = [
+            f"{block.title.lower()}, {format_amount(block.timeline.length, 'ns')} with "
+            f"{_many(block.timeline.operations, 'GPU operation')} in "
+            f"{_many(sum(lane.kind == 'gpu' for lane in block.timeline.lanes), 'stream')}"
+            for block in self._blocks
+        ]
+        return f"GPU timeline of one round: {'; '.join(parts)}"
+
+    # Parts of the drawing
+
+    def _used(self) -> list[str]:
+        """The classes that are drawn, in the order of the legend."""
+        used = {
+            _class_of(block.timeline.labels[element.label])
+            for block in self._blocks
+            for element in block.timeline.elements
+        }
+        return [name for name in _NAMES if name in used]
+
+    def _patterns(self) -> Iterator[str]:
+        yield "<defs>"
+        for name in self._used():
+            if name in _LOOKS:
+                colour, path = _LOOKS[name]
+                mark = (
+                    f'<path class="mark" d="{path}" stroke="#fff" stroke-opacity=".45"/>'
+                    if path
+                    else ""
+                )
+                yield (
+                    f'<pattern id="{self._ident}-{name}" class="{name}" width="6" height="6" '
+                    f'patternUnits="userSpaceOnUse" fill="none" stroke="none">'
+                    f'<rect class="base" width="6" height="6" fill="{colour}"/>{mark}</pattern>'
+                )
+        yield "</defs>"
+
+    def _legend(self) -> None:
+        names = self._used()
+        if not names:
+            return
+        self._add('<g class="legend">')
+        x, y = 0.0, 4.0
+        for name in names:
+            width = 36 + 6.7 * len(_NAMES[name])
+            if x + width > _WIDTH:
+                x, y = 0.0, y + 18
+            self._add(
+                f'<g class="op {name}"{self._fill(name)}><rect x="{_n(x)}" y="{_n(y)}" '
+                f'width="16" height="11"/></g>'
+                f'<text x="{_n(x + 21)}" y="{_n(y + 10)}">{_text(_NAMES[name])}</text>'
+            )
+            x += width
+        self._add("</g>")
+        self._y = y + 22
+
+    def _block(self, block: _Block) -> None:
+        timeline = block.timeline
+        top = self._y + 16
+        said = (
+            f"{block.title}: {_many(timeline.operations, 'GPU operation')}; the body takes "
+            f"{format_amount(timeline.length, 'ns')}"
+        )
+        if timeline.extent > timeline.length:
+            said += f", the GPU is done at {format_amount(timeline.extent, 'ns')}"
+        self._add(
+            f'<g class="{block.name}"><text class="title" font-weight="600" x="0" '
+            f'y="{_n(top)}">{_text(said)}</text>'
+        )
+        self._y = top + 22
+        begin = len(self._out)
+        by_lane = {
+            lane: [*elements]
+            for lane, elements in groupby(timeline.elements, key=lambda element: element.lane)
+        }
+        start = self._y
+        for number, lane in enumerate(timeline.lanes):
+            self._lane(lane, by_lane.get(number, []), timeline.labels)
+        if not timeline.lanes:
+            self._add(f'<text x="{_n(_LEFT)}" y="{_n(self._y + 12)}">nothing was recorded</text>')
+            self._y += 20
+        self._out[begin:begin] = [self._axis(start - 4, self._y), self._end(timeline, start - 4)]
+        self._add("</g>")
+        self._y += 6
+
+    def _end(self, timeline: Timeline, top: float) -> str:
+        """Where the body of the test ends, if the GPU still works on what it launched."""
+        if timeline.extent == timeline.length:
+            return ""
+        path = f"M{_n(self._x(timeline.length))} {_n(top)}V{_n(self._y)}"
+        return f'<path class="end" d="{path}" stroke="#1b1f24"/>'
+
+    def _axis(self, top: float, bottom: float) -> str:
+        texts = "".join(
+            f'<text x="{_n(self._x(tick))}" y="{_n(top - 4)}">{text}</text>'
+            for tick, text in zip(self._ticks, tick_texts(self._ticks), strict=True)
+        )
+        return f'{self._grid(top, bottom)}<g class="axis" text-anchor="middle">{texts}</g>'
+
+    def _grid(self, top: float, bottom: float) -> str:
+        lines = "".join(f"M{_n(self._x(tick))} {_n(top)}V{_n(bottom)}" for tick in self._ticks)
+        return f'<path class="grid" d="{lines}"{_LINE}/>'
+
+    def _lane(self, lane: Lane, elements: Sequence[Element], labels: Sequence[Label]) -> None:
+        height = _HEIGHTS[lane.kind]
+        self._add(f'<g class="lane {lane.kind}" transform="translate(0 {_n(self._y)})">')
+        if lane.title:
+            title = _cut(lane.title, _TITLE_CHARACTERS)
+            full = f"<title>{_text(lane.title)}</title>" if title != lane.title else ""
+            self._add(f'<text x="0" y="{_n(height / 2 + 4)}">{_text(title)}{full}</text>')
+        self._add(
+            f'<path class="base" d="M{_n(_LEFT)} {_n(height)}H{_n(_WIDTH - _RIGHT)}"{_LINE}/>'
+        )
+
+        def kind(place: _Place) -> tuple[str, bool]:
+            return _class_of(labels[place.element.label]), place.width < _THIN
+
+        texts: list[str] = []
+        places = sorted(self._places(elements), key=kind)
+        for (name, thin), mine in groupby(places, key=kind):
+            look = self._thin(name) if thin else self._fill(name)
+            self._add(f'<g class="op {name}{" thin" if thin else ""}"{look}>')
+            tall = min(_HEIGHT_OF.get(name, height), height)
+            for element, x, width in mine:
+                y = f' y="{_n(height - tall)}"' if tall < height else ""
+                self._add(
+                    f'<rect x="{_n(x)}"{y} width="{_n(width)}" height="{_n(tall)}">'
+                    f"<title>{_text(_tooltip(element, labels[element.label]))}</title></rect>"
+                )
+                texts += _inner_text(element, labels[element.label], x, width, height - tall / 2)
+            self._add("</g>")
+        if texts:
+            self._add(f'<g class="names" font-size="10"{_INNER[lane.kind]}>')
+            self._out += [*texts, "</g>"]
+        self._add("</g>")
+        self._y += height + _GAP
+
+    def _memory(self) -> None:
+        drawn = [block for block in self._blocks if block.timeline.memory]
+        highest = max((p.live for block in drawn for p in block.timeline.memory), default=0)
+        if not highest:
+            return
+        top, bottom = self._y + 6, self._y + 6 + _MEMORY
+        self._add('<g class="memory">' + self._grid(top, bottom))
+        self._add(f'<text x="0" y="{_n(top + 10)}">device memory</text>')
+        self._add(f'<text x="0" y="{_n(top + 24)}">up to {format_amount(highest, "B")}</text>')
+        if len(drawn) > 1:
+            self._add(
+                f'<path class="then line" d="M0 {_n(top + 34)}h14"{_LINES["then"]}/>'
+                f'<text x="18" y="{_n(top + 38)}">baseline</text>'
+                f'<path class="now line" d="M0 {_n(top + 46)}h14"{_LINES["now"]}/>'
+                f'<text x="18" y="{_n(top + 50)}">current</text>'
+            )
+        for block in reversed(drawn):  # the dashed line is the upper one
+            points = block.timeline.memory
+            steps = [
+                f"H{_n(self._x(point.time))}V{_n(bottom - _MEMORY * point.live / highest)}"
+                for point in points[1:]
+            ]
+            first = f"M{_n(_LEFT)} {_n(bottom - _MEMORY * points[0].live / highest)}"
+            last = f"H{_n(self._x(max(block.timeline.length, points[-1].time)))}"
+            peak = format_amount(max(point.live for point in points), "B")
+            self._add(
+                f'<path class="{block.name} line" d="{first}{"".join(steps)}{last}"'
+                f"{_LINES[block.name]}>"
+                f"<title>{_text(f'{block.title}: at most {peak} live')}</title></path>"
+            )
+        self._add("</g>")
+        self._y = bottom + 8
+
+    # Places
+
+    def _x(self, time: float) -> float:
+        return _LEFT + _PLOT * time / self._extent
+
+    def _places(self, elements: Sequence[Element]) -> Iterator[_Place]:
+        """Where the elements of a lane are drawn.
+
+        One too thin to be seen is drawn wider as far as nothing follows it, so that no category
+        covers another that it stands beside.
+        """
+        nexts = [*(element.start for element in elements[1:]), math.inf]
+        for element, following in zip(elements, nexts, strict=False):
+            x = self._x(element.start)
+            room = min(_THINNEST, max(self._x(following) - x, _LEAST))
+            width = _PLOT * (element.end - element.start) / self._extent
+            yield _Place(element, x, max(width, room))
+
+    def _fill(self, name: str) -> str:
+        return f' fill="url(#{self._ident}-{name})"' if name in _LOOKS else _HOLLOW
+
+    def _thin(self, name: str) -> str:
+        return f' fill="{_LOOKS[name][0] if name in _LOOKS else _RANGE}"'
+
+    def _add(self, text: str) -> None:
+        self._out.append(text)
+
+
+def ticks(extent: int) -> list[int]:
+    """Times of the axis, ns: steps of 1, 2 or 5 times a power of ten, at most nine of them."""
+    step = 1
+    while extent / step > _TICKS:
+        # 1, 2, 5, 10, 20, 50, ...
+        step = step * 5 // 2 if str(step).startswith("2") else step * 2
+    return list(range(0, extent + 1, step))
+
+
+def tick_texts(times: Sequence[int]) -> list[str]:
+    """What the axis says at its ticks: all in the unit that suits the last one."""
+    scale, unit = next(
+        (scale, unit)
+        for scale, unit in ((10**9, "s"), (10**6, "ms"), (10**3, "us"), (1, "ns"))
+        if times[-1] >= scale or scale == 1
+    )
+    return [f"{time / scale:,.10g} {unit}" if time else "0" for time in times]
+
+
+def _class_of(label: Label) -> str:
+    return label.category if label.category in _NAMES else "other"
+
+
+def _tooltip(element: Element, label: Label) -> str:
+    name = _cut(label.text, _NAME_CHARACTERS)
+    start = format_amount(element.start, "ns")
+    if element.operations == 1:
+        return f"{name}\n{format_amount(element.busy, 'ns')} from {start} on ({label.category})"
+    mostly = "mostly " if element.mixed else ""
+    return (
+        f"{element.operations:,} operations of {label.category}, {mostly}{name}\n"
+        f"together {format_amount(element.busy, 'ns')}, from {start} on"
+    )
+
+
+def _inner_text(
+    element: Element, label: Label, x: float, width: float, middle: float
+) -> Iterator[str]:
+    """The label in the element, where there is room for what says something."""
+    room = int((width - 4) / _CHARACTER)
+    name = short_name(label)
+    if element.operations > 1 or room < min(len(name), 6) or not name.strip():
+        return
+    yield f'<text x="{_n(x + 3)}" y="{_n(middle + 3.5)}">{_text(_cut(name, room))}</text>'
+
+
+def short_name(label: Label) -> str:
+    """The part of a name that says most: of a kernel without namespaces and arguments."""
+    if label.category in ("range", "sync") or label.category not in CATEGORIES:
+        return label.text
+    plain = re.split(r"[<(]", label.text, maxsplit=1)[0] or label.text
+    return plain.rpartition("::")[2] or plain
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: max(most - 1, 1)] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _text(text: str) -> str:
+    return str(escape(visible(text)))
+
+
+def _n(number: float) -> str:
+    """A coordinate: to a hundredth, without zeros that say nothing."""
+    return f"{number:.2f}".rstrip("0").rstrip(".")

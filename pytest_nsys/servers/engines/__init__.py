@@ -1,0 +1,1 @@
+"""Inference engines: how each is started, found to be ready, and seen to fail."""

@@ -1,0 +1,205 @@
+"""The engines that are known, and registering others."""
+
+from __future__ import annotations
+
+from pytest_nsys.catalogue import suggest
+from pytest_nsys.servers.engines.preset import Endpoint, FailureSign, Preset, ProfileEndpoints
+from pytest_nsys.servers.errors import PresetError, UnknownPreset
+from pytest_nsys.servers.load.dialects import dialect_names
+
+_FORKS = "--trace-fork-before-exec=true"
+_CUDA_PROFILER: dict[str, object] = {"activities": ["CUDA_PROFILER"]}
+
+VLLM = Preset(
+    name="vllm",
+    command=("vllm", "serve", "{model}", "--host", "{host}", "--port", "{port}"),
+    ready="/health",
+    dialect="openai-completions",
+    name_options=("--served-model-name",),
+    # Its documentation asks for both: forked workers are not traced otherwise.
+    nsys_args=(_FORKS,),
+    environment={"VLLM_WORKER_MULTIPROC_METHOD": "spawn"},
+    profile=ProfileEndpoints(
+        start=Endpoint("/start_profile"),
+        stop=Endpoint("/stop_profile"),
+        arguments=("--profiler-config.profiler", "cuda"),
+    ),
+    signs=(
+        FailureSign(
+            r"No available memory for the cache blocks|"
+            r"KV cache is needed, which is larger than the available KV cache memory",
+            "the GPU's memory left no room for the KV cache",
+            "lower --max-model-len, or raise --gpu-memory-utilization",
+        ),
+        FailureSign(
+            r"Free memory on device .*is less than desired GPU memory utilization",
+            "other processes use the memory of the GPU that vLLM wants for itself",
+            "see who with nvidia-smi, or lower --gpu-memory-utilization",
+        ),
+        FailureSign(
+            r"Available memory on node .* is less than requested memory for kv",
+            "the machine's memory has no room for the KV cache",
+            "lower VLLM_CPU_KVCACHE_SPACE (GiB), or --kv-cache-memory-bytes",
+        ),
+    ),
+    proven=True,
+    source="https://docs.vllm.ai/en/stable/contributing/profiling/",
+)
+
+SGLANG = Preset(
+    name="sglang",
+    command=(
+        *("{python}", "-m", "sglang.launch_server", "--model-path", "{model}"),
+        *("--host", "{host}", "--port", "{port}"),
+    ),
+    ready="/health_generate",
+    health="/health",
+    dialect="openai-completions",
+    name_options=("--served-model-name",),
+    nsys_args=(_FORKS,),
+    profile=ProfileEndpoints(
+        start=Endpoint("/start_profile", body=_CUDA_PROFILER), stop=Endpoint("/stop_profile")
+    ),
+    signs=(
+        FailureSign(
+            r"Not enough memory\. Please try to increase --mem-fraction-static",
+            "the GPU's memory left no room for the KV cache",
+            "raise --mem-fraction-static, or use a smaller model",
+        ),
+    ),
+    source="https://docs.sglang.io/docs/developer_guide/benchmark_and_profiling",
+)
+
+TGI = Preset(
+    name="tgi",
+    command=(
+        *("text-generation-launcher", "--model-id", "{model}"),
+        *("--hostname", "{host}", "--port", "{port}"),
+        # Its default lies in /tmp, and two servers would share it.
+        *("--shard-uds-path", "{folder}/shard"),
+    ),
+    ready="/health",
+    dialect="tgi",
+    nsys_args=(_FORKS,),
+    signs=(
+        FailureSign(
+            r"DownloadError",
+            "the model could not be downloaded",
+            "correct the model's name; a private or gated one needs HF_TOKEN",
+        ),
+        FailureSign(
+            r"WebserverFailed|WebserverCannotStart",
+            "its web server could not start",
+            "see the lines above; its --prometheus-port may be taken",
+        ),
+    ),
+    source="https://huggingface.co/docs/text-generation-inference/reference/launcher",
+)
+
+TRTLLM = Preset(
+    name="trtllm",
+    command=("trtllm-serve", "{model}", "--host", "{host}", "--port", "{port}"),
+    ready="/health",
+    dialect="openai-completions",
+    api_model="{model_name}",
+    name_options=("--served_model_name", "--served-model-name"),
+    nsys_args=(_FORKS,),
+    # Of its PyTorch backend, and called a prototype.
+    profile=ProfileEndpoints(
+        start=Endpoint("/start_profile", body=_CUDA_PROFILER), stop=Endpoint("/stop_profile")
+    ),
+    source="https://nvidia.github.io/TensorRT-LLM/commands/trtllm-serve/trtllm-serve.html",
+)
+
+NIM = Preset(
+    name="nim",
+    command=("/opt/nim/start_server.sh",),
+    ready="/v1/health/ready",
+    health="/v1/health/live",
+    dialect="openai-completions",
+    api_model="",
+    nsys_args=(_FORKS,),
+    # The port has the first name in version 2 and the second before; vLLM is inside.
+    environment={
+        "NIM_SERVER_PORT": "{port}",
+        "NIM_HTTP_API_PORT": "{port}",
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+    },
+    signs=(
+        FailureSign(
+            r"NGC_API_KEY|Authentication Error|401 Unauthorized",
+            "it may not download the model",
+            "set NGC_API_KEY",
+        ),
+        FailureSign(
+            r"[Nn]o (compatible|runnable) profiles?|Could not (find|match) a profile",
+            "none of the container's model profiles fits this GPU",
+            "run list-model-profiles in the container, and set NIM_MODEL_PROFILE",
+        ),
+    ),
+    source="https://docs.nvidia.com/nim/large-language-models/latest/reference/"
+    "environment-variables.html",
+)
+
+TRANSFORMERS = Preset(
+    name="transformers",
+    # The model is loaded before the port is opened, not at the first request.
+    command=(
+        *("transformers", "serve", "{model}"),
+        *("--host", "{host}", "--port", "{port}"),
+    ),
+    ready="/health",
+    dialect="transformers",
+    proven=True,
+    source="https://huggingface.co/docs/transformers/serve-cli/serving",
+)
+
+BUILT_IN = (VLLM, SGLANG, TGI, TRTLLM, NIM, TRANSFORMERS)
+"""The presets of this package."""
+
+_registered: dict[str, Preset] = {preset.name: preset for preset in BUILT_IN}
+
+
+def register_preset(preset: Preset) -> Preset:
+    """Make an engine known: ``nsys_server`` has a method of its name from then on.
+
+    A second one of the same name replaces the first; those of this package stay.
+
+    Raises:
+        PresetError: this package has one of the name, or there is no such dialect.
+    """
+    if preset.name in {known.name for known in BUILT_IN} and preset not in BUILT_IN:
+        raise PresetError(
+            f"the preset {preset.name!r} is one of pytest-nsys itself",
+            remedy="give yours another name",
+        )
+    if preset.dialect not in dialect_names():
+        raise PresetError(
+            f"the preset {preset.name!r} has the dialect {preset.dialect!r}, which there is not",
+            remedy=suggest(preset.dialect, dialect_names())
+            + " (pytest_nsys.servers.load.register_dialect makes others known)",
+        )
+    _registered[preset.name] = preset
+    return preset
+
+
+def preset_names() -> tuple[str, ...]:
+    """The names of all presets."""
+    return tuple(_registered)
+
+
+def preset_named(name: str) -> Preset:
+    """The preset of a name.
+
+    Raises:
+        UnknownPreset: there is none; the nearest is suggested.
+    """
+    try:
+        return _registered[name]
+    except KeyError:
+        raise UnknownPreset(
+            f"there is no preset {name!r}",
+            evidence="presets: " + ", ".join(_registered),
+            remedy=suggest(name, list(_registered))
+            + " (pytest_nsys.servers.engines.presets.register_preset makes others known)",
+        ) from None

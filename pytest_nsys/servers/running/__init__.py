@@ -1,0 +1,1 @@
+"""Servers that run, below nsys or not: processes, sessions of nsys, endpoints."""

@@ -1,0 +1,141 @@
+"""Captures of server tests: such a test runs here, in pytest's own protocol, and the server that it
+starts runs under nsys."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from _pytest.runner import runtestprotocol
+
+from pytest_nsys.capture.export import export_report
+from pytest_nsys.capture.live import installed_versions
+from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.proof import prove_report
+from pytest_nsys.capture.result import CaptureResult, RanTest
+from pytest_nsys.errors import CaptureError, NsysError
+from pytest_nsys.plan.batches import Batch, PlannedTest
+from pytest_nsys.plan.privacy import published_options
+from pytest_nsys.plan.settings import Settings
+from pytest_nsys.servers.captured import TestCaptures, WindowCapture
+from pytest_nsys.servers.context import ServerContext
+from pytest_nsys.servers.records import prove_rounds, round_records
+from pytest_nsys.support.files import copy_private
+from pytest_nsys.trace import load_trace
+
+
+@dataclass(frozen=True)
+class ServerSource:
+    """Captures one server test.
+
+    Attributes:
+        item: the test.
+        nextitem: the one after it, for which pytest keeps fixtures.
+        context: what its fixture starts servers with.
+        settings: of the run.
+    """
+
+    item: pytest.Item
+    nextitem: pytest.Item | None
+    context: ServerContext
+    settings: Settings
+
+    @property
+    def confirmations(self) -> int:
+        """How often what is suspected can be measured again."""
+        return self.settings.confirm
+
+    def planned(self, test: PlannedTest) -> int:
+        """How many sessions the test is to have."""
+        return test.spec.sessions
+
+    def capture(self, batch: Batch, maxfail: int, session: int) -> Iterator[CaptureResult]:
+        """Run the test once; one result per window that it measured, or one without any."""
+        del maxfail  # one test
+        (test,) = batch.tests
+        captures = TestCaptures(test.nodeid, session, test.spec.nsys_args)
+        with self.context.capturing(captures):
+            reports = runtestprotocol(self.item, log=False, nextitem=self.nextitem)
+        serialise = self.item.config.hook.pytest_report_to_serializable
+        ran = RanTest(
+            test.nodeid,
+            tuple(serialise(config=self.item.config, report=report) for report in reports),
+            warmup=0,
+            rounds=max((len(window.rounds) for window in captures.windows), default=1) or 1,
+        )
+        if not ran.passed:
+            yield self._result(ran, None)
+            return
+        if not captures.windows:
+            yield self._result(replace(ran, problem=_no_window()), None)
+        for window in captures.windows:
+            try:
+                yield self._measured(ran, window, needs_cuda=not test.spec.allow_empty)
+            except NsysError as error:
+                from pytest_nsys.doctor.explain import explained
+
+                problem = explained(error, self.context.nsys)
+                yield self._result(replace(ran, problem=problem), window)
+
+    def _measured(self, ran: RanTest, window: WindowCapture, *, needs_cuda: bool) -> CaptureResult:
+        assert self.context.nsys is not None
+        if window.cut_short:
+            raise CaptureError(
+                f"window {window.name!r} was cut short: {window.cut_short}",
+                remedy="ask for a smaller window: fewer requests, rounds or tokens",
+            )
+        self._keep(window)
+        began = time.monotonic()
+        export = window.export or self._exported(self.context.nsys, window)
+        exported = time.monotonic()
+        trace = load_trace(export)
+        records = round_records(trace, window, ran.nodeid, memory=window.memory)
+        needs_gpu = self.settings.device is None
+        prove_rounds(trace, records, needs_gpu=needs_gpu, needs_cuda=needs_gpu and needs_cuda)
+        seconds = {"export": exported - began, "load": time.monotonic() - exported}
+        return replace(
+            self._result(ran, window), trace=trace, records=records, export=export, seconds=seconds
+        )
+
+    def _exported(self, nsys: Nsys, window: WindowCapture) -> Path:
+        prove_report(window.report, window.printed)
+        folder = window.report.parent
+        deadline_s = self.settings.tool_timeout_s
+        return export_report(nsys, window.report, folder, deadline_s=deadline_s)
+
+    def _result(self, ran: RanTest, window: WindowCapture | None) -> CaptureResult:
+        return CaptureResult(
+            tests=(ran,),
+            trace=None,
+            records=(),
+            options=published_options(window.options) if window is not None else (),
+            nsys=self.context.nsys.version_text if self.context.nsys is not None else "",
+            date=datetime.date.today().isoformat(),
+            versions=installed_versions(),
+        )
+
+    def _keep(self, window: WindowCapture) -> None:
+        if self.settings.keep is None:
+            return
+        number = self.context.folder.next_number()
+        kept = self.settings.keep / f"report-{number}.nsys-rep"
+        try:
+            self.settings.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+            copy_private(Path(window.report), kept)
+        except OSError as error:
+            raise CaptureError(
+                "the raw report cannot be kept",
+                evidence=str(error),
+                remedy="name a folder that can be written to with --nsys-keep",
+            ) from None
+
+
+def _no_window() -> CaptureError:
+    return CaptureError(
+        "the test passed and opened no window",
+        remedy='measure with "with server.window(NAME) as window: window.load(prompts)"',
+    )

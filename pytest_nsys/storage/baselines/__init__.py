@@ -1,0 +1,5 @@
+"""Baselines: measurements kept in git, one file per test and device."""
+
+from pytest_nsys.storage.baselines.store import BaselineStore, Change
+
+__all__ = ["BaselineStore", "Change"]

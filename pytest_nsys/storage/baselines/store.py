@@ -1,0 +1,158 @@
+"""The folder of baselines: reading, and writing under a lock, each file in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_nsys.errors import BaselineDamaged, BaselineError
+from pytest_nsys.insights.timeline import Timeline, document
+from pytest_nsys.measure.measurement import Measurement
+from pytest_nsys.storage.baselines.document import parse, recording_digest, render
+from pytest_nsys.storage.baselines.location import baseline_path
+from pytest_nsys.support.files import locked_folder, read_limited, replace_bytes, replace_text
+from pytest_nsys.support.patterns import matches
+
+_LOCK_DEADLINE_S = 60.0
+_LARGEST = 64 * 2**20
+_TIMELINE = ".timeline.json.gz"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A baseline that was written.
+
+    Attributes:
+        path: the file, from the folder in which that of the baselines is: reports show it, and
+            nothing of where the project lies is in them.
+        before: what it held; None if it is new.
+        after: what it holds.
+    """
+
+    path: Path
+    before: Measurement | None
+    after: Measurement
+
+
+class BaselineStore:
+    """Baselines in a folder, by device and test."""
+
+    def __init__(
+        self, root: Path, *, timelines: bool = True, lock_deadline_s: float = _LOCK_DEADLINE_S
+    ) -> None:
+        """Args:
+        root: the folder.
+        timelines: whether timelines are written, where measurements have one.
+        lock_deadline_s: how long to wait for another run.
+        """
+        self._root = root
+        self._timelines = timelines
+        self._lock_deadline_s = lock_deadline_s
+
+    def path(self, device: str, nodeid: str) -> Path:
+        """The file of a test's baseline."""
+        return self._root / baseline_path(device, nodeid)
+
+    def timeline_path(self, device: str, nodeid: str) -> Path:
+        """The file of a baseline's timeline, beside it."""
+        return self.path(device, nodeid).with_suffix(_TIMELINE)
+
+    def read(self, device: str, nodeid: str) -> Measurement | None:
+        """The baseline of a test; None if there is none.
+
+        Raises:
+            BaselineDamaged: the file cannot be understood; it is left alone.
+            BaselineError: it cannot be read.
+        """
+        return self._parse(self.path(device, nodeid))
+
+    def _parse(self, path: Path) -> Measurement | None:
+        try:
+            text = read_limited(path, _LARGEST).decode("utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise BaselineError(
+                f"{path} cannot be read", evidence=str(error), remedy="see to the file"
+            ) from None
+        return parse(text, str(path))
+
+    def read_timeline(self, baseline: Measurement) -> Timeline | None:
+        """The timeline of a baseline; None if there is none, or only that of another recording.
+
+        Raises:
+            BaselineDamaged: the file cannot be understood; it is left alone.
+            BaselineError: it cannot be read.
+        """
+        path = self.timeline_path(baseline.device, baseline.nodeid)
+        try:
+            timeline, recording = document.parse(read_limited(path, document.LARGEST_FILE))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise BaselineError(
+                f"{path} cannot be read", evidence=str(error), remedy="see to the file"
+            ) from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise BaselineDamaged(
+                f"{path} is no timeline",
+                evidence=f"{type(error).__name__}: {error}",
+                remedy="delete it: only reports show it, and --nsys-update writes it anew",
+            ) from None
+        return timeline if recording == recording_digest(baseline) else None
+
+    def devices(self, nodeid: str) -> tuple[str, ...]:
+        """The devices that there is a baseline of this test for."""
+        if not self._root.is_dir():
+            return ()
+        folders = sorted(folder.name for folder in self._root.iterdir() if folder.is_dir())
+        return tuple(name for name in folders if self.path(name, nodeid).is_file())
+
+    def matching(self, pattern: str) -> Iterator[Measurement]:
+        """The baselines of tests whose node ids are, contain, or match a pattern; by device.
+
+        Raises:
+            BaselineDamaged: a file cannot be understood.
+            BaselineError: there is no such folder.
+        """
+        if not self._root.is_dir():
+            raise BaselineError(
+                f"there is no folder of baselines {self._root}",
+                remedy="name it with --baselines, or record some with pytest --nsys-update",
+            )
+        for path in sorted(self._root.glob("*/**/*.json")):
+            found = self._parse(path)
+            if found is not None and (pattern in found.nodeid or matches(pattern, found.nodeid)):
+                yield found
+
+    def write(self, measurement: Measurement) -> Change:
+        """Make a measurement the baseline of its test, with its timeline if it has one.
+
+        Raises:
+            BaselineDamaged: the present file cannot be understood; it is left alone.
+            BaselineError: the folder cannot be written, or stays locked by another run.
+        """
+        path = self.path(measurement.device, measurement.nodeid)
+        try:
+            with locked_folder(self._root, self._lock_deadline_s, BaselineError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                before = self.read(measurement.device, measurement.nodeid)
+                # A timeline without its baseline, or with another, is not looked at.
+                self._write_timeline(measurement)
+                replace_text(path, render(measurement))
+        except OSError as error:
+            raise BaselineError(
+                f"the baseline {path} cannot be written",
+                evidence=str(error),
+                remedy="make the folder writable, or name another with --nsys-baseline-dir",
+            ) from None
+        return Change(path.relative_to(self._root.parent), before, measurement)
+
+    def _write_timeline(self, measurement: Measurement) -> None:
+        path = self.timeline_path(measurement.device, measurement.nodeid)
+        if measurement.timeline is None or not self._timelines:
+            path.unlink(missing_ok=True)
+            return
+        recording = recording_digest(measurement)
+        replace_bytes(path, document.render(measurement.timeline, recording))

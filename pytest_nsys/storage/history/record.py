@@ -1,0 +1,69 @@
+"""From the verdicts of a run to lines of the history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timezone
+
+from pytest_nsys.plan.settings import Settings
+from pytest_nsys.storage.history.commit import head_commit
+from pytest_nsys.storage.history.document import LONGEST_KEY, Entry
+from pytest_nsys.storage.history.store import append
+from pytest_nsys.verdict.verdict import Verdict
+
+
+def record_run(settings: Settings, verdicts: Iterable[Verdict]) -> None:
+    """Append a line for every test that has a verdict to the history of the settings.
+
+    Raises:
+        HistoryError: it cannot be written.
+    """
+    folder = settings.history
+    judged = list(verdicts)
+    if folder is None or not judged:
+        return
+    commit = head_commit(settings.rootdir, ignoring=(settings.baseline_dir, folder))
+    now = datetime.now(timezone.utc)
+    append(folder, [replace(entry_of(verdict, now), commit=commit) for verdict in judged])
+
+
+def entry_of(verdict: Verdict, now: datetime) -> Entry:
+    """What the history keeps of a verdict.
+
+    A replayed recording is dated by the day on which it was made, if that was another.
+
+    Args:
+        verdict: the verdict.
+        now: when it was given, UTC.
+    """
+    measurement = verdict.measurement
+    environment = measurement.environment
+    return Entry(
+        nodeid=measurement.nodeid,
+        device=measurement.device,
+        date=_dated(environment.date, now),
+        nsys=environment.nsys,
+        driver=environment.driver,
+        versions=environment.versions,
+        status=verdict.status,
+        windows={
+            name: {
+                key: (window[key], len(window.values(key)))
+                for key in window.samples
+                if window.values(key) and len(key) <= LONGEST_KEY
+            }
+            for name, window in measurement.windows.items()
+        },
+    )
+
+
+def _dated(day: str, now: datetime) -> datetime:
+    local = now.astimezone()  # the measurement's day is that of the machine's clock
+    try:
+        made = datetime.strptime(day, "%Y-%m-%d")
+    except ValueError:
+        return now
+    if abs((local.date() - made.date()).days) <= 1:  # around midnight
+        return now
+    return made.replace(tzinfo=timezone.utc)

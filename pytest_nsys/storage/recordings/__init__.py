@@ -1,0 +1,1 @@
+"""Recordings: captures and the reports of their tests, to be judged elsewhere."""

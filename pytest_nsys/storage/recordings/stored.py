@@ -1,0 +1,93 @@
+"""Stored captures: a report, an export, a packed export, or a recording, given by path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pytest_nsys.capture.export import export_report
+from pytest_nsys.capture.nsys import find_nsys
+from pytest_nsys.errors import NotACapture
+from pytest_nsys.process.run_folder import RunFolder
+from pytest_nsys.storage.recordings.recording import (
+    INDEX,
+    RecordedCapture,
+    load_capture,
+    load_packed,
+    read_recording,
+    unpacked,
+)
+from pytest_nsys.trace import Trace, load_trace
+
+PACKED = ".sqlite.xz"
+
+
+def is_recording(path: Path) -> bool:
+    """Whether the path is a folder that ``--nsys-record`` or ``pytest-nsys capture`` wrote."""
+    return (path / INDEX).is_file()
+
+
+def has_tests(path: Path) -> bool:
+    """Whether the path is a recording of tests, and not of one command as a whole."""
+    if not is_recording(path):
+        return False
+    recording = read_recording(path)
+    return bool(recording.tests) or len(recording.captures) != 1
+
+
+def load_stored(path: Path, executable: str | None = None) -> Trace:
+    """The trace of a stored capture: .nsys-rep (where nsys is there), .sqlite, .sqlite.xz, a
+    folder of Parquet files, or a recording with one capture.
+
+    Raises:
+        NsysError: it is none of these, is damaged, or cannot be exported.
+    """
+    if is_recording(path):
+        captures = read_recording(path).captures
+        if len(captures) != 1:
+            files = ", ".join(capture.file for capture in captures) or "none"
+            raise NotACapture(
+                f"{path} is a recording with {len(captures)} captures",
+                evidence=files,
+                remedy=f"name one of them, such as {path / 'capture-1.sqlite.xz'}",
+            )
+        return load_capture(path, captures[0])
+    if path.name.endswith(PACKED):
+        return load_packed(path)
+    with exported(path, executable) as export:
+        return load_trace(export)
+
+
+def recorded_capture(path: Path) -> RecordedCapture | None:
+    """What a recording knows of a capture: of its only one, or of that which the path names.
+
+    Raises:
+        RecordingError: the recording is damaged or newer.
+    """
+    if is_recording(path):
+        return read_recording(path).captures[0]
+    if not is_recording(path.parent):
+        return None
+    captures = read_recording(path.parent).captures
+    return next((capture for capture in captures if capture.file == path.name), None)
+
+
+@contextmanager
+def exported(path: Path, executable: str | None = None) -> Iterator[Path]:
+    """A stored capture, but no recording, as an export: a SQLite file or a folder of Parquet files.
+
+    What is made for it lies in a guarded folder: nothing of it outlives this process for long.
+
+    Raises:
+        NsysError: a report cannot be exported, or a packed export cannot be unpacked.
+    """
+    if path.suffix == ".nsys-rep":
+        nsys = find_nsys(executable)
+        with RunFolder() as folder:
+            yield export_report(nsys, path, folder.path)
+    elif path.name.endswith(PACKED):
+        with unpacked(path) as export:
+            yield export
+    else:
+        yield path

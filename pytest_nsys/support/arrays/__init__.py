@@ -1,0 +1,1 @@
+"""Arrays: intervals, groups and columns."""

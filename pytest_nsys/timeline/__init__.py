@@ -1,5 +1,0 @@
-"""The timeline of one round of a test: small enough to be kept beside its baseline."""
-
-from pytest_nsys.timeline.model import Element, Label, Lane, Timeline
-
-__all__ = ["Element", "Label", "Lane", "Timeline"]

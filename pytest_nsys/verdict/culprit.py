@@ -1,0 +1,73 @@
+"""Which kernels, copies or calls make up the change of a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pytest_nsys.catalogue import Metric, parse_family, split_per_unit, undivided
+from pytest_nsys.kernels.category import COMMUNICATION
+from pytest_nsys.measure.measurement import Part, Parts, WindowMeasurement
+from pytest_nsys.verdict.verdict import Contribution
+
+
+def contributions(
+    metric: Metric, baseline: WindowMeasurement, current: WindowMeasurement
+) -> tuple[Contribution, ...]:
+    """The parts of the window that changed, in the metric's unit, the largest first.
+
+    Those that pull the metric in its worse direction come before those that pull it back.
+    """
+    if metric.breakdown is None:
+        return ()
+    chosen = chooser(metric)
+    then_parts = baseline.breakdown.get(metric.breakdown, Parts())
+    now_parts = current.breakdown.get(metric.breakdown, Parts())
+    # By label on both sides: a pattern may match raw names, which a baseline does not keep.
+    labels = {part.label for part in (*then_parts, *now_parts) if chosen(part)}
+    before, after = _by_label(then_parts, labels), _by_label(now_parts, labels)
+    then, now = units_factor(metric, baseline), units_factor(metric, current)
+    found = []
+    for label in sorted(labels):
+        change = now * _size(metric, after.get(label)) - then * _size(metric, before.get(label))
+        if change:
+            was, is_now = before.get(label), after.get(label)
+            found.append(Contribution(label, was, is_now, change, (then, now)))
+    sign = 1 if metric.worse == "up" else -1
+    return tuple(sorted(found, key=lambda part: -sign * part.change))
+
+
+def _by_label(parts: Parts, labels: set[str]) -> dict[str, Part]:
+    return {part.label: part for part in parts if part.label in labels}
+
+
+def _size(metric: Metric, part: Part | None) -> float:
+    if part is None:
+        return 0.0
+    return {"1": part.count, "B": part.bytes}.get(metric.unit, part.ns)
+
+
+def units_factor(metric: Metric, window: WindowMeasurement) -> float:
+    """What a round's amount is multiplied by: one over the units, for ``X.per_unit``."""
+    factor, key = 1.0, metric.key
+    while per_unit := split_per_unit(key):
+        key, unit = per_unit
+        factor /= window.units[unit]
+    return factor
+
+
+def chooser(metric: Metric) -> Callable[[Part], bool]:
+    """Which lines of its breakdown a metric is made of."""
+    key = undivided(metric.key)
+    words = key.split(".")
+    if words[0] == "memcpy":
+        if words[1] == "pageable":
+            return lambda part: part.label.endswith(" pageable")
+        return lambda part: part.label.startswith(words[1] + " ")
+    if words[0] == "nccl":
+        return lambda part: part.category == COMMUNICATION
+    family = parse_family(key)
+    if family is not None and family.family == "category":
+        return lambda part: part.category == family.pattern
+    if family is not None:
+        return lambda part: part.matches(family.pattern)
+    return lambda _: True

@@ -1,0 +1,166 @@
+"""Judging one test: its comparisons with the baseline, and its demands, make the verdict."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from pytest_nsys.measure.measurement import Measurement
+from pytest_nsys.plan.expected import Accepted, acceptance
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.plan.options import Inconclusive, Mode
+from pytest_nsys.verdict.compare import compare, difference
+from pytest_nsys.verdict.requirements import broken_demands
+from pytest_nsys.verdict.rule import Rule, default_rule
+from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Demand, Status, Verdict
+from pytest_nsys.verdict.wording import place
+
+_ALWAYS_FAILS: frozenset[Status] = frozenset({"regressed", "over budget", "violated"})
+_FAILS_GATE: frozenset[Status] = _ALWAYS_FAILS | {"new", "incomparable"}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What decides besides the samples.
+
+    Attributes:
+        mode: of the run; what fails a test depends on it.
+        inconclusive: whether what cannot be told fails the gate.
+        accepted: regressions that are expected, of all tests.
+        today: the day by which they expire.
+        rule: how samples are compared.
+    """
+
+    mode: Mode = "profile"
+    inconclusive: Inconclusive = "warn"
+    accepted: Sequence[Accepted] = ()
+    today: datetime.date = field(default_factory=datetime.date.today)
+    rule: Rule = default_rule
+
+    @property
+    def failing(self) -> frozenset[Status]:
+        """The statuses that fail a test."""
+        if self.mode != "gate":
+            return _ALWAYS_FAILS
+        return _FAILS_GATE | {"inconclusive"} if self.inconclusive == "fail" else _FAILS_GATE
+
+    def records(self, baseline: Measurement | None) -> bool:
+        """Whether the measurement becomes the baseline, instead of being compared with it."""
+        return self.mode == "update" or (self.mode == "update-new" and baseline is None)
+
+
+def judge(
+    spec: Spec,
+    measurement: Measurement,
+    baseline: Measurement | None,
+    policy: Policy,
+    *,
+    other_devices: tuple[str, ...] = (),
+) -> Verdict:
+    """The verdict on one test.
+
+    Args:
+        spec: tolerances and demands of the test.
+        measurement: what was measured.
+        baseline: what it is compared with; None if there is none for this device. Where
+            baselines are being recorded nothing is compared, only demands are.
+        policy: what fails the test.
+        other_devices: devices that there are baselines for, when there is none for this one.
+    """
+    demands = [*broken_demands(spec, measurement)]
+    demands += _emptiness(spec, measurement, baseline)
+    recording = policy.records(baseline)
+    notes: tuple[str, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    if baseline is not None and not recording:
+        comparisons = compare(spec, measurement, baseline, policy.rule)
+        reason = difference(measurement, baseline)
+        if reason:
+            notes = (reason,)
+            comparisons = tuple(_incomparable(part, reason) for part in comparisons)
+        comparisons, expired = _accept(comparisons, spec, measurement, policy)
+        notes += expired
+    elif baseline is None and not recording:
+        notes = (_no_baseline(measurement.device, other_devices),)
+    statuses: list[Status] = [part.status for part in comparisons]
+    statuses += [demand.status for demand in demands]
+    if baseline is None and not recording:
+        statuses.append("incomparable" if other_devices else "new")
+    status = max(statuses, key=SEVERITY.__getitem__, default="new" if recording else "ok")
+    return Verdict(
+        nodeid=measurement.nodeid,
+        status=status,
+        failed=bool(policy.failing.intersection(statuses)),
+        measurement=measurement,
+        baseline=baseline,
+        comparisons=comparisons,
+        demands=tuple(demands),
+        notes=(*notes, *measurement.remarks),
+    )
+
+
+def _incomparable(part: Comparison, reason: str) -> Comparison:
+    status: Status = "incomparable" if part.gated else "ok"
+    return replace(part, status=status, note=reason, beyond=False, culprits=())
+
+
+def _accept(
+    comparisons: Sequence[Comparison], spec: Spec, measurement: Measurement, policy: Policy
+) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:
+    """The comparisons with accepted regressions marked, and notes on those that have expired."""
+    entries = (*spec.expected, *policy.accepted)
+    marked, notes = [], []
+    for part in comparisons:
+        if part.status == "regressed" and part.baseline is not None and part.current is not None:
+            answer = acceptance(
+                entries,
+                nodeid=measurement.nodeid,
+                device=measurement.device,
+                window=part.window,
+                metric=part.metric,
+                baseline=part.baseline,
+                current=part.current,
+                today=policy.today,
+            )
+            if answer is not None and answer.holds:
+                part = replace(part, status="expected", accepted=answer.words)
+            elif answer is not None:
+                notes.append(f"{place(part.window)}{part.metric.key} {answer.words}")
+        marked.append(part)
+    return tuple(marked), tuple(dict.fromkeys(notes))
+
+
+def _emptiness(
+    spec: Spec, measurement: Measurement, baseline: Measurement | None
+) -> Iterator[Demand]:
+    """A test that was to use the GPU and did not has measured nothing, not something fast."""
+    for name, window in measurement.windows.items():
+        then = baseline.windows.get(name) if baseline else None
+        had_kernels = then is not None and any(then.values("gpu.kernel_count"))
+        without = [
+            number
+            for number, session in enumerate(window.sessions("gpu.kernel_count"), 1)
+            if not any(session)
+        ]
+        if without and any(window.values("gpu.kernel_count")):
+            sessions = "session" if len(without) == 1 else "sessions"
+            numbers = ", ".join(map(str, without))
+            yield Demand(
+                name, "violated", f"no kernel was recorded in {sessions} {numbers}, in others some"
+            )
+        elif had_kernels and not any(window.values("gpu.kernel_count")):
+            yield Demand(name, "violated", "no kernel was recorded, and the baseline has some")
+        elif window.is_empty and not spec.allow_empty and name in measurement.bodies:
+            yield Demand(
+                name,
+                "violated",
+                "no CUDA activity was recorded; if this test is to use no GPU, "
+                "say allow_empty=True in its marker",
+            )
+
+
+def _no_baseline(device: str, other_devices: tuple[str, ...]) -> str:
+    if other_devices:
+        return f"no baseline for {device}; there is one for {', '.join(other_devices)}"
+    return "no baseline yet: record one with --nsys-update-new"

@@ -1,0 +1,155 @@
+"""Verdicts in words: the sentences that the terminal, the pages and the job log share."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+
+from pytest_nsys.measure.measurement import Part
+from pytest_nsys.support.units import format_amount, format_change, format_tolerance
+from pytest_nsys.verdict.verdict import Cause, Comparison, Contribution, Verdict
+from pytest_nsys.windows.record import MAIN
+
+_LABEL = 60
+_HEAD = 36
+_CULPRITS = 5
+_NAMESPACES = re.compile(r"\b(at::native::|at::cuda::|c10::|cutlass::|<unnamed>::)+")
+_RESOLUTION: Mapping[Cause, str] = {"clock": "clock", "gpu": "another GPU"}
+_BORING = re.compile(r"\*, |, std::array<[^<>]*>")
+
+
+def headline(verdict: Verdict) -> str:
+    """The verdict in one line: the worst window and metric, by how much, and its culprit."""
+    worse = verdict.worse
+    if worse:
+        first = worse[0]
+        more = len(worse) - 1 + len(verdict.demands)
+        return describe(first) + (f" (and {more} more)" if more else "")
+    if verdict.demands:
+        first_demand = verdict.demands[0]
+        more = len(verdict.demands) - 1
+        return (
+            place(first_demand.window) + first_demand.text + (f" (and {more} more)" if more else "")
+        )
+    notes = [
+        part.note for part in verdict.comparisons if part.note and part.status == verdict.status
+    ] or list(verdict.notes)
+    if verdict.status in ("new", "incomparable") and notes:
+        return f"{verdict.status}: {notes[0]}"
+    unclear = [part for part in verdict.comparisons if part.status == "inconclusive"]
+    if verdict.status == "inconclusive" and unclear:
+        return f"{describe(unclear[0])}: {unclear[0].note}"
+    if verdict.status == "expected" and verdict.expected:
+        first = verdict.expected[0]
+        return f"{describe(first)}; {first.accepted}"
+    improved = [part for part in verdict.comparisons if part.status == "improved"]
+    if improved:
+        return describe(improved[0])
+    return verdict.status
+
+
+def describe(comparison: Comparison) -> str:
+    """A comparison in a sentence: metric, change, limit, culprit, values.
+
+    The change and the culprit come first, because the line may be cut off at the right.
+    """
+    metric, then, now = comparison.metric, comparison.baseline, comparison.current
+    if then is None or now is None:
+        return comparison.note or f"{metric.key}: {comparison.status}"
+    change = format_change(then, now, metric.unit)
+    text = f"{place(comparison.window)}{metric.key} {change}"
+    if comparison.tolerance is not None:
+        text += f", limit {format_limit(comparison)}"
+    if comparison.culprits:
+        text += f": {describe_contribution(comparison, comparison.culprits[0])}"
+    return text + f"; {format_amount(then, metric.unit)} -> {format_amount(now, metric.unit)}"
+
+
+def format_limit(comparison: Comparison) -> str:
+    """What a comparison allows: its tolerance, or what noise, the resolution, or the range of an
+    exact metric's baseline makes of it where that is more.
+    """
+    tolerance, metric, then = comparison.tolerance, comparison.metric, comparison.baseline
+    if tolerance is None:
+        return ""
+    if comparison.limit is None or then is None or comparison.limit <= tolerance.limit(then):
+        return format_tolerance(tolerance, metric.unit)
+    if comparison.limit == comparison.resolution.amount:
+        why = _RESOLUTION[comparison.resolution.cause]
+    else:
+        why = "range" if comparison.noise is None else "noise"
+    if comparison.limit >= 10 * abs(then):
+        return f"{format_amount(comparison.limit, metric.unit)} ({why})"
+    return f"{format_change(then, then + comparison.limit, metric.unit).lstrip('+')} ({why})"
+
+
+def describe_contribution(comparison: Comparison, part: Contribution) -> str:
+    """One culprit: its name, how much of the change it is, and how often it occurs."""
+    unit = comparison.metric.unit
+    sign = "+" if part.change >= 0 else "-"
+    label = shorten(part.label)
+    amount = f"{sign}{format_amount(abs(part.change), unit)}"
+    before, now = _count(part.baseline), _count(part.current)
+    if part.baseline is None:
+        often = f"new, {now:g}x"
+    elif part.current is None:
+        often = f"gone, was {before:g}x"
+    elif before != now:
+        often = f"{before:g}x -> {now:g}x"
+    else:
+        often = f"{now:g}x"
+    return (
+        f"{label} {amount} ({often})"
+        if unit != "1"
+        else f"{label} {amount} ({before:g} -> {now:g})"
+    )
+
+
+def shorten(label: str) -> str:
+    """A kernel's name for a line of text: without common namespaces and arguments that say little.
+
+    Of what is still too long the middle is left out: what tells one templated kernel from another
+    is at the end as often as at the start.
+    """
+    plain = _BORING.sub("", _NAMESPACES.sub("", label))
+    if len(plain) <= _LABEL:
+        return plain
+    return f"{plain[:_HEAD]}...{plain[-(_LABEL - _HEAD - 3) :]}"
+
+
+def notable(comparison: Comparison) -> tuple[tuple[Contribution, ...], float]:
+    """The culprits worth naming, and the sum of what the others contribute.
+
+    Named are the largest, at most five, that make up at least a hundredth of the largest.
+    """
+    parts = comparison.culprits
+    least = max((abs(part.change) for part in parts), default=0.0) / 100
+    large = sorted(parts, key=lambda part: -abs(part.change))[:_CULPRITS]
+    named = [part for part in large if abs(part.change) >= least]
+    return (
+        tuple(part for part in parts if part in named),
+        sum(part.change for part in parts if part not in named),
+    )
+
+
+def _count(part: Part | None) -> float:
+    return part.count if part else 0
+
+
+def place(window: str) -> str:
+    """Which window, where it is not the test's body."""
+    return "" if window == MAIN else f"[{window}] "
+
+
+def reproduce(verdict: Verdict) -> str:
+    """The command that measures this one test again."""
+    mode = f"--nsys-against={shlex.quote(verdict.against)}" if verdict.against else "--nsys"
+    return f"pytest {mode} {shlex.quote(verdict.nodeid)}"
+
+
+def accept(verdict: Verdict) -> str:
+    """The command that makes what was measured the baseline; "" where none is stored."""
+    if verdict.against or not verdict.worse:
+        return ""
+    return f"pytest --nsys-update {shlex.quote(verdict.nodeid)}"
