@@ -50,7 +50,8 @@ class CustomMetric:
             metric's unit, NaN where a window has none. Its argument is a
             `pytest_nsys.windows.cut.Cut`: the tables are ``cut.trace.kernels``, ``.copies``,
             ``.calls`` and so on, and ``cut.kernels.window`` and ``cut.kernels.row`` are the pairs
-            of a window and a row that was launched in it. It also gets the program's own NVTX ranges as windows.
+            of a window and a row that was launched in it. It also gets the program's own NVTX
+            ranges as windows.
     """
 
     metric: Metric
