@@ -213,7 +213,7 @@ def analyse(export: Path, events: Path) -> None:
     tests = measure(trace, records)
     ended = time.perf_counter()
     counts = [
-        window.sessions("gpu.kernel_count")[0]
+        window.by_process("gpu.kernel_count")[0]
         for test in tests.values()
         for window in test.windows.values()
     ]

@@ -79,7 +79,7 @@ class Project:
         base = [
             "[pytest]",
             "asyncio_default_fixture_loop_scope = function",
-            "nsys_sessions = 1",
+            "nsys_processes = 1",
             "nsys_confirm = 0",
         ]
         (self.path / "pytest.ini").write_text("\n".join([*base, *lines]) + "\n")

@@ -25,8 +25,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from resample import FRESH, KERNELS, NOISES, SESSIONS, WALL, Pool, draw, take_apart
-from rules import COUNT, OTHERS, Rule, Samples, joined, ours
+from resample import FRESH, KERNELS, NOISES, PROCESSES, WALL, Pool, draw, take_apart
+from rules import COUNT, OTHERS, Rule, SamplesByMetric, joined, ours
 from study import base_of, is_measured, read_lines
 
 from pytest_nsys.support.units import Tolerance
@@ -65,7 +65,7 @@ class Case:
         status: the verdict.
         statuses: of the gated metrics that were not ok, by key.
         then: the baseline.
-        sessions: what was measured, one session each, confirmations after the first.
+        processes: what was measured, one process each, confirmations after the first.
     """
 
     nodeid: str
@@ -77,8 +77,8 @@ class Case:
     change: str
     status: str
     statuses: Mapping[str, str]
-    then: Samples
-    sessions: tuple[Samples, ...]
+    then: SamplesByMetric
+    processes: tuple[SamplesByMetric, ...]
 
     @property
     def failed(self) -> bool:
@@ -101,9 +101,9 @@ class Case:
         return _parts(self.nodeid)[1][0]
 
     @property
-    def first(self) -> Samples:
-        """The run's own session."""
-        return self.sessions[0]
+    def first(self) -> SamplesByMetric:
+        """The run's own process."""
+        return self.processes[0]
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _cases_of(
     for nodeid, test in tests.items():
         kind, parts = _parts(nodeid)
         base = nodeid if kind in ("steady", "unchanged") else base_of(nodeid)
-        now = {key: _sessions(value) for key, value in test["metrics"].items()}
+        now = {key: _processes(value) for key, value in test["metrics"].items()}
         if not is_measured(test) or WALL not in now or base not in baselines:
             continue
         count = len(now[KERNELS])
@@ -180,8 +180,8 @@ def _cases_of(
             change=parts[1] if kind == "changed" else "",
             status=test["status"],
             statuses=test.get("statuses", {}),
-            then={key: _sessions(value) for key, value in baselines[base].items()},
-            sessions=tuple(
+            then={key: _processes(value) for key, value in baselines[base].items()},
+            processes=tuple(
                 {key: (value[i],) for key, value in now.items() if len(value) == count}
                 for i in range(count)
             ),
@@ -199,7 +199,7 @@ def _tolerance(kind: str, parts: Sequence[str]) -> float | None:
     return float(parts[1].rstrip("%")) / 100 if kind in ("unchanged", "slower") else 0.03
 
 
-def _sessions(value: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
+def _processes(value: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
     return tuple(map(tuple, value))
 
 
@@ -208,8 +208,8 @@ def still(cases: Iterable[Case]) -> list[Case]:
     return [case for case in cases if case.kind in ("steady", "unchanged")]
 
 
-def supplies(cases: Sequence[Case]) -> list[tuple[Samples, ...]]:
-    """For each case its sessions, and the first ones of the test's next runs in the study.
+def supplies(cases: Sequence[Case]) -> list[tuple[SamplesByMetric, ...]]:
+    """For each case its processes, and the first ones of the test's next runs in the study.
 
     So a rule that measures again gets fresh processes of the same test where the gate, judging
     by another metric or tolerance, asked for none.
@@ -222,12 +222,12 @@ def supplies(cases: Sequence[Case]) -> list[tuple[Samples, ...]]:
         same = by_test[case.study, case.nodeid]
         place = same.index(index)
         others = [*same[place + 1 :], *same[:place]]
-        found.append((*case.sessions, *(cases[i].first for i in others[:FRESH]))[:FRESH])
+        found.append((*case.processes, *(cases[i].first for i in others[:FRESH]))[:FRESH])
     return found
 
 
-def elsewhere(cases: Sequence[Case]) -> list[tuple[Case, tuple[Samples, ...]]]:
-    """Unchanged tests with the baseline of another study, all pairs, and each's sessions.
+def elsewhere(cases: Sequence[Case]) -> list[tuple[Case, tuple[SamplesByMetric, ...]]]:
+    """Unchanged tests with the baseline of another study, all pairs, and each's processes.
 
     Those with a spin are left out: how long that is, each study finds out for itself.
     """
@@ -248,8 +248,8 @@ def elsewhere(cases: Sequence[Case]) -> list[tuple[Case, tuple[Samples, ...]]]:
 # Counting
 
 
-Judge = Callable[[Samples, Sequence[Samples], str], bool]
-"""Whether a metric is called slower: of the baseline, the sessions there are, by key."""
+Judge = Callable[[SamplesByMetric, Sequence[SamplesByMetric], str], bool]
+"""Whether a metric is called slower: of the baseline, the processes there are, by key."""
 
 
 def judges() -> dict[str, Judge]:
@@ -259,18 +259,18 @@ def judges() -> dict[str, Judge]:
         "this gate, tolerance 3%": _ours(THREE),
         "this gate, tolerance 1%": _ours(ONE),
     }
-    return {**found, **{rule.name: _first_session(rule) for rule in OTHERS}}
+    return {**found, **{rule.name: _first_process(rule) for rule in OTHERS}}
 
 
 def _ours(tolerance: Tolerance, *, another_gpu: bool = False) -> Judge:
-    def judge(then: Samples, supply: Sequence[Samples], key: str) -> bool:
+    def judge(then: SamplesByMetric, supply: Sequence[SamplesByMetric], key: str) -> bool:
         return ours(then, supply, key, tolerance, another_gpu=another_gpu) == "regressed"
 
     return judge
 
 
-def _first_session(rule: Rule) -> Judge:
-    def judge(then: Samples, supply: Sequence[Samples], key: str) -> bool:
+def _first_process(rule: Rule) -> Judge:
+    def judge(then: SamplesByMetric, supply: Sequence[SamplesByMetric], key: str) -> bool:
         return rule.says(then, supply[0], key)
 
     return judge
@@ -350,7 +350,7 @@ def _simulate(noise: str, pools: Sequence[Pool], many: int, fewer: int) -> dict[
     for amount in (0, *PERCENTS):
         for number in range(fewer if amount else many):
             pool = pools[number % len(pools)]
-            parts = [draw(pool, chance, disturb) for _ in range(SESSIONS)]
+            parts = [draw(pool, chance, disturb) for _ in range(PROCESSES)]
             then = joined(parts, tuple(parts[0]))
             supply = [draw(pool, chance, disturb, amount) for _ in range(FRESH)]
             for name, judge in rules.items():
@@ -364,21 +364,21 @@ def _simulate(noise: str, pools: Sequence[Pool], many: int, fewer: int) -> dict[
 
 
 def pools_of(cases: Sequence[Case]) -> list[Pool]:
-    """The recorded sessions of each unchanged test of a study, those of its baseline included."""
-    return [take_apart(sessions) for sessions in sessions_of(still(cases)).values()]
+    """The recorded processes of each unchanged test of a study, those of its baseline included."""
+    return [take_apart(processes) for processes in processes_of(still(cases)).values()]
 
 
-def sessions_of(cases: Sequence[Case]) -> dict[tuple[int, str], list[Samples]]:
-    """One session each, of baseline and runs, by study and unchanged test."""
-    sessions: dict[tuple[int, str], list[Samples]] = {}
+def processes_of(cases: Sequence[Case]) -> dict[tuple[int, str], list[SamplesByMetric]]:
+    """One process each, of baseline and runs, by study and unchanged test."""
+    processes: dict[tuple[int, str], list[SamplesByMetric]] = {}
     for case in cases:
         place = (case.study, case.nodeid)
-        if place not in sessions:
+        if place not in processes:
             keys = tuple(case.then)
             count = min(len(case.then[key]) for key in keys)
-            sessions[place] = [{k: (case.then[k][i],) for k in keys} for i in range(count)]
-        sessions[place] += case.sessions
-    return sessions
+            processes[place] = [{k: (case.then[k][i],) for k in keys} for i in range(count)]
+        processes[place] += case.processes
+    return processes
 
 
 @dataclass(frozen=True)
@@ -390,7 +390,7 @@ class Scatter:
 
 
 def scatter(pools: Sequence[Pool], key: str) -> Scatter:
-    """Of rounds about their session's median, and of sessions' medians."""
+    """Of rounds about their process's median, and of processes' medians."""
     within = [
         statistics.median(statistics.stdev(one[key]) for one in pool.residuals) for pool in pools
     ]
@@ -404,7 +404,7 @@ def seen_change(cases: Sequence[Case], percent: float, key: str) -> float:
     """By how much a metric really went up: the median over the cases, as a fraction."""
     return statistics.median(
         statistics.median(case.first[key][0])
-        / statistics.median([statistics.median(session) for session in case.then[key]])
+        / statistics.median([statistics.median(process) for process in case.then[key]])
         - 1
         for case in cases
         if case.percent == percent
@@ -490,7 +490,7 @@ def _where(abouts: Sequence[Mapping[str, Any]], cases: Sequence[Case]) -> str:
 def _as_it_ran(cases: Sequence[Case]) -> Iterator[str]:
     quiet = still(cases)
     yield (
-        "`pytest --nsys-baseline` again and again, against baselines of three sessions that "
+        "`pytest --nsys-baseline` again and again, against baselines of three processes that "
         f"`pytest --nsys-update` had recorded once: {len({c.nodeid for c in quiet})} tests of "
         "unchanged code, all gated metrics, at the default tolerances (kernel time: 3 % or 5 us) "
         "and at 3 % and 1 % of kernel time alone. A decision is one test of one run."
@@ -518,7 +518,7 @@ def _as_it_ran(cases: Sequence[Case]) -> Iterator[str]:
                 str(Rate.of_all(runs.values())),
                 share(Rate.of_all(case.status == "inconclusive" for case in some)),
                 share(Rate.of_all(case.status == "improved" for case in some)),
-                share(Rate.of_all(len(case.sessions) > 1 for case in some)),
+                share(Rate.of_all(len(case.processes) > 1 for case in some)),
             ]
         )
     head = ["unchanged code, tolerance", "decisions", "false alarms", "at most (95 %)"]
@@ -620,12 +620,12 @@ def _tiny(cases: Sequence[Case]) -> Iterator[str]:
     if not quiet:
         return
     baselines = "; ".join(
-        " ".join(f"{statistics.median(session) / 1e3:.1f}" for session in then)
+        " ".join(f"{statistics.median(process) / 1e3:.1f}" for process in then)
         for then in {case.study: case.then[KERNELS] for case in quiet}.values()
     )
-    by_study = [*sessions_of(quiet).values()]
-    rounds = scatter([take_apart(sessions) for sessions in by_study], KERNELS).within[0]
-    medians = [[statistics.median(one[KERNELS][0]) for one in sessions] for sessions in by_study]
+    by_study = [*processes_of(quiet).values()]
+    rounds = scatter([take_apart(processes) for processes in by_study], KERNELS).within[0]
+    medians = [[statistics.median(one[KERNELS][0]) for one in processes] for processes in by_study]
     apart = [max(found) / min(found) - 1 for found in medians]
     every = [*itertools.chain.from_iterable(medians)]
     count = statistics.median(quiet[0].then[COUNT][0])
@@ -633,7 +633,7 @@ def _tiny(cases: Sequence[Case]) -> Iterator[str]:
     yield f"### `{TINY}`"
     yield (
         f"{count:.0f} kernels, of 1 us each but for the spin. Baselines at 3 %, us of kernels by "
-        f"session, one study after the other: {baselines}. One process differs from another "
+        f"process, one study after the other: {baselines}. One process differs from another "
         f"by up to {percent(max(apart))} in a study, and by {percent(max(every) / min(every) - 1)} "
         f"over all of them, though the rounds of one differ by {percent(rounds)} (standard "
         f"deviation): the state is the process's. Below {KERNEL_NS:.0f} ns a kernel, here "
@@ -647,11 +647,11 @@ def _tiny(cases: Sequence[Case]) -> Iterator[str]:
 
 def _beside(cases: Sequence[Case], measured: Mapping[str, Any]) -> Iterator[str]:
     yield (
-        "Each rule is given the samples that were recorded: the baseline's three sessions of five "
+        "Each rule is given the samples that were recorded: the baseline's three processes of five "
         "rounds, and the five rounds of the run. Once it judges the kernels' time on the GPU, and "
         "once the time on the host's clock of the same rounds, each of which ends with a "
         "synchronisation. `this gate` is the gate's own code; where it measures again it is given "
-        "further sessions of the same test. A/A: false alarms; runs: runs of the suite in which "
+        "further processes of the same test. A/A: false alarms; runs: runs of the suite in which "
         "any test of unchanged code failed; the rest: slow-downs found, of all six workloads with "
         f"`{TINY}` and at either tolerance of their own."
     )
@@ -664,9 +664,9 @@ def _beside(cases: Sequence[Case], measured: Mapping[str, Any]) -> Iterator[str]
         rows[-1].append(f"+{ratio * 100:.1f}%" if ratio else "-")
     head = [
         "scatter",
-        "within a session, median test",
+        "within a process, median test",
         "worst",
-        "between sessions, median",
+        "between processes, median",
         "worst",
     ]
     yield table([*head, "median change at +10%"], rows)
@@ -711,9 +711,9 @@ def _abroad(abroad: Elsewhere) -> Iterator[str]:
 
 
 def _simulated(simulated: Mapping[str, Any], cases: Sequence[Case]) -> Iterator[str]:
-    sizes = [len(sessions) for sessions in sessions_of(still(cases)).values()]
+    sizes = [len(processes) for processes in processes_of(still(cases)).values()]
     yield (
-        f"Sessions drawn from the {min(sizes)} to {max(sizes)} of one test of one study, the "
+        f"Samples drawn from the {min(sizes)} to {max(sizes)} of one test of one study, the "
         "offset of one with the rounds of another, each decision with a baseline of its own. The "
         "noise as recorded, and with more put into it."
     )
@@ -725,7 +725,7 @@ def _simulated(simulated: Mapping[str, Any], cases: Sequence[Case]) -> Iterator[
 
 def _the_rules() -> Iterator[str]:
     yield (
-        "- this gate: [how it works](how-it-works.md); one session, and two more to confirm\n"
+        "- this gate: [how it works](how-it-works.md); one process, and two more to confirm\n"
         + "\n".join(f"- {rule.name}: {rule.about}" for rule in OTHERS)
     )
     yield (

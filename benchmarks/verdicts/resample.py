@@ -1,10 +1,10 @@
-"""More decisions than were measured: sessions drawn from the recorded ones, rounds recombined.
+"""More decisions than were measured: processes drawn from the recorded ones, rounds recombined.
 
-A recorded session of a test is taken apart into its offset (its median over that of all the test's
-sessions) and its residuals (each round over its session's median). A simulated session has the
-offset of one recorded session and the residuals of another, in the order they were measured; kernel
-time, wall time and clock stay together. So session offsets, drifts within a session and outliers
-are as they were; and some noise counts twice, because an offset holds some of its session's
+A recorded process of a test is taken apart into its offset (its median over that of all the test's
+processes) and its residuals (each round over its process's median). A simulated process has the
+offset of one recorded process and the residuals of another, in the order they were measured; kernel
+time, wall time and clock stay together. So process offsets, drifts within a process and outliers
+are as they were; and some noise counts twice, because an offset holds some of its process's
 residuals.
 """
 
@@ -15,14 +15,14 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rules import Samples
+from rules import SamplesByMetric
 
 from pytest_nsys.verdict.clock import CLOCK
 
 KERNELS = "gpu.kernel_time"
 WALL = "wall.time"
 
-SESSIONS = 3  # of a baseline
+PROCESSES = 3  # of a baseline
 FRESH = 3  # of a run at most: its own and two confirmations
 
 _Rounds = dict[str, list[float]]
@@ -31,12 +31,12 @@ Disturb = Callable[[random.Random, _Rounds], _Rounds]
 
 @dataclass(frozen=True)
 class Pool:
-    """The recorded sessions of one test, taken apart.
+    """The recorded processes of one test, taken apart.
 
     Attributes:
-        centre: median of the sessions' medians, by metric.
-        offsets: of each session, by metric, as a factor.
-        residuals: of each session, by metric, of each round, as a factor.
+        centre: median of the processes' medians, by metric.
+        offsets: of each process, by metric, as a factor.
+        residuals: of each process, by metric, of each round, as a factor.
     """
 
     centre: Mapping[str, float]
@@ -44,13 +44,13 @@ class Pool:
     residuals: Sequence[Mapping[str, Sequence[float]]]
 
 
-def take_apart(sessions: Iterable[Samples]) -> Pool:
-    """The pool of recorded sessions, each with the same metrics.
+def take_apart(processes: Iterable[SamplesByMetric]) -> Pool:
+    """The pool of recorded processes, each with the same metrics.
 
     Args:
-        sessions: one session each.
+        processes: one process each.
     """
-    all_of = [{key: list(rounds[0]) for key, rounds in one.items()} for one in sessions]
+    all_of = [{key: list(rounds[0]) for key, rounds in one.items()} for one in processes]
     keys = set.intersection(*(set(one) for one in all_of))
     medians = [{key: statistics.median(one[key]) for key in keys} for one in all_of]
     centre = {key: statistics.median(m[key] for m in medians) for key in keys}
@@ -64,8 +64,10 @@ def take_apart(sessions: Iterable[Samples]) -> Pool:
     )
 
 
-def draw(pool: Pool, chance: random.Random, disturb: Disturb, percent: float = 0.0) -> Samples:
-    """One simulated session; kernels take ``percent`` longer, and the wall as much more time."""
+def draw(
+    pool: Pool, chance: random.Random, disturb: Disturb, percent: float = 0.0
+) -> SamplesByMetric:
+    """One simulated process; kernels take ``percent`` longer, and the wall as much more time."""
     offset, residual = chance.choice(pool.offsets), chance.choice(pool.residuals)
     rounds = {
         key: [pool.centre[key] * offset[key] * value for value in residual[key]]
@@ -91,7 +93,7 @@ def outliers(chance: random.Random, rounds: _Rounds) -> _Rounds:
 
 
 def bimodal_clock(chance: random.Random, rounds: _Rounds) -> _Rounds:
-    """In one session of four the clock is 6 % lower, and is seen to be."""
+    """In one process of four the clock is 6 % lower, and is seen to be."""
     if chance.random() >= 0.25:
         return rounds
     slower = _scaled(rounds, [1 / 0.94 for _ in rounds[KERNELS]])
@@ -120,7 +122,7 @@ def _scaled(rounds: _Rounds, factors: Sequence[float]) -> _Rounds:
 NOISES: Mapping[str, Disturb] = {
     "as recorded": as_recorded,
     "and outliers (5 % of rounds, +10 to +100 %)": outliers,
-    "and two clocks (a quarter of sessions, -6 %)": bimodal_clock,
+    "and two clocks (a quarter of processes, -6 %)": bimodal_clock,
     "and two clocks that NVML does not show": bimodal_unseen,
 }
 """The recorded noise, and worse ones made of it."""

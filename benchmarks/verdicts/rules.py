@@ -2,7 +2,7 @@
 
 Each says of two sets of samples whether the second is slower. The tools' rules are written anew
 from what they do; the revisions read are named with each. What is a "baseline" differs: a tool that
-compares with one stored run gets one session, the others all of them.
+compares with one stored run gets one process, the others all of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pytest_nsys.measure.measurement import (
     Measurement,
     Part,
     Parts,
-    Sessions,
+    Samples,
     WindowMeasurement,
     centre,
 )
@@ -30,11 +30,11 @@ from pytest_nsys.verdict.compare import compare
 from pytest_nsys.verdict.rule import default_rule
 from pytest_nsys.verdict.verdict import Comparison
 
-Samples = Mapping[str, Sessions]
+SamplesByMetric = Mapping[str, Samples]
 """Samples by metric, as in `pytest_nsys.measure.measurement.WindowMeasurement`."""
 
-Says = Callable[[Samples, Samples, str], bool]
-"""Whether a metric is slower: of the baseline, of one session now, by its key."""
+Says = Callable[[SamplesByMetric, SamplesByMetric, str], bool]
+"""Whether a metric is slower: of the baseline, of one process now, by its key."""
 
 COUNT = "gpu.kernel_count"
 CONFIRMATIONS = 2
@@ -59,8 +59,8 @@ class Rule:
 
 
 def ours(
-    then: Samples,
-    supply: Sequence[Samples],
+    then: SamplesByMetric,
+    supply: Sequence[SamplesByMetric],
     key: str,
     tolerance: Tolerance,
     *,
@@ -70,7 +70,7 @@ def ours(
 
     Args:
         then: the baseline.
-        supply: one session each: the one of the run, then those that a suspicion is measured
+        supply: one process each: the one of the run, then those that a suspicion is measured
             again in, as far as there are any.
         key: the metric.
         tolerance: of it.
@@ -94,21 +94,21 @@ def _suspected(part: Comparison) -> bool:
     return part.beyond and part.status in ("regressed", "inconclusive")
 
 
-def pick(samples: Samples, key: str) -> Samples:
+def pick(samples: SamplesByMetric, key: str) -> SamplesByMetric:
     """The metric, the clock and the number of kernels, without metrics that scatter too."""
     return {name: samples[name] for name in (key, CLOCK, COUNT) if name in samples}
 
 
-def joined(sessions: Sequence[Samples], keys: Sequence[str]) -> Samples:
-    """Sessions side by side, of the metrics that all of them have."""
+def joined(processes: Sequence[SamplesByMetric], keys: Sequence[str]) -> SamplesByMetric:
+    """Samples side by side, of the metrics that all of them have."""
     return {
-        key: tuple(chain.from_iterable(one[key] for one in sessions))
+        key: tuple(chain.from_iterable(one[key] for one in processes))
         for key in keys
-        if all(key in one for one in sessions)
+        if all(key in one for one in processes)
     }
 
 
-def _measurement(samples: Samples, gpu: str) -> Measurement:
+def _measurement(samples: SamplesByMetric, gpu: str) -> Measurement:
     kernels = Parts((Part("all", centre(samples[COUNT])),)) if COUNT in samples else Parts()
     window = WindowMeasurement("test", samples, breakdown={"kernels": kernels})
     return Measurement("test", "gpu", 1, 1, {"test": window}, Environment(gpu_digests=(gpu,)))
@@ -117,22 +117,22 @@ def _measurement(samples: Samples, gpu: str) -> Measurement:
 # The obvious ones
 
 
-def single(then: Samples, now: Samples, key: str) -> bool:
+def single(then: SamplesByMetric, now: SamplesByMetric, key: str) -> bool:
     """One round against one round."""
     return now[key][0][0] > 1.05 * then[key][0][0]
 
 
-def mean(then: Samples, now: Samples, key: str) -> bool:
+def mean(then: SamplesByMetric, now: SamplesByMetric, key: str) -> bool:
     """Means of all rounds."""
     return statistics.fmean(pooled(now, key)) > 1.05 * statistics.fmean(pooled(then, key))
 
 
-def minimum(then: Samples, now: Samples, key: str) -> bool:
+def minimum(then: SamplesByMetric, now: SamplesByMetric, key: str) -> bool:
     """The fastest rounds."""
     return min(pooled(now, key)) > 1.05 * min(pooled(then, key))
 
 
-def mann_whitney(then: Samples, now: Samples, key: str) -> bool:
+def mann_whitney(then: SamplesByMetric, now: SamplesByMetric, key: str) -> bool:
     """Ranks alone: p < 0.05, two-sided, and slower (H. B. Mann, D. R. Whitney, Ann. Math. Stat.
     18(1), 1947)."""
     before, after = pooled(then, key), pooled(now, key)
@@ -165,15 +165,15 @@ def _tested(before: Sequence[float], after: Sequence[float]) -> float:
     return float(mannwhitneyu(after, before, alternative="two-sided").pvalue)
 
 
-def pooled(samples: Samples, key: str) -> list[float]:
-    """All rounds of all sessions."""
+def pooled(samples: SamplesByMetric, key: str) -> list[float]:
+    """All rounds of all processes."""
     return list(chain.from_iterable(samples[key]))
 
 
 # nvbench
 
 
-def nvbench(then: Samples, now: Samples, key: str) -> bool:
+def nvbench(then: SamplesByMetric, now: SamplesByMetric, key: str) -> bool:
     """SLOW: the means differ by more than the smaller of the two relative standard deviations.
 
     With fewer than five rounds a standard deviation counts as unknown, and one of zero does too.
@@ -188,10 +188,10 @@ def _relative_deviation(rounds: Sequence[float]) -> float | None:
     return statistics.stdev(rounds) / statistics.fmean(rounds) if len(rounds) >= 5 else None
 
 
-def nvbench_robust(then: Samples, now: Samples, key: str) -> bool:
+def nvbench_robust(then: SamplesByMetric, now: SamplesByMetric, key: str) -> bool:
     """SLOW: a gap of 0.5 % between the intervals from minimum to third quartile.
 
-    The same must hold in cycles, where the clock is known (the mean of the session's rounds);
+    The same must hold in cycles, where the clock is known (the mean of the process's rounds);
     that does not apply to a time of the host.
     """
     before, after = _interval(then[key][0]), _interval(now[key][0])
@@ -219,7 +219,7 @@ def _gap(before: tuple[float, float], after: tuple[float, float]) -> bool:
 # asv
 
 
-def asv(then: Samples, now: Samples, key: str) -> bool:
+def asv(then: SamplesByMetric, now: SamplesByMetric, key: str) -> bool:
     """Worse by the factor 1.1 in the median, and Mann-Whitney's p < 0.002.
 
     Raises:
@@ -238,12 +238,12 @@ def asv(then: Samples, now: Samples, key: str) -> bool:
 # pytest-benchmark
 
 
-def benchmark_mean(then: Samples, now: Samples, key: str) -> bool:
+def benchmark_mean(then: SamplesByMetric, now: SamplesByMetric, key: str) -> bool:
     """``--benchmark-compare-fail=mean:5%``."""
     return statistics.fmean(now[key][0]) / statistics.fmean(then[key][-1]) * 100 - 100 > 5
 
 
-def benchmark_min(then: Samples, now: Samples, key: str) -> bool:
+def benchmark_min(then: SamplesByMetric, now: SamplesByMetric, key: str) -> bool:
     """``--benchmark-compare-fail=min:5%``."""
     return min(now[key][0]) / min(then[key][-1]) * 100 - 100 > 5
 

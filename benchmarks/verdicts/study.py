@@ -8,7 +8,7 @@ Phases, in this order, each only where it is asked for (baselines that are missi
 before any other phase):
 
     record    measure the pilot (how long kernels and spins take), then record the baselines of the
-              tests that do not change, in three sessions, as ``pytest --nsys-update`` does; the
+              tests that do not change, in three processes, as ``pytest --nsys-update`` does; the
               tests with a change are given the baseline of the unchanged test they belong to
     steady    ``pytest --nsys-baseline`` of the tests that do not change, until the deadline
     changed   the same of those with a change
@@ -18,8 +18,8 @@ moment. `rates.py` makes the published tables of these files.
 
 A line is ``{"kind": "about" | "baseline" | "run" | "problem", ...}``: "about" says where it was
 measured; "baseline" holds what the runs after it were compared with, ``{"tests": {nodeid: {metric:
-sessions}}}``; "run" has its number, phase, seconds and ``{"tests": {nodeid: {"status", "metrics",
-"changed", "note"}}}``, where "metrics" are the samples by session and "changed" the exact metrics
+processes}}}``; "run" has its number, phase, seconds and ``{"tests": {nodeid: {"status", "metrics",
+"changed", "note"}}}``, where "metrics" are the samples by process and "changed" the exact metrics
 that differ, each [then, now].
 """
 
@@ -150,18 +150,18 @@ def summary(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def is_measured(test: Mapping[str, Any]) -> bool:
     """Whether what is kept of a test has kernels in all its rounds."""
-    sessions = test["metrics"].get("gpu.kernel_time", [])
-    return any(sessions) and all(all(session) for session in sessions)
+    processes = test["metrics"].get("gpu.kernel_time", [])
+    return any(processes) and all(all(process) for process in processes)
 
 
-def _rounded(sessions: Sequence[Sequence[float]]) -> list[list[float]]:
-    return [[round(value) for value in session] for session in sessions]
+def _rounded(processes: Sequence[Sequence[float]]) -> list[list[float]]:
+    return [[round(value) for value in process] for process in processes]
 
 
 def samples_of(baseline: Measurement) -> dict[str, list[list[float]]]:
-    """The kept metrics of a baseline, by session."""
+    """The kept metrics of a baseline, by process."""
     window = next(iter(baseline.windows.values()))
-    return {key: _rounded(window.sessions(key)) for key in KEPT if window.sessions(key)}
+    return {key: _rounded(window.by_process(key)) for key in KEPT if window.by_process(key)}
 
 
 # The samples file

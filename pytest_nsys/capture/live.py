@@ -86,17 +86,17 @@ class LiveCapture:
         return self._settings.confirm
 
     def planned(self, test: PlannedTest) -> int:
-        """How many sessions the test is to have."""
-        return test.spec.sessions
+        """How many processes the test is to have."""
+        return test.spec.processes
 
-    def capture(self, batch: Batch, maxfail: int, session: int = 0) -> Iterator[CaptureResult]:
+    def capture(self, batch: Batch, maxfail: int, process: int = 0) -> Iterator[CaptureResult]:
         """Run the batch; one result per worker.
 
         A test in which a worker died is not run again. What had not been run goes to a new
         worker, and so do the tests that had passed: a process that dies takes with it the CUDA
         events that were not yet flushed, and nothing in the capture says how many.
         """
-        del session  # one is like another
+        del process  # one is like another
         left = list(batch.tests)
         lost_all_ranges = False
         while left:

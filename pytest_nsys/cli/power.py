@@ -1,4 +1,4 @@
-"""``pytest-nsys power``: how many sessions and rounds would resolve a tolerance."""
+"""``pytest-nsys power``: how many processes and rounds would resolve a tolerance."""
 
 from __future__ import annotations
 

@@ -217,8 +217,8 @@ class Controller:
     def _reports(self, run: _Run, item: pytest.Item, outcome: Outcome) -> list[pytest.TestReport]:
         """The worker's reports with what the capture adds to them."""
         ran, judged = outcome.ran, outcome.judged
-        for session in outcome.sessions:
-            self._ledger.add_test(session)
+        for process in outcome.processes:
+            self._ledger.add_test(process)
         reports = [read_report(self._config, report) for report in ran.reports]
         problem = judged.problem if judged else None
         verdict = judged.verdict if judged else None

@@ -33,7 +33,7 @@ class Progress:
         )
 
     def begin(self, step: Step) -> None:
-        """Announce a session."""
+        """Announce a process."""
         tests = step.batch.tests
         self._rounds = {test.nodeid: test.spec.most_rounds or test.spec.rounds for test in tests}
         self._order = {test.nodeid: number for number, test in enumerate(tests, 1)}
@@ -44,12 +44,12 @@ class Progress:
             line = f"measuring {count} in one capture"
         if step.arm:
             line += f" at {step.arm}"
-        self._line(f"nsys: {line}{_session(step)}")
+        self._line(f"nsys: {line}{_process(step)}")
 
     def begin_server(self, step: Step) -> None:
-        """Announce a session of a server test."""
+        """Announce a process of a server test."""
         again = " again: it may have regressed" if step.purpose == "confirm" else ""
-        self._line(f"nsys: measuring {step.batch.tests[0].nodeid}{again}{_session(step)}")
+        self._line(f"nsys: measuring {step.batch.tests[0].nodeid}{again}{_process(step)}")
 
     def waiting(self, line: str) -> None:
         """Say what the run is waiting for."""
@@ -106,8 +106,8 @@ class Progress:
             self._reporter.rewrite(text[: width - 1], erase=True)
 
 
-def _session(step: Step) -> str:
-    """Which session it is, where there are several."""
+def _process(step: Step) -> str:
+    """Which process it is, where there are several."""
     if step.of == 1:
         return ""
-    return f", session {step.number} of {'at most ' * (step.purpose == 'confirm')}{step.of}"
+    return f", process {step.number} of {'at most ' * (step.purpose == 'confirm')}{step.of}"

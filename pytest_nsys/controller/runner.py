@@ -1,4 +1,4 @@
-"""Running a batch: as many sessions as are planned, and further ones of what is suspected."""
+"""Running a batch: as many processes as are planned, and further ones of what is suspected."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_nsys.controller.sources import CaptureSource, Judge
 from pytest_nsys.errors import GpuBusy, NsysError, NsysUsageError
 from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.measure.measurer import Measurer
-from pytest_nsys.measure.sessions import join_captures, join_sessions
+from pytest_nsys.measure.processes import join_captures, join_processes
 from pytest_nsys.plan.batches import Batch, PlannedTest
 
 
@@ -23,23 +23,23 @@ class Outcome:
     """What became of one test.
 
     Attributes:
-        ran: how it ended, in the session that counts: the first that went wrong, else the first.
+        ran: how it ended, in the process that counts: the first that went wrong, else the first.
         judged: its verdict, or why there is none; None if it did not pass.
-        sessions: how it ended in each.
+        processes: how it ended in each.
     """
 
     ran: RanTest
     judged: Judged | None = None
-    sessions: tuple[RanTest, ...] = ()
+    processes: tuple[RanTest, ...] = ()
 
 
 @dataclass(frozen=True)
 class Step:
-    """One session that is about to run.
+    """One process that is about to run.
 
     Attributes:
         batch: its tests.
-        number: of the session, from 1.
+        number: of the process, from 1.
         of: how many are planned.
         purpose: "plan" for a planned one, "confirm" for one that measures suspects again.
         arm: name of the revision; "" where there is only one.
@@ -71,7 +71,7 @@ class Arm:
     def run(
         self, step: Step, maxfail: int, measurer: Measurer, told: Callable[[CaptureResult], None]
     ) -> None:
-        """Run a session and keep what it measured.
+        """Run a process and keep what it measured.
 
         Raises:
             NsysUsageError: nsys was asked for something that it does not know.
@@ -108,20 +108,20 @@ class Arm:
         elif found is not None:
             self._measured.setdefault(ran.nodeid, []).append(found)
 
-    def goes_on(self, test: PlannedTest, session: int) -> bool:
-        """Whether the test is to run in this session (from 0): planned, and well so far."""
-        if session >= self.source.planned(test):
+    def goes_on(self, test: PlannedTest, process: int) -> bool:
+        """Whether the test is to run in this process (from 0): planned, and well so far."""
+        if process >= self.source.planned(test):
             return False
-        return session == 0 or len(self._measured.get(test.nodeid, ())) == session
+        return process == 0 or len(self._measured.get(test.nodeid, ())) == process
 
     def measurement(self, nodeid: str) -> Measurement | None:
-        """All sessions of a test together; None if one of them went wrong."""
+        """All processes of a test together; None if one of them went wrong."""
         if nodeid in self._problems or not all(ran.passed for ran in self._ran.get(nodeid, ())):
             return None
         measured = self._measured.get(nodeid)
         if not measured:
             return None
-        joined = join_sessions(measured)
+        joined = join_processes(measured)
         return replace(joined, remarks=(*joined.remarks, *self._remarks.get(nodeid, ())))
 
     def problem(self, nodeid: str) -> NsysError | None:
@@ -149,7 +149,7 @@ class Runner:
         measurer: measures captures.
         judge: gives the verdicts.
         hold: keeps other runs off the GPUs meanwhile.
-        announce: told before each session.
+        announce: told before each process.
         told: told of each capture, and whether it is of the revision under test.
     """
 
@@ -163,7 +163,7 @@ class Runner:
     def run(self, batch: Batch, maxfail: int) -> Mapping[str, Outcome]:
         """The outcomes of the batch's tests, by node id, without those that were not reached.
 
-        A test that noise or the code itself made slower is measured again, in fresh sessions and
+        A test that noise or the code itself made slower is measured again, in fresh processes and
         alone with others of its kind, before it fails: as often as the source can and is to.
 
         Raises:
@@ -184,19 +184,19 @@ class Runner:
         with self.hold():
             planned = max(arm.source.planned(test) for arm in self.arms for test in batch.tests)
             for number in range(planned):
-                self._session(batch.tests, number, planned, "plan", maxfail)
+                self._process(batch.tests, number, planned, "plan", maxfail)
             judged = {test.nodeid: self._judge(test) for test in batch.tests}
             again = self.arms[-1].source.confirmations
             for number in range(planned, planned + again):
                 suspects = [test for test in batch.tests if _is_suspected(judged[test.nodeid])]
                 if not suspects:
                     break
-                self._session(suspects, number, planned + again, "confirm", maxfail)
+                self._process(suspects, number, planned + again, "confirm", maxfail)
                 judged |= {test.nodeid: self._judge(test) for test in suspects}
         outcomes = {nodeid: self.arms[-1].outcome(nodeid, of) for nodeid, of in judged.items()}
         return {nodeid: outcome for nodeid, outcome in outcomes.items() if outcome is not None}
 
-    def _session(
+    def _process(
         self,
         tests: Sequence[PlannedTest],
         number: int,
@@ -234,7 +234,7 @@ class Runner:
 def _together(
     found: Sequence[Measurement | NsysError | None],
 ) -> Measurement | NsysError | None:
-    """What the captures of one session say of a test, or the first reason why one says nothing."""
+    """What the captures of one process say of a test, or the first reason why one says nothing."""
     problem = next((one for one in found if isinstance(one, NsysError)), None)
     measured = [one for one in found if isinstance(one, Measurement)]
     return problem or (join_captures(measured) if measured else None)

@@ -39,10 +39,10 @@ class CaptureSource(Protocol):
     def confirmations(self) -> int: ...
 
     def planned(self, test: PlannedTest) -> int:
-        """How many sessions the test is to have."""
+        """How many processes the test is to have."""
 
-    def capture(self, batch: Batch, maxfail: int, session: int) -> Iterator[CaptureResult]:
-        """The batch's results in this session (from 0), one per worker."""
+    def capture(self, batch: Batch, maxfail: int, process: int) -> Iterator[CaptureResult]:
+        """The batch's results in this process (from 0), one per worker."""
 
 
 class Judge(Protocol):

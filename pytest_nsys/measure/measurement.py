@@ -20,18 +20,18 @@ from pytest_nsys.windows.record import MAIN
 if TYPE_CHECKING:
     from pytest_nsys.insights.bottlenecks import Finding
 
-Sessions = tuple[tuple[float, ...], ...]
-"""Samples of one metric: one tuple per session (worker process), one number per round."""
+Samples = tuple[tuple[float, ...], ...]
+"""Samples of one metric: one tuple per process (worker process), one number per round."""
 
 
-def centre(sessions: Sessions) -> float:
-    """The median of the sessions' medians: one odd session of three does not move it far."""
-    return statistics.median(session_medians(sessions))
+def centre(processes: Samples) -> float:
+    """The median of the processes' medians: one odd process of three does not move it far."""
+    return statistics.median(process_medians(processes))
 
 
-def session_medians(sessions: Sessions) -> list[float]:
-    """The median of each session that has samples."""
-    return [statistics.median(session) for session in sessions if session]
+def process_medians(processes: Samples) -> list[float]:
+    """The median of each process that has samples."""
+    return [statistics.median(process) for process in processes if process]
 
 
 @dataclass(frozen=True)
@@ -102,18 +102,18 @@ class WindowMeasurement:
 
     Attributes:
         name: "test" for the body, else the name given to ``nsys.range`` or to the server's window.
-        samples: per metric key, its samples by session and round.
+        samples: per metric key, its samples by process and round.
         units: what a round processes (median over rounds).
         breakdown: what a round is made of.
     """
 
     name: str
-    samples: Mapping[str, Sessions]
+    samples: Mapping[str, Samples]
     units: Mapping[str, float] = field(default_factory=dict)
     breakdown: Mapping[Breakdown, Parts] = field(default_factory=dict)
 
-    def sessions(self, key: str) -> Sessions:
-        """The samples of a metric by session; empty if it was not measured.
+    def by_process(self, key: str) -> Samples:
+        """The samples of a metric by process; empty if it was not measured.
 
         ``X.per_unit`` is derived where the test declared the unit, and round by round where the
         unit was counted in each.
@@ -124,16 +124,16 @@ class WindowMeasurement:
         if per_unit is None or per_unit[1] not in self.units:
             return ()
         whole, unit = per_unit
-        sessions, counted = self.sessions(whole), self.counted(unit)
+        processes, counted = self.by_process(whole), self.counted(unit)
         count = self.units[unit]
-        if [*map(len, sessions)] != [*map(len, counted)]:
-            counted = tuple((count,) * len(session) for session in sessions)
+        if [*map(len, processes)] != [*map(len, counted)]:
+            counted = tuple((count,) * len(process) for process in processes)
         return tuple(
-            tuple(value / number for value, number in zip(session, numbers, strict=True))
-            for session, numbers in zip(sessions, counted, strict=True)
+            tuple(value / number for value, number in zip(process, numbers, strict=True))
+            for process, numbers in zip(processes, counted, strict=True)
         )
 
-    def counted(self, unit: str) -> Sessions:
+    def counted(self, unit: str) -> Samples:
         """How many of a unit each round processed, where they were counted; else empty."""
         found = self.samples.get(COUNTED_UNITS.get(unit, ""), ())
         if unit not in self.units or not any(found) or not all(map(all, found)):
@@ -147,19 +147,19 @@ class WindowMeasurement:
         return "test" if CLIENT_METRICS.isdisjoint(self.samples) else "server"
 
     def values(self, key: str) -> tuple[float, ...]:
-        """All samples of a metric, over sessions and rounds; empty if it was not measured."""
-        return tuple(value for session in self.sessions(key) for value in session)
+        """All samples of a metric, over processes and rounds; empty if it was not measured."""
+        return tuple(value for process in self.by_process(key) for value in process)
 
     def __getitem__(self, key: str) -> float:
-        """The value of a metric: the median of its sessions' medians.
+        """The value of a metric: the median of its processes' medians.
 
         Raises:
             KeyError: it was not measured.
         """
-        sessions = self.sessions(key)
-        if not any(sessions):
+        processes = self.by_process(key)
+        if not any(processes):
             raise KeyError(key)
-        return centre(sessions)
+        return centre(processes)
 
     @property
     def kernels(self) -> Parts:
@@ -222,7 +222,7 @@ class Measurement:
         nodeid: the test.
         device: the key of its baseline folder.
         warmup: calls before the measured ones.
-        rounds: measured calls per session.
+        rounds: measured calls per process.
         windows: by name; the body's first. A server test has no body.
         environment: where it was made.
         remarks: what was odd about it, in sentences: disturbed rounds, data that was mended; not
@@ -249,13 +249,13 @@ class Measurement:
         return (MAIN,) if MAIN in self.windows else tuple(self.windows)
 
     @property
-    def sessions(self) -> int:
+    def processes(self) -> int:
         """How many worker processes measured it."""
         return max(
             (
-                len(sessions)
+                len(processes)
                 for window in self.windows.values()
-                for sessions in window.samples.values()
+                for processes in window.samples.values()
             ),
             default=0,
         )

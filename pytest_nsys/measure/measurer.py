@@ -115,14 +115,14 @@ def automatic_remarks(spec: Spec, windows: Mapping[str, WindowMeasurement]) -> I
     body = windows.get(MAIN)
     if spec.precision is None or body is None:
         return
-    for session in body.sessions("gpu.kernel_time"):
-        half, middle = half_width(session), statistics.median(session)
+    for process in body.by_process("gpu.kernel_time"):
+        half, middle = half_width(process), statistics.median(process)
         if half is None or not middle:
             continue
         known = half / middle
         reached = known <= spec.precision
         yield (
-            f"{len(session)} rounds: gpu.kernel_time is known to {known:.2%}, "
+            f"{len(process)} rounds: gpu.kernel_time is known to {known:.2%}, "
             + ("" if reached else "not ")
             + f"within a third of the tolerance ({spec.precision:.2%})"
         )

@@ -15,7 +15,7 @@ from pytest_nsys.catalogue import SERVER_GATES, Breakdown, parse_range, split_pe
 from pytest_nsys.insights.timeline import Timeline
 from pytest_nsys.insights.timeline.build import timelines_of
 from pytest_nsys.kernels.naming import Naming
-from pytest_nsys.measure.measurement import Parts, Sessions, WindowMeasurement
+from pytest_nsys.measure.measurement import Parts, Samples, WindowMeasurement
 from pytest_nsys.measure.parts import round_parts
 from pytest_nsys.measure.rounds import Rounds, round_samples
 from pytest_nsys.metrics.breakdown import breakdowns, peak_allocations
@@ -96,7 +96,7 @@ def measure(
             of_rounds[record.nodeid, record.name].append(record)
     tests: dict[str, dict[str, WindowMeasurement]] = defaultdict(dict)
     for (nodeid, name), (samples, parts) in zip(places, measured, strict=True):
-        # Memory is one sample per session. It is known where a span says that all of it was
+        # Memory is one sample per process. It is known where a span says that all of it was
         # allocated in the capture: not of a server that had begun before.
         memory_samples, memory_parts = memory.get((nodeid, name), _NOTHING)
         found = state_samples(of_rounds[nodeid, name])
@@ -119,8 +119,8 @@ def _with_gates(window: WindowMeasurement) -> WindowMeasurement:
     """The window with samples of what is gated by default per unit: baselines are to hold them."""
     if window.gates != "server":
         return window
-    derived = {key: window.sessions(key) for key in SERVER_GATES if split_per_unit(key)}
-    known = {key: sessions for key, sessions in derived.items() if any(sessions)}
+    derived = {key: window.by_process(key) for key in SERVER_GATES if split_per_unit(key)}
+    known = {key: processes for key, processes in derived.items() if any(processes)}
     return replace(window, samples={**window.samples, **known})
 
 
@@ -190,8 +190,8 @@ def _measure(
     extra: Collection[str],
     unified: bool,
     given: Mapping[str, Floats] | None = None,
-) -> list[tuple[dict[str, Sessions], dict[Breakdown, Parts]]]:
-    """Per place, its samples (of one session) and its breakdowns; ``given`` are further columns."""
+) -> list[tuple[dict[str, Samples], dict[Breakdown, Parts]]]:
+    """Per place, its samples (of one process) and its breakdowns; ``given`` are further columns."""
     keys = {undivided(key) for key in extra}
     columns = window_values(cut, naming, extra=keys, unified=unified)
     columns |= _range_columns(cut, keys, naming, unified=unified) | (dict(given) if given else {})
@@ -241,10 +241,10 @@ def _range_columns(
     return columns
 
 
-_NOTHING: tuple[dict[str, Sessions], Parts] = ({}, Parts())
+_NOTHING: tuple[dict[str, Samples], Parts] = ({}, Parts())
 
 
-def _measure_memory(cut: Cut) -> list[tuple[dict[str, Sessions], Parts]]:
+def _measure_memory(cut: Cut) -> list[tuple[dict[str, Samples], Parts]]:
     """Per span, its memory metrics, and what was live at its peak."""
     memory = MemoryTimeline(cut.trace)
     columns = {key: compute(cut, memory) for key, compute in SPAN_METRICS.items()}

@@ -85,8 +85,8 @@ place of the above:
 """
 _SERVERS_REST = """
 Any metric that a marker or `nsys_tolerance` names is gated as everywhere; exact ones are compared
-with the range of the baseline's samples over rounds and sessions. Windows of commands (`nsys_run`),
-and of servers that no load was sent to by the window, have the gates of tests.
+with the range of the baseline's samples over rounds and processes. Windows of commands
+(`nsys_run`), and of servers that no load was sent to by the window, have the gates of tests.
 
 - `mem.*` is not measured of a running server: what it allocated before the window is not in the
   capture, and nsys gets the events of memory right in the first collection only.

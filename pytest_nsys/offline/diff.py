@@ -12,7 +12,7 @@ from pytest_nsys.insights.bottlenecks.rounds import diagnose_rounds
 from pytest_nsys.insights.timeline import Timeline
 from pytest_nsys.insights.timeline.build import timeline_of
 from pytest_nsys.measure.measurement import Environment, Measurement
-from pytest_nsys.measure.sessions import join_captures, join_sessions
+from pytest_nsys.measure.processes import join_captures, join_processes
 from pytest_nsys.measure.windows import measure, measure_cut
 from pytest_nsys.metrics.unified import records_unified_memory
 from pytest_nsys.plan.marker import Spec
@@ -135,7 +135,7 @@ def _recorded(
     folder: Path, extra: Collection[str], in_full: bool = False
 ) -> dict[str, Measurement]:
     recording = read_recording(folder)
-    found_of: dict[int, list[Measurement]] = {}  # by the place of the test's session
+    found_of: dict[int, list[Measurement]] = {}  # by the place of the test's process
     for number, capture in enumerate(recording.captures):
         places = {
             test.nodeid: place
@@ -160,11 +160,11 @@ def _recorded(
                 findings=findings.get(nodeid, ()),
             )
             found_of.setdefault(places[nodeid], []).append(measurement)
-    sessions: dict[str, list[Measurement]] = {}
+    processes: dict[str, list[Measurement]] = {}
     for measured in found_of.values():
         joined = join_captures(measured)
-        sessions.setdefault(joined.nodeid, []).append(joined)
-    return {nodeid: join_sessions(measured) for nodeid, measured in sessions.items()}
+        processes.setdefault(joined.nodeid, []).append(joined)
+    return {nodeid: join_processes(measured) for nodeid, measured in processes.items()}
 
 
 def _environment(trace: Trace, options: tuple[str, ...] = ()) -> Environment:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_nsys.catalogue import Metric, default_gates, default_tolerance, lookup
-from pytest_nsys.measure.measurement import Measurement, Sessions, WindowMeasurement, centre
+from pytest_nsys.measure.measurement import Measurement, Samples, WindowMeasurement, centre
 from pytest_nsys.report.text import table
 from pytest_nsys.support.units import Tolerance, format_amount, format_change, format_tolerance
 from pytest_nsys.verdict.noise import Noise, estimate, prior_spread
-from pytest_nsys.verdict.power import ROUNDS, SESSIONS, Plan, cheapest, plan
+from pytest_nsys.verdict.power import PROCESSES, ROUNDS, Plan, cheapest, plan
 from pytest_nsys.verdict.resolution import resolution
 from pytest_nsys.verdict.rule import FAMILY_LEVEL
 from pytest_nsys.verdict.wording import place
@@ -27,11 +27,11 @@ class Power:
         window: its window.
         metric: what was measured.
         value: its median.
-        sessions: sessions of the baseline.
+        processes: processes of the baseline.
         rounds: rounds of each, on average.
         noise: how it scatters.
         tolerance: what is to be resolved.
-        plans: what comparisons with this baseline would find, by sessions and rounds.
+        plans: what comparisons with this baseline would find, by processes and rounds.
         enough: the least that resolves the tolerance; None if nothing tried does.
         resolution: the change below which the metric says nothing.
     """
@@ -41,7 +41,7 @@ class Power:
     window: str
     metric: Metric
     value: float
-    sessions: int
+    processes: int
     rounds: float
     noise: Noise
     tolerance: Tolerance
@@ -75,12 +75,12 @@ def powers(
     level = FAMILY_LEVEL / max(1, sum(map(len, gating.values())))
     for window in measurement.windows.values():
         for metric in _timed(window, asked) if asked else gating[window.name]:
-            sessions = window.sessions(metric.key)
+            processes = window.by_process(metric.key)
             tolerance = tolerances.get(metric.key) or tolerances.get("*")
             tolerance = tolerance or default_tolerance(metric, window.gates) or metric.tolerance
             if tolerance is None:
                 tolerance = Tolerance(relative=0.03)
-            value, noise, count = centre(sessions), _noise(metric, sessions), len(sessions)
+            value, noise, count = centre(processes), _noise(metric, processes), len(processes)
             allowed, least = tolerance.limit(value), resolution(metric, window).amount
             yield Power(
                 nodeid=measurement.nodeid,
@@ -88,7 +88,7 @@ def powers(
                 window=window.name,
                 metric=metric,
                 value=value,
-                sessions=count,
+                processes=count,
                 rounds=noise.rounds,
                 noise=noise,
                 tolerance=tolerance,
@@ -97,12 +97,12 @@ def powers(
                         noise,
                         allowed,
                         baseline=count,
-                        sessions=number,
+                        processes=number,
                         rounds=rounds,
                         level=level,
                         resolution=least,
                     )
-                    for number in SESSIONS
+                    for number in PROCESSES
                     for rounds in ROUNDS
                 ),
                 enough=cheapest(
@@ -123,38 +123,38 @@ def _timed(window: WindowMeasurement, metrics: Iterable[Metric]) -> list[Metric]
         metric
         for metric in dict.fromkeys(metrics)
         if metric.kind == "timed"
-        and any(sessions := window.sessions(metric.key))
-        and centre(sessions)
+        and any(processes := window.by_process(metric.key))
+        and centre(processes)
     ]
 
 
-def _noise(metric: Metric, sessions: Sessions) -> Noise:
-    return estimate(sessions, spread=prior_spread(metric))
+def _noise(metric: Metric, processes: Samples) -> Noise:
+    return estimate(processes, spread=prior_spread(metric))
 
 
 def power_lines(power: Power) -> list[str]:
-    """A table of sessions and rounds for an 80-column terminal, and what is enough."""
+    """A table of processes and rounds for an 80-column terminal, and what is enough."""
     unit = power.metric.unit
 
     def change(amount: float) -> str:
         return format_change(power.value, power.value + amount, unit).lstrip("+")
 
-    rows = [("sessions", *(f"{rounds} rounds" for rounds in ROUNDS))]
-    for number in SESSIONS:
-        cells = [one for one in power.plans if one.sessions == number]
+    rows = [("processes", *(f"{rounds} rounds" for rounds in ROUNDS))]
+    for number in PROCESSES:
+        cells = [one for one in power.plans if one.processes == number]
         marks = [" *" if one.limit <= power.tolerance.limit(power.value) else "  " for one in cells]
         found = [change(one.detectable) + mark for one, mark in zip(cells, marks, strict=True)]
         rows.append((str(number), *found))
     scatter = (
         f"{change(power.noise.within)} between rounds, {change(power.noise.between)} between "
-        "sessions"
+        "processes"
     )
     return [
         f"{power.nodeid} on {power.device}",
         f"  {place(power.window)}{power.metric.key} {format_amount(power.value, unit)}, "
-        f"baseline of {_count(power.sessions, 'session')} of {power.rounds:g} rounds",
+        f"baseline of {_processes(power.processes)} of {power.rounds:g} rounds",
         f"  noise: {scatter}",
-        "  A run of so many sessions and rounds finds, in 95 % of cases, changes from:",
+        "  A run of so many processes and rounds finds, in 95 % of cases, changes from:",
         *(f"  {line}" for line in table(rows)),
         f"  * limited by the tolerance of {format_tolerance(power.tolerance, unit)}, not by noise",
         f"  {_advice(power)}",
@@ -169,15 +169,15 @@ def _advice(power: Power) -> str:
         return f"Nothing resolves {allowed}: two ticks of the GPU's clock for each kernel are more."
     if enough is None:
         return f"Nothing tried here resolves {allowed}: it is below the noise of this test."
-    text = f"{_count(enough.sessions, 'session')} of {enough.rounds} rounds"
-    if enough.baseline > power.sessions:
-        text += f", against a baseline of {enough.baseline} sessions,"
-    options = f"--nsys-sessions={enough.sessions} --nsys-rounds={enough.rounds}"
+    text = f"{_processes(enough.processes)} of {enough.rounds} rounds"
+    if enough.baseline > power.processes:
+        text += f", against a baseline of {enough.baseline} processes,"
+    options = f"--nsys-processes={enough.processes} --nsys-rounds={enough.rounds}"
     return f"To resolve {allowed}: {text} ({options})."
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
+def _processes(number: int) -> str:
+    return f"{number} process{'es' * (number != 1)}"
 
 
 def power_document(power: Power) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def power_document(power: Power) -> dict[str, Any]:
         "metric": power.metric.key,
         "unit": power.metric.unit,
         "value": power.value,
-        "sessions": power.sessions,
+        "processes": power.processes,
         "rounds": power.rounds,
         "noise": {"within": power.noise.within, "between": power.noise.between},
         "tolerance": {
@@ -204,8 +204,8 @@ def power_document(power: Power) -> dict[str, Any]:
 
 def _plan_document(found: Plan) -> dict[str, Any]:
     return {
-        "baseline_sessions": found.baseline,
-        "sessions": found.sessions,
+        "baseline_processes": found.baseline,
+        "processes": found.processes,
         "rounds": found.rounds,
         "limit": found.limit,
         "detectable": found.detectable,

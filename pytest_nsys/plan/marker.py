@@ -31,9 +31,9 @@ class Spec:
 
     Attributes:
         warmup: calls of the body before the measured ones.
-        rounds: measured calls in a session; the fewest where their number is automatic.
+        rounds: measured calls in a process; the fewest where their number is automatic.
         most_rounds: the most there may be where their number is automatic; None where it is not.
-        sessions: processes that measure it, one after another; where a baseline is recorded at
+        processes: processes that measure it, one after another; where a baseline is recorded at
             least as many as the settings ask for.
         tolerance: per metric; ``*`` is the default of every timed metric.
         budget: absolute upper limits per metric (lower limits where down is worse).
@@ -54,7 +54,7 @@ class Spec:
     rounds: int
     timeout_s: float
     most_rounds: int | None = None
-    sessions: int = 1
+    processes: int = 1
     tolerance: Mapping[str, Tolerance] = field(default_factory=dict)
     budget: Mapping[str, float] = field(default_factory=dict)
     require: tuple[str, ...] = ()
@@ -124,12 +124,12 @@ def read_spec(item: pytest.Item, settings: Settings) -> Spec:
     own_tolerance = _read(item, "tolerance", merged.get("tolerance", {}), parse_tolerance)
     rounds = merged.get("rounds", "auto" if settings.auto else settings.rounds)
     auto = rounds == "auto"
-    sessions = _whole(item, "sessions", merged.get("sessions", settings.sessions), least=1)
+    processes = _whole(item, "processes", merged.get("processes", settings.processes), least=1)
     return Spec(
         warmup=_whole(item, "warmup", merged.get("warmup", settings.warmup), least=0),
         rounds=settings.rounds if auto else _whole(item, "rounds", rounds, least=1),
         most_rounds=max(settings.max_rounds, settings.rounds) if auto else None,
-        sessions=max(sessions, settings.sessions) if settings.records else sessions,
+        processes=max(processes, settings.processes) if settings.records else processes,
         timeout_s=_timeout(item, merged.get("timeout", settings.timeout_s)),
         tolerance={**_outer_tolerance(settings, own_tolerance), **own_tolerance},
         budget=_read(item, "budget", merged.get("budget", {}), parse_amount),

@@ -17,7 +17,7 @@ Mode = Literal["idle", "profile", "gate", "update", "update-new"]
 Inconclusive = Literal["warn", "fail"]
 
 MARKER_LINE = (
-    "nsys(warmup, rounds, sessions, tolerance, budget, require, forbid, check, expected, "
+    "nsys(warmup, rounds, processes, tolerance, budget, require, forbid, check, expected, "
     "isolate, timeout, nsys_args, allow_empty): measure this test under NVIDIA Nsight Systems when "
     "pytest runs with --nsys, --nsys-baseline or --nsys-update"
 )
@@ -81,14 +81,14 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "nsys_rounds",
-        "measured calls per test and session where the marker names none (5); 'auto': as many as "
+        "measured calls per test and process where the marker names none (5); 'auto': as many as "
         "the tolerance needs",
         metavar="N",
     ),
     Option("nsys_max_rounds", "the most rounds that 'auto' takes (50)", metavar="N"),
     Option("nsys_warmup", "calls before them where the marker names none (1)", metavar="N"),
     Option(
-        "nsys_sessions",
+        "nsys_processes",
         "processes that measure each test, one after another, where the marker names none (1; 3 "
         "when baselines are recorded)",
         metavar="N",

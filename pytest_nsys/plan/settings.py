@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 ROUNDS = 5
-"""Measured calls per test and session where nobody says otherwise; the fewest of ``auto``."""
+"""Measured calls per test and process where nobody says otherwise; the fewest of ``auto``."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Settings:
     auto: bool = False
     max_rounds: int = 50
     warmup: int = 1
-    sessions: int = 1
+    processes: int = 1
     confirm: int = 2
     inconclusive: Inconclusive = "warn"
     against: str | None = None
@@ -123,8 +123,8 @@ def read_settings(config: pytest.Config) -> Settings:
         auto=auto,
         max_rounds=_count("nsys_max_rounds", values["nsys_max_rounds"], default=50, least=1),
         warmup=_count("nsys_warmup", values["nsys_warmup"], default=1, least=0),
-        sessions=_count(
-            "nsys_sessions", values["nsys_sessions"], default=_sessions(mode, against), least=1
+        processes=_count(
+            "nsys_processes", values["nsys_processes"], default=_processes(mode, against), least=1
         ),
         confirm=_count("nsys_confirm", values["nsys_confirm"], default=2, least=0),
         inconclusive=_inconclusive(values["nsys_inconclusive"] or "warn"),
@@ -143,7 +143,7 @@ def read_settings(config: pytest.Config) -> Settings:
     )
 
 
-def _sessions(mode: Mode, against: str | None) -> int:
+def _processes(mode: Mode, against: str | None) -> int:
     """A baseline is to know the spread between processes; two revisions are to be alternated."""
     return 3 if mode in ("update", "update-new") else 2 if against else 1
 

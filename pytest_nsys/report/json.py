@@ -52,8 +52,8 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
               "resolution": in unit,                           the change below which a time made of
                                                                kernels says nothing, here or
                                                                against another GPU; else 0
-              "samples": [[round, ...] of each session],
-              "baseline_samples": [[round, ...] of each session] | null,
+              "samples": [[round, ...] of each process],
+              "baseline_samples": [[round, ...] of each process] | null,
               "culprits": [{"label": text, "baseline_count": number, "current_count": number,
                             "change": in unit}, ...]}],        regressed metrics only
            "kernels": [{"name", "category": text,              per round; 0 where it does not run
@@ -74,9 +74,9 @@ STATUS is one of "ok", "improved", "expected" (a regression that was accepted), 
 "inconclusive", "new", "incomparable", "over budget" and "violated". A metric that was not compared,
 as in a run without baselines, has ``baseline``, ``change``, ``tolerance`` and ``limit`` null, and
 is not ``gated``; one that is compared exactly has ``noise`` and ``detectable`` null, and its
-``limit`` counts from the median of the baseline's range. Values are the median of the sessions'
-medians. Sessions are processes; those in which a suspected regression was measured again stand
-after the planned ones.
+``limit`` counts from the median of the baseline's range. Values are the median of the processes'
+medians. The processes in which a suspected regression was measured again stand after the planned
+ones.
 """
 
 from __future__ import annotations
@@ -247,8 +247,8 @@ def _metric(
         "noise": part.noise,
         "detectable": part.detectable,
         "resolution": part.resolution.amount,
-        "samples": now.sessions(metric.key) if now else [],
-        "baseline_samples": then.sessions(metric.key) if then and both else None,
+        "samples": now.by_process(metric.key) if now else [],
+        "baseline_samples": then.by_process(metric.key) if then and both else None,
         "culprits": [_culprit(culprit) for culprit in part.culprits],
     }
 

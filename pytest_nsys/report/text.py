@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from pytest_nsys.catalogue import Metric, default_gates, lookup, parse_family, parse_range
-from pytest_nsys.measure.measurement import WindowMeasurement, session_medians
+from pytest_nsys.measure.measurement import WindowMeasurement, process_medians
 from pytest_nsys.report.run import RunReport
 from pytest_nsys.storage.baselines import Change
 from pytest_nsys.support.units import format_amount, format_change
@@ -60,22 +60,22 @@ def _tables(verdict: Verdict) -> list[str]:
         notes = dict.fromkeys(part.note for part in rows if part.note)
         lines += [f"  {note}" for note in notes if note not in verdict.notes]
     for part in shown:
-        lines += _by_session(verdict, part)
+        lines += _by_process(verdict, part)
     for part in verdict.worse:
         lines += _culprits(part)
     return lines
 
 
-def _by_session(verdict: Verdict, part: Comparison) -> list[str]:
-    """The sessions of a timed metric that is not simply ok, where it was measured in several."""
+def _by_process(verdict: Verdict, part: Comparison) -> list[str]:
+    """The processes of a timed metric that is not simply ok, where it was measured in several."""
     now = verdict.measurement.windows.get(part.window)
     then = verdict.baseline.windows.get(part.window) if verdict.baseline else None
     if part.noise is None or part.status == "ok" or now is None or then is None:
         return []
-    rows = [session_medians(window.sessions(part.metric.key)) for window in (then, now)]
+    rows = [process_medians(window.by_process(part.metric.key)) for window in (then, now)]
     if len(rows[1]) < 2:
         return []
-    lines = ["", f"{place(part.window)}{part.metric.key} by session:"]
+    lines = ["", f"{place(part.window)}{part.metric.key} by process:"]
     for name, medians in zip(("baseline", "current"), rows, strict=True):
         shown = [format_amount(median, part.metric.unit) for median in medians[:_SESSIONS]]
         more = [f"and {len(medians) - _SESSIONS} more"] if len(medians) > _SESSIONS else []

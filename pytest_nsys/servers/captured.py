@@ -55,11 +55,11 @@ class WindowCapture:
 
 @dataclass
 class TestCaptures:
-    """The captures of one session of a test, as its body makes them.
+    """The captures of one process of a test, as its body makes them.
 
     Attributes:
         nodeid: the test.
-        session: number of the session, from 0.
+        process: number of the process, from 0.
         nsys_args: further arguments of nsys that the test's marker names.
         windows: in the order they were made.
     """
@@ -67,6 +67,6 @@ class TestCaptures:
     __test__ = False
 
     nodeid: str
-    session: int
+    process: int
     nsys_args: tuple[str, ...] = ()
     windows: list[WindowCapture] = field(default_factory=list)

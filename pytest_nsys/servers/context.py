@@ -33,7 +33,7 @@ class ServerContext:
         nsys_args: further arguments of nsys that the run's options name.
         deadline_s: longest time for nsys to begin, to write a report, to end.
         say: told what takes long.
-        current: the session of the test that is measured; None outside of one.
+        current: the process of the test that is measured; None outside of one.
         gpus: reads the state of the GPUs around rounds; None for no state.
     """
 
@@ -47,7 +47,7 @@ class ServerContext:
 
     @contextmanager
     def capturing(self, captures: TestCaptures) -> Iterator[None]:
-        """In this block, windows belong to this session of a test."""
+        """In this block, windows belong to this process of a test."""
         self.current = captures
         try:
             yield

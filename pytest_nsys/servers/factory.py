@@ -143,7 +143,7 @@ class NsysServer:
     ) -> Server:
         """A server that runs already, under ``nsys launch`` or ``nsys profile --start-later``.
 
-        It goes on after the test, and is the same one in all sessions.
+        It goes on after the test, and is the same one in all processes.
 
         Args:
             url: its address.

@@ -39,7 +39,7 @@ class Server:
         process: what runs.
         context: what this run of pytest starts servers with.
         dialect: how it is asked for text.
-        again: starts the same once more, for another session; None where it cannot be.
+        again: starts the same once more, for another process; None where it cannot be.
         headers: sent with each request.
     """
 
@@ -56,7 +56,7 @@ class Server:
         self._dialect = dialect_of(dialect)
         self._again = again
         self._headers = dict(headers)
-        self._session = _session_of(context)
+        self._turn = _turn_of(context)
         self._stopped = False
 
     def __enter__(self) -> Server:
@@ -222,19 +222,19 @@ class Server:
         return Limited(inner, limits, recorded or self._context.folder.path)
 
     def _be_current(self) -> None:
-        """A server that outlives a test is started anew for each session of it."""
+        """A server that outlives a test is started anew for each process of it."""
         if self._stopped:
             raise WindowError("the server was stopped", remedy="start it anew for this test")
-        session = _session_of(self._context)
-        if session == self._session or self._again is None or session is None:
+        turn = _turn_of(self._context)
+        if turn == self._turn or self._again is None or turn is None:
             return
-        if self._session is None or session[1] == 0:
-            # The first session of a test takes the server as the test before it left it.
-            self._session = session
+        if self._turn is None or turn[1] == 0:
+            # The first process of a test takes the server as the test before it left it.
+            self._turn = turn
             return
         self._process.stop()
         self._process = self._again()
-        self._session = session
+        self._turn = turn
 
 
 def _seconds(max_duration: float | None) -> float | None:
@@ -250,9 +250,10 @@ def _seconds(max_duration: float | None) -> float | None:
     return float(max_duration)
 
 
-def _session_of(context: ServerContext) -> tuple[str, int] | None:
+def _turn_of(context: ServerContext) -> tuple[str, int] | None:
+    """The test that is measured, and the number of its process."""
     captures = context.current
-    return None if captures is None else (captures.nodeid, captures.session)
+    return None if captures is None else (captures.nodeid, captures.process)
 
 
 def demand_new(captures: TestCaptures, name: str) -> None:

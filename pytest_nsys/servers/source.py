@@ -50,14 +50,14 @@ class ServerSource:
         return self.settings.confirm
 
     def planned(self, test: PlannedTest) -> int:
-        """How many sessions the test is to have."""
-        return test.spec.sessions
+        """How many processes the test is to have."""
+        return test.spec.processes
 
-    def capture(self, batch: Batch, maxfail: int, session: int) -> Iterator[CaptureResult]:
+    def capture(self, batch: Batch, maxfail: int, process: int) -> Iterator[CaptureResult]:
         """Run the test once; one result per window that it measured, or one without any."""
         del maxfail  # one test
         (test,) = batch.tests
-        captures = TestCaptures(test.nodeid, session, test.spec.nsys_args)
+        captures = TestCaptures(test.nodeid, process, test.spec.nsys_args)
         with self.context.capturing(captures):
             reports = runtestprotocol(self.item, log=False, nextitem=self.nextitem)
         serialise = self.item.config.hook.pytest_report_to_serializable

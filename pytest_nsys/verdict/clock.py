@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_nsys.catalogue import Metric, parse_range, undivided
-from pytest_nsys.measure.measurement import Sessions, centre
+from pytest_nsys.measure.measurement import Samples, centre
 
 CLOCK = "gpu.sm_clock"
 
@@ -18,7 +18,7 @@ def depends_on_clock(metric: Metric) -> bool:
     return metric.unit == "ns" and (in_range[1] if in_range else key).startswith(_OF_KERNELS)
 
 
-def clocks(then: Sessions, now: Sessions) -> tuple[float, float] | None:
+def clocks(then: Samples, now: Samples) -> tuple[float, float] | None:
     """The SM clock then and now, Hz, where both are known and now's is lower by 1 % or more."""
     if not any(then) or not any(now):
         return None
@@ -26,7 +26,7 @@ def clocks(then: Sessions, now: Sessions) -> tuple[float, float] | None:
     return pair if 0 < pair[1] < _LOWER * pair[0] else None
 
 
-def at_clock(samples: Sessions, rates: Sessions, reference_hz: float) -> Sessions | None:
+def at_clock(samples: Samples, rates: Samples, reference_hz: float) -> Samples | None:
     """A time's samples, each as it would be at the reference clock; None where not known.
 
     The number of cycles is kept: ``ns * clock / reference``.
@@ -39,6 +39,6 @@ def at_clock(samples: Sessions, rates: Sessions, reference_hz: float) -> Session
     if [*map(len, samples)] != [*map(len, rates)]:
         return None
     return tuple(
-        tuple(ns * hz / reference_hz for ns, hz in zip(session, rate, strict=True))
-        for session, rate in zip(samples, rates, strict=True)
+        tuple(ns * hz / reference_hz for ns, hz in zip(process, rate, strict=True))
+        for process, rate in zip(samples, rates, strict=True)
     )

@@ -14,7 +14,7 @@ from pytest_nsys.catalogue import (
     plain_metrics,
     split_per_unit,
 )
-from pytest_nsys.measure.measurement import Measurement, Sessions, WindowMeasurement, centre
+from pytest_nsys.measure.measurement import Measurement, Samples, WindowMeasurement, centre
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.support.units import Tolerance, format_amount, format_change, format_count
 from pytest_nsys.verdict.clock import CLOCK, at_clock, clocks, depends_on_clock
@@ -144,10 +144,10 @@ def _metrics(spec: Spec, window: WindowMeasurement, then: WindowMeasurement | No
     return plain + [lookup(key) for key in others if window.values(key)]
 
 
-def _clock(measurement: Measurement, window: str) -> Sessions:
+def _clock(measurement: Measurement, window: str) -> Samples:
     """The SM clock round by round; that of a test's part is read around its body."""
     read = (measurement.windows[name] for name in (window, MAIN) if name in measurement.windows)
-    return next((found for one in read if any(found := one.sessions(CLOCK))), ())
+    return next((found for one in read if any(found := one.by_process(CLOCK))), ())
 
 
 @dataclass(frozen=True)
@@ -158,13 +158,13 @@ class _Pair:
     then: WindowMeasurement | None
     rule: Rule
     level: float
-    clock_now: Sessions
-    clock_then: Sessions
+    clock_now: Samples
+    clock_then: Samples
     another_gpu: bool = False
 
     def compare(self, metric: Metric, tolerance: Tolerance | None) -> Comparison:
-        current = self.now.sessions(metric.key)
-        before = self.then.sessions(metric.key) if self.then else ()
+        current = self.now.by_process(metric.key)
+        before = self.then.by_process(metric.key) if self.then else ()
         comparison = Comparison(
             window=self.now.name,
             metric=metric,
@@ -219,8 +219,8 @@ class _Pair:
         self,
         metric: Metric,
         tolerance: Tolerance,
-        before: Sessions,
-        current: Sessions,
+        before: Samples,
+        current: Samples,
         least: float,
     ) -> Ruling:
         return self.rule(metric, tolerance, before, current, level=self.level, resolution=least)
@@ -232,8 +232,8 @@ class _Pair:
         pair = clocks(self.clock_then, self.clock_now) if depends_on_clock(metric) else None
         if pair is None:
             return ""
-        before = at_clock(then.sessions(metric.key), self.clock_then, pair[0])
-        current = at_clock(self.now.sessions(metric.key), self.clock_now, pair[0])
+        before = at_clock(then.by_process(metric.key), self.clock_then, pair[0])
+        current = at_clock(self.now.by_process(metric.key), self.clock_now, pair[0])
         if before is None or current is None:
             return ""
         ruling = self._rule(metric, tolerance, before, current, least)
@@ -257,7 +257,7 @@ def _too_small(metric: Metric, least: Resolution) -> str:
 
 
 _DOUBTS: Mapping[str, str] = {
-    "session": "the median moved, but not in every session: at least one was as in the baseline",
+    "process": "the median moved, but not in every process: at least one was as in the baseline",
     "ranks": "the median moved, but too few of the rounds did (rank test)",
 }
 

@@ -140,14 +140,14 @@ def _emptiness(
         had_kernels = then is not None and any(then.values("gpu.kernel_count"))
         without = [
             number
-            for number, session in enumerate(window.sessions("gpu.kernel_count"), 1)
-            if not any(session)
+            for number, process in enumerate(window.by_process("gpu.kernel_count"), 1)
+            if not any(process)
         ]
         if without and any(window.values("gpu.kernel_count")):
-            sessions = "session" if len(without) == 1 else "sessions"
+            processes = "process" if len(without) == 1 else "processes"
             numbers = ", ".join(map(str, without))
             yield Demand(
-                name, "violated", f"no kernel was recorded in {sessions} {numbers}, in others some"
+                name, "violated", f"no kernel was recorded in {processes} {numbers}, in others some"
             )
         elif had_kernels and not any(window.values("gpu.kernel_count")):
             yield Demand(name, "violated", "no kernel was recorded, and the baseline has some")

@@ -1,8 +1,8 @@
-"""How much a timed metric scatters: within a session, between sessions, and in a comparison.
+"""How much a timed metric scatters: within a process, between processes, and in a comparison.
 
 The model is that of a nested design: a sample is the test's true value, plus an offset of its
-session (clocks, memory layout, autotuning), plus an error of its round. Rounds of one session
-share the offset, so that more rounds do not replace another session.
+process (clocks, memory layout, autotuning), plus an error of its round. Rounds of one process
+share the offset, so that more rounds do not replace another process.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_nsys.catalogue import Metric, parse_range, undivided
-from pytest_nsys.measure.measurement import Sessions, centre, session_medians
+from pytest_nsys.measure.measurement import Samples, centre, process_medians
 from pytest_nsys.windows.record import CLIENT
 
 PRIOR_SPREAD = 0.003
-"""Between sessions, as a fraction of the median, before anything is known of a test: the middle
+"""Between processes, as a fraction of the median, before anything is known of a test: the middle
 of what was measured on H200s (0.04 % to 0.6 %)."""
 
 HOST_SPREAD = 0.05
@@ -28,7 +28,7 @@ CLIENT_SPREAD = 0.03
 sets the pace of have less; one in Python that the host sets the pace of had 5 %."""
 
 PRIOR_FREEDOM = 4.0
-"""How many degrees of freedom that prior is worth: as much as five sessions of the test."""
+"""How many degrees of freedom that prior is worth: as much as five processes of the test."""
 
 _HOST_PACED = ("gpu.idle", "gpu.busy_pct", "gpu.max_gap", "launch.", "process.")
 
@@ -41,11 +41,11 @@ class Noise:
     """The scatter of one metric, in its own unit.
 
     Attributes:
-        within: standard deviation of a round about its session's median.
-        between: standard deviation of a session's median, for sessions of as many rounds as were
+        within: standard deviation of a round about its process's median.
+        between: standard deviation of a process's median, for processes of as many rounds as were
             measured: the scatter of the offsets and what is left of that of the rounds.
         freedom: degrees of freedom that ``between`` was estimated with, the prior's included.
-        rounds: rounds per session that it is for.
+        rounds: rounds per process that it is for.
     """
 
     within: float
@@ -53,8 +53,8 @@ class Noise:
     freedom: float
     rounds: float
 
-    def of_sessions(self, rounds: float) -> float:
-        """``between`` for sessions of another number of rounds."""
+    def of_processes(self, rounds: float) -> float:
+        """``between`` for processes of another number of rounds."""
         offset = self.between**2 - _of_median(self.rounds) * self.within**2
         return math.sqrt(max(offset, 0.0) + _of_median(rounds) * self.within**2)
 
@@ -64,19 +64,19 @@ class Noise:
         """Standard error of the change.
 
         Args:
-            baseline: sessions then.
-            current: sessions now.
-            rounds: rounds per session then and now; those of the estimate if None.
+            baseline: processes then.
+            current: processes now.
+            rounds: rounds per process then and now; those of the estimate if None.
         """
         then, now = rounds or (self.rounds, self.rounds)
         return math.hypot(
-            self.of_sessions(then) * math.sqrt(_of_median(baseline)),
-            self.of_sessions(now) * math.sqrt(_of_median(current)),
+            self.of_processes(then) * math.sqrt(_of_median(baseline)),
+            self.of_processes(now) * math.sqrt(_of_median(current)),
         )
 
 
 def prior_spread(metric: Metric) -> float:
-    """What to expect of a metric's spread between sessions, as a fraction of its median."""
+    """What to expect of a metric's spread between processes, as a fraction of its median."""
     in_range = parse_range(undivided(metric.key))
     key = in_range[1] if in_range else metric.key
     if key.startswith(CLIENT):
@@ -85,35 +85,35 @@ def prior_spread(metric: Metric) -> float:
     return HOST_SPREAD if by_host else PRIOR_SPREAD
 
 
-def mean_rounds(sessions: Sequence[Sequence[float]]) -> float:
-    """Rounds per session: harmonic, because it is the variance of a median that is averaged."""
-    lengths = [len(session) for session in sessions if session]
+def mean_rounds(processes: Sequence[Sequence[float]]) -> float:
+    """Rounds per process: harmonic, because it is the variance of a median that is averaged."""
+    lengths = [len(process) for process in processes if process]
     return statistics.harmonic_mean(lengths) if lengths else 1.0
 
 
-def estimate(*measurements: Sessions, spread: float = PRIOR_SPREAD) -> Noise:
+def estimate(*measurements: Samples, spread: float = PRIOR_SPREAD) -> Noise:
     """The noise of a metric, from all its measurements; each about its own centre.
 
-    The variance between sessions is a moderated one, the weighted mean of the variance seen and
-    of a prior: two or three sessions say too little of a variance to be believed alone (G. K.
+    The variance between processes is a moderated one, the weighted mean of the variance seen and
+    of a prior: two or three processes say too little of a variance to be believed alone (G. K.
     Smyth, Linear models and empirical Bayes methods, Stat. Appl. Genet. Mol. Biol. 3(1), 2004).
-    Within a session it is the squared median absolute deviation, scaled to the standard deviation
+    Within a process it is the squared median absolute deviation, scaled to the standard deviation
     of a normal distribution, so that single outliers do not count; the mean of the measurements'
     squares, so that a noisy one is not taken for quiet because the other has more rounds.
 
     Args:
         measurements: the samples of each.
-        spread: what to expect between sessions, as a fraction of the median.
+        spread: what to expect between processes, as a fraction of the median.
     """
-    scatter = [_within(sessions) for sessions in measurements]
+    scatter = [_within(processes) for processes in measurements]
     known = [value**2 for value in scatter if value is not None]
     within = math.sqrt(statistics.fmean(known)) if known else 0.0
-    rounds = mean_rounds([session for sessions in measurements for session in sessions])
-    size = max((abs(centre(sessions)) for sessions in measurements if any(sessions)), default=0.0)
+    rounds = mean_rounds([process for processes in measurements for process in processes])
+    size = max((abs(centre(samples)) for samples in measurements if any(samples)), default=0.0)
     prior = (spread * size) ** 2 + _of_median(rounds) * within**2
     seen, freedom = 0.0, 0
-    for sessions in measurements:
-        medians = session_medians(sessions)
+    for processes in measurements:
+        medians = process_medians(processes)
         if len(medians) > 1:
             seen += statistics.variance(medians) * (len(medians) - 1)
             freedom += len(medians) - 1
@@ -121,21 +121,21 @@ def estimate(*measurements: Sessions, spread: float = PRIOR_SPREAD) -> Noise:
     return Noise(within, math.sqrt(variance), PRIOR_FREEDOM + freedom, rounds)
 
 
-def _within(sessions: Sessions) -> float | None:
-    """The scatter of one measurement's rounds; None if no session has two of them."""
-    deviations = [value for session in sessions for value in _deviations(session)]
+def _within(processes: Samples) -> float | None:
+    """The scatter of one measurement's rounds; None if no process has two of them."""
+    deviations = [value for process in processes for value in _deviations(process)]
     return _MAD_TO_SD * statistics.median(deviations) if deviations else None
 
 
-def _deviations(session: Sequence[float]) -> Sequence[float]:
+def _deviations(process: Sequence[float]) -> Sequence[float]:
     """How far the rounds are from their median.
 
     One deviation is zero by construction, and says nothing.
     """
-    if len(session) < 2:
+    if len(process) < 2:
         return ()
-    middle = statistics.median(session)
-    return sorted(abs(value - middle) for value in session)[1:]
+    middle = statistics.median(process)
+    return sorted(abs(value - middle) for value in process)[1:]
 
 
 def _of_median(count: float) -> float:

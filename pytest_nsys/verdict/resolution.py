@@ -13,7 +13,7 @@ KERNEL_NS = 64.0
 
 A process is laid out in memory as it comes, and its kernels have a latency to match: on an H200
 300 kernels of 1 us took 304 us in some processes and 319 us in others, nothing between, 50 ns a
-kernel apart. No number of rounds, and few numbers of sessions, tell this from a change.
+kernel apart. No number of rounds, and few numbers of processes, tell this from a change.
 """
 
 ANOTHER_GPU = 0.05

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from pytest_nsys.catalogue import Metric
-from pytest_nsys.measure.measurement import Sessions, centre, session_medians
+from pytest_nsys.measure.measurement import Samples, centre, process_medians
 from pytest_nsys.support.units import Tolerance
 from pytest_nsys.verdict.noise import Noise, estimate, mean_rounds, prior_spread
 
 Outcome = Literal["ok", "improved", "regressed", "inconclusive"]
 
-Doubt = Literal["", "session", "ranks"]
-"""Why a change beyond the limit is none for certain: a session that does not show it, or the
+Doubt = Literal["", "process", "ranks"]
+"""Why a change beyond the limit is none for certain: a process that does not show it, or the
 rounds' ranks."""
 
 FAMILY_LEVEL = 0.01
@@ -62,8 +62,8 @@ class Rule(Protocol):
         self,
         metric: Metric,
         tolerance: Tolerance,
-        baseline: Sessions,
-        current: Sessions,
+        baseline: Samples,
+        current: Samples,
         *,
         level: float = FAMILY_LEVEL,
         resolution: float = 0.0,
@@ -73,8 +73,8 @@ class Rule(Protocol):
 def default_rule(
     metric: Metric,
     tolerance: Tolerance,
-    baseline: Sessions,
-    current: Sessions,
+    baseline: Samples,
+    current: Samples,
     *,
     level: float = FAMILY_LEVEL,
     resolution: float = 0.0,
@@ -94,13 +94,13 @@ def default_rule(
     return _timed(metric, tolerance, baseline, current, level, resolution)
 
 
-def _exact(metric: Metric, tolerance: Tolerance, baseline: Sessions, current: Sessions) -> Ruling:
+def _exact(metric: Metric, tolerance: Tolerance, baseline: Samples, current: Samples) -> Ruling:
     """Beyond the range of the baseline's samples by more than the tolerance.
 
     For a deterministic metric the range is a single value: then, with no tolerance, it is a test
     for equality.
     """
-    now, then = centre(current), [sample for session in baseline for sample in session]
+    now, then = centre(current), [sample for process in baseline for sample in process]
     low, high = min(then), max(then)
     outcome: Outcome = "ok"
     nearest = centre(baseline)
@@ -115,8 +115,8 @@ def _exact(metric: Metric, tolerance: Tolerance, baseline: Sessions, current: Se
 def _timed(
     metric: Metric,
     tolerance: Tolerance,
-    baseline: Sessions,
-    current: Sessions,
+    baseline: Samples,
+    current: Samples,
     level: float,
     resolution: float,
 ) -> Ruling:
@@ -124,7 +124,7 @@ def _timed(
 
     The change of the medians is held against its standard error with Student's t (see
     `pytest_nsys.verdict.noise`), and the rounds' ranks must agree (one-sided Mann-Whitney U test),
-    where so few rounds can attain the level at all. Every session must show it: one that is within
+    where so few rounds can attain the level at all. Every process must show it: one that is within
     the baseline's range says that processes of this test are in one state or another, of which the
     baseline knows one. A change within the tolerance is "ok" only where noise would not have hidden
     one beyond it, or where the change's upper confidence limit is within the tolerance (a test of
@@ -160,11 +160,11 @@ def _timed(
     )
 
 
-def _doubt(baseline: Sessions, current: Sessions, *, up: bool, level: float) -> Doubt:
+def _doubt(baseline: Samples, current: Samples, *, up: bool, level: float) -> Doubt:
     """What speaks against a change beyond the limit."""
-    then, now = session_medians(baseline), session_medians(current)
+    then, now = process_medians(baseline), process_medians(current)
     if (min(now) <= max(then)) if up else (max(now) >= min(then)):
-        return "session"
+        return "process"
     return "" if ranks_agree(baseline, current, up=up, level=level) else "ranks"
 
 
@@ -183,12 +183,12 @@ def detectable(noise: Noise, allowed: float, error: float, level: float) -> floa
     return max(allowed, critical(noise, level) * error) + critical(noise, 1 - POWER) * error
 
 
-def ranks_agree(baseline: Sessions, current: Sessions, *, up: bool, level: float) -> bool:
+def ranks_agree(baseline: Samples, current: Samples, *, up: bool, level: float) -> bool:
     """Whether a one-sided Mann-Whitney U test of the rounds rejects equality, where it can."""
     from math import comb
 
-    then = [sample for session in baseline for sample in session]
-    now = [sample for session in current for sample in session]
+    then = [sample for process in baseline for sample in process]
+    now = [sample for process in current for sample in process]
     if 1 / comb(len(then) + len(now), len(now)) > level:
         return True
     from scipy.stats import mannwhitneyu

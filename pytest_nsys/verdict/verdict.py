@@ -155,7 +155,7 @@ class Verdict:
 
     @property
     def is_suspected(self) -> bool:
-        """Whether a timed metric calls for another session before the test fails by it."""
+        """Whether a timed metric calls for another process before the test fails by it."""
         return any(
             part.beyond and part.status in ("regressed", "inconclusive")
             for part in self.comparisons

@@ -101,7 +101,7 @@ class Scene:
         self.command = [sys.executable, "-m", "pytest"]
         self._printed = b""
         self._running: subprocess.Popen[bytes] | None = None
-        self._ini = ["[pytest]", "filterwarnings = ignore", "nsys_sessions = 1"]
+        self._ini = ["[pytest]", "filterwarnings = ignore", "nsys_processes = 1"]
         self._sessions = self.sessions()
         self.write(_WORK, "work.py")
         self.write(_CONFTEST, "conftest.py")

@@ -46,4 +46,4 @@ def metric(test: dict[str, Any], key: str, window: str = "test") -> list[float]:
     """The current samples of one metric."""
     part = next(w for w in test["windows"] if w["name"] == window)
     found = next(m for m in part["metrics"] if m["key"] == key)
-    return [sample for session in found["samples"] for sample in session]
+    return [sample for process in found["samples"] for sample in process]

@@ -62,12 +62,12 @@ def test_a_server_that_nsys_launch_has_started_is_measured_and_goes_on(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = free_port("127.0.0.1")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # sessions of nsys are of one TMPDIR
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # processes of nsys are of one TMPDIR
     project.write(
         SERVING
         + f"""
 def test_attached(nsys_server):
-    load(nsys_server.attach("http://127.0.0.1:{port}", session="served"))
+    load(nsys_server.attach("http://127.0.0.1:{port}", process="served"))
 """
     )
     launch = ["nsys", "launch", "--session-new=served", "--trace=cuda,nvtx"]
@@ -84,7 +84,7 @@ def test_attached(nsys_server):
                 assert server.poll() is None
         finally:
             subprocess.run(
-                ["nsys", "shutdown", "--session=served", "--kill=sigkill"], timeout=60, check=False
+                ["nsys", "shutdown", "--process=served", "--kill=sigkill"], timeout=60, check=False
             )
             server.wait(60)
 

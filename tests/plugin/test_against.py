@@ -53,7 +53,7 @@ def test_the_working_tree_is_measured_against_a_commit(repository: Project) -> N
     before = sorted((project.path / ".git").iterdir())
     project.write(KERNEL.format(us=1200), "src/mine.py")
     project.write(TESTS.replace("test_kernel", "test_later"), "test_more.py")
-    arguments = ("-v", "--nsys-baseline", "--nsys-against=HEAD", "--nsys-sessions=2")
+    arguments = ("-v", "--nsys-baseline", "--nsys-against=HEAD", "--nsys-processes=2")
     arguments += ("--rootdir", str(project.path))
     result, tests = project.results(
         *arguments, "test_it.py::test_kernel", "test_more.py::test_later"
@@ -61,10 +61,10 @@ def test_the_working_tree_is_measured_against_a_commit(repository: Project) -> N
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(
         [
-            f"nsys: measuring 2 tests in one capture at HEAD ({commit[:10]}), session 1 of 2",
-            "nsys: measuring 2 tests in one capture, session 1 of 2",
-            "nsys: measuring 2 tests in one capture, session 2 of 2",
-            f"nsys: measuring 1 test in one capture at HEAD ({commit[:10]}), session 2 of 2",
+            f"nsys: measuring 2 tests in one capture at HEAD ({commit[:10]}), process 1 of 2",
+            "nsys: measuring 2 tests in one capture, process 1 of 2",
+            "nsys: measuring 2 tests in one capture, process 2 of 2",
+            f"nsys: measuring 1 test in one capture at HEAD ({commit[:10]}), process 2 of 2",
             "*gpu.kernel_time +20.0%, limit 3% or 5 us: gemm +200 us (1x); 1 ms -> 1.2 ms*",
             "to measure it again: pytest --nsys-against=HEAD test_it.py::test_kernel",
         ]
@@ -83,7 +83,7 @@ def test_code_of_the_working_tree_is_not_taken_for_the_revision(
     repository.write(f"import sys; sys.path.insert(0, {folder!r})", "conftest.py")
     _git(repository, "add", "conftest.py")
     _git(repository, "commit", "--quiet", "-m", "two")
-    result = repository.run("--nsys-against=HEAD", "--nsys-sessions=1", "test_it.py")
+    result = repository.run("--nsys-against=HEAD", "--nsys-processes=1", "test_it.py")
     result.stdout.fnmatch_lines(
         ["*the tests of the other revision imported code of the working tree*"]
     )
@@ -93,7 +93,7 @@ def test_the_revision_may_have_an_environment_of_its_own(repository: Project) ->
     setup = f"{sys.executable} -c \"open('src/mine.py', 'a').write('\\nwork()\\n')\""
     result = repository.run(
         "--nsys-against=HEAD",
-        "--nsys-sessions=1",
+        "--nsys-processes=1",
         f"--nsys-against-setup={setup}",
         f"--nsys-against-python={sys.executable}",
         "test_it.py",

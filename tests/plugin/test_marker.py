@@ -146,7 +146,7 @@ TWINS = {
 ELSEWHERE = {
     "nsys_job_summary",
     "nsys_report_url",
-    "nsys_sessions",
+    "nsys_processes",
     "nsys_confirm",
     "nsys_against",
     "nsys_against_setup",

@@ -298,7 +298,7 @@ SCOPES = """
     def test_second(server):
         measure(server)
 
-    @pytest.mark.nsys(sessions=1)
+    @pytest.mark.nsys(processes=1)
     def test_own(nsys_server):
         server = start(nsys_server)
         with server.window("rounds") as window:
@@ -329,7 +329,7 @@ def test_a_server_lives_as_long_as_its_scope_and_is_new_in_each_further_session(
 ) -> None:
     project = served.project
     served.tests(SCOPES)
-    result, tests = project.results("--nsys", "--nsys-sessions=2")
+    result, tests = project.results("--nsys", "--nsys-processes=2")
     result.assert_outcomes(passed=4, failed=1)
     kernels = {name: kernels_of(test) for name, test in tests.items()}
     for name in ("test_first", "test_second"):

@@ -1,4 +1,4 @@
-"""Verdicts over several sessions: measured again, too noisy to tell, accepted, replayed."""
+"""Verdicts over several processes: measured again, too noisy to tell, accepted, replayed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ TESTS = """
 
     def test_known(times): launch(times)
 
-    @pytest.mark.nsys(sessions=2, expected={
+    @pytest.mark.nsys(processes=2, expected={
         "metric": "gpu.kernel_time", "reason": "the new kernel", "until": "2999-12-31"})
     def test_marked(times): launch(times)
 """
@@ -72,12 +72,12 @@ def _metric(test: dict[str, Any], key: str = "gpu.kernel_time") -> dict[str, Any
 
 
 def _medians(test: dict[str, Any]) -> list[float]:
-    return [sorted(session)[2] / 1000 for session in _metric(test)["samples"]]
+    return [sorted(process)[2] / 1000 for process in _metric(test)["samples"]]
 
 
 @pytest.fixture
 def default(simulated: Project) -> Project:
-    """A project that says nothing of sessions, with baselines of it."""
+    """A project that says nothing of processes, with baselines of it."""
     (simulated.path / "pytest.ini").write_text(
         "[pytest]\nasyncio_default_fixture_loop_scope = function\n"
     )
@@ -105,7 +105,7 @@ def test_the_gate_from_recording_to_replay(default: Project) -> None:
     result = project.run("--nsys-update", "-rx")
     result.assert_outcomes(passed=6)
     result.stdout.fnmatch_lines(
-        [f"nsys: measuring 6 tests in one capture, session {n} of 3" for n in (1, 2, 3)]
+        [f"nsys: measuring 6 tests in one capture, process {n} of 3" for n in (1, 2, 3)]
     )
     baseline = project.baseline("test_steady")
     samples = baseline["windows"]["test"]["samples"]["gpu.kernel_time"]
@@ -120,10 +120,10 @@ def test_the_gate_from_recording_to_replay(default: Project) -> None:
     assert result.ret == 1
     result.stdout.fnmatch_lines(
         [
-            "nsys: measuring 6 tests in one capture, session 1 of 2",
-            "nsys: measuring 1 test in one capture, session 2 of 2",
-            "nsys: measuring 2 tests again that may have regressed, session 3 of at most 4",
-            "nsys: measuring 1 test again that may have regressed, session 4 of at most 4",
+            "nsys: measuring 6 tests in one capture, process 1 of 2",
+            "nsys: measuring 1 test in one capture, process 2 of 2",
+            "nsys: measuring 2 tests again that may have regressed, process 3 of at most 4",
+            "nsys: measuring 1 test again that may have regressed, process 4 of at most 4",
             "test_it.py *F*x*",
             "gpu.kernel_time +10.0%, limit 3% or 5 us: gemm +100 us (1x); 1 ms -> 1.1 ms",
             "FAILED test_it.py::test_lasting",
@@ -155,7 +155,7 @@ def test_the_gate_from_recording_to_replay(default: Project) -> None:
     assert _metric(tests["test_lasting"])["noise"] > 0
     assert _metric(tests["test_marked"])["accepted"].endswith("the new kernel")
 
-    # The recording holds every session, and is judged as they were.
+    # The recording holds every process, and is judged as they were.
     _plan(project)
     again, replayed = project.results("--nsys-baseline", "--nsys-replay=recorded")
     again.assert_outcomes(passed=3, failed=1, xfailed=2)
@@ -204,7 +204,7 @@ def test_a_suspect_that_fails_when_it_is_measured_again_fails_with_that(
                 simgpu.launch("gemm", 1000)
         """
     )
-    default.run("--nsys-update", "--nsys-sessions=1").assert_outcomes(passed=1)
+    default.run("--nsys-update", "--nsys-processes=1").assert_outcomes(passed=1)
     result = default.run("--nsys-baseline")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*AssertionError: state was left behind*"])

@@ -17,7 +17,7 @@ from json_page import page
 from pytest_nsys.errors import NsysError
 from pytest_nsys.insights.bottlenecks import Finding
 from pytest_nsys.measure.measurement import Part
-from pytest_nsys.measure.sessions import join_sessions
+from pytest_nsys.measure.processes import join_processes
 from pytest_nsys.plan.expected import Accepted
 from pytest_nsys.report.json import report_document, write_json
 from pytest_nsys.report.run import RunReport, Unmeasured
@@ -351,10 +351,10 @@ def test_a_tolerance_and_a_copy_count_as_they_are() -> None:
 
 def test_sessions_stand_side_by_side_and_the_value_is_the_median_of_theirs() -> None:
     one, two = (measurement(window(kernel(GEMM, 1, ns))) for ns in (5000, 7000))
-    judged = verdict(join_sessions([one, two, one]), one)
+    judged = verdict(join_processes([one, two, one]), one)
     found = metrics(document(RunReport("profile", (judged,)))["tests"][0])
     time = found["gpu.kernel_time"]
-    assert [session[2] for session in time["samples"]] == [5000, 7000, 5000]
+    assert [process[2] for process in time["samples"]] == [5000, 7000, 5000]
     assert len(time["baseline_samples"]) == 1
     assert time["current"] == 5000
     assert found["wall.time"]["current"] == judged.measurement.windows["test"]["wall.time"]

@@ -311,7 +311,7 @@ def test_how_it_was_measured() -> None:
     three = replace(main, samples={key: each * 3 for key, each in main.samples.items()})
     again = replace(now, windows={"test": three}, warmup=0, rounds=1, device="")
     (test,) = view(verdict(again)).others
-    assert test.plan == "Measured 3 sessions of 1 round."
+    assert test.plan == "Measured 3 processes of 1 round."
 
 
 def test_what_else_has_changed() -> None:

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import lookup
-from pytest_nsys.measure.measurement import Sessions, centre
+from pytest_nsys.measure.measurement import Samples, centre
 from pytest_nsys.report.html.strip import WIDTH, draw_strip
 from pytest_nsys.verdict.verdict import Comparison
 
 
 def comparison(
-    then: Sessions, now: Sessions, limit: float | None = None, noise: float | None = None
+    then: Samples, now: Samples, limit: float | None = None, noise: float | None = None
 ) -> Comparison:
     return Comparison(
         "test",
@@ -33,7 +33,7 @@ def marks(path: str) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in re.findall(r"M([\d.]+) ([\d.]+)", path)]
 
 
-def test_a_mark_for_each_round_and_a_row_for_each_session() -> None:
+def test_a_mark_for_each_round_and_a_row_for_each_process() -> None:
     then, now = ((100.0, 110.0, 120.0), (105.0, 115.0)), ((200.0, 210.0),)
     strip = draw_strip(comparison(then, now, limit=10.0, noise=4.0), then, now)
     assert strip is not None
@@ -51,7 +51,7 @@ def test_a_mark_for_each_round_and_a_row_for_each_session() -> None:
         assert abs(float(bar.x) + float(bar.width) / 2 - middle) < 0.2
     assert float(strip.noise.width) < float(strip.limit.width)
     assert strip.text == (
-        "Baseline: 5 rounds of 2 sessions, from 100 ns to 120 ns; "
+        "Baseline: 5 rounds of 2 processes, from 100 ns to 120 ns; "
         "Current: 2 rounds, from 200 ns to 210 ns"
     )
 
@@ -102,12 +102,12 @@ def test_what_cannot_be_drawn_is_not() -> None:
 
 
 VALUES = st.floats(0, 1e12, allow_nan=False)
-SESSIONS = st.lists(st.lists(VALUES, max_size=12).map(tuple), max_size=12).map(tuple)
+PROCESSES = st.lists(st.lists(VALUES, max_size=12).map(tuple), max_size=12).map(tuple)
 
 
-@given(SESSIONS, SESSIONS, st.none() | VALUES, st.none() | VALUES)
+@given(PROCESSES, PROCESSES, st.none() | VALUES, st.none() | VALUES)
 def test_everything_is_within_the_box(
-    then: Sessions, now: Sessions, limit: float | None, noise: float | None
+    then: Samples, now: Samples, limit: float | None, noise: float | None
 ) -> None:
     strip = draw_strip(comparison(then, now, limit, noise), then, now)
     if strip is None:

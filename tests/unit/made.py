@@ -27,7 +27,7 @@ def window(
     name: str = MAIN,
     units: Mapping[str, float] | None = None,
 ) -> WindowMeasurement:
-    """A window of one session with one breakdown."""
+    """A window of one process with one breakdown."""
     return WindowMeasurement(
         name,
         {key: (tuple(map(float, values)),) for key, values in samples.items()},
@@ -80,14 +80,14 @@ breakdowns = st.dictionaries(
     st.sampled_from(["kernels", "copies", "syncs", "calls", "memsets", "allocations"]),
     st.lists(parts, min_size=1, max_size=4, unique_by=lambda part: part.label).map(_in_order),
 )
-sessions = st.lists(
+processes = st.lists(
     st.lists(numbers, min_size=1, max_size=40).map(tuple), min_size=1, max_size=3
 ).map(tuple)
 windows = st.builds(
     WindowMeasurement,
     name=st.just(""),
     samples=st.dictionaries(
-        st.one_of(st.sampled_from([metric.key for metric in METRICS]), texts), sessions, max_size=4
+        st.one_of(st.sampled_from([metric.key for metric in METRICS]), texts), processes, max_size=4
     ),
     units=st.dictionaries(texts, st.integers(1, 2**30).map(float), max_size=2),
     breakdown=breakdowns,

@@ -72,7 +72,7 @@ def test_every_round_is_put_at_its_own_clock() -> None:
     # Two rounds were throttled, and took as many cycles as the others.
     clock = [1.98e9, 1.98e9, 0.99e9, 0.99e9, 0.99e9]
     now = _window([1e6 * 1.98e9 / hz for hz in clock], clock)
-    assert at_clock(now.sessions("gpu.kernel_time"), now.sessions("gpu.sm_clock"), 1.98e9) == (
+    assert at_clock(now.by_process("gpu.kernel_time"), now.by_process("gpu.sm_clock"), 1.98e9) == (
         pytest.approx((1e6,) * 5),
     )
     assert _verdict(now, FAST).status == "inconclusive"

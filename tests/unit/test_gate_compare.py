@@ -8,7 +8,7 @@ import made
 import pytest
 
 from pytest_nsys.catalogue import Metric
-from pytest_nsys.measure.measurement import Measurement, Part, Sessions, WindowMeasurement, centre
+from pytest_nsys.measure.measurement import Measurement, Part, Samples, WindowMeasurement, centre
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.support.units import Tolerance
 from pytest_nsys.verdict.compare import compare, difference
@@ -31,8 +31,8 @@ def _levels(spec: Spec, now: Measurement, then: Measurement) -> dict[tuple[str, 
     def rule(
         metric: Metric,
         tolerance: Tolerance,
-        baseline: Sessions,
-        current: Sessions,
+        baseline: Samples,
+        current: Samples,
         *,
         level: float = 1.0,
         resolution: float = 0.0,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import Metric, lookup
-from pytest_nsys.measure.measurement import Measurement, Part, Sessions, WindowMeasurement, centre
+from pytest_nsys.measure.measurement import Measurement, Part, Samples, WindowMeasurement, centre
 from pytest_nsys.plan.expected import Accepted
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.plan.options import Mode
@@ -238,13 +238,13 @@ def test_culprits_are_looked_for_only_where_something_got_worse() -> None:
 @pytest.mark.parametrize("outcome", ["ok", "improved", "regressed", "inconclusive"])
 @pytest.mark.parametrize("mode", ["profile", "gate"])
 def test_another_rule_takes_the_place_of_the_medians(mode: Mode, outcome: Outcome) -> None:
-    seen: list[tuple[str, Sessions, Sessions]] = []
+    seen: list[tuple[str, Samples, Samples]] = []
 
     def rule(
         metric: Metric,
         tolerance: Tolerance,
-        baseline: Sessions,
-        current: Sessions,
+        baseline: Samples,
+        current: Samples,
         *,
         level: float,
         resolution: float = 0.0,
@@ -325,20 +325,20 @@ def test_any_two_measurements_have_a_verdict(
     assert verdict.failed is any(status in Policy(mode).failing for status in statuses)
 
 
-def _sessions(
-    *sessions: list[float], key: str = "gpu.kernel_time", **samples: list[list[float]]
+def _processes(
+    *processes: list[float], key: str = "gpu.kernel_time", **samples: list[list[float]]
 ) -> Measurement:
-    """A measurement of these sessions; further keyword arguments are other metrics' samples."""
-    by_key = {key: sessions, **{name.replace("__", "."): found for name, found in samples.items()}}
+    """A measurement of these processes; further keyword arguments are other metrics' samples."""
+    by_key = {key: processes, **{name.replace("__", "."): found for name, found in samples.items()}}
     window = WindowMeasurement(
         MAIN,
         {name: tuple(tuple(map(float, one)) for one in found) for name, found in by_key.items()}
-        | {"gpu.kernel_count": ((1.0,) * len(sessions[0]),) * len(sessions)},
+        | {"gpu.kernel_count": ((1.0,) * len(processes[0]),) * len(processes)},
     )
     return made.measurement(window)
 
 
-STEADY = _sessions(*[[1e6] * 5] * 3)
+STEADY = _processes(*[[1e6] * 5] * 3)
 LATE = Accepted(reason="new attention", until=date(2026, 6, 30))
 
 
@@ -346,11 +346,11 @@ def test_a_slow_down_is_suspected_and_so_is_what_noise_makes_look_like_one() -> 
     assert judge(SPEC, SLOW, FAST, Policy("gate")).is_suspected
     assert not judge(SPEC, SAME, FAST, Policy("gate")).is_suspected
     assert not judge(SPEC, FAST, SLOW, Policy("gate")).is_suspected
-    noisy = _sessions([0.8e6, 0.9e6, 1.1e6, 1.2e6, 1.4e6])
+    noisy = _processes([0.8e6, 0.9e6, 1.1e6, 1.2e6, 1.4e6])
     verdict = judge(SPEC, noisy, STEADY, Policy("gate"))
     assert (verdict.status, verdict.failed, verdict.is_suspected) == ("inconclusive", False, True)
-    # Noise without a slow-down: another session would not be worth its time.
-    noisy = _sessions([0.8e6, 0.9e6, 1e6, 1.2e6, 1.4e6])
+    # Noise without a slow-down: another process would not be worth its time.
+    noisy = _processes([0.8e6, 0.9e6, 1e6, 1.2e6, 1.4e6])
     verdict = judge(SPEC, noisy, STEADY, Policy("gate"))
     assert (verdict.status, verdict.is_suspected) == ("inconclusive", False)
 
@@ -367,7 +367,7 @@ def test_what_cannot_be_compared_is_not_measured_again() -> None:
 
 
 def test_what_cannot_be_told_fails_only_where_it_is_to() -> None:
-    noisy = _sessions([0.8e6, 0.9e6, 1e6, 1.1e6, 1.2e6])
+    noisy = _processes([0.8e6, 0.9e6, 1e6, 1.1e6, 1.2e6])
     for mode, inconclusive, failed in [
         ("gate", "warn", False),
         ("gate", "fail", True),
@@ -433,11 +433,11 @@ def test_what_was_odd_about_a_measurement_is_a_note_after_the_others() -> None:
 
 
 def test_a_session_that_recorded_no_kernel_is_none_to_compare_or_to_record() -> None:
-    counts: Sessions = ((2.0,) * 5, (0.0,) * 5, (2.0,) * 5)
+    counts: Samples = ((2.0,) * 5, (0.0,) * 5, (2.0,) * 5)
     window = made.kernels(Part("gemm", 2, ns=1_000_000))
     window = replace(window, samples={**window.samples, "gpu.kernel_count": counts})
     for mode in ("gate", "update"):
         verdict = judge(SPEC, made.measurement(window), FAST, Policy(mode=mode))
         assert verdict.failed
         texts = [demand.text for demand in verdict.demands]
-        assert texts == ["no kernel was recorded in session 2, in others some"]
+        assert texts == ["no kernel was recorded in process 2, in others some"]

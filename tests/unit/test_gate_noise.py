@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.measure.measurement import Sessions
+from pytest_nsys.measure.measurement import Samples
 from pytest_nsys.verdict.noise import PRIOR_FREEDOM, PRIOR_SPREAD, Noise, estimate
 
 values = st.floats(0, 1e12).map(lambda value: round(value, 3))
-sessions = st.lists(
+processes = st.lists(
     st.lists(values, min_size=1, max_size=8).map(tuple), min_size=1, max_size=4
 ).map(tuple)
 
@@ -35,8 +35,8 @@ def test_sessions_are_taken_about_their_own_medians() -> None:
 
 
 def test_measurements_are_taken_about_their_own_centres() -> None:
-    one: Sessions = ((100.0, 101.0, 102.0), (102.0, 103.0, 104.0))
-    shifted: Sessions = ((50.0, 51.0, 52.0), (52.0, 53.0, 54.0))
+    one: Samples = ((100.0, 101.0, 102.0), (102.0, 103.0, 104.0))
+    shifted: Samples = ((50.0, 51.0, 52.0), (52.0, 53.0, 54.0))
     assert estimate(one, shifted).within == estimate(one, one).within
     assert estimate(one, shifted).between == pytest.approx(estimate(one, one).between)
 
@@ -67,7 +67,7 @@ def test_the_variance_between_sessions_is_the_weighted_mean_of_prior_and_seen() 
 def test_many_sessions_speak_for_themselves() -> None:
     random.seed(3)
     found = tuple((1000.0 + random.gauss(0, 50),) * 5 for _ in range(400))
-    medians = [session[0] for session in found]
+    medians = [process[0] for process in found]
     assert estimate(found).between == pytest.approx(statistics.stdev(medians), rel=0.01)
 
 
@@ -78,8 +78,8 @@ def test_the_scatter_of_normal_rounds_is_found() -> None:
 
 
 def test_a_noisy_measurement_is_not_taken_for_quiet_because_the_other_has_more_rounds() -> None:
-    quiet: Sessions = ((1000.0,) * 5,) * 3
-    noisy: Sessions = ((800.0, 900.0, 1000.0, 1200.0, 1400.0),)
+    quiet: Samples = ((1000.0,) * 5,) * 3
+    noisy: Samples = ((800.0, 900.0, 1000.0, 1200.0, 1400.0),)
     alone = estimate(noisy)
     for pair in (estimate(quiet, noisy), estimate(noisy, quiet)):
         assert pair.within == pytest.approx(alone.within / math.sqrt(2))
@@ -106,37 +106,35 @@ def test_the_error_of_a_change_falls_with_sessions_and_is_never_that_of_one_side
 def test_more_rounds_take_away_what_rounds_add_and_no_more() -> None:
     # An offset of 3 and rounds of 20: a median of five has a variance of pi/10 of 400.
     noise = Noise(20.0, math.sqrt(9 + math.pi / 10 * 400), 4, rounds=5)
-    assert noise.of_sessions(5) == pytest.approx(noise.between)
-    assert noise.of_sessions(1) == pytest.approx(math.sqrt(9 + 400))
-    assert noise.of_sessions(10**9) == pytest.approx(3)
+    assert noise.of_processes(5) == pytest.approx(noise.between)
+    assert noise.of_processes(1) == pytest.approx(math.sqrt(9 + 400))
+    assert noise.of_processes(10**9) == pytest.approx(3)
     assert noise.of_change(1, 1, rounds=(5, 5)) == pytest.approx(noise.of_change(1, 1))
     assert noise.of_change(1, 1, rounds=(10**9, 10**9)) == pytest.approx(3 * math.sqrt(2))
-    # Where sessions differ less than their rounds would make them, there is no offset.
-    assert Noise(20.0, 1.0, 4, rounds=5).of_sessions(10**9) == pytest.approx(0, abs=1e-2)
+    # Where processes differ less than their rounds would make them, there is no offset.
+    assert Noise(20.0, 1.0, 4, rounds=5).of_processes(10**9) == pytest.approx(0, abs=1e-2)
 
 
-@given(sessions, sessions)
-def test_every_number_is_one_and_none_is_below_zero(one: Sessions, other: Sessions) -> None:
+@given(processes, processes)
+def test_every_number_is_one_and_none_is_below_zero(one: Samples, other: Samples) -> None:
     noise = estimate(one, other)
     found = (noise.within, noise.between, noise.of_change(len(one), len(other)))
     assert all(math.isfinite(value) and value >= 0 for value in found)
     assert noise.freedom >= PRIOR_FREEDOM
-    lengths = [len(session) for session in (*one, *other)]
+    lengths = [len(process) for process in (*one, *other)]
     assert min(lengths) <= noise.rounds * (1 + 1e-9)
     assert noise.rounds <= max(lengths) * (1 + 1e-9)
 
 
-def _scaled(factor: float) -> Callable[[Sessions], Sessions]:
+def _scaled(factor: float) -> Callable[[Samples], Samples]:
     return lambda found: tuple(tuple(value * factor for value in one) for one in found)
 
 
-@given(sessions, sessions, st.sampled_from([1e-6, 0.5, 1e3, 2.0**20]))
-def test_in_another_unit_the_noise_is_the_same(
-    one: Sessions, other: Sessions, factor: float
-) -> None:
+@given(processes, processes, st.sampled_from([1e-6, 0.5, 1e3, 2.0**20]))
+def test_in_another_unit_the_noise_is_the_same(one: Samples, other: Samples, factor: float) -> None:
     scaled = _scaled(factor)
     here, there = estimate(one, other), estimate(scaled(one), scaled(other))
-    size = max(max(session) for session in (*one, *other)) * factor
+    size = max(max(process) for process in (*one, *other)) * factor
     near = {"rel": 1e-6, "abs": 1e-9 * size + 1e-300}
     assert there.within == pytest.approx(here.within * factor, **near)
     assert there.between == pytest.approx(here.between * factor, **near)
@@ -149,6 +147,6 @@ def test_one_wild_round_of_a_session_moves_the_noise_little(
     random.seed(seed)
     calm = [[1000 + random.uniform(-10, 10) for _ in range(2 * rounds)] for _ in range(count)]
     noise = estimate(tuple(map(tuple, calm)))
-    for session in calm:
-        session[0] *= wild
+    for process in calm:
+        process[0] *= wild
     assert estimate(tuple(map(tuple, calm))).within <= 3 * noise.within + 20

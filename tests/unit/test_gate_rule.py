@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import METRICS, Metric, lookup
-from pytest_nsys.measure.measurement import Part, Sessions, WindowMeasurement, centre
+from pytest_nsys.measure.measurement import Part, Samples, WindowMeasurement, centre
 from pytest_nsys.support.units import Tolerance
 from pytest_nsys.verdict.culprit import contributions
 from pytest_nsys.verdict.rule import FAMILY_LEVEL, default_rule
@@ -21,22 +21,22 @@ COUNT = lookup("gpu.kernel_count")
 DOWN = replace(TIME, key="gpu.busy_pct", worse="down")
 
 samples = st.lists(st.integers(0, 10_000).map(float), min_size=1, max_size=8)
-sessions = st.lists(samples.map(tuple), min_size=1, max_size=3).map(tuple)
+processes = st.lists(samples.map(tuple), min_size=1, max_size=3).map(tuple)
 tolerances = st.builds(
     Tolerance, st.sampled_from([0.0, 0.03, 0.5]), st.sampled_from([0.0, 20.0, 5000.0])
 )
 metrics = st.sampled_from([TIME, COUNT, DOWN, replace(COUNT, worse="down")])
 
 
-def _times(*values: float) -> Sessions:
+def _times(*values: float) -> Samples:
     return (tuple(map(float, values)),)
 
 
 def _outcome(
     metric: Metric,
     tolerance: Tolerance,
-    baseline: Sessions,
-    current: Sessions,
+    baseline: Samples,
+    current: Samples,
     level: float = FAMILY_LEVEL,
 ) -> str:
     return default_rule(metric, tolerance, baseline, current, level=level).outcome
@@ -79,7 +79,7 @@ NOISY = _times(90, 95, 100, 105, 110)
     ],
 )
 def test_noise_that_hides_the_tolerance_is_told_from_a_change_that_is_larger(
-    current: Sessions, outcome: str
+    current: Samples, outcome: str
 ) -> None:
     ruling = default_rule(TIME, Tolerance(0.03), NOISY, current)
     assert ruling.outcome == outcome
@@ -91,7 +91,7 @@ def test_a_ruling_says_what_was_compared_and_what_would_have_been_seen() -> None
     ruling = default_rule(TIME, Tolerance(0.03), _times(*[1000] * 5), _times(*[1050] * 5))
     assert (ruling.outcome, ruling.baseline, ruling.current) == ("regressed", 1000, 1050)
     # Nothing seen, so the prior of 0.3 % with four degrees of freedom is all there is:
-    # 0.003 * 1050 in each of two sessions, and t(4, 95 %) = 2.132.
+    # 0.003 * 1050 in each of two processes, and t(4, 95 %) = 2.132.
     assert ruling.noise == pytest.approx(0.003 * 1050 * math.sqrt(2))
     assert ruling.limit == 30
     assert ruling.detectable == pytest.approx(30 + 2.1318 * ruling.noise, rel=1e-4)
@@ -123,16 +123,16 @@ AS_BEFORE, SLOWER = (430.8, 429.1, 430.0), (454.1, 454.3, 452.8)
 
 
 @pytest.mark.parametrize("current", [(SLOWER, AS_BEFORE, SLOWER), (SLOWER, SLOWER, AS_BEFORE)])
-def test_a_regression_is_seen_in_every_session(current: Sessions) -> None:
+def test_a_regression_is_seen_in_every_process(current: Samples) -> None:
     ruling = default_rule(TIME, Tolerance(0.03), QUIET, current)
-    assert (ruling.outcome, ruling.doubt, ruling.beyond) == ("inconclusive", "session", True)
+    assert (ruling.outcome, ruling.doubt, ruling.beyond) == ("inconclusive", "process", True)
     assert default_rule(TIME, Tolerance(0.03), QUIET, (SLOWER,) * 3).outcome == "regressed"
 
 
 def test_an_improvement_is_seen_in_every_session_or_is_none() -> None:
     faster = (400.0, 401.0, 402.0)
     ruling = default_rule(TIME, Tolerance(0.03), QUIET, (faster, (430.0, 429.5, 428.0), faster))
-    assert (ruling.outcome, ruling.doubt) == ("ok", "session")
+    assert (ruling.outcome, ruling.doubt) == ("ok", "process")
     assert default_rule(TIME, Tolerance(0.03), QUIET, (faster,) * 3).outcome == "improved"
 
 
@@ -146,15 +146,15 @@ def test_a_change_of_the_medians_that_the_ranks_deny_is_inconclusive() -> None:
 
 
 def test_one_odd_session_of_three_does_not_decide() -> None:
-    steady: Sessions = ((1000.0,) * 5,) * 3
-    odd: Sessions = ((1000.0,) * 5, (1200.0,) * 5, (1000.0,) * 5)
+    steady: Samples = ((1000.0,) * 5,) * 3
+    odd: Samples = ((1000.0,) * 5, (1200.0,) * 5, (1000.0,) * 5)
     assert _outcome(TIME, Tolerance(0.03), steady, odd) != "regressed"
     assert _outcome(TIME, Tolerance(0.03), odd, steady) != "regressed"
 
 
 def test_a_change_in_every_session_is_found_though_sessions_differ() -> None:
-    then: Sessions = ((1000.0,) * 5, (1004.0,) * 5, (998.0,) * 5)
-    now: Sessions = ((1050.0,) * 5, (1046.0,) * 5, (1055.0,) * 5)
+    then: Samples = ((1000.0,) * 5, (1004.0,) * 5, (998.0,) * 5)
+    now: Samples = ((1050.0,) * 5, (1046.0,) * 5, (1055.0,) * 5)
     assert _outcome(TIME, Tolerance(0.03), then, now) == "regressed"
     assert _outcome(TIME, Tolerance(0.03), now, then) == "improved"
 
@@ -191,23 +191,23 @@ def test_an_exact_metric_is_compared_with_the_range_of_its_baseline(
     assert (ruling.current - ruling.baseline > ruling.limit) is (outcome == "regressed")
 
 
-def test_the_range_of_an_exact_metric_is_that_of_all_sessions() -> None:
-    baseline: Sessions = ((100.0, 100.0), (200.0, 200.0))
+def test_the_range_of_an_exact_metric_is_that_of_all_processes() -> None:
+    baseline: Samples = ((100.0, 100.0), (200.0, 200.0))
     assert _outcome(COUNT, Tolerance(), baseline, _times(200)) == "ok"
     assert _outcome(COUNT, Tolerance(), baseline, _times(201)) == "regressed"
 
 
-@given(metrics, tolerances, sessions)
+@given(metrics, tolerances, processes)
 def test_a_measurement_is_never_worse_or_better_than_itself(
-    metric: Metric, tolerance: Tolerance, found: Sessions
+    metric: Metric, tolerance: Tolerance, found: Samples
 ) -> None:
     outcome = _outcome(metric, tolerance, found, found)
     assert outcome == "ok" or (metric.kind == "timed" and outcome == "inconclusive")
 
 
-@given(st.integers(0, 10_000), sessions, st.sampled_from(["up", "down"]))
+@given(st.integers(0, 10_000), processes, st.sampled_from(["up", "down"]))
 def test_without_tolerance_a_deterministic_exact_metric_must_be_equal(
-    value: int, current: Sessions, worse: str
+    value: int, current: Samples, worse: str
 ) -> None:
     metric = replace(COUNT, worse=worse)  # type: ignore[arg-type]
     outcome = _outcome(metric, Tolerance(), ((float(value),) * 3,), current)
@@ -217,22 +217,22 @@ def test_without_tolerance_a_deterministic_exact_metric_must_be_equal(
 ORDER = ["improved", "ok", "inconclusive", "regressed"]
 
 
-@given(metrics, tolerances, sessions, sessions, st.integers(0, 5000))
+@given(metrics, tolerances, processes, processes, st.integers(0, 5000))
 def test_getting_worse_never_makes_the_verdict_milder(
-    metric: Metric, tolerance: Tolerance, baseline: Sessions, current: Sessions, step: int
+    metric: Metric, tolerance: Tolerance, baseline: Samples, current: Samples, step: int
 ) -> None:
     sign = 1 if metric.worse == "up" else -1
     # Times are never below zero; where they would be, the noise has another size.
-    assume(sign > 0 or min(min(session) for session in current) >= step)
-    worse = tuple(tuple(sample + sign * step for sample in session) for session in current)
+    assume(sign > 0 or min(min(process) for process in current) >= step)
+    worse = tuple(tuple(sample + sign * step for sample in process) for process in current)
     before = _outcome(metric, tolerance, baseline, current)
     after = _outcome(metric, tolerance, baseline, worse)
     assert ORDER.index(after) >= ORDER.index(before)
 
 
-@given(metrics, sessions, sessions, tolerances, tolerances)
+@given(metrics, processes, processes, tolerances, tolerances)
 def test_a_wider_tolerance_never_finds_more(
-    metric: Metric, baseline: Sessions, current: Sessions, one: Tolerance, other: Tolerance
+    metric: Metric, baseline: Samples, current: Samples, one: Tolerance, other: Tolerance
 ) -> None:
     assume(one.relative <= other.relative and one.absolute <= other.absolute)
     narrow = _outcome(metric, one, baseline, current)
@@ -248,9 +248,9 @@ def test_a_wider_tolerance_never_finds_more(
     )
 
 
-@given(tolerances, sessions, sessions)
+@given(tolerances, processes, processes)
 def test_the_direction_turns_the_verdict_round(
-    tolerance: Tolerance, baseline: Sessions, current: Sessions
+    tolerance: Tolerance, baseline: Samples, current: Samples
 ) -> None:
     turned = {"improved": "regressed", "regressed": "improved"}
     up = _outcome(TIME, tolerance, baseline, current)
@@ -261,9 +261,9 @@ def test_the_direction_turns_the_verdict_round(
         assert down in ("ok", "inconclusive")
 
 
-@given(metrics, tolerances, sessions, sessions)
+@given(metrics, tolerances, processes, processes)
 def test_what_a_ruling_says_belongs_together(
-    metric: Metric, tolerance: Tolerance, baseline: Sessions, current: Sessions
+    metric: Metric, tolerance: Tolerance, baseline: Samples, current: Samples
 ) -> None:
     ruling = default_rule(metric, tolerance, baseline, current)
     change = (ruling.current - ruling.baseline) * (1 if metric.worse == "up" else -1)

@@ -75,7 +75,7 @@ def test_every_argument_is_read() -> None:
             timeout=2.5,
             nsys_args=("--gpu-metrics-devices=all",),
             allow_empty=True,
-            sessions=2,
+            processes=2,
             expected={"metric": "mem.peak", "reason": "a cache", "until": "2026-12-31"},
         )
     )
@@ -92,7 +92,7 @@ def test_every_argument_is_read() -> None:
         nsys_args=("--gpu-metrics-devices=all",),
         allow_empty=True,
         named=frozenset({"gpu.kernel_time", "mem.peak"}),
-        sessions=2,
+        processes=2,
         expected=(Accepted("a cache", date(2026, 12, 31), metric="mem.peak"),),
     )
 
@@ -166,8 +166,8 @@ def test_marks_on_modules_classes_functions_and_parameters_combine(
         ({"rounds": 2.5}, "has rounds=2.5", "whole number"),
         ({"rounds": True}, "has rounds=True", "whole number"),
         ({"rounds": "many"}, "has rounds='many'", 'whole number from 1 on or "auto"'),
-        ({"sessions": 0}, "has sessions=0", "whole number from 1 on"),
-        ({"sessions": "auto"}, "has sessions='auto'", "whole number from 1 on"),
+        ({"processes": 0}, "has processes=0", "whole number from 1 on"),
+        ({"processes": "auto"}, "has processes='auto'", "whole number from 1 on"),
         ({"most_rounds": 9}, "has no argument 'most_rounds'", "did you mean 'rounds'?"),
         ({"expected": 3}, "has expected=3", "write a dictionary"),
         ({"expected": {"reason": "x"}}, "until is missing", "until = "),
@@ -319,7 +319,7 @@ def test_a_median_is_to_be_known_to_a_third_of_the_narrowest_tolerance(
 
 
 @pytest.mark.parametrize(
-    ("mode", "own", "asked", "sessions"),
+    ("mode", "own", "asked", "processes"),
     [
         ("profile", None, 1, 1),
         ("profile", 4, 1, 4),
@@ -330,11 +330,11 @@ def test_a_median_is_to_be_known_to_a_third_of_the_narrowest_tolerance(
     ],
 )
 def test_the_marker_says_how_many_sessions_but_baselines_have_what_is_asked_for(
-    mode: Any, own: int | None, asked: int, sessions: int
+    mode: Any, own: int | None, asked: int, processes: int
 ) -> None:
-    settings = Settings(mode, Path("/"), Path("/b"), sessions=asked)
-    mark = _mark() if own is None else _mark(sessions=own)
-    assert _read(mark, settings=settings).sessions == sessions
+    settings = Settings(mode, Path("/"), Path("/b"), processes=asked)
+    mark = _mark() if own is None else _mark(processes=own)
+    assert _read(mark, settings=settings).processes == processes
 
 
 def test_the_line_of_help_names_every_argument() -> None:

@@ -30,7 +30,7 @@ def test_each_round_is_one_sample() -> None:
         builder.window(number * 1000, number * 1000 + 500, round=number)
         builder.kernel("gemm", number * 1000 + 10, ns)
     window = _measure(builder)["t"].windows["test"]
-    assert window.sessions("gpu.kernel_time") == ((100, 300, 200),)
+    assert window.by_process("gpu.kernel_time") == ((100, 300, 200),)
     assert window.values("gpu.kernel_count") == (1, 1, 1)
     assert window["gpu.kernel_time"] == 200
 
@@ -171,10 +171,10 @@ def test_memory_is_one_sample_over_the_span_of_all_rounds() -> None:
         builder.memory(at + 20, 64, address=2, free=True)
     builder.memory(300, 16, address=3)
     windows = _measure(builder)["t"].windows
-    assert windows["test"].sessions("mem.peak") == ((64,),)
-    assert windows["test"].sessions("mem.peak_total") == ((1064,),)
-    assert windows["test"].sessions("mem.live_end") == ((16,),)
-    assert windows["test"].sessions("mem.alloc_count") == ((3,),)
+    assert windows["test"].by_process("mem.peak") == ((64,),)
+    assert windows["test"].by_process("mem.peak_total") == ((1064,),)
+    assert windows["test"].by_process("mem.live_end") == ((16,),)
+    assert windows["test"].by_process("mem.alloc_count") == ((3,),)
     assert windows["part"].values("mem.peak") == ()
     assert [part.label for part in windows["test"].breakdown["allocations"]] == ["64 B"]
 
@@ -241,7 +241,7 @@ def test_the_state_of_the_gpus_is_of_the_body() -> None:
     builder.window(300, 310, nodeid="without")
     found = _measure(builder)
     windows = found["t"].windows
-    assert windows["test"].sessions("gpu.sm_clock") == ((2e9, 1e9),)
+    assert windows["test"].by_process("gpu.sm_clock") == ((2e9, 1e9),)
     assert "gpu.power" not in windows["test"].samples
     assert "gpu.sm_clock" not in windows["part"].samples
     assert "gpu.sm_clock" not in found["without"].windows["test"].samples
@@ -256,7 +256,7 @@ def test_all_windows_of_a_cut_together_are_one_sample() -> None:
         builder.memory(number * 100 + 11, 64 << number, address=1)
         builder.memory(number * 100 + 12, 0, address=1, free=True)
     window = measure_cut(whole(builder.build()), "all", NAMING)
-    assert window.sessions("gpu.kernel_time") == ((33,),)
+    assert window.by_process("gpu.kernel_time") == ((33,),)
     assert window.kernels.count("gemm") == 3
     assert window["mem.peak"] == 256
 

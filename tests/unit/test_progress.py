@@ -172,14 +172,14 @@ A, B = (PlannedTest(name, Spec(1, 5, 60.0)) for name in "ab")
     ("step", "line"),
     [
         (Step(Batch((A, B)), 1, 1), "measuring 2 tests in one capture"),
-        (Step(Batch((A, B)), 2, 3), "measuring 2 tests in one capture, session 2 of 3"),
+        (Step(Batch((A, B)), 2, 3), "measuring 2 tests in one capture, process 2 of 3"),
         (
             Step(Batch((A,)), 2, 3, "confirm"),
-            "measuring 1 test again that may have regressed, session 2 of at most 3",
+            "measuring 1 test again that may have regressed, process 2 of at most 3",
         ),
         (
             Step(Batch((A, B)), 1, 2, arm="main (0123456789)"),
-            "measuring 2 tests in one capture at main (0123456789), session 1 of 2",
+            "measuring 2 tests in one capture at main (0123456789), process 1 of 2",
         ),
     ],
 )

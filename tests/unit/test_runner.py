@@ -1,4 +1,4 @@
-"""Which sessions run, of which tests, in which order; and what becomes of each test."""
+"""Which processes run, of which tests, in which order; and what becomes of each test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pytest_nsys.verdict.judge import Policy, judge
 SPEC = Spec(warmup=1, rounds=5, timeout_s=60)
 FAST, SLOW = 1e6, 2e6
 
-# What a session makes of a test: its kernel time, how it goes wrong, or None for "not reached".
+# What a process makes of a test: its kernel time, how it goes wrong, or None for "not reached".
 Scene = float | str | NsysError | None
 
 
@@ -36,13 +36,13 @@ def _measured(nodeid: str, ns: float) -> Measurement:
 
 @dataclass
 class Source:
-    """Captures made up from scenes: for each test, what each of its sessions is to be.
+    """Captures made up from scenes: for each test, what each of its processes is to be.
 
-    Sessions that are ``broken`` raise that error as a whole.
+    Samples that are ``broken`` raise that error as a whole.
     """
 
     scenes: Mapping[str, Sequence[Scene]]
-    sessions: int = 1
+    processes: int = 1
     confirmations: int = 2
     name: str = ""
     log: list[str] = field(default_factory=list)
@@ -50,17 +50,17 @@ class Source:
     broken: Mapping[int, NsysError] = field(default_factory=dict)
 
     def planned(self, test: PlannedTest) -> int:
-        return max(self.sessions, test.spec.sessions)
+        return max(self.processes, test.spec.processes)
 
-    def capture(self, batch: Batch, maxfail: int, session: int) -> Iterator[CaptureResult]:
+    def capture(self, batch: Batch, maxfail: int, process: int) -> Iterator[CaptureResult]:
         names = " ".join(test.nodeid for test in batch.tests)
-        self.log.append(f"{self.name}{session}: {names}")
+        self.log.append(f"{self.name}{process}: {names}")
         self.maxfails.append(maxfail)
-        if session in self.broken:
-            raise self.broken[session]
+        if process in self.broken:
+            raise self.broken[process]
         tests = []
         for test in batch.tests:
-            scene = self.scenes[test.nodeid][session]
+            scene = self.scenes[test.nodeid][process]
             if scene is None:
                 continue
             outcome = scene if scene in ("failed", "skipped") else "passed"
@@ -74,7 +74,7 @@ class Source:
                     problem=scene if isinstance(scene, NsysError) else None,
                 )
             )
-        yield CaptureResult(tuple(tests), None, (), (), f"{self.name}{session}", "", {})
+        yield CaptureResult(tuple(tests), None, (), (), f"{self.name}{process}", "", {})
 
 
 @dataclass
@@ -86,11 +86,11 @@ class Measurer:
     def measure(
         self, result: CaptureResult, specs: Mapping[str, Spec]
     ) -> dict[str, Measurement | NsysError]:
-        arm, session = result.nsys[:-1], int(result.nsys[-1])
+        arm, process = result.nsys[:-1], int(result.nsys[-1])
         found: dict[str, Measurement | NsysError] = {}
         for ran in result.tests:
             assert ran.nodeid in specs
-            scene = self.scenes[arm][ran.nodeid][session]
+            scene = self.scenes[arm][ran.nodeid][process]
             if ran.problem is not None:
                 found[ran.nodeid] = ran.problem
             elif isinstance(scene, float):
@@ -99,7 +99,7 @@ class Measurer:
 
 
 class Judge:
-    """Against a baseline of fast sessions, or another revision."""
+    """Against a baseline of fast processes, or another revision."""
 
     def judge(self, spec: Spec, measurement: Measurement, reference: Measurement | None) -> Judged:
         baseline = reference or _measured(measurement.nodeid, FAST)
@@ -159,11 +159,11 @@ def _times(outcome: Outcome) -> list[float]:
     assert outcome.judged is not None
     assert outcome.judged.verdict is not None
     body = outcome.judged.verdict.measurement.windows["test"]
-    return [session[0] for session in body.sessions("gpu.kernel_time")]
+    return [process[0] for process in body.by_process("gpu.kernel_time")]
 
 
 def test_planned_sessions_are_run_and_judged_together() -> None:
-    stage = Stage(Source({"a": [FAST, 1.001e6, 1.002e6], "b": [FAST] * 3}, sessions=3))
+    stage = Stage(Source({"a": [FAST, 1.001e6, 1.002e6], "b": [FAST] * 3}, processes=3))
     outcomes = stage.run()
     assert stage.log == ["0: a b", "1: a b", "2: a b"]
     assert [(step.number, step.of, step.purpose) for step in stage.steps] == [
@@ -172,14 +172,14 @@ def test_planned_sessions_are_run_and_judged_together() -> None:
         (3, 3, "plan"),
     ]
     assert _times(outcomes["a"]) == [FAST, 1.001e6, 1.002e6]
-    assert [len(outcome.sessions) for outcome in outcomes.values()] == [3, 3]
+    assert [len(outcome.processes) for outcome in outcomes.values()] == [3, 3]
     assert stage.told == [("0", True), ("1", True), ("2", True)]
     assert stage.held == ["entered", "left"]
 
 
 def test_a_test_has_as_many_sessions_as_it_asks_for() -> None:
     stage = Stage(Source({"a": [FAST], "b": [FAST] * 3}))
-    outcomes = stage.run(b=replace(SPEC, sessions=3))
+    outcomes = stage.run(b=replace(SPEC, processes=3))
     assert stage.log == ["0: a b", "1: b", "2: b"]
     assert [len(_times(outcome)) for outcome in outcomes.values()] == [1, 3]
 
@@ -210,7 +210,7 @@ def test_only_what_is_suspected_is_measured_again_until_it_is_no_longer() -> Non
 
 
 def test_measuring_again_ends_as_soon_as_nothing_is_suspected() -> None:
-    # A little too slow once: with the second session the median is within the tolerance.
+    # A little too slow once: with the second process the median is within the tolerance.
     stage = Stage(Source({"a": [1.04e6, FAST], "b": [FAST]}))
     assert _status(stage.run()["a"]) in ("ok", "inconclusive")
     assert stage.log == ["0: a b", "1: a"]
@@ -224,14 +224,14 @@ def test_it_is_measured_again_as_often_as_the_source_can(confirmations: int) -> 
 
 
 def test_confirming_sessions_follow_the_planned_ones() -> None:
-    stage = Stage(Source({"a": [SLOW] * 5, "b": [FAST] * 3}, sessions=3))
+    stage = Stage(Source({"a": [SLOW] * 5, "b": [FAST] * 3}, processes=3))
     assert _times(stage.run()["a"]) == [SLOW] * 5
     assert stage.log == ["0: a b", "1: a b", "2: a b", "3: a", "4: a"]
 
 
 def test_two_revisions_are_measured_a_b_b_a() -> None:
-    before = Source({"a": [FAST] * 4, "b": [FAST] * 4}, sessions=2, name="A")
-    after = Source({"a": [FAST] * 4, "b": [SLOW] * 4}, sessions=2, name="B")
+    before = Source({"a": [FAST] * 4, "b": [FAST] * 4}, processes=2, name="A")
+    after = Source({"a": [FAST] * 4, "b": [SLOW] * 4}, processes=2, name="B")
     stage = Stage(before, after)
     outcomes = stage.run()
     assert stage.log[:4] == ["A0: a b", "B0: a b", "B1: a b", "A1: a b"]
@@ -246,21 +246,21 @@ def test_two_revisions_are_measured_a_b_b_a() -> None:
     assert judged is not None
     assert judged.verdict is not None
     assert judged.verdict.baseline is not None
-    assert judged.verdict.baseline.sessions == judged.verdict.measurement.sessions == 4
+    assert judged.verdict.baseline.processes == judged.verdict.measurement.processes == 4
 
 
 @pytest.mark.parametrize("wrong", ["failed", "skipped", "lost"])
-@pytest.mark.parametrize("session", [0, 1, 2])
-def test_a_test_that_goes_wrong_in_any_session_has_gone_wrong(wrong: str, session: int) -> None:
+@pytest.mark.parametrize("process", [0, 1, 2])
+def test_a_test_that_goes_wrong_in_any_session_has_gone_wrong(wrong: str, process: int) -> None:
     scenes: list[Scene] = [FAST] * 3
-    scenes[session] = wrong
-    stage = Stage(Source({"a": scenes, "b": [FAST] * 3}, sessions=3))
+    scenes[process] = wrong
+    stage = Stage(Source({"a": scenes, "b": [FAST] * 3}, processes=3))
     outcomes = stage.run()
     assert outcomes["a"].judged is None
     ran = outcomes["a"].ran
     assert not ran.passed
     assert bool(ran.lost) is (wrong == "lost")
-    assert len(outcomes["a"].sessions) == session + 1  # it is not run again
+    assert len(outcomes["a"].processes) == process + 1  # it is not run again
     assert _times(outcomes["b"]) == [FAST] * 3
 
 
@@ -276,7 +276,7 @@ NO_REPORT = CaptureMissing("there is no report", remedy="x")
 
 
 def test_a_problem_of_a_planned_session_is_the_tests() -> None:
-    stage = Stage(Source({"a": [FAST, NO_REPORT, FAST], "b": [FAST] * 3}, sessions=3))
+    stage = Stage(Source({"a": [FAST, NO_REPORT, FAST], "b": [FAST] * 3}, processes=3))
     outcomes = stage.run()
     assert outcomes["a"].judged == Judged(problem=NO_REPORT)
     assert stage.log == ["0: a b", "1: a b", "2: b"]
@@ -301,7 +301,7 @@ def test_a_capture_that_is_no_good_is_the_problem_of_all_its_tests() -> None:
     # A recording of the run keeps why, and fails again when it is replayed.
     assert outcomes["a"].ran.problem is NO_REPORT
     assert stage.held == ["entered", "left"]
-    # Of a confirming session it is a remark.
+    # Of a confirming process it is a remark.
     stage = Stage(Source({"a": [SLOW] * 3}, broken={1: NO_REPORT}))
     outcome = stage.run()["a"]
     assert _times(outcome) == [SLOW, SLOW]
@@ -309,8 +309,8 @@ def test_a_capture_that_is_no_good_is_the_problem_of_all_its_tests() -> None:
 
 def test_a_capture_that_breaks_half_way_is_the_problem_of_the_tests_that_are_left() -> None:
     class Breaking(Source):
-        def capture(self, batch: Batch, maxfail: int, session: int) -> Iterator[CaptureResult]:
-            yield from super().capture(Batch(batch.tests[:1]), maxfail, session)
+        def capture(self, batch: Batch, maxfail: int, process: int) -> Iterator[CaptureResult]:
+            yield from super().capture(Batch(batch.tests[:1]), maxfail, process)
             raise NO_REPORT
 
     outcomes = Stage(Breaking({"a": [FAST], "b": [FAST]})).run()
@@ -319,8 +319,8 @@ def test_a_capture_that_breaks_half_way_is_the_problem_of_the_tests_that_are_lef
 
 
 def test_a_problem_at_the_other_revision_is_the_tests() -> None:
-    before = Source({"a": [NO_REPORT, FAST], "b": [FAST] * 2}, sessions=2, name="A")
-    after = Source({"a": [FAST] * 2, "b": [FAST] * 2}, sessions=2, name="B")
+    before = Source({"a": [NO_REPORT, FAST], "b": [FAST] * 2}, processes=2, name="A")
+    after = Source({"a": [FAST] * 2, "b": [FAST] * 2}, processes=2, name="B")
     outcomes = Stage(before, after).run()
     assert outcomes["a"].judged == Judged(problem=NO_REPORT)
     assert _status(outcomes["b"]) == "ok"
@@ -328,15 +328,15 @@ def test_a_problem_at_the_other_revision_is_the_tests() -> None:
 
 @pytest.mark.parametrize("of", ["failed", None])
 def test_a_test_that_the_other_revision_lacks_is_measured_all_the_same(of: Scene) -> None:
-    before = Source({"a": [of, of]}, sessions=2, name="A")
-    after = Source({"a": [FAST, FAST]}, sessions=2, name="B")
+    before = Source({"a": [of, of]}, processes=2, name="A")
+    after = Source({"a": [FAST, FAST]}, processes=2, name="B")
     stage = Stage(before, after)
     assert _times(stage.run()["a"]) == [FAST, FAST]
     assert stage.log == ["A0: a", "B0: a", "B1: a"]
 
 
 def test_tests_that_were_never_reached_have_no_outcome() -> None:
-    stage = Stage(Source({"a": ["failed", None], "b": [None, None]}, sessions=2))
+    stage = Stage(Source({"a": ["failed", None], "b": [None, None]}, processes=2))
     outcomes = stage.run(maxfail=1)
     assert list(outcomes) == ["a"]
     assert stage.log == ["0: a b"]
@@ -363,7 +363,7 @@ def test_a_wrong_option_of_nsys_ends_the_run_and_frees_the_gpu() -> None:
 
 def test_any_other_error_frees_the_gpu_too() -> None:
     class Broken(Source):
-        def capture(self, batch: Batch, maxfail: int, session: int) -> Iterator[CaptureResult]:
+        def capture(self, batch: Batch, maxfail: int, process: int) -> Iterator[CaptureResult]:
             raise KeyboardInterrupt
 
     stage = Stage(Broken({"a": [FAST]}))

@@ -22,7 +22,7 @@ from pytest_nsys.gpu.state import GpuState, RoundState
 from pytest_nsys.insights.bottlenecks.rounds import diagnose_rounds
 from pytest_nsys.measure.measurement import Measurement, WindowMeasurement
 from pytest_nsys.measure.measurer import Measurer
-from pytest_nsys.measure.sessions import join_captures, join_sessions
+from pytest_nsys.measure.processes import join_captures, join_processes
 from pytest_nsys.measure.windows import measure
 from pytest_nsys.metrics.state import disturbances
 from pytest_nsys.offline.diff import compare_stored
@@ -110,7 +110,7 @@ def measured(*builders: TraceBuilder, **options: Any) -> Measurement:
 
 def thrice(*builders: TraceBuilder, **options: Any) -> Measurement:
     """Three sessions of the same."""
-    return join_sessions([measured(*builders, **options)] * 3)
+    return join_processes([measured(*builders, **options)] * 3)
 
 
 def window(
@@ -125,14 +125,14 @@ class TestMeasuring:
         builder.kernel("before", 10, 7_000_000)
         builder.kernel("after", 1_000_000 + 3 * ROUND_NS, 7_000_000)
         found = window(builder)
-        assert found.sessions("gpu.kernel_time") == ((600_000,) * 3,)
+        assert found.by_process("gpu.kernel_time") == ((600_000,) * 3,)
         assert found.values("gpu.kernel_count") == (4, 4, 4)
         assert found.values("wall.time") == (ROUND_NS - 1000,) * 3
         assert [part.label for part in found.kernels] == ["decode"]
 
     def test_what_the_client_measured_are_samples_of_the_rounds(self) -> None:
         found = window(served())
-        assert found.sessions("client.ttft_p50") == ((5e6, 5.001e6, 5.002e6),)
+        assert found.by_process("client.ttft_p50") == ((5e6, 5.001e6, 5.002e6),)
         assert found["client.tokens_per_s"] == 1999
         assert found.values("client.errors") == (0, 0, 0)
 
@@ -208,7 +208,7 @@ class TestMeasuring:
         both = measured(served("one"), served("two", kernels=2), timelines=True)
         assert [*both.windows] == ["one", "two"]
         assert both.bodies == ("one", "two")
-        assert (both.sessions, both.warmup, both.rounds) == (1, 0, 3)
+        assert (both.processes, both.warmup, both.rounds) == (1, 0, 3)
         assert both.windows["two"]["gpu.kernel_count"] == 2
         assert both.timeline is not None
 
@@ -509,16 +509,16 @@ class TestRecording:
         assert {name: (one.samples, one.units) for name, one in again.windows.items()} == {
             name: (one.samples, one.units) for name, one in live.windows.items()
         }
-        assert again.sessions == 1
+        assert again.processes == 1
 
     def test_sessions_of_several_captures_stay_sessions(self, tmp_path: Path) -> None:
         sessions = [
             (served("one", kernel_ns=ns), served("two", kernel_ns=ns)) for ns in (600_000, 640_000)
         ]
         again = replayed(recorded(tmp_path / "rec", *sessions))
-        assert again.sessions == 2
+        assert again.processes == 2
         for one in again.windows.values():
-            assert one.sessions("gpu.kernel_time") == ((600_000,) * 3, (640_000,) * 3)
+            assert one.by_process("gpu.kernel_time") == ((600_000,) * 3, (640_000,) * 3)
 
     def test_a_recording_says_nothing_of_the_clock(self, tmp_path: Path) -> None:
         folder = recorded(tmp_path / "rec", [served()])

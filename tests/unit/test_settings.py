@@ -125,7 +125,7 @@ def test_what_measures_two_revisions_neither_records_baselines_nor_replays(
 
 
 @pytest.mark.parametrize(
-    ("args", "sessions"),
+    ("args", "processes"),
     [
         (["--nsys"], 1),
         (["--nsys-baseline"], 1),
@@ -133,15 +133,15 @@ def test_what_measures_two_revisions_neither_records_baselines_nor_replays(
         (["--nsys-update"], 3),
         (["--nsys-update-new"], 3),
         (["--nsys-against=main"], 2),
-        (["--nsys-update", "--nsys-sessions=1"], 1),
-        (["--nsys-against=main", "--nsys-sessions=5"], 5),
+        (["--nsys-update", "--nsys-processes=1"], 1),
+        (["--nsys-against=main", "--nsys-processes=5"], 5),
     ],
 )
 def test_a_run_has_as_many_sessions_as_it_needs_where_nobody_says(
-    read: Callable[..., Settings], args: list[str], sessions: int
+    read: Callable[..., Settings], args: list[str], processes: int
 ) -> None:
     settings = read(*args)
-    assert settings.sessions == sessions
+    assert settings.processes == processes
     assert settings.records is any("update" in arg for arg in args)
 
 
@@ -154,7 +154,7 @@ def test_how_verdicts_are_made_is_read_from_both_places(read: Callable[..., Sett
     ini = """\
 nsys_rounds = auto
 nsys_max_rounds = 80
-nsys_sessions = 4
+nsys_processes = 4
 nsys_confirm = 0
 nsys_inconclusive = fail
 nsys_against_setup = make "all of it"
@@ -162,14 +162,14 @@ nsys_against_python = .venv/bin/python
 nsys_lock_timeout = 5 s"""
     settings = read("--nsys", ini=ini)
     assert (settings.rounds, settings.auto, settings.max_rounds) == (5, True, 80)
-    assert (settings.sessions, settings.confirm, settings.inconclusive) == (4, 0, "fail")
+    assert (settings.processes, settings.confirm, settings.inconclusive) == (4, 0, "fail")
     assert settings.against_setup == ("make", "all of it")
     assert settings.against_python == ".venv/bin/python"
     assert settings.lock_timeout_s == 5.0
-    args = ("--nsys-rounds=7", "--nsys-confirm=1", "--nsys-inconclusive=warn", "--nsys-sessions=2")
+    args = ("--nsys-rounds=7", "--nsys-confirm=1", "--nsys-inconclusive=warn", "--nsys-processes=2")
     settings = read("--nsys", *args, ini=ini)
     assert (settings.rounds, settings.auto, settings.confirm) == (7, False, 1)
-    assert (settings.sessions, settings.inconclusive) == (2, "warn")
+    assert (settings.processes, settings.inconclusive) == (2, "warn")
 
 
 PATHS = [
@@ -248,7 +248,7 @@ nsys_timeout = 90"""
         ("nsys_warmup = -1", "nsys_warmup is '-1'"),
         ("nsys_rounds = Auto", "nsys_rounds is 'Auto'"),
         ("nsys_max_rounds = auto", "nsys_max_rounds is 'auto'"),
-        ("nsys_sessions = 0", "nsys_sessions is '0'"),
+        ("nsys_processes = 0", "nsys_processes is '0'"),
         ("nsys_confirm = -1", "nsys_confirm is '-1'"),
         ("nsys_inconclusive = maybe", "nsys_inconclusive is 'maybe'"),
         ("nsys_lock_timeout = 0", "nsys_lock_timeout"),

@@ -14,7 +14,7 @@ from pytest_nsys.controller.judges import BaselineJudge
 from pytest_nsys.errors import BaselineDamaged, BaselineError
 from pytest_nsys.insights.timeline import Timeline
 from pytest_nsys.measure.measurement import Part
-from pytest_nsys.measure.sessions import join_sessions
+from pytest_nsys.measure.processes import join_processes
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.storage.baselines import BaselineStore
 from pytest_nsys.storage.baselines.document import parse, recording_digest, render
@@ -162,4 +162,4 @@ def test_a_timeline_that_cannot_be_read_is_noted_and_fails_nothing(
 
 def test_of_several_sessions_the_first_ones_timeline_is_kept() -> None:
     other = replace(NEW, timeline=timeline(element(3, 3)))
-    assert join_sessions([WITH, other]).timeline == TIMELINE
+    assert join_processes([WITH, other]).timeline == TIMELINE

@@ -32,8 +32,8 @@ KEY = "gpu.kernel_time"
 QUIET = (1000.0, 1001.0, 999.0, 1002.0, 998.0)
 
 
-def of(*sessions: Sequence[float], key: str = KEY) -> dict[str, Any]:
-    return {key: tuple(map(tuple, sessions))}
+def of(*processes: Sequence[float], key: str = KEY) -> dict[str, Any]:
+    return {key: tuple(map(tuple, processes))}
 
 
 def times(rounds: Sequence[float], factor: float) -> tuple[float, ...]:
@@ -148,20 +148,20 @@ def test_ours_does_not_blame_the_code_for_a_lower_clock() -> None:
 # Resampling
 
 
-def recorded(chance: random.Random, sessions: int = 6) -> list[rules.Samples]:
-    def session() -> rules.Samples:
+def recorded(chance: random.Random, processes: int = 6) -> list[rules.Samples]:
+    def process() -> rules.Samples:
         offset = chance.gauss(1, 0.003)
         kernels = tuple(1e6 * offset * chance.gauss(1, 0.001) for _ in range(5))
         wall = tuple(2e6 * chance.gauss(1, 0.05) for _ in range(5))
         return {KEY: (kernels,), "wall.time": (wall,), "gpu.sm_clock": ((2e9,) * 5,)}
 
-    return [session() for _ in range(sessions)]
+    return [process() for _ in range(processes)]
 
 
 def test_sessions_that_are_drawn_are_made_of_recorded_offsets_and_residuals() -> None:
-    sessions = recorded(random.Random(1))
-    pool = resample.take_apart(sessions)
-    medians = {statistics.median(one[KEY][0]) for one in sessions}
+    processes = recorded(random.Random(1))
+    pool = resample.take_apart(processes)
+    medians = {statistics.median(one[KEY][0]) for one in processes}
     drawn = resample.draw(pool, random.Random(2), resample.as_recorded)
     assert any(statistics.median(drawn[KEY][0]) == pytest.approx(m) for m in medians)
     assert drawn["gpu.sm_clock"][0] == (2e9,) * 5
@@ -209,8 +209,8 @@ def test_a_test_without_a_change_has_no_other_baseline() -> None:
         study.base_of("t.py::test_steady[gemm]")
 
 
-def metric(key: str, *sessions: Sequence[float], **fields: Any) -> dict[str, Any]:
-    values = [statistics.median(session) for session in sessions]
+def metric(key: str, *processes: Sequence[float], **fields: Any) -> dict[str, Any]:
+    values = [statistics.median(process) for process in processes]
     return {
         "key": key,
         "kind": "timed" if key in study.KEPT else "exact",
@@ -218,7 +218,7 @@ def metric(key: str, *sessions: Sequence[float], **fields: Any) -> dict[str, Any
         "status": "ok",
         "baseline": values[0],
         "current": values[0],
-        "samples": [list(session) for session in sessions],
+        "samples": [list(process) for process in processes],
         **fields,
     }
 
@@ -416,8 +416,8 @@ def sample_lines(runs: int = 3, slowness: float = 1.0) -> str:
         "test_changed[b-copy]": (1.0, "regressed"),
     }
 
-    def metrics(factor: float, sessions: int) -> dict[str, Any]:
-        parts = recorded(chance, sessions)
+    def metrics(factor: float, processes: int) -> dict[str, Any]:
+        parts = recorded(chance, processes)
         kernels = [times(one[KEY][0], factor * slowness) for one in parts]
         counts = [(301.0,) * len(one) for one in kernels]
         walls = [one["wall.time"][0] for one in parts]
@@ -451,7 +451,7 @@ def test_reading_cases() -> None:
     slower = by_name["t.py::test_slower[b-1%-10%]"]
     assert (slower.percent, slower.tolerance, slower.timed) == (10.0, 0.01, "regressed")
     assert slower.failed
-    assert [len(one[KEY]) for one in slower.sessions] == [1, 1, 1]
+    assert [len(one[KEY]) for one in slower.processes] == [1, 1, 1]
     assert slower.then == by_name["t.py::test_unchanged[b-1%]"].then
     assert by_name["t.py::test_changed[b-copy]"].change == "copy"
     assert by_name["t.py::test_steady[a]"].tolerance is None

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import METRICS, lookup
 from pytest_nsys.measure.measurement import Measurement, Part, WindowMeasurement
-from pytest_nsys.measure.sessions import join_sessions
+from pytest_nsys.measure.processes import join_processes
 from pytest_nsys.plan.expected import Accepted
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.plan.options import Mode
@@ -425,25 +425,25 @@ def test_a_tolerance_of_any_size_fits_its_column() -> None:
     assert any("12.5% or 2.5 ms" in line for line in lines)
 
 
-def _sessions(*medians: float) -> Measurement:
-    return join_sessions([made.measurement(made.kernels(replace(GEMM, ns=ns))) for ns in medians])
+def _processes(*medians: float) -> Measurement:
+    return join_processes([made.measurement(made.kernels(replace(GEMM, ns=ns))) for ns in medians])
 
 
 def test_every_session_of_what_is_not_ok_is_shown() -> None:
-    then, now = _sessions(1e6, 1.001e6, 0.999e6), _sessions(1.1e6, 1.2e6, 1.15e6)
+    then, now = _processes(1e6, 1.001e6, 0.999e6), _processes(1.1e6, 1.2e6, 1.15e6)
     lines = verdict_lines(_verdict(now, then))
-    at = lines.index("gpu.kernel_time by session:")
+    at = lines.index("gpu.kernel_time by process:")
     assert lines[at - 1 : at + 4] == [
         "",
-        "gpu.kernel_time by session:",
+        "gpu.kernel_time by process:",
         "  baseline  1 ms, 1.001 ms, 999 us",
         "  current   1.1 ms, 1.2 ms, 1.15 ms",
         "",
     ]
-    lines = verdict_lines(_verdict(_sessions(*[1.2e6] * 7), then))
+    lines = verdict_lines(_verdict(_processes(*[1.2e6] * 7), then))
     assert "  current   1.2 ms, 1.2 ms, 1.2 ms, 1.2 ms, 1.2 ms, and 2 more" in lines
-    assert not any("by session" in line for line in verdict_lines(_verdict(then, then)))
-    assert not any("by session" in line for line in verdict_lines(_verdict(_sessions(9e6), then)))
+    assert not any("by process" in line for line in verdict_lines(_verdict(then, then)))
+    assert not any("by process" in line for line in verdict_lines(_verdict(_processes(9e6), then)))
 
 
 def test_the_first_line_of_what_was_accepted_says_so() -> None:

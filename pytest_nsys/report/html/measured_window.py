@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pytest_nsys.catalogue import default_tolerance
-from pytest_nsys.measure.measurement import Measurement, Sessions, WindowMeasurement
+from pytest_nsys.measure.measurement import Measurement, Samples, WindowMeasurement
 from pytest_nsys.report.html.breakdowns import (
     KINDS,
     NOTHING,
@@ -95,8 +95,8 @@ def _is_same(verdict: Verdict, part: Comparison) -> bool:
     samples = {
         value
         for side in (verdict.baseline, verdict.measurement)
-        for session in _sessions(side, part)
-        for value in session
+        for process in _processes(side, part)
+        for value in process
     }
     return part.status == "ok" and part.baseline is not None and len(samples) == 1
 
@@ -154,7 +154,7 @@ def _judged(
 def _metric(verdict: Verdict, part: Comparison, *, drawn: bool) -> MetricRow:
     unit = part.metric.unit
     sides = (verdict.baseline if part.baseline is not None else None, verdict.measurement)
-    then, now = (_sessions(side, part) for side in sides)
+    then, now = (_processes(side, part) for side in sides)
     return MetricRow(
         key=part.metric.key,
         badge=BADGES[part.status],
@@ -169,9 +169,9 @@ def _metric(verdict: Verdict, part: Comparison, *, drawn: bool) -> MetricRow:
     )
 
 
-def _sessions(measurement: Measurement | None, part: Comparison) -> Sessions:
+def _processes(measurement: Measurement | None, part: Comparison) -> Samples:
     window = measurement.windows.get(part.window) if measurement else None
-    return window.sessions(part.metric.key) if window else ()
+    return window.by_process(part.metric.key) if window else ()
 
 
 def _range(measurement: Measurement | None, part: Comparison) -> str:

@@ -93,10 +93,10 @@ def plan(verdict: Verdict) -> str:
 
 
 def _measured(measurement: Measurement) -> str:
-    sessions = max(
+    processes = max(
         (len(s) for w in measurement.windows.values() for s in w.samples.values()), default=0
     )
     rounds = f"{measurement.rounds} round{'' if measurement.rounds == 1 else 's'}"
     if measurement.warmup:
         rounds += f" after {measurement.warmup} to warm up"
-    return f"{sessions} sessions of {rounds}" if sessions > 1 else rounds
+    return f"{processes} processes of {rounds}" if processes > 1 else rounds

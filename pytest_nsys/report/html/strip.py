@@ -1,6 +1,6 @@
 """The samples of a metric as a drawing: a mark per round, the baseline's above the current ones.
 
-Sessions are rows, rounds are marks: ticks for the baseline, dots for the current run. The band is
+Processes are rows, rounds are marks: ticks for the baseline, dots for the current run. The band is
 what may change without failing, about the baseline's median; the inner one is the standard error
 of the change. Rounds that fall on the same pixel are drawn once.
 """
@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from pytest_nsys.measure.measurement import Sessions
+from pytest_nsys.measure.measurement import Samples
 from pytest_nsys.support.units import Unit, format_amount
 from pytest_nsys.verdict.verdict import Comparison
 
@@ -58,16 +58,16 @@ class Strip:
     text: str
 
 
-def draw_strip(part: Comparison, then: Sessions, now: Sessions) -> Strip | None:
+def draw_strip(part: Comparison, then: Samples, now: Samples) -> Strip | None:
     """The samples of a comparison; None where all of them are the same, or there are none.
 
     Args:
         part: the comparison: its medians, limit and noise.
-        then: the baseline's samples by session, in the metric's unit; empty without a baseline.
+        then: the baseline's samples by process, in the metric's unit; empty without a baseline.
         now: the current ones.
     """
     then, now = _finite(then), _finite(now)
-    values = [value for session in (*then, *now) for value in session]
+    values = [value for process in (*then, *now) for value in process]
     if len(set(values)) < 2:
         return None
     ends = [*values, *_bounds(part, part.limit), *_bounds(part, part.noise)]
@@ -102,13 +102,13 @@ def draw_strip(part: Comparison, then: Sessions, now: Sessions) -> Strip | None:
         noise=bar(part.noise),
         then="".join(
             f"M{x} {_number(2 + pitch * row + 1)}v{_number(max(pitch - 2, 1))}"
-            for row, session in enumerate(then)
-            for x in _places(session, place)
+            for row, process in enumerate(then)
+            for x in _places(process, place)
         ),
         now="".join(
             f"M{x} {_number(first_now + pitch * (row + 0.5))}h0"
-            for row, session in enumerate(now)
-            for x in _places(session, place)
+            for row, process in enumerate(now)
+            for x in _places(process, place)
         ),
         then_median=median(part.baseline) if then else "",
         now_median=median(part.current) if now else "",
@@ -116,8 +116,8 @@ def draw_strip(part: Comparison, then: Sessions, now: Sessions) -> Strip | None:
     )
 
 
-def _places(session: tuple[float, ...], place: Callable[[float], float]) -> Iterator[str]:
-    yield from dict.fromkeys(_number(round(2 * place(value)) / 2) for value in session)
+def _places(process: tuple[float, ...], place: Callable[[float], float]) -> Iterator[str]:
+    yield from dict.fromkeys(_number(round(2 * place(value)) / 2) for value in process)
 
 
 def _bounds(part: Comparison, distance: float | None) -> tuple[float, ...]:
@@ -126,24 +126,24 @@ def _bounds(part: Comparison, distance: float | None) -> tuple[float, ...]:
     return (part.baseline - distance, part.baseline + distance)
 
 
-def _finite(sessions: Sessions) -> Sessions:
-    kept = (tuple(filter(math.isfinite, session)) for session in sessions)
-    return tuple(session for session in kept if session)
+def _finite(processes: Samples) -> Samples:
+    kept = (tuple(filter(math.isfinite, process)) for process in processes)
+    return tuple(process for process in kept if process)
 
 
-def _in_words(part: Comparison, then: Sessions, now: Sessions) -> str:
+def _in_words(part: Comparison, then: Samples, now: Samples) -> str:
     said = [
-        f"{name}: {_described(sessions, part.metric.unit)}"
-        for name, sessions in (("Baseline", then), ("Current", now))
-        if sessions
+        f"{name}: {_described(processes, part.metric.unit)}"
+        for name, processes in (("Baseline", then), ("Current", now))
+        if processes
     ]
     return "; ".join(said)
 
 
-def _described(sessions: Sessions, unit: Unit) -> str:
-    values = [value for session in sessions for value in session]
+def _described(processes: Samples, unit: Unit) -> str:
+    values = [value for process in processes for value in process]
     ends = [format_amount(end(values), unit) for end in (min, max)]
-    several = f" of {len(sessions)} sessions" if len(sessions) > 1 else ""
+    several = f" of {len(processes)} processes" if len(processes) > 1 else ""
     spread = f"from {ends[0]} to {ends[1]}" if ends[0] != ends[1] else ends[0]
     rounds = f"{len(values)} round{'' if len(values) == 1 else 's'}"
     return f"{rounds}{several}, {spread}"

@@ -28,14 +28,14 @@ _WIDTH = 98
 
 
 def render(measurement: Measurement) -> str:
-    """The text of a baseline file: sorted keys, fixed rounding, samples on one line a session."""
+    """The text of a baseline file: sorted keys, fixed rounding, samples on one line a process."""
     return _layout(to_json(measurement), "", top=True) + "\n"
 
 
 def _layout(value: Any, indent: str, *, top: bool = False) -> str:
     """JSON with what fits on one line on one line, and a list of values always.
 
-    So a session whose samples changed is one changed line.
+    So a process whose samples changed is one changed line.
     """
     line = json.dumps(value, sort_keys=True, ensure_ascii=False)
     if (len(indent) + len(line) <= _WIDTH and not top) or not value:
@@ -94,8 +94,8 @@ def recording_digest(measurement: Measurement) -> str:
 def _window(window: WindowMeasurement) -> dict[str, Any]:
     return {
         "samples": {
-            key: [[_number(value) for value in session] for session in sessions]
-            for key, sessions in window.samples.items()
+            key: [[_number(value) for value in process] for process in processes]
+            for key, processes in window.samples.items()
         },
         "units": {name: _number(count) for name, count in window.units.items()},
         **{
@@ -215,11 +215,11 @@ def _read_window(name: str, value: object) -> WindowMeasurement:
         if kind not in ("samples", "units")
     }
     samples = {
-        key: tuple(tuple(map(number, listing(session))) for session in listing(sessions))
-        for key, sessions in mapping(data["samples"]).items()
+        key: tuple(tuple(map(number, listing(process))) for process in listing(processes))
+        for key, processes in mapping(data["samples"]).items()
     }
-    for key, sessions in samples.items():
-        if not any(sessions):
+    for key, processes in samples.items():
+        if not any(processes):
             raise ValueError(f"no samples of {key}")
     units = {unit: number(count) for unit, count in mapping(data["units"]).items()}
     if not all(_number(count) > 0 for count in units.values()):

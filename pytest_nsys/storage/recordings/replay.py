@@ -28,21 +28,21 @@ class Replay:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._recording = read_recording(folder)
-        self._sessions: dict[str, list[RecordedTest]] = {}
+        self._processes: dict[str, list[RecordedTest]] = {}
         for test in self._recording.tests:
             recorded = _for_pytest(test, folder / INDEX)
-            self._sessions.setdefault(test.nodeid, []).append(recorded)
+            self._processes.setdefault(test.nodeid, []).append(recorded)
 
     @property
     def confirmations(self) -> int:
-        """None: what was measured again when it was recorded is among the sessions."""
+        """None: what was measured again when it was recorded is among the processes."""
         return 0
 
     def planned(self, test: PlannedTest) -> int:
-        """How many sessions of the test were recorded."""
-        return len(self._sessions.get(test.nodeid, ())) or 1
+        """How many processes of the test were recorded."""
+        return len(self._processes.get(test.nodeid, ())) or 1
 
-    def capture(self, batch: Batch, maxfail: int, session: int) -> Iterator[CaptureResult]:
+    def capture(self, batch: Batch, maxfail: int, process: int) -> Iterator[CaptureResult]:
         """The recorded results of the batch's tests, one per recorded capture.
 
         A server test is in several of them, one for each of its windows.
@@ -50,10 +50,10 @@ class Replay:
         del maxfail  # the recorded run has ended
         wanted = {test.nodeid for test in batch.tests}
         by_capture: dict[int | None, list[RanTest]] = {}
-        for nodeid, sessions in self._sessions.items():
-            if nodeid in wanted and session < len(sessions):
-                ran = ran_test(sessions[session])
-                for number in sessions[session].captures or (None,):
+        for nodeid, processes in self._processes.items():
+            if nodeid in wanted and process < len(processes):
+                ran = ran_test(processes[process])
+                for number in processes[process].captures or (None,):
                     by_capture.setdefault(number, []).append(ran)
         for number, tests in by_capture.items():
             capture = None if number is None else self._recording.captures[number]

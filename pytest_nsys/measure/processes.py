@@ -1,4 +1,4 @@
-"""Sessions of one test put together: what several worker processes measured, as one measurement."""
+"""Processes of one test put together: what several worker processes measured as one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pytest_nsys.measure.measurement import (
 )
 
 
-def join_sessions(measurements: Sequence[Measurement]) -> Measurement:
-    """One measurement of all sessions, in their order; the first one's plan, environment, timeline.
+def join_processes(measurements: Sequence[Measurement]) -> Measurement:
+    """All processes as one measurement, in their order; plan, environment, timeline of the first.
 
-    Samples stand side by side. A breakdown's line has the median of the sessions, in which a
-    session without it counts as none; a line that most sessions lack is kept, because a demand may
+    Samples stand side by side. A breakdown's line has the median of the processes, in which a
+    process without it counts as none; a line that most processes lack is kept, because a demand may
     forbid it.
     """
     first = measurements[0]
@@ -37,7 +37,7 @@ def join_sessions(measurements: Sequence[Measurement]) -> Measurement:
 
 
 def join_captures(measurements: Sequence[Measurement]) -> Measurement:
-    """One measurement of one session whose windows lie in several captures; the first one's plan
+    """One measurement of one process whose windows lie in several captures; the first one's plan
     and environment."""
     first = measurements[0]
     if len(measurements) == 1:
@@ -58,7 +58,7 @@ def _join_windows(windows: Sequence[WindowMeasurement]) -> WindowMeasurement:
     return WindowMeasurement(
         name=windows[0].name,
         samples={
-            key: tuple(session for window in windows for session in window.samples.get(key, ()))
+            key: tuple(process for window in windows for process in window.samples.get(key, ()))
             for key in keys
         },
         units={
