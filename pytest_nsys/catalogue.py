@@ -6,7 +6,6 @@ imported when marked tests are collected, so it stays free of pandas.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -14,8 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pytest_nsys.errors import UnknownMetric
+from pytest_nsys.support.text import suggest
 from pytest_nsys.support.units import Tolerance, Unit
-from pytest_nsys.windows.record import CLIENT
+
+CLIENT = "client."
+"""What the keys of a client's metrics begin with."""
 
 Kind = Literal["exact", "timed"]
 """Exact metrics are near-deterministic (counts, bytes); timed ones are measured durations."""
@@ -658,10 +660,3 @@ def plain_metrics() -> tuple[Metric, ...]:
 def remove_metric(key: str) -> None:
     """Forget an added metric."""
     del _BY_KEY[key]
-
-
-def suggest(name: str, valid: Iterable[str]) -> str:
-    """``did you mean 'x'?`` for the nearest of ``valid``, else the whole list."""
-    names = list(valid)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else "valid names: " + ", ".join(names)

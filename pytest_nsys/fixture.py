@@ -5,18 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import pytest
 
-if TYPE_CHECKING:
-    from pytest_nsys.worker.recorder import Recorder
-
-RECORDER: pytest.StashKey[Recorder] = pytest.StashKey()
-"""Where the worker keeps the recorder of a test that is being measured."""
-
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Recorder(Protocol):
+    """What measures a test while it runs: `pytest_nsys.worker.recorder.Recorder`."""
+
+    def range(self, name: str) -> AbstractContextManager[None]:
+        """A named part of the round."""
+
+    def units(self, **units: float) -> None:
+        """What this round processes; replaces what was said before."""
+
+    def repeat(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Measure just this call, in warm-ups and rounds; returns what the last one returned."""
+
+
+RECORDER = pytest.StashKey[Recorder]()
+"""Where the worker keeps the recorder of a test that is being measured."""
 
 
 class Nsys:

@@ -7,8 +7,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_nsys.capture.nsys import Nsys, export_command, private_environment
+from pytest_nsys.capture.nsys import Nsys, export_command
 from pytest_nsys.errors import DeadlineExceeded, ExportFailed, NotACapture
+from pytest_nsys.process.environment import private_environment
 from pytest_nsys.process.guard import end_marked
 from pytest_nsys.process.processes import run_program
 from pytest_nsys.trace.schema import TABLES

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pytest_nsys.capture.nsys import Nsys, private_environment
+from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.process.environment import private_environment
 from pytest_nsys.process.processes import run_program
 
 FAILED = "a second import failed too"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_nsys.errors import NsysNotFound
-from pytest_nsys.process.guard import MARK
+from pytest_nsys.process.environment import minimal_environment
 from pytest_nsys.process.processes import run_program
 from pytest_nsys.windows.record import DOMAIN
 
@@ -41,10 +41,6 @@ _LOSSY_DOMAIN = "TSL"
 """XLA's (JAX's) NVTX domain."""
 
 _SHORT = {"-t": "--trace", "-s": "--sample"}
-
-# What nsys itself needs. Everything it is started with is stored in every report it writes, so
-# the worker's real environment is restored below it, by the launcher.
-_ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True)
@@ -147,23 +143,6 @@ def read_version(printed: str) -> tuple[int, int, int] | None:
     """The version in what ``nsys --version`` printed; None if there is none."""
     match = _VERSION.search(printed)
     return None if match is None else (int(match[1]), int(match[2]), int(match[3]))
-
-
-def minimal_environment(full: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The few variables that nsys is started with."""
-    full = os.environ if full is None else full
-    return {name: full[name] for name in _ENVIRONMENT if name in full}
-
-
-def private_environment(folder: Path) -> dict[str, str]:
-    """What an nsys that works for a folder is started with.
-
-    It puts what it records into a folder inside, so that its size can be seen and all of it goes
-    when the folder does; and what it starts can be found by the folder.
-    """
-    temporary = folder / "tmp"
-    temporary.mkdir(mode=0o700, exist_ok=True)
-    return {**minimal_environment(), "TMPDIR": str(temporary), MARK: str(folder)}
 
 
 def trace_options(nsys_args: Sequence[str]) -> tuple[str, ...]:

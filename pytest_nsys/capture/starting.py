@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_nsys.capture.nsys import private_environment
 from pytest_nsys.errors import NsysLaunchFailed, NsysUsageError
+from pytest_nsys.process.environment import private_environment
 from pytest_nsys.process.limits import shortage
 from pytest_nsys.process.logs import read_end
 

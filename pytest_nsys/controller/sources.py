@@ -168,12 +168,14 @@ def serve(
     """What the fixture ``nsys_server`` starts servers with, from now on; None where it measures
     none: two revisions are compared."""
     from pytest_nsys.gpu.monitor import Monitor
+    from pytest_nsys.process.guard import MARK
     from pytest_nsys.servers.context import CONTEXT, ServerContext, tell_nobody
 
     if settings.against is not None:
         return None
     limit = settings.tool_timeout_s
-    gpus = None if nsys is None else Monitor(tell_nobody, mark=str(folder.path))
+    mark = (MARK, str(folder.path))
+    gpus = None if nsys is None else Monitor(tell_nobody, mark=mark)
     context = ServerContext(folder, nsys, settings.nsys_args, limit, _sayer(config), gpus=gpus)
     config.stash[CONTEXT] = context
     return context

@@ -18,10 +18,11 @@ from typing import Any
 
 import psutil
 
-from pytest_nsys.capture.nsys import Nsys, find_nsys, minimal_environment
+from pytest_nsys.capture.nsys import Nsys, find_nsys
 from pytest_nsys.doctor.machine import Device, Driver, Process, Ran, Volume
 from pytest_nsys.errors import NoRunFolder
 from pytest_nsys.gpu.asking import DEADLINE_S, answer_within
+from pytest_nsys.process.environment import minimal_environment
 from pytest_nsys.process.processes import run_program
 from pytest_nsys.process.run_folder import RunFolder
 

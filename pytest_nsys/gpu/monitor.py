@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 from pytest_nsys.gpu.devices import VisibleGpu, list_gpus, visible_gpus
 from pytest_nsys.gpu.state import GpuState, RoundState
-from pytest_nsys.process.guard import MARK
 
 # NVML's numbers, from nvml.h; pynvml has names for them, not all in every version.
 _CLOCK_SM, _CLOCK_MEMORY = 1, 2
@@ -75,8 +74,8 @@ class Monitor:
         tell: told once, in words, why nothing can be known.
         environ: the environment that says which GPUs CUDA shows.
         clock: seconds that always grow.
-        mark: the folder whose processes are own ones, wherever they are in the tree (see
-            `pytest_nsys.process.guard`); None for the one that this process belongs to.
+        mark: an environment variable and the folder in it by which own processes are known,
+            wherever they are in the tree (see `pytest_nsys.process.guard`); None for none.
 
     Attributes:
         constant: disturbances that repeating rounds does not get rid of.
@@ -87,13 +86,13 @@ class Monitor:
         tell: Callable[[str], object],
         environ: Mapping[str, str] = os.environ,
         clock: Callable[[], float] = time.monotonic,
-        mark: str | None = None,
+        mark: tuple[str, str] | None = None,
     ) -> None:
         self.constant: set[str] = set()
         self._tell = tell
         self._environ = environ
         self._clock = clock
-        self._mark = os.environ.get(MARK) if mark is None else mark
+        self._mark = mark
         self._owner = os.getpid()
         self._nvml: Any = None
         self._watched: list[_Watched] | None = None
@@ -263,7 +262,7 @@ class Monitor:
         return {process.pid for process in listed}
 
 
-def _relation(pid: int, ours: int, mark: str | None) -> Relation:
+def _relation(pid: int, ours: int, mark: tuple[str, str] | None) -> Relation:
     """What a process is to ours."""
     if pid == ours:
         return "own"
@@ -277,9 +276,11 @@ def _relation(pid: int, ours: int, mark: str | None) -> Relation:
         if pid in above or process.name() == _SERVER:
             return "harmless"
         # A daemon that a test started is no descendant any more.
-        carried = process.environ().get(MARK, "")
-        if mark and (carried == mark or carried.startswith(f"{mark}/")):
-            return "own"
+        if mark is not None:
+            name, folder = mark
+            carried = process.environ().get(name, "")
+            if carried == folder or carried.startswith(f"{folder}/"):
+                return "own"
     except psutil.Error:  # it has just ended, or is another user's, or another container's
         pass
     return "foreign"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from pytest_nsys.catalogue import suggest
 from pytest_nsys.errors import SettingsError
 from pytest_nsys.like_nsys.calls import cuda_api_sum
 from pytest_nsys.like_nsys.kernels import cuda_gpu_kern_sum
@@ -13,6 +12,7 @@ from pytest_nsys.like_nsys.launches import cuda_kern_exec_sum
 from pytest_nsys.like_nsys.projection import nvtx_gpu_proj_sum
 from pytest_nsys.like_nsys.table import CsvTable
 from pytest_nsys.like_nsys.transfers import cuda_gpu_mem_size_sum, cuda_gpu_mem_time_sum
+from pytest_nsys.support.text import suggest
 from pytest_nsys.trace.tables import Trace
 
 Report = Callable[[Trace], CsvTable]

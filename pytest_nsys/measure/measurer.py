@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.catalogue import parse_family, parse_range, undivided
 from pytest_nsys.errors import NsysError, WindowsMissing
+from pytest_nsys.gpu.names import device_slug
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.measure.measurement import Environment, Measurement, WindowMeasurement
 from pytest_nsys.measure.windows import measure
 from pytest_nsys.metrics.state import disturbances, gpu_digests
 from pytest_nsys.metrics.unified import records_unified_memory
 from pytest_nsys.plan.marker import Spec
-from pytest_nsys.storage.baselines.location import device_slug
 from pytest_nsys.trace import Trace
 from pytest_nsys.windows.record import MAIN, WindowRecord
 from pytest_nsys.worker.precision import half_width

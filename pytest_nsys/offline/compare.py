@@ -8,12 +8,12 @@ from itertools import count, product
 from string import ascii_uppercase
 from typing import Any
 
-from pytest_nsys.catalogue import Metric, is_gated, lookup, plain_metrics
+from pytest_nsys.catalogue import CLIENT, Metric, is_gated, lookup, plain_metrics
 from pytest_nsys.measure.measurement import Environment, Part, WindowMeasurement
 from pytest_nsys.report.text import table
 from pytest_nsys.support.units import Unit, format_amount, format_change
 from pytest_nsys.verdict.wording import shorten
-from pytest_nsys.windows.record import CLIENT, MAIN
+from pytest_nsys.windows.record import MAIN
 
 SCHEMA = 1
 

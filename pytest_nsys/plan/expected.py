@@ -15,10 +15,11 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pytest_nsys.catalogue import Metric, lookup, metric_names, suggest
+from pytest_nsys.catalogue import Metric, lookup, metric_names
 from pytest_nsys.errors import AcceptedError, NsysError, UnknownMetric
 from pytest_nsys.support.files import read_limited
 from pytest_nsys.support.patterns import matches
+from pytest_nsys.support.text import suggest
 from pytest_nsys.support.units import Tolerance, Unit, parse_tolerance
 
 FILE = "accepted.toml"

@@ -14,11 +14,11 @@ from pytest_nsys.catalogue import (
     default_tolerance,
     lookup,
     plain_metrics,
-    suggest,
 )
 from pytest_nsys.errors import MarkerError, NsysError
 from pytest_nsys.plan.expected import Accepted, parse_expected
 from pytest_nsys.plan.settings import Settings
+from pytest_nsys.support.text import suggest
 from pytest_nsys.support.units import Tolerance, parse_amount, parse_tolerance
 
 if TYPE_CHECKING:

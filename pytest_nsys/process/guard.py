@@ -37,19 +37,18 @@ def marked(folder: str) -> list[int]:
 
     Processes that have ended and were not yet asked how are none; nor is this one.
     """
-    begin = os.fsencode(f"{MARK}={folder}")
-    wanted = (begin, begin + b"/")
     everybody = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
-    found = {pid for pid in everybody if _carries(pid, wanted)}
+    found = {pid for pid in everybody if f"{mark_of(pid)}/".startswith(f"{folder}/")}
     if found:
         found = _with_descendants(found, everybody)
     return sorted(pid for pid in found - {os.getpid()} if not _has_ended(pid))
 
 
-def _carries(pid: int, wanted: tuple[bytes, bytes]) -> bool:
-    same, inside = wanted
+def mark_of(pid: int) -> str:
+    """The folder that a process belongs to; "" for none, or where it cannot be looked at."""
+    begin = os.fsencode(f"{MARK}=")
     values = _read(pid, "environ").split(b"\0")
-    return any(value == same or value.startswith(inside) for value in values)
+    return next((os.fsdecode(v[len(begin) :]) for v in values if v.startswith(begin)), "")
 
 
 def _with_descendants(found: set[int], everybody: list[int]) -> set[int]:

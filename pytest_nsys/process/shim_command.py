@@ -1,4 +1,4 @@
-"""Writing what the launcher needs to know: see `pytest_nsys.process.exec_shim`."""
+"""Writing what the exec shim needs to know: see `pytest_nsys.process.exec_shim`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pytest_nsys.capture.nsys import private_environment
-from pytest_nsys.process import exec_shim as launcher
-from pytest_nsys.process.guard import MARK
+from pytest_nsys.process import exec_shim
+from pytest_nsys.process.environment import marked_environment, private_environment
 
 
 def write_launch(
@@ -23,11 +22,11 @@ def write_launch(
     stdout: str = "stdout",
     stderr: str = "stderr",
 ) -> list[str]:
-    """Write the launcher's private file.
+    """Write the exec shim's private file.
 
     Args:
         folder: private; what is started is marked with it and can be found by it.
-        command: what the launcher becomes, with the path of its program.
+        command: what the shim becomes, with the path of its program.
         environment: of the command.
         directory: where it is started; "" for the current one.
         pid_file: name of the file, in the folder, that tells its process id.
@@ -40,7 +39,7 @@ def write_launch(
     launch = {
         "command": [*command],
         "directory": directory,
-        "environment": {**environment, MARK: str(folder)},
+        "environment": marked_environment(folder, environment),
         "minimal": private_environment(folder),
         "pid_file": str(folder / pid_file),
         "stdout": str(folder / stdout),
@@ -50,4 +49,4 @@ def write_launch(
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         json.dump(launch, file)
-    return [sys.executable, "-S", "-E", launcher.__file__, str(path)]
+    return [sys.executable, "-S", "-E", exec_shim.__file__, str(path)]

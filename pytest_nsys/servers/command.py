@@ -13,7 +13,8 @@ import pytest
 from pytest_nsys.capture.command.here import Plan, Taken, Watcher, capture_here
 from pytest_nsys.capture.nsys import Nsys, override, trace_options
 from pytest_nsys.errors import CommandNotFound, DeadlineExceeded
-from pytest_nsys.process.guard import MARK, end_marked
+from pytest_nsys.process.environment import marked_environment
+from pytest_nsys.process.guard import end_marked
 from pytest_nsys.process.processes import Finished, run_program
 from pytest_nsys.servers.captured import TestCaptures, WindowCapture
 from pytest_nsys.servers.context import ServerContext, context_of
@@ -90,7 +91,7 @@ class NsysRun:
         self, words: tuple[str, ...], environment: dict[str, str], directory: str, timeout: float
     ) -> Finished:
         place = Path(directory) if directory else None
-        marked = {**environment, MARK: str(self._context.folder.path)}
+        marked = marked_environment(self._context.folder.path, environment)
         try:
             done = run_program(words, environment=marked, deadline_s=timeout, directory=place)
         except OSError as error:

@@ -9,7 +9,6 @@ from typing import Literal
 
 import pytest
 
-from pytest_nsys.catalogue import suggest
 from pytest_nsys.servers.context import ServerContext, context_of
 from pytest_nsys.servers.engines.launch import Launch, launch_of, launch_of_command
 from pytest_nsys.servers.engines.preset import FailureSign, ProfileEndpoints
@@ -19,6 +18,7 @@ from pytest_nsys.servers.load import Dialect, dialect_of
 from pytest_nsys.servers.running.attached import attach
 from pytest_nsys.servers.running.process import ServerDeadlines, ServerProcess, start_server
 from pytest_nsys.servers.server import Server
+from pytest_nsys.support.text import suggest
 
 Scope = Literal["function", "class", "module", "package", "session"]
 """What a server ends with, named as the scopes of fixtures are."""

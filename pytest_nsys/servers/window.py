@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_nsys.catalogue import suggest
 from pytest_nsys.gpu.state import GpuState, RoundState
 from pytest_nsys.process.logs import last_lines
 from pytest_nsys.servers.captured import SentRound
@@ -26,6 +25,7 @@ from pytest_nsys.servers.load import (
     prompts_of,
     send,
 )
+from pytest_nsys.support.text import suggest
 
 if TYPE_CHECKING:
     from pytest_nsys.gpu.monitor import Monitor

@@ -1,11 +1,11 @@
-"""Text of unknown origin made safe to look at: nothing in it is unseen or reorders what is read."""
+"""Text for people: of unknown origin made safe to look at, and the name that was probably meant."""
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from typing import Any
-
-from markupsafe import Markup
 
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, but for tab and newline
@@ -17,7 +17,17 @@ _UNSEEN = re.compile(
 
 
 def visible(value: Any) -> Any:
-    """Text with its invisible characters, and those that reorder what is read, spelled out."""
-    if isinstance(value, Markup) or not isinstance(value, str):
+    """Text with its invisible characters, and those that reorder what is read, spelled out.
+
+    What is no text, or markup already (it has ``__html__``), stays as it is.
+    """
+    if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
     return _UNSEEN.sub(lambda found: f"<U+{ord(found[0]):04X}>", value)
+
+
+def suggest(name: str, valid: Iterable[str]) -> str:
+    """``did you mean 'x'?`` for the nearest of ``valid``, else the whole list."""
+    names = list(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else "valid names: " + ", ".join(names)

@@ -12,9 +12,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_nsys.catalogue import Metric, parse_range, undivided
+from pytest_nsys.catalogue import CLIENT, Metric, parse_range, undivided
 from pytest_nsys.measure.measurement import Samples, centre, process_medians
-from pytest_nsys.windows.record import CLIENT
 
 PRIOR_SPREAD = 0.003
 """Between processes, as a fraction of the median, before anything is known of a test: the middle

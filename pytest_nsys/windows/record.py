@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from pytest_nsys.catalogue import CLIENT
 from pytest_nsys.gpu.state import RoundState
 from pytest_nsys.support.json_values import listing, mapping, number, text_of, whole
 
@@ -20,9 +21,6 @@ DOMAIN = "pytest-nsys"
 
 MAIN = "test"
 """Name of the window around a test's body, or around the call that it hands to ``nsys``."""
-
-CLIENT = "client."
-"""What the keys of a client's metrics begin with."""
 
 _LABEL_LENGTH = 200
 _LATEST = 2**62

@@ -15,6 +15,7 @@ import pytest
 
 from pytest_nsys.fixture import RECORDER
 from pytest_nsys.gpu.monitor import Monitor
+from pytest_nsys.process.guard import MARK
 from pytest_nsys.worker.device import synchronize
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Job
@@ -22,6 +23,9 @@ from pytest_nsys.worker.recorder import Recorder, WindowLog
 
 # A second attempt would open a second set of windows for the same test.
 _UNWANTED_PLUGINS = ("rerunfailures",)
+
+_RECORDER = pytest.StashKey[Recorder]()
+"""The same as `RECORDER`, with what only the worker asks of it."""
 
 
 class WorkerSession:
@@ -31,7 +35,11 @@ class WorkerSession:
         self._job = job
         self._events = events
         self._log = WindowLog(events)
-        self._monitor = Monitor(lambda why: events.write("gpu_unknown", text=why))
+        folder = os.environ.get(MARK)
+        self._monitor = Monitor(
+            lambda why: events.write("gpu_unknown", text=why),
+            mark=(MARK, folder) if folder else None,
+        )
         self._failing: set[str] = set()
         self._again: set[str] = set()
         self._warned: set[tuple[Any, ...]] = set()
@@ -88,7 +96,7 @@ class WorkerSession:
         self._events.write("start", nodeid=item.nodeid)
         release = item.config.hook.pytest_nsys_release_memory
         release(stage="setup")
-        item.stash[RECORDER] = Recorder(
+        item.stash[RECORDER] = item.stash[_RECORDER] = Recorder(
             item.nodeid,
             self._job.tests[item.nodeid],
             self._log,
@@ -106,7 +114,7 @@ class WorkerSession:
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Make ``item.runtest`` run the rounds."""
-        recorder = item.stash[RECORDER]
+        recorder = item.stash[_RECORDER]
         original = item.runtest
 
         def stop() -> bool:

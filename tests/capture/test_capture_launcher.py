@@ -1,4 +1,4 @@
-"""The launcher below nsys: the worker gets its environment, nsys never sees it."""
+"""The exec shim below nsys: the worker gets its environment, nsys never sees it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.capture.export import export_report
-from pytest_nsys.capture.nsys import Nsys, minimal_environment, profile_command
-from pytest_nsys.process import exec_shim as launcher
+from pytest_nsys.capture.nsys import Nsys, profile_command
+from pytest_nsys.process import exec_shim
+from pytest_nsys.process.environment import minimal_environment
 from pytest_nsys.process.exec_shim import merge_environment
 
 _NAMES = st.sampled_from(["PATH", "HOME", "TOKEN", "LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH"])
@@ -94,7 +95,7 @@ class Launch:
         (folder / "app.py").write_text(APP)
 
     def prepare(self) -> list[str]:
-        """Write the private file; returns the launcher's command line."""
+        """Write the private file; returns the shim's command line."""
         private = self.folder / "launch.json"
         launch = {
             "command": [sys.executable, str(self.folder / "app.py"), *self.arguments],
@@ -105,7 +106,7 @@ class Launch:
             "stderr": str(self.folder / "stderr"),
         }
         private.write_text(json.dumps(launch))
-        return [sys.executable, "-S", "-E", launcher.__file__, str(private)]
+        return [sys.executable, "-S", "-E", exec_shim.__file__, str(private)]
 
     @property
     def seen(self) -> dict[str, object]:

@@ -13,12 +13,12 @@ from pytest_nsys.capture.nsys import (
     Nsys,
     export_command,
     find_nsys,
-    minimal_environment,
     override,
     profile_command,
     trace_options,
 )
 from pytest_nsys.errors import NsysNotFound
+from pytest_nsys.process.environment import minimal_environment
 
 NEW = Nsys(Path("/opt/nsys"), (2023, 4, 0))
 OLD = Nsys(Path("/opt/nsys"), (2023, 3, 9))

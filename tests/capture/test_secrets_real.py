@@ -16,8 +16,8 @@ from harness import Project
 from leaks import leaked
 from secret_project import WORDS, check, surroundings, write_project
 
-from pytest_nsys.capture.nsys import minimal_environment
 from pytest_nsys.cli.main import main
+from pytest_nsys.process.environment import minimal_environment
 
 
 @pytest.mark.usefixtures("clean_environment")

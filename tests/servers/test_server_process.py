@@ -18,7 +18,7 @@ from server_bench import APPS, SHORT, Bench, environment, gone_pid, post, small,
 
 from pytest_nsys.capture.nsys import Nsys
 from pytest_nsys.errors import DeadlineExceeded, NsysLaunchFailed, NsysUsageError
-from pytest_nsys.process.guard import MARK, marked
+from pytest_nsys.process.guard import MARK, mark_of, marked
 from pytest_nsys.process.processes import is_running
 from pytest_nsys.servers.engines.launch import launch_of_command
 from pytest_nsys.servers.engines.preset import FailureSign
@@ -446,8 +446,7 @@ def test_strays_of_a_run_that_was_killed_with_its_guard(bench: Bench, tmp_path: 
 def private_mark(monkeypatch: pytest.MonkeyPatch) -> str:
     """A mark for strays that no test beside this one finds: each start of a server ends strays."""
     mark = "A_MARK_OF_STRAYS"
-    for module in ("process.guard", "servers.running.orphans"):
-        monkeypatch.setattr(f"pytest_nsys.{module}.MARK", mark)
+    monkeypatch.setattr("pytest_nsys.process.guard.MARK", mark)
     return mark
 
 
@@ -464,7 +463,7 @@ def test_strays_outside_of_a_run_folder_lose_only_their_own(
 
 
 def test_processes_that_cannot_be_looked_at_are_no_strays() -> None:
-    assert strays._mark(gone_pid()) == ""
+    assert mark_of(gone_pid()) == ""
     assert strays._namespace(gone_pid()) == ""
 
 

@@ -23,8 +23,9 @@ from server_bench import (
     wrapped,
 )
 
-from pytest_nsys.capture.nsys import Nsys, minimal_environment
+from pytest_nsys.capture.nsys import Nsys
 from pytest_nsys.errors import CaptureMissing, DeadlineExceeded, ImporterFailed
+from pytest_nsys.process.environment import minimal_environment
 from pytest_nsys.process.guard import MARK, end_marked
 from pytest_nsys.process.processes import run_program
 from pytest_nsys.servers.engines.http import Answer, ask

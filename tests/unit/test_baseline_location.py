@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytest_nsys.storage.baselines.location import baseline_path, device_slug
+from pytest_nsys.gpu.names import device_slug
+from pytest_nsys.storage.baselines.location import baseline_path
 
 parts = st.one_of(
     st.sampled_from(

@@ -26,7 +26,6 @@ from pytest_nsys.catalogue import (
     parse_family,
     parse_range,
     split_per_unit,
-    suggest,
 )
 from pytest_nsys.errors import UnknownMetric
 from pytest_nsys.measure.rounds import RATIOS
@@ -37,6 +36,7 @@ from pytest_nsys.metrics.sampled import SAMPLED
 from pytest_nsys.metrics.state import STATE_METRICS
 from pytest_nsys.metrics.unified import UNIFIED_METRICS
 from pytest_nsys.metrics.window import WINDOW_METRICS
+from pytest_nsys.support.text import suggest
 from pytest_nsys.support.units import Tolerance
 
 keys = st.sampled_from([metric.key for metric in METRICS])

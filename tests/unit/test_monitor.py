@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import psutil
 import pytest
@@ -18,6 +19,9 @@ from pytest_nsys.gpu.monitor import Monitor
 from pytest_nsys.gpu.nvml import visible_gpu_uuids
 from pytest_nsys.gpu.state import GpuState, RoundState
 from pytest_nsys.process.guard import MARK
+from pytest_nsys.worker.events import EventLog
+from pytest_nsys.worker.job import Job
+from pytest_nsys.worker.session import WorkerSession
 
 STRANGER = 2**22 + 1  # no process can have this number
 PROCESSES = "nvmlDeviceGetComputeRunningProcesses"
@@ -36,11 +40,13 @@ class Clock:
 class Watch:
     """A monitor of fake GPUs."""
 
-    def __init__(self, nvml: FakeNvml, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, nvml: FakeNvml, environ: Mapping[str, str], mark: tuple[str, str] | None
+    ) -> None:
         self.nvml = nvml
         self.clock = Clock()
         self.told: list[str] = []
-        self.monitor = Monitor(self.told.append, environ, self.clock)
+        self.monitor = Monitor(self.told.append, environ, self.clock, mark)
 
     def look(self) -> GpuState:
         """The state of the only GPU, a while later."""
@@ -53,10 +59,12 @@ class Watch:
 def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Watch]:
     """Puts GPUs in the machine, and a monitor before them."""
 
-    def put(*gpus: FakeGpu, environ: Mapping[str, str] = {}) -> Watch:
+    def put(
+        *gpus: FakeGpu, environ: Mapping[str, str] = {}, mark: tuple[str, str] | None = None
+    ) -> Watch:
         nvml = FakeNvml(*gpus)
         monkeypatch.setitem(sys.modules, "pynvml", nvml)
-        return Watch(nvml, environ)
+        return Watch(nvml, environ, mark)
 
     return put
 
@@ -212,7 +220,7 @@ def test_what_the_worker_starts_is_its_own(
 
 
 def test_a_daemon_of_the_worker_is_its_own(
-    watch: Callable[..., Watch], sleeper: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+    watch: Callable[..., Watch], sleeper: Callable[..., int]
 ) -> None:
     code = (
         "import os, subprocess, sys; p = subprocess.Popen([sys.executable, '-S', '-c',"
@@ -225,11 +233,25 @@ def test_a_daemon_of_the_worker_is_its_own(
     try:
         watched = watch(FakeGpu(pids=[os.getpid(), daemon]))
         assert watched.look().foreign_processes == 1
-        monkeypatch.setenv(MARK, "/run/a")
-        watched = watch(FakeGpu(pids=[os.getpid(), daemon]))
-        assert watched.look().foreign_processes == 0
+        for mark, others in (("/run/b", 1), ("/run", 0), ("/run/a", 0)):
+            watched = watch(FakeGpu(pids=[os.getpid(), daemon]), mark=(MARK, mark))
+            assert watched.look().foreign_processes == others
     finally:
         os.kill(daemon, 9)
+
+
+@pytest.mark.parametrize(("folder", "mark"), [("/run/a", (MARK, "/run/a")), ("", None)])
+def test_the_worker_tells_its_monitor_what_its_processes_carry(
+    folder: str,
+    mark: tuple[str, str] | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[object] = []
+    monkeypatch.setenv(MARK, folder)
+    monkeypatch.setattr("pytest_nsys.worker.session.Monitor", lambda tell, mark: made.append(mark))
+    WorkerSession(Job((), (), (), {}, ""), EventLog(str(tmp_path / "events.jsonl")))
+    assert made == [mark]
 
 
 def test_those_who_wait_for_the_worker_are_no_others(watch: Callable[..., Watch]) -> None:

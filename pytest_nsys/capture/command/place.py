@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from pytest_nsys.capture.command.prefix import Launcher
 from pytest_nsys.capture.nsys import INSTALL_PATTERNS, Nsys, newest_first, read_version
 from pytest_nsys.errors import FetchFailed, LauncherFailed, NsysError, NsysNotFound
-from pytest_nsys.process.guard import MARK
+from pytest_nsys.process.environment import marked_environment
 from pytest_nsys.process.processes import Finished, end_trees, run_program
 
 _ANSWER_S = 60.0
@@ -45,7 +45,7 @@ class Elsewhere:
     @property
     def environment(self) -> dict[str, str]:
         """What the launcher's program is started with: it may need anything of the user's."""
-        return {**os.environ, MARK: str(self._folder)}
+        return marked_environment(self._folder, os.environ)
 
     def ask(self, words: Sequence[str], deadline_s: float = _ANSWER_S) -> Finished:
         """Run a command there that ends by itself.

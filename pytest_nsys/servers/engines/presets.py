@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pytest_nsys.catalogue import suggest
 from pytest_nsys.servers.engines.preset import Endpoint, FailureSign, Preset, ProfileEndpoints
 from pytest_nsys.servers.errors import PresetError, UnknownPreset
 from pytest_nsys.servers.load.dialects import dialect_names
+from pytest_nsys.support.text import suggest
 
 _FORKS = "--trace-fork-before-exec=true"
 _CUDA_PROFILER: dict[str, object] = {"activities": ["CUDA_PROFILER"]}

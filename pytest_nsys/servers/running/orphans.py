@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from pytest_nsys.process.guard import MARK, end_marked
+from pytest_nsys.process.guard import end_marked, mark_of
 from pytest_nsys.process.processes import is_running
 
 _OURS = re.compile(r"pytest-nsys-(\d+)-\d+")
@@ -31,7 +31,7 @@ def stray_folders() -> list[Path]:
     here = _namespace(os.getpid())
     found = set()
     for process in psutil.process_iter():
-        folder = Path(_mark(process.pid))
+        folder = Path(mark_of(process.pid))
         match = _OURS.fullmatch(folder.name)
         if match is None or is_running(int(match[1])):
             continue
@@ -50,16 +50,6 @@ def end_strays() -> list[Path]:
         ours = run.name.startswith(_RUN_FOLDER)
         shutil.rmtree(run if ours else folder, ignore_errors=True)
     return folders
-
-
-def _mark(pid: int) -> str:
-    """The folder that a process carries in its environment; "" for none."""
-    begin = os.fsencode(f"{MARK}=")
-    try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:  # it is gone, or somebody else's
-        return ""
-    return next((os.fsdecode(v[len(begin) :]) for v in variables if v.startswith(begin)), "")
 
 
 def _namespace(pid: int) -> str:

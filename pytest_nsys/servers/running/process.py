@@ -12,16 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_nsys.capture.nsys import (
-    Nsys,
-    override,
-    private_environment,
-    profile_command,
-    trace_options,
-)
+from pytest_nsys.capture.nsys import Nsys, override, profile_command, trace_options
 from pytest_nsys.capture.run import worker_environment
 from pytest_nsys.capture.starting import not_started, read_pid, refused, start_nsys
 from pytest_nsys.errors import DeadlineExceeded, NsysLaunchFailed
+from pytest_nsys.process.environment import private_environment
 from pytest_nsys.process.guard import end_marked
 from pytest_nsys.process.limits import demand_space, shortage
 from pytest_nsys.process.logs import last_lines, read_end

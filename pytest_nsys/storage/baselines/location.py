@@ -6,14 +6,11 @@ import hashlib
 import re
 from pathlib import PurePosixPath
 
+from pytest_nsys.gpu.names import device_slug
+
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST = 120
 _DIGEST = 8
-
-
-def device_slug(name: str) -> str:
-    """A folder name for a device: ``NVIDIA H200`` is ``nvidia-h200``."""
-    return _UNSAFE.sub("-", name.lower()).strip("-.")[:_LONGEST].strip("-.") or "unknown"
 
 
 def baseline_path(device: str, nodeid: str) -> PurePosixPath:

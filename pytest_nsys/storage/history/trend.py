@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_nsys.catalogue import Metric, is_gated, lookup, suggest
+from pytest_nsys.catalogue import Metric, is_gated, lookup
 from pytest_nsys.errors import HistoryError, UnknownMetric
 from pytest_nsys.storage.history.changes import (
     Drift,
@@ -18,6 +18,7 @@ from pytest_nsys.storage.history.changes import (
 from pytest_nsys.storage.history.document import Entry
 from pytest_nsys.storage.history.store import Series
 from pytest_nsys.support.patterns import matches
+from pytest_nsys.support.text import suggest
 from pytest_nsys.support.units import Tolerance
 
 _LEAST = 0.1
