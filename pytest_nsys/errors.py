@@ -1,7 +1,69 @@
 """What can go wrong, one exception per cause.
 
 Every error carries three things, and shows them in this order: what happened, the evidence
-(the line nsys printed, the file and line that is damaged), and what to do about it.
+(the line nsys printed, the file and line that is damaged), and what to do about it. This is all of
+them; whoever catches one also catches what is below it::
+
+    NsysError
+        MarkerError
+        SettingsError
+        QuantityError
+        UnknownMetric
+        CustomMetricFailed
+        NsysNotFound
+        NsysUsageError
+        NsysLaunchFailed
+        CaptureError
+            CaptureMissing
+            ImporterFailed
+            ExportFailed
+            EventsMissing
+            LimitReached
+            WindowsMissing
+                NoWindows
+            TimeNotCovered
+            NoGpu
+            NoCudaEvents
+            DiagnosticError
+            DeadlineExceeded
+            WorkerFailed
+            FetchFailed
+            CollectionFailed
+        CommandNotFound
+        LauncherFailed
+        NoRunFolder
+        NotACapture
+        BaselineError
+            BaselineDamaged
+        RecordingError
+        ReportError
+        RevisionError
+        GpuBusy
+        AcceptedError
+        HistoryError
+            HistoryDamaged
+        ServerError
+            PresetError
+            UnknownPreset
+            LaunchError
+            CommandMissing
+            CommandFailed
+            PortTaken
+            ServerFailed
+            ServerNotReady
+            ServerDied
+            EndpointFailed
+            WindowError
+            SessionError
+                NsysTooOld
+                SessionTaken
+                SessionMissing
+                SessionBusy
+        LoadError
+            PromptsError
+            HttpClientMissing
+            LoadStuck
+        LoadFailed
 """
 
 from __future__ import annotations
@@ -45,6 +107,10 @@ class QuantityError(NsysError):
 
 class UnknownMetric(NsysError):
     """No metric has this key."""
+
+
+class CustomMetricFailed(NsysError):
+    """The function that computes an added metric failed, or returned something else."""
 
 
 class NsysNotFound(NsysError):
@@ -115,16 +181,20 @@ class WorkerFailed(CaptureError):
     """The worker ended before it ran its first test."""
 
 
+class FetchFailed(CaptureError):
+    """A capture that was made somewhere else cannot be brought here."""
+
+
+class CollectionFailed(CaptureError):
+    """nsys did not begin or end a collection as it was told to."""
+
+
 class CommandNotFound(NsysError):
     """There is no program of the name that was given."""
 
 
 class LauncherFailed(NsysError):
     """What starts programs somewhere else does not start them."""
-
-
-class FetchFailed(CaptureError):
-    """A capture that was made somewhere else cannot be brought here."""
 
 
 class NoRunFolder(NsysError):
@@ -169,3 +239,91 @@ class HistoryError(NsysError):
 
 class HistoryDamaged(HistoryError):
     """A line of a history is not what this version wrote: damaged, in conflict, or newer."""
+
+
+class ServerError(NsysError):
+    """Base of every error about a server that is started or measured."""
+
+
+class PresetError(ServerError):
+    """A preset cannot be registered."""
+
+
+class UnknownPreset(ServerError):
+    """No preset has this name."""
+
+
+class LaunchError(ServerError):
+    """What a server is to be started with contradicts itself, or something is missing."""
+
+
+class CommandMissing(ServerError):
+    """The server's program is not installed here."""
+
+
+class CommandFailed(ServerError):
+    """A plain command ended with an exit code that says so."""
+
+
+class PortTaken(ServerError):
+    """Somebody else listens on the port."""
+
+
+class ServerFailed(ServerError):
+    """The server ended before it was ready."""
+
+
+class ServerNotReady(ServerError):
+    """The server was not ready in its time."""
+
+
+class ServerDied(ServerError):
+    """The server, or the nsys around it, ended after it had been ready."""
+
+
+class EndpointFailed(ServerError):
+    """The engine refused to start or stop its profiler."""
+
+
+class WindowError(ServerError):
+    """A window is asked for something that it has not, or opened where it cannot be."""
+
+
+class SessionError(ServerError):
+    """Base of the errors about sessions of nsys."""
+
+
+class NsysTooOld(SessionError):
+    """This nsys cannot start and stop collecting around a program that goes on."""
+
+
+class SessionTaken(SessionError):
+    """Another nsys has a session of this name."""
+
+
+class SessionMissing(SessionError):
+    """There is no session of this name, or no program in it."""
+
+
+class SessionBusy(SessionError):
+    """The session collects already."""
+
+
+class LoadError(NsysError):
+    """A load cannot be sent as it is described: its schedule, target or dialect is wrong."""
+
+
+class PromptsError(LoadError):
+    """The prompts of a load, or the file that they are in, cannot be used."""
+
+
+class HttpClientMissing(LoadError):
+    """The HTTP client is not installed."""
+
+
+class LoadStuck(LoadError):
+    """A load did not end, although every request in it has a time limit."""
+
+
+class LoadFailed(NsysError):
+    """More of a load's requests failed than are allowed, or all of them."""

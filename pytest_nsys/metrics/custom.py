@@ -30,14 +30,8 @@ if TYPE_CHECKING:
     from pytest_nsys.support.arrays.rows import Floats
     from pytest_nsys.windows.cut import Cut
 
-__all__ = ["CustomMetric", "CustomMetricFailed", "Metric", "Tolerance"]
-
 _KEY = re.compile(r"[A-Za-z_]\w*(\.(?!per_)[A-Za-z_]\w*)+", re.ASCII)
 _HOOK = "pytest_nsys_metrics"
-
-
-class CustomMetricFailed(NsysError):
-    """The function that computes an added metric failed, or returned something else."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pytest_nsys.metrics.custom import CustomMetric, CustomMetricFailed, registered
+from pytest_nsys.errors import CustomMetricFailed
+from pytest_nsys.metrics.custom import CustomMetric, registered
 from pytest_nsys.support.arrays.rows import Floats
 from pytest_nsys.windows.cut import Cut
 

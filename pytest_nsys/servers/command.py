@@ -12,13 +12,12 @@ import pytest
 
 from pytest_nsys.capture.command.here import Plan, Taken, Watcher, capture_here
 from pytest_nsys.capture.nsys import Nsys, override, trace_options
-from pytest_nsys.errors import CommandNotFound, DeadlineExceeded
+from pytest_nsys.errors import CommandFailed, CommandNotFound, DeadlineExceeded
 from pytest_nsys.process.environment import marked_environment
 from pytest_nsys.process.guard import end_marked
 from pytest_nsys.process.processes import Finished, run_program
 from pytest_nsys.servers.captured import TestCaptures, WindowCapture
 from pytest_nsys.servers.context import ServerContext, context_of
-from pytest_nsys.servers.errors import CommandFailed
 from pytest_nsys.servers.server import demand_new
 
 _KEPT = 64 * 1024

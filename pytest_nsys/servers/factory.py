@@ -9,11 +9,11 @@ from typing import Literal
 
 import pytest
 
+from pytest_nsys.errors import LaunchError, ServerError
 from pytest_nsys.servers.context import ServerContext, context_of
 from pytest_nsys.servers.engines.launch import Launch, launch_of, launch_of_command
 from pytest_nsys.servers.engines.preset import FailureSign, ProfileEndpoints
 from pytest_nsys.servers.engines.presets import preset_named
-from pytest_nsys.servers.errors import LaunchError, ServerError
 from pytest_nsys.servers.load import Dialect, dialect_of
 from pytest_nsys.servers.running.attached import attach
 from pytest_nsys.servers.running.process import ServerDeadlines, ServerProcess, start_server

@@ -7,10 +7,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from pytest_nsys.errors import NsysError
+from pytest_nsys.errors import NsysError, WindowError
 from pytest_nsys.servers.captured import TestCaptures, WindowCapture
 from pytest_nsys.servers.context import ServerContext
-from pytest_nsys.servers.errors import WindowError
 from pytest_nsys.servers.load import (
     Dialect,
     Prompt,

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pytest_nsys.errors import LoadFailed, WindowError
 from pytest_nsys.gpu.state import GpuState, RoundState
 from pytest_nsys.process.logs import last_lines
 from pytest_nsys.servers.captured import SentRound
-from pytest_nsys.servers.errors import WindowError
 from pytest_nsys.servers.load import (
     Load,
-    LoadFailed,
     LoadResult,
     Prompt,
     Target,

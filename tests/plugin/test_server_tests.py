@@ -237,7 +237,7 @@ def test_what_goes_wrong_is_said_and_leaves_nothing(served: Served) -> None:
             "[[]w[]] gpu.kernel_time is 2.2 ms, over its budget of 1 ms",
             "[[]w[]] check returned False*",
             "E  *assert 4 == 5",
-            "E *LoadFailed: 1 of 2 requests failed; allowed are 0 %.",
+            "E *LoadFailed: 1 of 2 requests failed; allowed are 0 %",
             "E *1 x HTTP 500: *out of luck*",
             "E *the end of the server's log:",
             "E *cannot answer request 2",

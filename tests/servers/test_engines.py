@@ -18,6 +18,7 @@ import pytest
 from server_bench import NAMED_RANGE, ranges
 
 from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.errors import EndpointFailed, ServerFailed
 from pytest_nsys.process.guard import marked
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.captured import TestCaptures
@@ -26,7 +27,6 @@ from pytest_nsys.servers.engines import presets
 from pytest_nsys.servers.engines.failure_patterns import first_sign
 from pytest_nsys.servers.engines.ports import is_free
 from pytest_nsys.servers.engines.presets import BUILT_IN, preset_named
-from pytest_nsys.servers.errors import EndpointFailed, ServerFailed
 from pytest_nsys.servers.factory import NsysServer
 from pytest_nsys.servers.load import synthetic, synthetic_text
 from pytest_nsys.servers.running.endpoint_session import EndpointRange

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_nsys.errors import LaunchError, PortTaken
 from pytest_nsys.process.logs import last_lines, read_end
 from pytest_nsys.servers.engines import ports
 from pytest_nsys.servers.engines.http import Answer, ask, first_model, get
@@ -27,7 +28,6 @@ from pytest_nsys.servers.engines.ports import (
     wait_until_free,
 )
 from pytest_nsys.servers.engines.preset import Endpoint, FailureSign, Preset, ProfileEndpoints
-from pytest_nsys.servers.errors import LaunchError, PortTaken
 
 
 def test_a_port_is_chosen_and_said_everywhere() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pytest_nsys.errors import PresetError, UnknownPreset
 from pytest_nsys.servers.engines import presets
 from pytest_nsys.servers.engines.failure_patterns import COMMON, first_sign
 from pytest_nsys.servers.engines.launch import launch_of
@@ -17,7 +18,6 @@ from pytest_nsys.servers.engines.presets import (
     preset_names,
     register_preset,
 )
-from pytest_nsys.servers.errors import PresetError, UnknownPreset
 from pytest_nsys.servers.load.dialects import dialect_names
 
 NAMES = ("vllm", "sglang", "tgi", "trtllm", "nim", "transformers")

@@ -17,19 +17,21 @@ import pytest
 from server_bench import APPS, SHORT, Bench, environment, gone_pid, post, small, until, wrapped
 
 from pytest_nsys.capture.nsys import Nsys
-from pytest_nsys.errors import DeadlineExceeded, NsysLaunchFailed, NsysUsageError
-from pytest_nsys.process.guard import MARK, mark_of, marked
-from pytest_nsys.process.processes import is_running
-from pytest_nsys.servers.engines.launch import launch_of_command
-from pytest_nsys.servers.engines.preset import FailureSign
-from pytest_nsys.servers.errors import (
+from pytest_nsys.errors import (
     CommandMissing,
+    DeadlineExceeded,
+    NsysLaunchFailed,
+    NsysUsageError,
     PortTaken,
     ServerDied,
     ServerFailed,
     ServerNotReady,
     SessionTaken,
 )
+from pytest_nsys.process.guard import MARK, mark_of, marked
+from pytest_nsys.process.processes import is_running
+from pytest_nsys.servers.engines.launch import launch_of_command
+from pytest_nsys.servers.engines.preset import FailureSign
 from pytest_nsys.servers.running import orphans as strays
 from pytest_nsys.servers.running import process as server_process
 from pytest_nsys.servers.running.orphans import end_strays

@@ -24,17 +24,12 @@ from server_bench import (
 )
 
 from pytest_nsys.capture.nsys import Nsys
-from pytest_nsys.errors import CaptureMissing, DeadlineExceeded, ImporterFailed
-from pytest_nsys.process.environment import minimal_environment
-from pytest_nsys.process.guard import MARK, end_marked
-from pytest_nsys.process.processes import run_program
-from pytest_nsys.servers.engines.http import Answer, ask
-from pytest_nsys.servers.engines.launch import launch_of
-from pytest_nsys.servers.engines.ports import free_port
-from pytest_nsys.servers.engines.preset import Endpoint, ProfileEndpoints
-from pytest_nsys.servers.errors import (
+from pytest_nsys.errors import (
+    CaptureMissing,
     CollectionFailed,
+    DeadlineExceeded,
     EndpointFailed,
+    ImporterFailed,
     NsysTooOld,
     ServerDied,
     ServerNotReady,
@@ -42,6 +37,13 @@ from pytest_nsys.servers.errors import (
     SessionError,
     SessionMissing,
 )
+from pytest_nsys.process.environment import minimal_environment
+from pytest_nsys.process.guard import MARK, end_marked
+from pytest_nsys.process.processes import run_program
+from pytest_nsys.servers.engines.http import Answer, ask
+from pytest_nsys.servers.engines.launch import launch_of
+from pytest_nsys.servers.engines.ports import free_port
+from pytest_nsys.servers.engines.preset import Endpoint, ProfileEndpoints
 from pytest_nsys.servers.running.attached import attach
 from pytest_nsys.servers.running.endpoint_session import EndpointRange
 from pytest_nsys.servers.running.limited import Limited, WindowLimits

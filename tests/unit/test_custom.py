@@ -13,9 +13,9 @@ import pytest
 from traces import TraceBuilder
 
 from pytest_nsys.catalogue import METRICS, Metric, Ratio, add_metric, lookup, metric_names
-from pytest_nsys.errors import SettingsError, UnknownMetric
+from pytest_nsys.errors import CustomMetricFailed, SettingsError, UnknownMetric
 from pytest_nsys.measure.windows import measure, measure_cut
-from pytest_nsys.metrics.custom import CustomMetric, CustomMetricFailed, register, registered
+from pytest_nsys.metrics.custom import CustomMetric, register, registered
 from pytest_nsys.metrics.custom_values import custom_values
 from pytest_nsys.metrics.unified import records_unified_memory
 from pytest_nsys.support.units import Tolerance

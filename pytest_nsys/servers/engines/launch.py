@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pytest_nsys.errors import LaunchError
 from pytest_nsys.servers.engines.ports import free_port
 from pytest_nsys.servers.engines.preset import FailureSign, Preset, ProfileEndpoints
 from pytest_nsys.servers.engines.presets import preset_named
-from pytest_nsys.servers.errors import LaunchError
 
 LOCALHOST = "127.0.0.1"
 _FOLDER = "{folder}"

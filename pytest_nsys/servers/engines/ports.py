@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from pytest_nsys.servers.errors import PortTaken
+from pytest_nsys.errors import PortTaken
 
 _POLL_S = 0.05
 _LOWEST, _HIGHEST = 10_000, 65_000

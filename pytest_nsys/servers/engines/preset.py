@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pytest_nsys.servers.errors import PresetError
+from pytest_nsys.errors import PresetError
 
 Trigger = Literal["cudaProfilerApi", "nvtx"]
 """What in the server begins and ends a collection: calls of cudaProfilerStart and

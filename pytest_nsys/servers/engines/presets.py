@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pytest_nsys.errors import PresetError, UnknownPreset
 from pytest_nsys.servers.engines.preset import Endpoint, FailureSign, Preset, ProfileEndpoints
-from pytest_nsys.servers.errors import PresetError, UnknownPreset
 from pytest_nsys.servers.load.dialects import dialect_names
 from pytest_nsys.support.text import suggest
 

@@ -9,13 +9,6 @@ from pytest_nsys.servers.load.dialects import (
     dialect_of,
     register_dialect,
 )
-from pytest_nsys.servers.load.errors import (
-    HttpClientMissing,
-    LoadError,
-    LoadFailed,
-    LoadStuck,
-    PromptsError,
-)
 from pytest_nsys.servers.load.model import Exchange, Load, LoadResult, Prompt
 from pytest_nsys.servers.load.prompts import prompts_of, synthetic, synthetic_text
 from pytest_nsys.servers.load.summary import check, client_values, percentile
@@ -24,14 +17,9 @@ __all__ = [
     "Ask",
     "Dialect",
     "Exchange",
-    "HttpClientMissing",
     "Load",
-    "LoadError",
-    "LoadFailed",
     "LoadResult",
-    "LoadStuck",
     "Prompt",
-    "PromptsError",
     "Reading",
     "Target",
     "call",

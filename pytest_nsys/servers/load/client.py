@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from pytest_nsys.errors import HttpClientMissing, LoadError
 from pytest_nsys.servers.load.dialects import Dialect, Reading, dialect_of
-from pytest_nsys.servers.load.errors import HttpClientMissing, LoadError
 from pytest_nsys.servers.load.model import Load, LoadResult, Prompt, shortened
 from pytest_nsys.servers.load.schedule import GRACE_S, SLACK_S, Attempt, follow, run_apart
 from pytest_nsys.servers.load.sse import EventReader, TooLong
@@ -62,9 +62,9 @@ class Target:
         dialect_of(self.dialect)
         if not isinstance(self.url, str) or not re.match(r"https?://[^/\s]+", self.url):
             raise LoadError(
-                "The URL of the server is none.",
+                "the URL of the server is none",
                 evidence=f"url={shortened(self.url)}",
-                remedy='it is like "http://127.0.0.1:8000".',
+                remedy='it is like "http://127.0.0.1:8000"',
             )
 
     def url_of(self, stream: bool) -> str:
@@ -94,7 +94,7 @@ def send(load: Load, target: Target, *, deadline_s: float | None = None) -> Load
         import aiohttp
     except ImportError as error:
         raise HttpClientMissing(
-            "The HTTP client that sends loads is not installed.",
+            "the HTTP client that sends loads is not installed",
             evidence=str(error),
             remedy='pip install "pytest-nsys[servers]"',
         ) from None
@@ -188,9 +188,9 @@ def _body(load: Load, model: str, dialect: Dialect, prompt: Prompt) -> bytes:
         return json.dumps(body).encode()
     except (TypeError, ValueError) as error:
         raise LoadError(
-            "The body of a request is not JSON.",
+            "the body of a request is not JSON",
             evidence=str(error),
-            remedy="extra=, or what the dialect makes, has a value that JSON has not.",
+            remedy="extra=, or what the dialect makes, has a value that JSON has not",
         ) from None
 
 

@@ -37,8 +37,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from pytest_nsys.servers.load.errors import LoadError
+from pytest_nsys.errors import LoadError
 from pytest_nsys.servers.load.model import Load, Prompt
+from pytest_nsys.support.text import suggest
 
 Json = Mapping[str, Any]
 """A JSON object that a server has sent."""
@@ -125,10 +126,10 @@ class Dialect:
         """
         if not isinstance(prompt, str) and not self.takes_token_ids:
             raise LoadError(
-                f"The dialect {self.name} takes prompts as texts, not as token ids.",
+                f"the dialect {self.name!r} takes prompts as texts, not as token ids",
                 evidence=f"a prompt of {len(prompt)} token ids",
-                remedy="give texts (synthetic_text(tokens=128, count=64) makes some), or use "
-                'dialect="openai-completions" where the server has it.',
+                remedy="give texts (pytest_nsys.synthetic_text(tokens=128, count=64) makes some), "
+                'or use dialect="openai-completions" where the server has it',
             )
         ask = Ask(model, prompt, load.max_tokens, load.stream, load.ignore_eos)
         return _merged(self.body(ask), load.extra)
@@ -324,8 +325,8 @@ def register_dialect(dialect: Dialect) -> None:
     """
     if dialect.name in _BUILT_IN:
         raise LoadError(
-            f"There is a dialect {dialect.name} already.",
-            remedy="give yours another name.",
+            f"there is a dialect {dialect.name!r} already",
+            remedy="give yours another name",
         )
     _registered[dialect.name] = dialect
 
@@ -346,8 +347,9 @@ def dialect_of(dialect: str | Dialect) -> Dialect:
     found = _BUILT_IN.get(dialect) or _registered.get(dialect)
     if found is None:
         raise LoadError(
-            f"No dialect is called {dialect!r}.",
-            evidence="known: " + ", ".join(dialect_names()),
-            remedy="choose one of these, or register_dialect(Dialect(...)) first.",
+            f"there is no dialect {dialect!r}",
+            evidence="dialects: " + ", ".join(dialect_names()),
+            remedy=suggest(str(dialect), dialect_names())
+            + " (pytest_nsys.register_dialect makes others known)",
         )
     return found

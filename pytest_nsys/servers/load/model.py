@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pytest_nsys.servers.load.errors import LoadError, PromptsError
+from pytest_nsys.errors import LoadError, PromptsError
 
 Prompt = str | tuple[int, ...]
 """A text, or token ids."""
@@ -64,15 +64,15 @@ class Load:
         check_prompts(self.prompts)
         if self.requests is None and self.duration_s is None:
             raise LoadError(
-                "A load needs an end.",
-                remedy="say requests=64 (so many), duration_s=30 (so long), or both.",
+                "a load needs an end",
+                remedy="say requests=64 (so many), duration=30 (so long), or both",
             )
         if self.concurrency is not None and self.rate_per_s is not None:
             raise LoadError(
-                "A load has either a concurrency or a rate.",
-                evidence=f"concurrency={self.concurrency!r}, rate_per_s={self.rate_per_s!r}",
-                remedy="concurrency=8 keeps 8 requests in flight; rate_per_s=5 sends 5 each "
-                "second, however many are in flight. Give one of them.",
+                "a load has either a concurrency or a rate",
+                evidence=f"concurrency={self.concurrency!r}, rate={self.rate_per_s!r}",
+                remedy="give one of them: concurrency=8 keeps 8 requests in flight; rate=5 sends 5 "
+                "each second, however many are in flight",
             )
         if self.concurrency is None and self.rate_per_s is None:
             object.__setattr__(self, "concurrency", 1)
@@ -185,33 +185,33 @@ def check_prompts(prompts: object) -> None:
     """Raises `PromptsError` unless these are prompts as a load takes them."""
     if not isinstance(prompts, tuple):
         raise PromptsError(
-            f"A load takes its prompts as a tuple, not as {type(prompts).__name__}.",
-            remedy="prompts_of(...) makes them of a list or a file.",
+            f"a load takes its prompts as a tuple, not as {type(prompts).__name__}",
+            remedy="prompts_of(...) makes them of a list or a file",
         )
     if not prompts:
-        raise PromptsError("There are no prompts.", remedy="give at least one.")
+        raise PromptsError("there are no prompts", remedy="give at least one")
     for number, prompt in enumerate(prompts, 1):
-        check_prompt(prompt, f"Prompt {number}")
+        check_prompt(prompt, f"prompt {number}")
 
 
 def check_prompt(prompt: object, where: str) -> None:
     """Raises `PromptsError` unless this is a prompt; the message begins with ``where``."""
     if not isinstance(prompt, str | tuple):
         raise PromptsError(
-            f"{where} is neither a text nor token ids.",
+            f"{where} is neither a text nor token ids",
             evidence=shortened(prompt),
-            remedy="a prompt is a str, or a list of whole numbers.",
+            remedy="a prompt is a str, or a list of whole numbers",
         )
     if not prompt:
-        raise PromptsError(f"{where} is empty.", remedy="take it out, or say something.")
+        raise PromptsError(f"{where} is empty", remedy="take it out, or say something")
     if isinstance(prompt, str):
         return
     for token in prompt:
         if isinstance(token, bool) or not isinstance(token, int) or token < 0:
             raise PromptsError(
-                f"{where} has a token id that is none.",
+                f"{where} has a token id that is none",
                 evidence=shortened(token),
-                remedy="token ids are whole numbers from 0 on.",
+                remedy="token ids are whole numbers from 0 on",
             )
 
 
@@ -231,8 +231,10 @@ def _is_amount(value: object) -> bool:
 
 
 def _wrong(name: str, value: object, want: str) -> LoadError:
+    # Users give them to a window, without what they are measured in.
+    name = name.removesuffix("_per_s").removesuffix("_s")
     return LoadError(
-        f"{name} of a load is wrong.",
+        f"{name} of a load is wrong",
         evidence=f"{name}={shortened(value)}",
-        remedy=f"it is {want}.",
+        remedy=f"it is {want}",
     )

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from pytest_nsys.servers.load.errors import PromptsError
+from pytest_nsys.errors import PromptsError
 from pytest_nsys.servers.load.model import Prompt, check_prompt, shortened
 
 SUFFIXES = (".txt", ".jsonl", ".json")
@@ -34,7 +34,8 @@ _WORDS = (
 
 FORMS = (
     "a list of texts or of lists of token ids, a file (.txt: a text a line; .jsonl: a line each of "
-    'a text, token ids or {"prompt": ...}; .json: a list), or synthetic(tokens=128, count=64)'
+    'a text, token ids or {"prompt": ...}; .json: a list), or '
+    "pytest_nsys.synthetic(tokens=128, count=64)"
 )
 
 
@@ -52,11 +53,11 @@ def prompts_of(value: object) -> tuple[Prompt, ...]:
         return _of_file(Path(value))
     if not isinstance(value, list | tuple):
         raise PromptsError(
-            f"{type(value).__name__} is no list of prompts.",
+            f"{type(value).__name__} is no list of prompts",
             evidence=shortened(value),
-            remedy=f"prompts are {FORMS}.",
+            remedy=f"prompts are {FORMS}",
         )
-    return _all(((f"Prompt {number}", item) for number, item in enumerate(value, 1)), "The list")
+    return _all(((f"prompt {number}", item) for number, item in enumerate(value, 1)), "the list")
 
 
 def synthetic(
@@ -79,7 +80,7 @@ def synthetic(
     _check_counts(tokens=tokens, count=count)
     if not isinstance(vocabulary, int) or vocabulary < 2:
         raise PromptsError(
-            "A vocabulary has at least two token ids.", evidence=f"vocabulary={vocabulary!r}"
+            "a vocabulary has at least two token ids", evidence=f"vocabulary={vocabulary!r}"
         )
     lowest = min(_LOWEST, vocabulary // 2)
     draw = random.Random(seed).random  # the one method whose numbers Python promises to keep
@@ -115,26 +116,26 @@ def _check_counts(**counts: object) -> None:
     for name, value in counts.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise PromptsError(
-                f"{name} of synthetic prompts is wrong.",
+                f"{name} of synthetic prompts is wrong",
                 evidence=f"{name}={value!r}",
-                remedy="it is a whole number of at least 1.",
+                remedy="it is a whole number of at least 1",
             )
 
 
 def _of_file(path: Path) -> tuple[Prompt, ...]:
     if path.suffix.lower() not in SUFFIXES:
         raise PromptsError(
-            "A text alone is no list of prompts, and names no file of prompts.",
+            "a text alone is no list of prompts, and names no file of prompts",
             evidence=shortened(str(path)),
-            remedy=f'for one prompt, write ["..."]. Prompts are {FORMS}.',
+            remedy=f'for one prompt, write ["..."]; prompts are {FORMS}',
         )
     try:
         content = path.read_bytes()
     except OSError as error:
         raise PromptsError(
-            "The file of prompts cannot be read.",
+            "the file of prompts cannot be read",
             evidence=f"{path}: {error.strerror}",
-            remedy="is the path right? It counts from the folder that pytest was started in.",
+            remedy="correct the path: it counts from the folder that pytest was started in",
         ) from None
     if path.suffix.lower() == ".json":
         return _all(_items_of_json(path, content), str(path))
@@ -155,9 +156,9 @@ def _items_of_json(path: Path, content: bytes) -> Iterator[tuple[str, object]]:
     items = _parsed(str(path), _decoded(str(path), content.removeprefix(b"\xef\xbb\xbf")))
     if not isinstance(items, list):
         raise PromptsError(
-            f"{path} has no list of prompts.",
+            f"{path} has no list of prompts",
             evidence=shortened(items),
-            remedy='write ["a text", [1, 2, 3], {"prompt": "..."}].',
+            remedy='write ["a text", [1, 2, 3], {"prompt": "..."}]',
         )
     for number, item in enumerate(items, 1):
         yield f"{path}, item {number},", item
@@ -169,9 +170,9 @@ def _decoded(where: str, content: bytes) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start)
         raise PromptsError(
-            f"{where} is not UTF-8.",
+            f"{where} is not UTF-8",
             evidence=f"{error.reason} at byte {error.start}" + (f", line {line + 1}" * bool(line)),
-            remedy="save the file as UTF-8.",
+            remedy="save the file as UTF-8",
         ) from None
 
 
@@ -181,18 +182,18 @@ def _parsed(where: str, text: str) -> object:
     except json.JSONDecodeError as error:
         line = f" of line {error.lineno}" if error.lineno > 1 else ""
         raise PromptsError(
-            f"{where} is not JSON.",
+            f"{where} is not JSON",
             evidence=f"{error.msg} at column {error.colno}{line}: {shortened(text, 80)}",
-            remedy=f"prompts are {FORMS}.",
+            remedy=f"prompts are {FORMS}",
         ) from None
     except (ValueError, RecursionError) as error:  # numbers too long, lists too deep
-        raise PromptsError(f"{where} is not JSON that can be read.", evidence=str(error)) from None
+        raise PromptsError(f"{where} is not JSON that can be read", evidence=str(error)) from None
 
 
 def _all(items: Iterable[tuple[str, object]], source: str) -> tuple[Prompt, ...]:
     prompts = tuple(_prompt(where, item) for where, item in items)
     if not prompts:
-        raise PromptsError(f"{source} has no prompts.", remedy=f"prompts are {FORMS}.")
+        raise PromptsError(f"{source} has no prompts", remedy=f"prompts are {FORMS}")
     return prompts
 
 
@@ -200,9 +201,9 @@ def _prompt(where: str, item: object) -> Prompt:
     if isinstance(item, dict):
         if "prompt" not in item:
             raise PromptsError(
-                f'{where} has no "prompt".',
+                f'{where} has no "prompt"',
                 evidence=shortened(item),
-                remedy='write {"prompt": "a text"} or {"prompt": [1, 2, 3]}.',
+                remedy='write {"prompt": "a text"} or {"prompt": [1, 2, 3]}',
             )
         item = item["prompt"]
     prompt = tuple(_token(token) for token in item) if isinstance(item, list | tuple) else item

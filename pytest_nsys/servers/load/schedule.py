@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any, Generic, TypeVar
 
-from pytest_nsys.servers.load.errors import LoadStuck
+from pytest_nsys.errors import LoadStuck
 from pytest_nsys.servers.load.model import Counted, Exchange, Load, LoadResult
 
 T = TypeVar("T")
@@ -209,10 +209,10 @@ class _Apart(Generic[T]):
             self._thread.start()
             if not self._ended.wait(deadline_s):
                 raise LoadStuck(
-                    "The load did not end.",
+                    "the load did not end",
                     evidence=f"it was to be over after {deadline_s:g} s",
-                    remedy="does a function of the dialect not return? All of them run in one "
-                    "thread.",
+                    remedy="see whether a function of the dialect does not return: all of them run "
+                    "in one thread",
                 )
         except BaseException:  # a Ctrl-C, too
             with suppress(RuntimeError):  # the loop is closed already

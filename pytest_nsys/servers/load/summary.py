@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
 
-from pytest_nsys.servers.load.errors import LoadError, LoadFailed
+from pytest_nsys.errors import LoadError, LoadFailed
 from pytest_nsys.servers.load.model import Exchange, LoadResult, shortened
 
 PERCENTILES = (50, 95, 99)
@@ -90,23 +90,23 @@ def check(result: LoadResult, allowed_errors: float = 0.0) -> None:
     known = isinstance(allowed_errors, int | float) and not isinstance(allowed_errors, bool)
     if not known or not 0 <= allowed_errors <= 1:
         raise LoadError(
-            "The share of errors that a load may have is wrong.",
+            "the share of errors that a load may have is wrong",
             evidence=f"allowed_errors={shortened(allowed_errors)}",
-            remedy="it is a number from 0 (none) to 1 (all but one); 0.01 is one request in 100.",
+            remedy="it is a number from 0 (none) to 1 (all but one); 0.01 is one request in 100",
         )
     sent, failed = len(result.exchanges), len(result.failed)
     if sent > failed and failed / sent <= allowed_errors:
         return
     if not sent:
-        raise LoadFailed("The load sent no request.", remedy="send at least one.")
+        raise LoadFailed("the load sent no request", remedy="send at least one")
     causes = Counter(exchange.error for exchange in result.failed)
     lines = [f"{count} x {error}" for error, count in causes.most_common(_SHOWN)]
     if len(causes) > _SHOWN:
         lines.append(f"and {len(causes) - _SHOWN} other errors")
     raise LoadFailed(
-        f"All of {sent} requests failed."
+        f"all of {sent} requests failed"
         if sent == failed
-        else f"{failed} of {sent} requests failed; allowed are {100 * allowed_errors:.4g} %.",
+        else f"{failed} of {sent} requests failed; allowed are {100 * allowed_errors:.4g} %",
         evidence="\n".join(lines),
         remedy=_remedy(causes.most_common(1)[0][0]),
     )
@@ -115,34 +115,34 @@ def check(result: LoadResult, allowed_errors: float = 0.0) -> None:
 _REMEDIES = (
     (
         ("HTTP 400", "HTTP 422"),
-        "the server refuses a field of the request or its length. Fields that not every server "
+        "the server refuses a field of the request or its length: fields that not every server "
         'knows are left out by ignore_eos=False and extra={"stream_options": None}; prompt and '
-        "max_tokens together must fit the model.",
+        "max_tokens together must fit the model",
     ),
     (
         ("HTTP 401", "HTTP 403"),
-        'the server wants an authorization: headers={"Authorization": "Bearer ..."}.',
+        'the server wants an authorization: headers={"Authorization": "Bearer ..."}',
     ),
     (
         ("HTTP 404",),
-        "does the server have this model, under this name, and does it speak this dialect?",
+        "see whether the server has this model, under this name, and speaks this dialect",
     ),
     (
         ("HTTP 429", "HTTP 503"),
-        "the server is asked for more than it takes: lower the concurrency or the rate.",
+        "the server is asked for more than it takes: lower the concurrency or the rate",
     ),
     (
         ("connection", "no connection", "the connection", "the server closed"),
-        "has the server ended? Its log says why.",
+        "see whether the server has ended: its log says why",
     ),
     (
         ("timed out", "cut off"),
-        "is the server stuck? Its log may say so. If it is only slow, raise timeout=, or send "
-        "less.",
+        "see whether the server is stuck: its log may say so; if it is only slow, raise timeout=, "
+        "or send less",
     ),
     (
         ("malformed", "answered JSON", "the stream ended"),
-        "does the server speak this dialect? Its log may say why it broke off.",
+        "see whether the server speaks this dialect; its log may say why it broke off",
     ),
 )
 
@@ -152,7 +152,7 @@ def _remedy(error: str) -> str:
     for beginnings, remedy in _REMEDIES:
         if error.startswith(beginnings):
             return remedy
-    return "look into the server's log. If some may fail, say allow_errors=0.01."
+    return "look into the server's log; if some may fail, say allow_errors=0.01"
 
 
 def _first_token_ns(exchange: Exchange) -> float | None:

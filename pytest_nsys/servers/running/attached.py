@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_nsys.capture.nsys import Nsys, trace_options
-from pytest_nsys.errors import NsysError
+from pytest_nsys.errors import NsysError, ServerDied, ServerNotReady, SessionBusy
 from pytest_nsys.process.environment import minimal_environment
 from pytest_nsys.servers.engines.http import first_model, get
-from pytest_nsys.servers.errors import ServerDied, ServerNotReady, SessionBusy
 from pytest_nsys.servers.running.nsys_session import (
     CAN_START,
     Collection,

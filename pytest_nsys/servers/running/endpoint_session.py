@@ -13,9 +13,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_nsys.errors import CollectionFailed, EndpointFailed, SessionBusy
 from pytest_nsys.servers.engines.http import ask
 from pytest_nsys.servers.engines.preset import Endpoint, ProfileEndpoints
-from pytest_nsys.servers.errors import CollectionFailed, EndpointFailed, SessionBusy
 from pytest_nsys.servers.running.nsys_session import (
     COLLECTING,
     Collected,

@@ -19,17 +19,17 @@ from typing import Protocol
 from pytest_nsys.capture.importing import import_again
 from pytest_nsys.capture.nsys import Nsys
 from pytest_nsys.capture.proof import prove_report
-from pytest_nsys.errors import DeadlineExceeded
-from pytest_nsys.process.limits import shortage
-from pytest_nsys.process.logs import readable
-from pytest_nsys.process.processes import Finished, run_program
-from pytest_nsys.servers.errors import (
+from pytest_nsys.errors import (
     CollectionFailed,
+    DeadlineExceeded,
     NsysTooOld,
     SessionBusy,
     SessionError,
     SessionMissing,
 )
+from pytest_nsys.process.limits import shortage
+from pytest_nsys.process.logs import readable
+from pytest_nsys.process.processes import Finished, run_program
 
 OLDEST = (2023, 4, 0)
 """The oldest nsys that can do this."""

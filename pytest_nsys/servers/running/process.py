@@ -15,7 +15,16 @@ from pathlib import Path
 from pytest_nsys.capture.nsys import Nsys, override, profile_command, trace_options
 from pytest_nsys.capture.run import worker_environment
 from pytest_nsys.capture.starting import not_started, read_pid, refused, start_nsys
-from pytest_nsys.errors import DeadlineExceeded, NsysLaunchFailed
+from pytest_nsys.errors import (
+    CommandMissing,
+    DeadlineExceeded,
+    NsysLaunchFailed,
+    ServerDied,
+    ServerError,
+    ServerFailed,
+    ServerNotReady,
+    SessionTaken,
+)
 from pytest_nsys.process.environment import private_environment
 from pytest_nsys.process.guard import end_marked
 from pytest_nsys.process.limits import demand_space, shortage
@@ -27,14 +36,6 @@ from pytest_nsys.servers.engines.failure_patterns import first_sign, sign_line
 from pytest_nsys.servers.engines.http import first_model, get
 from pytest_nsys.servers.engines.launch import Launch
 from pytest_nsys.servers.engines.ports import demand_free, wait_until_free
-from pytest_nsys.servers.errors import (
-    CommandMissing,
-    ServerDied,
-    ServerError,
-    ServerFailed,
-    ServerNotReady,
-    SessionTaken,
-)
 from pytest_nsys.servers.running.endpoint_session import EndpointRange, range_options
 from pytest_nsys.servers.running.nsys_session import (
     Collection,

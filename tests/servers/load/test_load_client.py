@@ -15,12 +15,10 @@ import pytest
 from aiohttp import web
 from load_server import Answer, Server, begin_stream, completion, event, replies, serving, streams
 
+from pytest_nsys.errors import HttpClientMissing, LoadError, LoadStuck
 from pytest_nsys.servers.load import (
     Dialect,
-    HttpClientMissing,
     Load,
-    LoadError,
-    LoadStuck,
     Reading,
     Target,
     client_values,
@@ -424,5 +422,5 @@ def test_urls_that_are_none(url: Any) -> None:
 
 
 def test_an_unknown_dialect() -> None:
-    with pytest.raises(LoadError, match=r"No dialect is called 'telnet'.[\s\S]*tgi, triton"):
+    with pytest.raises(LoadError, match=r"there is no dialect 'telnet'[\s\S]*tgi, triton"):
         Target("http://127.0.0.1:1", dialect="telnet")

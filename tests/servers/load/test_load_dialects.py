@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from load_server import completion, replies, serving, streams
 
+from pytest_nsys.errors import LoadError
 from pytest_nsys.servers.load import (
     Ask,
     Dialect,
     Load,
-    LoadError,
     LoadResult,
     Reading,
     Target,

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from pytest_nsys.servers.load import Exchange, Load, LoadError, LoadResult, PromptsError
+from pytest_nsys.errors import LoadError, PromptsError
+from pytest_nsys.servers.load import (
+    Exchange,
+    Load,
+    LoadResult,
+)
 
 ONE = ("Say something.",)
 
@@ -15,20 +20,20 @@ ONE = ("Say something.",)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "A load needs an end"),
+        ({}, "a load needs an end"),
         ({"requests": 0}, "requests of a load is wrong"),
         ({"requests": 1.5}, "requests=1.5"),
         ({"requests": True}, "requests=True"),
-        ({"duration_s": 0}, "duration_s of a load is wrong"),
-        ({"duration_s": math.nan}, "duration_s=nan"),
-        ({"duration_s": math.inf}, "duration_s=inf"),
-        ({"duration_s": "30s"}, "duration_s='30s'"),
+        ({"duration_s": 0}, "duration of a load is wrong"),
+        ({"duration_s": math.nan}, "duration=nan"),
+        ({"duration_s": math.inf}, "duration=inf"),
+        ({"duration_s": "30s"}, "duration='30s'"),
         ({"requests": 1, "concurrency": 0}, "concurrency=0"),
-        ({"requests": 1, "rate_per_s": -1}, "rate_per_s=-1"),
-        ({"requests": 1, "rate_per_s": True}, "rate_per_s=True"),
+        ({"requests": 1, "rate_per_s": -1}, "rate=-1"),
+        ({"requests": 1, "rate_per_s": True}, "rate=True"),
         ({"requests": 1, "concurrency": 1, "rate_per_s": 5}, "either a concurrency or a rate"),
         ({"requests": 1, "max_tokens": 0}, "max_tokens=0"),
-        ({"requests": 1, "timeout_s": 0}, "timeout_s=0"),
+        ({"requests": 1, "timeout_s": 0}, "timeout=0"),
         ({"requests": 1, "stream": 1}, "stream=1"),
         ({"requests": 1, "ignore_eos": None}, "ignore_eos=None"),
         ({"requests": 1, "extra": [1]}, r"extra=\[1\]"),
@@ -47,13 +52,13 @@ def test_what_is_no_load(arguments: dict[str, Any], message: str) -> None:
         (["a"], "as a tuple, not as list"),
         ("a", "as a tuple, not as str"),
         ((), "no prompts"),
-        (("a", ""), "Prompt 2 is empty"),
-        (((),), "Prompt 1 is empty"),
-        (("a", 3), "Prompt 2 is neither"),
-        ((b"a",), "Prompt 1 is neither"),
-        (((1, -1),), "Prompt 1 has a token id that is none"),
-        (((1, True),), "Prompt 1 has a token id that is none"),
-        (((1, "2"),), "Prompt 1 has a token id that is none"),
+        (("a", ""), "prompt 2 is empty"),
+        (((),), "prompt 1 is empty"),
+        (("a", 3), "prompt 2 is neither"),
+        ((b"a",), "prompt 1 is neither"),
+        (((1, -1),), "prompt 1 has a token id that is none"),
+        (((1, True),), "prompt 1 has a token id that is none"),
+        (((1, "2"),), "prompt 1 has a token id that is none"),
     ],
 )
 def test_what_are_no_prompts(prompts: Any, message: str) -> None:

@@ -11,7 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.servers.load import PromptsError, prompts_of, synthetic, synthetic_text
+from pytest_nsys.errors import PromptsError
+from pytest_nsys.servers.load import (
+    prompts_of,
+    synthetic,
+    synthetic_text,
+)
 
 
 def write(folder: Path, name: str, content: str | bytes) -> Path:
@@ -94,7 +99,7 @@ def test_what_is_no_list(value: Any) -> None:
 
 
 def test_empty_lists() -> None:
-    with pytest.raises(PromptsError, match="The list has no prompts"):
+    with pytest.raises(PromptsError, match="the list has no prompts"):
         prompts_of([])
 
 

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_nsys.errors import LoadError, LoadFailed
 from pytest_nsys.servers.load import (
     Exchange,
-    LoadError,
-    LoadFailed,
     LoadResult,
     check,
     client_values,
@@ -169,7 +168,7 @@ def test_the_most_frequent_errors_are_named() -> None:
 
 
 def test_a_load_of_errors_only_never_counts() -> None:
-    with pytest.raises(LoadFailed, match="All of 2 requests failed\\."):
+    with pytest.raises(LoadFailed, match=r"^all of 2 requests failed\n"):
         check(result_of(*[failure("connection refused")] * 2), 1)
     with pytest.raises(LoadFailed, match="sent no request"):
         check(result_of(), 1)
@@ -182,9 +181,9 @@ def test_a_load_of_errors_only_never_counts() -> None:
         ("HTTP 401: no key", "Authorization"),
         ("HTTP 404: no such model", "this model"),
         ("HTTP 503: busy", "lower the concurrency"),
-        ("connection refused", "Has the server ended|has the server ended"),
+        ("connection refused", "whether the server has ended"),
         ("timed out: no output after 3 s", "timeout="),
-        ("the stream ended without [DONE]", "speak this dialect"),
+        ("the stream ended without [DONE]", "speaks this dialect"),
         ("ValueError: mine", "allow_errors=0.01"),
     ],
 )
