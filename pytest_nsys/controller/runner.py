@@ -3,19 +3,48 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 from pytest_nsys.capture.result import CaptureResult, RanTest
 from pytest_nsys.controller.judges import Judged
-from pytest_nsys.controller.sources import CaptureSource, Judge
 from pytest_nsys.errors import GpuBusy, NsysError, NsysUsageError
 from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.measure.measurer import Measurer
 from pytest_nsys.measure.processes import join_captures, join_processes
 from pytest_nsys.plan.batches import Batch, PlannedTest
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.storage.baselines import Change
+from pytest_nsys.verdict.verdict import Verdict
+
+
+class CaptureSource(Protocol):
+    """Where captures come from: a live nsys, or a recording.
+
+    Attributes:
+        confirmations: how often what is suspected can be measured again.
+    """
+
+    @property
+    def confirmations(self) -> int: ...
+
+    def planned(self, test: PlannedTest) -> int:
+        """How many processes the test is to have."""
+
+    def capture(self, batch: Batch, maxfail: int, process: int) -> Iterator[CaptureResult]:
+        """The batch's results in this process (from 0), one per worker."""
+
+
+class Judge(Protocol):
+    """Gives verdicts on tests, and writes what a run is to write of them."""
+
+    def judge(self, spec: Spec, measurement: Measurement, reference: Measurement | None) -> Judged:
+        """The verdict; ``reference`` is what another revision measured in the same run."""
+
+    def record(self, verdict: Verdict) -> Change | None:
+        """Make what was judged the baseline, if the run is to."""
 
 
 @dataclass(frozen=True)

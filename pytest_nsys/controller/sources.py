@@ -6,53 +6,19 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_nsys.capture.nsys import Nsys
-    from pytest_nsys.capture.result import CaptureResult
     from pytest_nsys.capture.run import Listener
-    from pytest_nsys.controller.judges import Judged
-    from pytest_nsys.controller.runner import Arm
-    from pytest_nsys.measure.measurement import Measurement
+    from pytest_nsys.controller.runner import Arm, Judge
     from pytest_nsys.measure.measurer import Measurer
-    from pytest_nsys.plan.marker import Spec
     from pytest_nsys.process.run_folder import RunFolder
     from pytest_nsys.servers.context import ServerContext
-    from pytest_nsys.storage.baselines import Change
-    from pytest_nsys.verdict.verdict import Verdict
-
-
-class CaptureSource(Protocol):
-    """Where captures come from: a live nsys, or a recording.
-
-    Attributes:
-        confirmations: how often what is suspected can be measured again.
-    """
-
-    @property
-    def confirmations(self) -> int: ...
-
-    def planned(self, test: PlannedTest) -> int:
-        """How many processes the test is to have."""
-
-    def capture(self, batch: Batch, maxfail: int, process: int) -> Iterator[CaptureResult]:
-        """The batch's results in this process (from 0), one per worker."""
-
-
-class Judge(Protocol):
-    """Gives verdicts on tests, and writes what a run is to write of them."""
-
-    def judge(self, spec: Spec, measurement: Measurement, reference: Measurement | None) -> Judged:
-        """The verdict; ``reference`` is what another revision measured in the same run."""
-
-    def record(self, verdict: Verdict) -> Change | None:
-        """Make what was judged the baseline, if the run is to."""
 
 
 def make_judge(settings: Settings) -> Judge:

@@ -17,9 +17,9 @@ from pytest_nsys.measure.windows import measure
 from pytest_nsys.metrics.state import disturbances, gpu_digests
 from pytest_nsys.metrics.unified import records_unified_memory
 from pytest_nsys.plan.marker import Spec
+from pytest_nsys.support.precision import half_width
 from pytest_nsys.trace import Trace
 from pytest_nsys.windows.record import MAIN, WindowRecord
-from pytest_nsys.worker.precision import half_width
 
 if TYPE_CHECKING:
     from pytest_nsys.insights.bottlenecks import Finding

@@ -17,7 +17,7 @@ class Repeats:
         rounds: measured calls, the fewest where a precision is asked for.
         most: the most measured calls where a precision is asked for; None for ``rounds``.
         precision: go on until the median of the rounds' times is known to within this fraction
-            of itself (see `pytest_nsys.worker.precision`); None for just ``rounds``.
+            of itself (see `pytest_nsys.support.precision`); None for just ``rounds``.
     """
 
     warmup: int

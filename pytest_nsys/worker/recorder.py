@@ -15,11 +15,11 @@ import nvtx
 from pytest_nsys.errors import NsysError
 from pytest_nsys.gpu.monitor import Monitor
 from pytest_nsys.gpu.state import RoundState
+from pytest_nsys.support.precision import is_precise
 from pytest_nsys.windows.record import DOMAIN, MAIN, WindowKind, WindowRecord
 from pytest_nsys.worker.device import synchronize
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Repeats
-from pytest_nsys.worker.precision import is_precise
 
 _WAITS_S = (0.1, 0.2, 0.4, 0.8, 0.5)
 """Before the repetitions of disturbed rounds, 2 s in all: a GPU that is too hot cools down."""

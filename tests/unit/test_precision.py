@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.worker.precision import half_width, is_precise, median_rank
+from pytest_nsys.support.precision import half_width, is_precise, median_rank
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""When enough rounds are done: once the median of their times is known precisely enough."""
+"""How precisely the median of a few values is known, whatever their distribution is."""
 
 from __future__ import annotations
 
