@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pytest_nsys.errors import NsysError
 from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.plan.marker import Spec
-from pytest_nsys.plan.privacy import without_folders
 from pytest_nsys.storage.baselines import BaselineStore, Change
+from pytest_nsys.support.text import without_folders
 from pytest_nsys.verdict.judge import Policy, judge
 from pytest_nsys.verdict.verdict import Verdict
 

@@ -50,17 +50,18 @@ class Ledger:
 
     def add_unmeasured(self, nodeid: str, reason: str) -> None:
         """A test was to be measured and has no verdict."""
-        from pytest_nsys.plan.privacy import published_line
         from pytest_nsys.report.run import Unmeasured
+        from pytest_nsys.support.text import line_without_folders
 
-        self._unmeasured.append(Unmeasured(nodeid, published_line(reason)))
+        self._unmeasured.append(Unmeasured(nodeid, line_without_folders(reason)))
 
     def add_test(self, ran: RanTest) -> None:
         """A test ended; a recording keeps how."""
         if self._settings.record is None:
             return
-        from pytest_nsys.plan.privacy import published_line, published_report
         from pytest_nsys.storage.recordings.recording import RecordedTest
+        from pytest_nsys.storage.recordings.reports import kept_report
+        from pytest_nsys.support.text import line_without_folders
 
         numbers = tuple(
             number
@@ -71,11 +72,11 @@ class Ledger:
         self._recorded.append(
             RecordedTest(
                 nodeid=ran.nodeid,
-                reports=tuple(published_report(report) for report in ran.reports),
+                reports=tuple(kept_report(report) for report in ran.reports),
                 captures=numbers,
                 warmup=ran.warmup,
                 rounds=ran.rounds,
-                problem=published_line(problem),
+                problem=line_without_folders(problem),
             )
         )
 

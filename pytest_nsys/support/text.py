@@ -1,4 +1,4 @@
-"""Text for people: of unknown origin made safe to look at, and the name that was probably meant."""
+"""Text for people: made safe to look at and to hand on, and the name that was probably meant."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ _UNSEEN = re.compile(
     "\u2028\u2029\ufff9-\ufffb\ufffe\uffff"  # separators, annotations, no characters
     "\ud800-\udfff\U000e0000-\U000e007f]"  # halves of a pair, tags
 )
+
+_QUOTED_PATH = re.compile(r"(?P<quote>['\"])/(?:[^'\"\n]*/)?(?P<last>[^'\"/\n]*)(?P=quote)")
+_PATH = re.compile(r"(?<![\w.])/(?:[^/\s'\"]+/)+")
 
 
 def visible(value: Any) -> Any:
@@ -31,3 +34,16 @@ def suggest(name: str, valid: Iterable[str]) -> str:
     names = list(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else "valid names: " + ", ".join(names)
+
+
+def without_folders(text: str) -> str:
+    """A text with the last part of the absolute paths in it.
+
+    A path with spaces is known as one only where it is in quotes, as in Python's messages.
+    """
+    return _PATH.sub("", _QUOTED_PATH.sub(r"\g<quote>\g<last>\g<quote>", text))
+
+
+def line_without_folders(text: str) -> str:
+    """The first line of a text, and of absolute paths in it their last part."""
+    return without_folders(text.partition("\n")[0])

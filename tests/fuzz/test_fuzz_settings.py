@@ -14,8 +14,9 @@ from mutations import STRANGE, check_refusal, check_start
 from pytest_nsys.errors import MarkerError, QuantityError, SettingsError
 from pytest_nsys.plan.marker import read_spec
 from pytest_nsys.plan.options import OPTIONS, Option
-from pytest_nsys.plan.privacy import published_command, published_line, published_options
+from pytest_nsys.plan.privacy import published_command, published_options
 from pytest_nsys.plan.settings import Settings, read_settings, read_tolerances
+from pytest_nsys.support.text import line_without_folders
 from pytest_nsys.support.units import Tolerance, Unit, format_amount, parse_amount, parse_tolerance
 
 UNITS = get_args(Unit)
@@ -79,9 +80,9 @@ def test_lines_of_tolerances_are_read_or_refused(given: list[str]) -> None:
 
 @given(st.text())
 def test_a_published_line_is_one_line_and_names_no_folder(text: str) -> None:
-    line = published_line(text)
+    line = line_without_folders(text)
     assert "\n" not in line
-    assert published_line(f"'/home/me/{text.replace(chr(39), '')}/x'").count("/home/me") == 0
+    assert line_without_folders(f"'/home/me/{text.replace(chr(39), '')}/x'").count("/home/me") == 0
 
 
 WORD = "hunter2"

@@ -6,13 +6,9 @@ from typing import Any
 
 import pytest
 
-from pytest_nsys.plan.privacy import (
-    published_command,
-    published_line,
-    published_report,
-    read_published_report,
-    without_folders,
-)
+from pytest_nsys.plan.privacy import published_command
+from pytest_nsys.storage.recordings.reports import kept_report, read_kept_report
+from pytest_nsys.support.text import line_without_folders, without_folders
 
 REPORT: dict[str, Any] = {
     "$report_type": "TestReport",
@@ -41,7 +37,7 @@ REPORT: dict[str, Any] = {
     ],
 )
 def test_a_line_names_no_folder(text: str, line: str) -> None:
-    assert published_line(text).replace("file://", "file:") == line
+    assert line_without_folders(text).replace("file://", "file:") == line
 
 
 def test_all_lines_of_a_text_can_be_kept() -> None:
@@ -62,15 +58,15 @@ def test_all_lines_of_a_text_can_be_kept() -> None:
     ],
 )
 def test_of_a_report_only_what_is_listed_is_kept(longrepr: object, kept: object) -> None:
-    report = published_report({**REPORT, "longrepr": longrepr, "wasxfail": "why\nsecret"})
+    report = kept_report({**REPORT, "longrepr": longrepr, "wasxfail": "why\nsecret"})
     assert "secret" not in str(report)
     assert report["longrepr"] == kept
     assert report["wasxfail"] == "why"
-    assert read_published_report(report) == report
+    assert read_kept_report(report) == report
 
 
 def test_a_report_without_a_reason_has_none() -> None:
-    assert "wasxfail" not in read_published_report(published_report(REPORT))
+    assert "wasxfail" not in read_kept_report(kept_report(REPORT))
 
 
 @pytest.mark.parametrize(

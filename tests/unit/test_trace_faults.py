@@ -23,7 +23,8 @@ from pytest_nsys.errors import ExportFailed, NotACapture, NsysError
 from pytest_nsys.measure.windows import measure_cut
 from pytest_nsys.metrics.memory import MemoryTimeline
 from pytest_nsys.metrics.sampled import sampled_values
-from pytest_nsys.storage.recordings.recording import load_packed, scrub
+from pytest_nsys.storage.recordings.recording import load_packed
+from pytest_nsys.storage.recordings.scrub import scrub
 from pytest_nsys.trace import Trace, load_trace, schema
 from pytest_nsys.trace.source import open_source
 from pytest_nsys.windows.cut import cut_ranges, user_ranges, whole

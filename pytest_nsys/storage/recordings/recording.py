@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from pytest_nsys.errors import NsysError, RecordingError
-from pytest_nsys.plan.privacy import published_line, published_report
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.storage.recordings.scrub import scrub
 from pytest_nsys.support.files import read_limited, replace_text
@@ -25,20 +24,6 @@ from pytest_nsys.support.xz import unpack
 from pytest_nsys.trace.load import load_trace
 from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows.record import WindowRecord
-
-__all__ = [
-    "INDEX",
-    "RecordedCapture",
-    "RecordedTest",
-    "Recording",
-    "load_capture",
-    "load_packed",
-    "published_line",
-    "published_report",
-    "read_recording",
-    "scrub",
-    "write_recording",
-]
 
 SCHEMA = 2
 """2: a test may have several captures, and a window the times at which it lies in its capture, in

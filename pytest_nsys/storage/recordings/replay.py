@@ -9,13 +9,13 @@ from pathlib import Path
 from pytest_nsys.capture.result import CaptureResult, RanTest
 from pytest_nsys.errors import RecordingError
 from pytest_nsys.plan.batches import Batch, PlannedTest
-from pytest_nsys.plan.privacy import read_published_report
 from pytest_nsys.storage.recordings.recording import (
     INDEX,
     RecordedTest,
     load_capture,
     read_recording,
 )
+from pytest_nsys.storage.recordings.reports import read_kept_report
 
 
 class Replay:
@@ -75,7 +75,7 @@ def _for_pytest(test: RecordedTest, where: Path) -> RecordedTest:
         RecordingError: one of them is not what a recording keeps.
     """
     try:
-        reports = tuple(map(read_published_report, test.reports))
+        reports = tuple(map(read_kept_report, test.reports))
         for report in reports:
             if report["nodeid"] != test.nodeid:
                 raise ValueError(f"it is of {report['nodeid'][:80]!r}")

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pytest_nsys.plan.privacy import without_folders
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.support.arrays.rows import Ints
+from pytest_nsys.support.text import without_folders
 from pytest_nsys.support.xz import pack
 from pytest_nsys.trace import schema
 from pytest_nsys.trace.schema import NvtxType
