@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pytest_nsys.capture.installation import FilesHere, find_installation
 from pytest_nsys.capture.nsys import Nsys
 from pytest_nsys.process.environment import private_environment
 from pytest_nsys.process.processes import run_program
@@ -67,11 +68,7 @@ def _environment(folder: Path, libraries: tuple[str, ...]) -> dict[str, str]:
 def _importer(nsys: Nsys) -> tuple[str, tuple[str, ...]] | None:
     """The importer of this nsys, and the folders that its libraries are also looked for in; None
     where it has none."""
-    # The doctor knows where the parts of an nsys are; nobody else needs it in a run that goes well.
-    from pytest_nsys.doctor.seen import Seen, installation
-    from pytest_nsys.doctor.this_machine import ThisMachine
-
-    parts = installation(Seen(ThisMachine(), nsys))
+    parts = find_installation(nsys, FilesHere())
     if parts is None or parts.importer is None:
         return None
     return parts.importer, parts.searched

@@ -6,7 +6,7 @@ import datetime
 import importlib.metadata
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,17 @@ class Command:
 
 
 class LiveCapture:
-    """Captures batches with a real nsys."""
+    """Captures batches with a real nsys.
+
+    Args:
+        nsys: the nsys.
+        settings: of the run.
+        command: how the worker's pytest is started.
+        folder: for the captures' files.
+        listener: told of what workers do.
+        deadlines: longest times for what is not a test.
+        explain: adds to an error what on this machine may be its cause.
+    """
 
     def __init__(
         self,
@@ -70,6 +80,7 @@ class LiveCapture:
         folder: RunFolder,
         listener: Listener,
         deadlines: Deadlines = Deadlines(),
+        explain: Callable[[NsysError], NsysError] = lambda error: error,
     ) -> None:
         self._nsys = nsys
         self._settings = settings
@@ -77,6 +88,7 @@ class LiveCapture:
         self._folder = folder
         self._listener = listener
         self._deadlines = deadlines
+        self._explain = explain
         self._limits = Limits(settings.max_duration_s, settings.max_capture_size)
         self._number = 0
 
@@ -103,7 +115,7 @@ class LiveCapture:
             try:
                 run = self._run(left, maxfail)
             except NsysError as error:
-                raise self._explained(error) from None
+                raise self._explain(error) from None
             result = self._analyse(run, left, batch)
             if not lost_all_ranges and any(isinstance(t.problem, NoWindows) for t in result.tests):
                 # Where several nsys run at once, old ones now and then record no NVTX at all. If
@@ -195,7 +207,7 @@ class LiveCapture:
                 seconds["load"] = time.monotonic() - began
             except NsysError as error:
                 trace, export = None, None
-                problem = self._explained(error)
+                problem = self._explain(error)
                 tests = [replace(t, problem=problem) if t.nodeid in passed else t for t in tests]
         return CaptureResult(
             tests=tuple(tests),
@@ -208,11 +220,6 @@ class LiveCapture:
             export=export,
             seconds=seconds,
         )
-
-    def _explained(self, error: NsysError) -> NsysError:
-        from pytest_nsys.doctor.explain import explained
-
-        return explained(error, self._nsys)
 
     def _export(self, run: WorkerRun, seconds: dict[str, float]) -> Path:
         if not run.ended:

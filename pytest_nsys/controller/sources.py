@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_nsys.errors import NsysError
 from pytest_nsys.plan.settings import Settings
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def make_arms(
     deadlines = Deadlines(start=limit, finish=limit, export=limit)
 
     def live(of: Command) -> LiveCapture:
-        return LiveCapture(nsys, settings, of, folder, listener, deadlines)
+        return LiveCapture(nsys, settings, of, folder, listener, deadlines, make_explain(nsys))
 
     arm = Arm(live(command))
     if settings.against is None:
@@ -126,6 +127,17 @@ def make_arms(
     positional = [str(arg) for arg in config.option.file_or_dir]
     there = command_at(command, checkout, positional, settings.against_python)
     return (Arm(live(there), checkout.name), arm)
+
+
+def make_explain(nsys: Nsys | None) -> Callable[[NsysError], NsysError]:
+    """What adds to an error what on this machine may be its cause."""
+
+    def explain(error: NsysError) -> NsysError:
+        from pytest_nsys.doctor.explain import explained
+
+        return explained(error, nsys)
+
+    return explain
 
 
 def serve(
@@ -169,7 +181,7 @@ def make_server_arm(
     from pytest_nsys.controller.runner import Arm
     from pytest_nsys.servers.source import ServerSource
 
-    return Arm(ServerSource(item, nextitem, context, settings))
+    return Arm(ServerSource(item, nextitem, context, settings, make_explain(context.nsys)))
 
 
 def make_hold(

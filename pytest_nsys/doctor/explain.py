@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pytest_nsys import errors
 from pytest_nsys.capture.nsys import Nsys
-from pytest_nsys.doctor.finding import Finding
+from pytest_nsys.doctor.context import CheckResult, Probe, ProbeContext
 from pytest_nsys.doctor.machine import Machine
 from pytest_nsys.doctor.probes import gpu, interference, python, system
 from pytest_nsys.doctor.probes import nsys as nsys_probes
-from pytest_nsys.doctor.seen import Probe, Seen
 from pytest_nsys.doctor.this_machine import ThisMachine
 
 _Error = TypeVar("_Error", bound=errors.NsysError)
@@ -24,21 +22,21 @@ _NAMED = "temporary files"
 """The check of which errors themselves say what is wrong."""
 
 
-def _gpu_metrics_wanted(seen: Seen) -> list[Finding]:
-    return gpu.gpu_metrics(seen, wanted=True)
+def _gpu_metrics_wanted(context: ProbeContext) -> list[CheckResult]:
+    return gpu.gpu_metrics(context, wanted=True)
 
 
-def _metrics_option(seen: Seen) -> list[Finding]:
+def _metrics_option(context: ProbeContext) -> list[CheckResult]:
     """What this nsys calls the option that samples GPU metrics; its name has changed."""
-    if seen.nsys is None or seen.nsys.version[0] == _RENAMED:
+    if context.nsys is None or context.nsys.version[0] == _RENAMED:
         return []
-    one = seen.nsys.version[0] < _RENAMED
+    one = context.nsys.version[0] < _RENAMED
     name = "--gpu-metrics-device" if one else "--gpu-metrics-devices"
     return [
-        Finding(
+        CheckResult(
             "GPU metrics",
             "problem",
-            f"nsys {seen.nsys.version_text} calls the option {name}",
+            f"nsys {context.nsys.version_text} calls the option {name}",
             remedy=f"write {name}=... in nsys_args",
         )
     ]
@@ -89,45 +87,28 @@ _BY_TEXT: tuple[tuple[str, tuple[Probe, ...]], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Context:
-    """Where an error happened.
-
-    Attributes:
-        nsys: the nsys in use, if there was one.
-        machine: the machine; this one, asked for a short time, unless told otherwise.
-    """
-
-    nsys: Nsys | None = None
-    machine: Machine = field(default_factory=lambda: ThisMachine(_LONGEST_S))
-
-
-def explain(error: errors.NsysError, context: Context) -> list[Finding]:
+def explain(error: errors.NsysError, context: ProbeContext) -> list[CheckResult]:
     """What on the machine may be the cause: problems first, then warnings.
 
     Only the probes that fit the error are made; they take a fraction of a second, unless what
     they ask hangs too, and make no capture. Empty for errors that are not about the machine.
     """
-    seen = Seen(context.machine, context.nsys)
-    findings: list[Finding] = []
+    results: list[CheckResult] = []
     for probe in _probes(error):
         try:
-            found = probe(seen)
+            found = probe(context)
         except Exception:  # its own defect, or no time left: others may know more
             continue
-        findings += [finding for finding in found if finding not in findings]
+        results += [result for result in found if result not in results]
     return [
-        finding
-        for status in ("problem", "warning")
-        for finding in findings
-        if finding.status == status
+        result for status in ("problem", "warning") for result in results if result.status == status
     ]
 
 
 def _probes(error: errors.NsysError) -> list[Probe]:
     found = [probe for kind, probes in _BY_TYPE if isinstance(error, kind) for probe in probes]
     if isinstance(error, errors.NsysNotFound):
-        found.append(lambda seen: nsys_probes.misplaced(seen, error.what))
+        found.append(lambda context: nsys_probes.misplaced(context, error.what))
     text = f"{error.what}\n{error.evidence}"
     for pattern, probes in _BY_TEXT:
         if re.search(pattern, text, re.IGNORECASE):
@@ -138,26 +119,27 @@ def _probes(error: errors.NsysError) -> list[Probe]:
 def explained(error: _Error, nsys: Nsys | None = None, machine: Machine | None = None) -> _Error:
     """The error itself, with what `explain` found, and it does not say yet, in its evidence.
 
-    Its remedy, which had to be a guess, gives way to those of the problems that were found. It
-    never raises: what goes wrong while explaining must not hide the error. Explaining an error
-    twice changes nothing.
+    The machine is this one, asked for a short time, unless another is named. The error's remedy,
+    which had to be a guess, gives way to those of the problems that were found. It never raises:
+    what goes wrong while explaining must not hide the error. Explaining an error twice changes
+    nothing.
     """
-    findings = explain(error, Context(nsys) if machine is None else Context(nsys, machine))
-    for finding in findings:
-        line = _line(finding, error)
+    results = explain(error, ProbeContext(machine or ThisMachine(_LONGEST_S), nsys))
+    for result in results:
+        line = _line(result, error)
         error.evidence = "\n".join(filter(None, [error.evidence, line]))
-    remedies = [finding.remedy for finding in findings if finding.status == "problem"]
+    remedies = [result.remedy for result in results if result.status == "problem"]
     if any(remedies):
         error.remedy = "; ".join(dict.fromkeys(filter(None, remedies)))
     return error
 
 
-def _line(finding: Finding, error: errors.NsysError) -> str:
-    """What the finding adds to what the error says; empty if that is nothing."""
+def _line(result: CheckResult, error: errors.NsysError) -> str:
+    """What the result adds to what the error says; empty if that is nothing."""
     said = f"{error.what}\n{error.evidence}"
-    seen = "; ".join(line for line in finding.evidence.splitlines() if line not in said)
-    if finding.what in said or (finding.evidence and not seen):
+    seen = "; ".join(line for line in result.evidence.splitlines() if line not in said)
+    if result.what in said or (result.evidence and not seen):
         return ""
-    if finding.check == _NAMED and _NAMED in error.what and finding.status == "problem":
-        return f"{finding.check}: {seen}"
-    return f"{finding.check}: {finding.what}" + (f" ({seen})" if seen else "")
+    if result.check == _NAMED and _NAMED in error.what and result.status == "problem":
+        return f"{result.check}: {seen}"
+    return f"{result.check}: {result.what}" + (f" ({seen})" if seen else "")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pytest_nsys.capture.installation import Files
 from pytest_nsys.capture.nsys import Nsys
 
 
@@ -81,7 +82,7 @@ class Driver:
     gpus: tuple[Device, ...] = ()
 
 
-class Machine(Protocol):
+class Machine(Files, Protocol):
     """A machine to examine. No method raises, but for `find_nsys`, and none changes anything."""
 
     @property
@@ -101,18 +102,6 @@ class Machine(Protocol):
 
     def programs(self, patterns: Sequence[str]) -> list[str]:
         """Executable files by absolute glob patterns, and all of the name nsys on the PATH."""
-
-    def glob(self, pattern: str) -> list[str]:
-        """Files and folders by an absolute glob pattern."""
-
-    def resolve(self, path: str) -> str:
-        """The path without symbolic links."""
-
-    def exists(self, path: str) -> bool:
-        """Whether there is a file or folder."""
-
-    def read(self, path: str) -> str | None:
-        """The beginning of a text file (64 KiB); None if it cannot be read or is no text."""
 
     def mentioning(self, folder: str, text: bytes) -> list[str]:
         """The names of the libraries and programs in the folder that hold the text."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from pytest_nsys.capture.installation import FilesHere
 from pytest_nsys.capture.nsys import Nsys, find_nsys
 from pytest_nsys.doctor.machine import Device, Driver, Process, Ran, Volume
 from pytest_nsys.errors import NoRunFolder
@@ -26,10 +27,8 @@ from pytest_nsys.process.environment import minimal_environment
 from pytest_nsys.process.processes import run_program
 from pytest_nsys.process.run_folder import RunFolder
 
-_TEXT_LIMIT = 1 << 16
 
-
-class ThisMachine:
+class ThisMachine(FilesHere):
     """A `pytest_nsys.doctor.machine.Machine` that really looks. NVML is asked once.
 
     Args:
@@ -72,25 +71,6 @@ class ThisMachine:
             paths += self.glob(pattern)
         found = dict.fromkeys(path for path in paths if os.access(path, os.X_OK))
         return [path for path in found if Path(path).is_file()]
-
-    def glob(self, pattern: str) -> list[str]:
-        try:
-            return sorted(map(str, Path("/").glob(pattern.lstrip("/"))))
-        except OSError:
-            return []
-
-    def resolve(self, path: str) -> str:
-        return os.path.realpath(path)
-
-    def exists(self, path: str) -> bool:
-        return os.path.exists(path)  # noqa: PTH110 (Path.exists raises where it may not look)
-
-    def read(self, path: str) -> str | None:
-        try:
-            with Path(path).open("rb") as file:
-                return file.read(_TEXT_LIMIT).decode()
-        except (OSError, UnicodeDecodeError):
-            return None
 
     def mentioning(self, folder: str, text: bytes) -> list[str]:
         return [

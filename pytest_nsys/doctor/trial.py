@@ -17,7 +17,7 @@ from pytest_nsys.capture.nsys import Nsys
 from pytest_nsys.capture.proof import prove_report, prove_trace
 from pytest_nsys.capture.run import Deadlines, Listener, WorkerRun, run_worker
 from pytest_nsys.doctor import program
-from pytest_nsys.doctor.finding import Finding
+from pytest_nsys.doctor.context import CheckResult
 from pytest_nsys.errors import NoWindows, NsysError, NsysLaunchFailed
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.trace import Trace, load_trace
@@ -37,7 +37,7 @@ _NO_OTHER_PLUGINS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 @dataclass(frozen=True)
-class Step:
+class TrialStep:
     """One step of the trial and how long it took."""
 
     name: str
@@ -49,19 +49,19 @@ class Trial:
     """How the trial went.
 
     Attributes:
-        finding: the outcome; a failure names the step, and has nsys's own lines as evidence.
+        result: the outcome; a failure names the step, and has nsys's own lines as evidence.
         steps: the steps that were made, the one that failed included.
     """
 
-    finding: Finding
-    steps: tuple[Step, ...]
+    result: CheckResult
+    steps: tuple[TrialStep, ...]
 
 
 class _Clock:
     """Times the steps as they are made."""
 
     def __init__(self) -> None:
-        self.steps: list[Step] = []
+        self.steps: list[TrialStep] = []
         self.current = "preparing"
 
     @contextlib.contextmanager
@@ -70,12 +70,12 @@ class _Clock:
         try:
             yield
         finally:
-            self.steps.append(Step(name, time.monotonic() - began))
+            self.steps.append(TrialStep(name, time.monotonic() - began))
 
     def split(self, name: str, seconds: float) -> None:
         """Make the last part of the last step a step of its own."""
         last = self.steps.pop()
-        self.steps += [replace(last, seconds=last.seconds - seconds), Step(name, seconds)]
+        self.steps += [replace(last, seconds=last.seconds - seconds), TrialStep(name, seconds)]
 
 
 def run_trial(
@@ -102,9 +102,7 @@ def run_trial(
         while True:
             try:
                 with RunFolder() as folder:
-                    finding = _capture(
-                        nsys, folder.path, clock, deadline_s, source, path, needs_gpu
-                    )
+                    result = _capture(nsys, folder.path, clock, deadline_s, source, path, needs_gpu)
                 break
             except (NsysLaunchFailed, NoWindows) as error:
                 # As in a real run: an old nsys now and then does nothing, and then does.
@@ -113,24 +111,24 @@ def run_trial(
                     raise
                 clock.steps.clear()
     except NsysError as error:
-        finding = _failure(clock.current, error.what, error.evidence, error.remedy)
+        result = _failure(clock.current, error.what, error.evidence, error.remedy)
     except OSError as error:
         remedy = "see what else was found; the system's message is above"
-        finding = _failure(clock.current, "the system refused", str(error), remedy)
+        result = _failure(clock.current, "the system refused", str(error), remedy)
     else:
         if failures:
-            finding = replace(
-                finding,
+            result = replace(
+                result,
                 status="warning",
-                what=f"{finding.what}, at attempt {len(failures) + 1}",
-                evidence=f"{finding.evidence}\n{failures[-1].what}: {_end(failures[-1].evidence)}",
+                what=f"{result.what}, at attempt {len(failures) + 1}",
+                evidence=f"{result.evidence}\n{failures[-1].what}: {_end(failures[-1].evidence)}",
                 remedy="a newer nsys starts reliably; runs try again by themselves",
             )
-    return Trial(finding, tuple(clock.steps))
+    return Trial(result, tuple(clock.steps))
 
 
-def _failure(step: str, what: str, evidence: str, remedy: str) -> Finding:
-    return Finding(CHECK, "problem", f"failed while {step}: {what}", _end(evidence), remedy)
+def _failure(step: str, what: str, evidence: str, remedy: str) -> CheckResult:
+    return CheckResult(CHECK, "problem", f"failed while {step}: {what}", _end(evidence), remedy)
 
 
 def _end(text: str) -> str:
@@ -145,7 +143,7 @@ def _capture(
     source: Path,
     sys_path: tuple[str, ...],
     needs_gpu: bool,
-) -> Finding:
+) -> CheckResult:
     tests = folder / "tests"
     tests.mkdir()
     shutil.copyfile(source, tests / "test_trial.py")
@@ -223,7 +221,9 @@ def _check_ended(run: WorkerRun) -> None:
     )
 
 
-def _check(run: WorkerRun, trace: Trace, done: Mapping[str, int | str], needs_gpu: bool) -> Finding:
+def _check(
+    run: WorkerRun, trace: Trace, done: Mapping[str, int | str], needs_gpu: bool
+) -> CheckResult:
     records = [WindowRecord.from_json(event) for event in run.events if event["event"] == "window"]
     error = str(done.get("error", ""))
     if needs_gpu and error:
@@ -235,7 +235,7 @@ def _check(run: WorkerRun, trace: Trace, done: Mapping[str, int | str], needs_gp
     prove_trace(trace, records, needs_gpu=needs_gpu, needs_cuda=not error)
     if error:
         what = "nsys recorded and exported our NVTX ranges; without a GPU, no CUDA work"
-        return Finding(CHECK, "ok", what, f"windows: {len(records)}\n{error}")
+        return CheckResult(CHECK, "ok", what, f"windows: {len(records)}\n{error}")
     cut = cut_records(trace, [record for record in records if record.kind == "round"])
     tables = {"kernels": cut.kernels, "memsets": cut.memsets, "copies": cut.copies}
     seen = {kind: len(members.row) for kind, members in tables.items()}
@@ -246,4 +246,4 @@ def _check(run: WorkerRun, trace: Trace, done: Mapping[str, int | str], needs_gp
             evidence=counts,
             remedy="an nsys older than the driver is the usual cause: use a newer nsys",
         )
-    return Finding(CHECK, "ok", "nsys recorded and exported all that the test did", counts)
+    return CheckResult(CHECK, "ok", "nsys recorded and exported all that the test did", counts)

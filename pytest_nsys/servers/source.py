@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,12 +37,14 @@ class ServerSource:
         nextitem: the one after it, for which pytest keeps fixtures.
         context: what its fixture starts servers with.
         settings: of the run.
+        explain: adds to an error what on this machine may be its cause.
     """
 
     item: pytest.Item
     nextitem: pytest.Item | None
     context: ServerContext
     settings: Settings
+    explain: Callable[[NsysError], NsysError]
 
     @property
     def confirmations(self) -> int:
@@ -76,10 +78,7 @@ class ServerSource:
             try:
                 yield self._measured(ran, window, needs_cuda=not test.spec.allow_empty)
             except NsysError as error:
-                from pytest_nsys.doctor.explain import explained
-
-                problem = explained(error, self.context.nsys)
-                yield self._result(replace(ran, problem=problem), window)
+                yield self._result(replace(ran, problem=self.explain(error)), window)
 
     def _measured(self, ran: RanTest, window: WindowCapture, *, needs_cuda: bool) -> CaptureResult:
         assert self.context.nsys is not None

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_nsys.capture.nsys import Nsys
-from pytest_nsys.doctor.finding import Finding
+from pytest_nsys.doctor.context import CheckResult, ProbeContext
 from pytest_nsys.doctor.machine import Device, Driver, Process, Ran, Volume
-from pytest_nsys.doctor.seen import Seen
 from pytest_nsys.errors import NsysNotFound
 
 GIB = 1 << 30
@@ -137,14 +136,14 @@ def without(machine: FakeMachine, *paths: str) -> FakeMachine:
     return replace(machine, files=kept)
 
 
-def seen(machine: FakeMachine, version: tuple[int, int, int] | None = None) -> Seen:
+def probed(machine: FakeMachine, version: tuple[int, int, int] | None = None) -> ProbeContext:
     """The machine with its nsys, of another version if one is given."""
     nsys = machine.nsys.get(machine.used or "")
     if nsys is not None and version is not None:
         nsys = replace(nsys, version=version)
-    return Seen(machine, nsys)
+    return ProbeContext(machine, nsys)
 
 
-def statuses(findings: Sequence[Finding]) -> list[str]:
-    """The status of each finding."""
-    return [finding.status for finding in findings]
+def statuses(results: Sequence[CheckResult]) -> list[str]:
+    """The status of each result."""
+    return [result.status for result in results]

@@ -10,7 +10,9 @@ from fake_machine import DRIVER, HEALTHY, HOST, NSYS, USER, FakeMachine, made, w
 
 from pytest_nsys import errors
 from pytest_nsys.capture.nsys import Nsys
-from pytest_nsys.doctor.explain import Context, explain, explained
+from pytest_nsys.controller.sources import make_explain
+from pytest_nsys.doctor.context import ProbeContext
+from pytest_nsys.doctor.explain import explain, explained
 from pytest_nsys.doctor.machine import Device, Driver, Volume
 
 OLD = Nsys(NSYS.path, (2023, 4, 4))
@@ -124,12 +126,12 @@ def error(kind: type[errors.NsysError], evidence: str = "") -> errors.NsysError:
 def test_the_cause_is_found_and_said_first(
     problem: errors.NsysError, machine: FakeMachine, nsys: Nsys | None, check: str
 ) -> None:
-    [finding] = explain(problem, Context(nsys, machine))
-    assert (finding.check, finding.status) == (check, "problem")
+    [result] = explain(problem, ProbeContext(machine, nsys))
+    assert (result.check, result.status) == (check, "problem")
     same = explained(problem, nsys, machine)
     assert same is problem
-    assert f"{finding.check}: {finding.what}" in same.evidence
-    assert same.remedy == finding.remedy
+    assert f"{result.check}: {result.what}" in same.evidence
+    assert same.remedy == result.remedy
     text = str(same)
     assert str(explained(same, nsys, machine)) == text
 
@@ -166,14 +168,14 @@ def test_an_error_without_a_remedy_gets_the_findings() -> None:
 )
 def test_the_option_for_gpu_metrics_has_two_names(version: tuple[int, int, int], word: str) -> None:
     refused = error(errors.NsysUsageError, "unrecognised option '--gpu-metrics-device(s)'")
-    [finding] = explain(refused, Context(Nsys(NSYS.path, version), HEALTHY))
-    assert word in finding.remedy
+    [result] = explain(refused, ProbeContext(HEALTHY, Nsys(NSYS.path, version)))
+    assert word in result.remedy
 
 
 @pytest.mark.parametrize("nsys", [None, Nsys(NSYS.path, (2024, 5, 1))])
 def test_where_the_name_is_not_known_nothing_is_said(nsys: Nsys | None) -> None:
     refused = error(errors.NsysUsageError, "unrecognised option '--gpu-metrics-device'")
-    assert explain(refused, Context(nsys, HEALTHY)) == []
+    assert explain(refused, ProbeContext(HEALTHY, nsys)) == []
 
 
 def test_a_probe_that_breaks_hides_no_error() -> None:
@@ -237,3 +239,14 @@ def test_programs_that_hang_hold_up_the_error_for_a_short_time(
 
 def test_this_machine_is_asked_where_no_other_is_named() -> None:
     assert str(explained(error(errors.QuantityError))) == str(error(errors.QuantityError))
+
+
+def test_what_captures_are_handed_explains_with_their_nsys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def explained(problem: errors.NsysError, nsys: Nsys | None) -> errors.NsysError:
+        problem.evidence = f"of {nsys}"
+        return problem
+
+    monkeypatch.setattr("pytest_nsys.doctor.explain.explained", explained)
+    assert make_explain(NSYS)(error(errors.ExportFailed)).evidence == f"of {NSYS}"

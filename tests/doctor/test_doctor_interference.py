@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fake_machine import HEALTHY, NSYS, made, seen, statuses
+from fake_machine import HEALTHY, NSYS, made, probed, statuses
 
 from pytest_nsys.doctor.machine import Process, Ran
 from pytest_nsys.doctor.probes import interference
@@ -15,30 +15,30 @@ def agent(pid: int, session: str) -> Process:
 
 
 def test_a_quiet_machine_is_fine() -> None:
-    [finding] = interference.sessions(seen(HEALTHY))
-    assert finding.status == "ok"
+    [result] = interference.sessions(probed(HEALTHY))
+    assert result.status == "ok"
     assert HEALTHY.ran[-1] == [str(NSYS.path), "sessions", "list"]
 
 
 @pytest.mark.parametrize("session", ["profile-77", "profile-python-77", "profile-python3.11-77"])
 def test_agents_are_told_by_their_owner(session: str) -> None:
     one = agent(80, session)
-    [finding] = interference.sessions(seen(made(running=[one])))
-    assert (finding.status, finding.remedy) == ("warning", "end it: kill 80")
-    assert finding.evidence == f"process 80: /opt/nsys {session}"
+    [result] = interference.sessions(probed(made(running=[one])))
+    assert (result.status, result.remedy) == ("warning", "end it: kill 80")
+    assert result.evidence == f"process 80: /opt/nsys {session}"
     zombie = made(running=[one, Process(77, ())])
-    assert interference.sessions(seen(zombie)) == [finding]
+    assert interference.sessions(probed(zombie)) == [result]
     alive = made(running=[one, Process(77, ("nsys", "profile"))])
-    [finding] = interference.sessions(seen(alive, (2025, 3, 1)))
-    assert finding.status == "ok"
-    [finding] = interference.sessions(seen(alive, (2023, 4, 4)))
-    assert (finding.status, finding.remedy) == ("warning", "wait for it to end")
+    [result] = interference.sessions(probed(alive, (2025, 3, 1)))
+    assert result.status == "ok"
+    [result] = interference.sessions(probed(alive, (2023, 4, 4)))
+    assert (result.status, result.remedy) == ("warning", "wait for it to end")
 
 
 def test_agents_without_a_known_owner_are_left_over() -> None:
     nameless = Process(81, ("/opt/nsys", "--start-agent"))
     machine = made(running=[agent(80, "mine"), nameless, agent(82, "profile-82"), Process(9, ())])
-    one, other = interference.sessions(seen(machine))
+    one, other = interference.sessions(probed(machine))
     assert one.remedy == "end them: kill 80 81"
     assert one.what.startswith("2 agents of nsys are left over")
     assert other.evidence == "process 82: /opt/nsys profile-82"
@@ -46,17 +46,17 @@ def test_agents_without_a_known_owner_are_left_over() -> None:
 
 def test_an_nsys_that_does_not_answer_is_a_problem() -> None:
     machine = made(printed={"list": Ran(None, "did not end within 10 s")})
-    [finding] = interference.sessions(seen(machine))
-    assert (finding.status, finding.evidence) == ("problem", "did not end within 10 s")
+    [result] = interference.sessions(probed(machine))
+    assert (result.status, result.evidence) == ("problem", "did not end within 10 s")
     machine = made(printed={"list": Ran(1, "Unknown command: sessions\n")})
-    [finding] = interference.sessions(seen(machine))
-    assert (finding.status, finding.evidence) == ("skipped", "Unknown command: sessions")
-    assert statuses(interference.sessions(seen(made(used=None)))) == ["ok"]
+    [result] = interference.sessions(probed(machine))
+    assert (result.status, result.evidence) == ("skipped", "Unknown command: sessions")
+    assert statuses(interference.sessions(probed(made(used=None)))) == ["ok"]
 
 
 def test_no_other_tool_is_fine() -> None:
     machine = made(environ={"LD_PRELOAD": "", "CUDA_INJECTION64_PATH": ""})
-    assert statuses(interference.other_tools(seen(machine))) == ["ok"]
+    assert statuses(interference.other_tools(probed(machine))) == ["ok"]
 
 
 def test_tools_that_are_in_the_environment_are_named() -> None:
@@ -65,15 +65,15 @@ def test_tools_that_are_in_the_environment_are_named() -> None:
         "NVTX_INJECTION64_PATH": "/y/lib.so",
         "LD_PRELOAD": "/z/lib.so",
     }
-    findings = interference.other_tools(seen(made(environ=environ)))
-    assert statuses(findings) == ["warning"] * 3
-    assert [finding.evidence for finding in findings] == [
+    results = interference.other_tools(probed(made(environ=environ)))
+    assert statuses(results) == ["warning"] * 3
+    assert [result.evidence for result in results] == [
         f"{name}={value}" for name, value in environ.items()
     ]
     # An nsys above us sets them all, and is the thing to speak of.
     nested = made(environ={**environ, "NSYS_PROFILING_SESSION_ID": "5"})
-    [finding] = interference.other_tools(seen(nested))
-    assert (finding.status, finding.evidence) == ("warning", "NSYS_PROFILING_SESSION_ID=5")
+    [result] = interference.other_tools(probed(nested))
+    assert (result.status, result.evidence) == ("warning", "NSYS_PROFILING_SESSION_ID=5")
 
 
 def test_profilers_that_are_running_are_named_by_their_executable() -> None:
@@ -82,12 +82,12 @@ def test_profilers_that_are_running_are_named_by_their_executable() -> None:
         Process(6, ("vim", "ncu")),
         Process(7, ()),
     ]
-    [finding] = interference.other_tools(seen(made(running=running)))
-    assert (finding.status, finding.evidence) == ("warning", "process 5: ncu")
+    [result] = interference.other_tools(probed(made(running=running)))
+    assert (result.status, result.evidence) == ("warning", "process 5: ncu")
 
 
 @pytest.mark.parametrize(("value", "expected"), [("1", ["warning"]), ("0", []), ("", [])])
 def test_waiting_launches_change_what_is_measured(value: str, expected: list[str]) -> None:
     machine = made(environ={"CUDA_LAUNCH_BLOCKING": value})
-    assert statuses(interference.settings(seen(machine))) == expected
-    assert interference.settings(seen(HEALTHY)) == []
+    assert statuses(interference.settings(probed(machine))) == expected
+    assert interference.settings(probed(HEALTHY)) == []

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_machine import HEALTHY, HOST, NSYS, TARGET, FakeMachine, made, seen, statuses, without
+from fake_machine import HEALTHY, HOST, NSYS, TARGET, FakeMachine, made, probed, statuses, without
 
+from pytest_nsys.capture.installation import find_installation
 from pytest_nsys.capture.nsys import Nsys
 from pytest_nsys.doctor.machine import Ran
 from pytest_nsys.doctor.probes import nsys
-from pytest_nsys.doctor.seen import installation
 
 OLD = Nsys(Path("/usr/bin/nsys"), (2022, 4, 2))
 NO_DWARF = {"libdw.so.1": "libdw.so.1: cannot open shared object file"}
@@ -18,14 +18,14 @@ NO_DWARF = {"libdw.so.1": "libdw.so.1: cannot open shared object file"}
 
 def test_the_nsys_that_is_used_and_the_others_are_named() -> None:
     machine = made(nsys={str(OLD.path): OLD, str(NSYS.path): NSYS}, used=str(OLD.path))
-    found, [finding] = nsys.find(machine, None)
+    found, [result] = nsys.find(machine, None)
     assert found.nsys == OLD
-    assert (finding.status, finding.what) == ("ok", "nsys 2022.4.2 is used")
-    assert finding.evidence == f"/usr/bin/nsys\nthere is also nsys 2025.3.1: {NSYS.path}"
-    assert "--nsys-executable" in finding.remedy
-    found, [finding] = nsys.find(machine, str(NSYS.path))
+    assert (result.status, result.what) == ("ok", "nsys 2022.4.2 is used")
+    assert result.evidence == f"/usr/bin/nsys\nthere is also nsys 2025.3.1: {NSYS.path}"
+    assert "--nsys-executable" in result.remedy
+    found, [result] = nsys.find(machine, str(NSYS.path))
     assert found.nsys == NSYS
-    assert finding.remedy == ""
+    assert result.remedy == ""
 
 
 def test_the_same_nsys_by_another_path_is_no_other_one() -> None:
@@ -39,11 +39,11 @@ def test_the_same_nsys_by_another_path_is_no_other_one() -> None:
 
 
 def test_without_nsys_the_one_that_lies_elsewhere_is_named() -> None:
-    [finding] = nsys.find(made(nsys={}), None)[1]
-    assert (finding.status, finding.evidence, finding.remedy) == ("problem", "looked", "install it")
-    found, [finding, other] = nsys.find(made(used=None), None)
+    [result] = nsys.find(made(nsys={}), None)[1]
+    assert (result.status, result.evidence, result.remedy) == ("problem", "looked", "install it")
+    found, [result, other] = nsys.find(made(used=None), None)
     assert found.nsys is None
-    assert statuses([finding, other]) == ["problem", "problem"]
+    assert statuses([result, other]) == ["problem", "problem"]
     assert other.remedy == f"use it: --nsys-executable={NSYS.path}"
 
 
@@ -52,35 +52,34 @@ def test_an_nsys_that_does_not_answer_is_no_other_one() -> None:
         def programs(self, patterns: object) -> list[str]:
             return ["/usr/bin/broken"]
 
-    assert nsys.others(seen(Mute())) == []
+    assert nsys.others(probed(Mute())) == []
 
 
 def test_only_so_many_others_are_asked() -> None:
     many = {f"/n/{number}/nsys": NSYS for number in range(30)}
-    assert len(nsys.others(seen(made(nsys=many, used=None)))) == 8
+    assert len(nsys.others(probed(made(nsys=many, used=None)))) == 8
 
 
 def test_a_whole_nsys_is_fine() -> None:
-    found = seen(HEALTHY)
+    found = probed(HEALTHY)
     assert statuses(nsys.importer(found) + nsys.libraries(found)) == ["ok", "ok"]
     programs = [f"{TARGET}/nsys", f"{HOST}/QdstrmImporter"]
     assert HEALTHY.ran[-2:] == [["env", "ldd", program] for program in programs]
 
 
 def test_without_nsys_there_are_no_parts_to_look_at() -> None:
-    found = seen(made(used=None))
+    found = probed(made(used=None))
     assert nsys.importer(found) + nsys.libraries(found) == []
-    assert installation(found) is None
 
 
 def test_a_missing_importer_is_a_problem() -> None:
     machine = without(HEALTHY, f"{HOST}/QdstrmImporter")
-    [finding] = nsys.importer(seen(machine))
-    assert finding.status == "problem"
-    assert ".qdstrm" in finding.what
-    assert finding.evidence == f"there is no {HOST}/QdstrmImporter"
-    assert "nsight-systems-target" in finding.remedy
-    assert statuses(nsys.libraries(seen(machine))) == ["ok"]
+    [result] = nsys.importer(probed(machine))
+    assert result.status == "problem"
+    assert ".qdstrm" in result.what
+    assert result.evidence == f"there is no {HOST}/QdstrmImporter"
+    assert "nsight-systems-target" in result.remedy
+    assert statuses(nsys.libraries(probed(machine))) == ["ok"]
 
 
 def test_the_importer_that_debian_puts_elsewhere_is_to_be_linked() -> None:
@@ -95,9 +94,9 @@ def test_the_importer_that_debian_puts_elsewhere_is_to_be_linked() -> None:
             "/usr/lib/nsight-systems/host-linux-x64/QdstrmImporter": None,
         },
     )
-    [finding] = nsys.importer(seen(machine))
-    assert finding.status == "problem"
-    assert finding.remedy.endswith(
+    [result] = nsys.importer(probed(machine))
+    assert result.status == "problem"
+    assert result.remedy.endswith(
         "ln -sfn /usr/lib/nsight-systems/host-linux-x64 "
         "/usr/lib/x86_64-linux-gnu/nsight-systems/host-linux-x64"
     )
@@ -105,12 +104,12 @@ def test_the_importer_that_debian_puts_elsewhere_is_to_be_linked() -> None:
 
 def test_a_missing_libdw_is_a_problem_for_an_nsys_that_uses_it() -> None:
     mentions = {f"{HOST} libdw.so.1": ["libLinuxPerf.so"]}
-    [finding] = nsys.libraries(seen(made(missing=NO_DWARF, mentions=mentions)))
-    assert finding.status == "problem"
-    assert finding.what.startswith("nsys cannot load libdw.so.1: its importer will fail")
-    assert "libLinuxPerf.so uses libdw.so.1" in finding.evidence
-    assert "libdw1" in finding.remedy
-    assert "setup-nsys-from-ncu" in finding.remedy
+    [result] = nsys.libraries(probed(made(missing=NO_DWARF, mentions=mentions)))
+    assert result.status == "problem"
+    assert result.what.startswith("nsys cannot load libdw.so.1: its importer will fail")
+    assert "libLinuxPerf.so uses libdw.so.1" in result.evidence
+    assert "libdw1" in result.remedy
+    assert "setup-nsys-from-ncu" in result.remedy
 
 
 @pytest.mark.parametrize(("version", "status"), [((2023, 4, 4), "ok"), ((2024, 1, 0), "problem")])
@@ -121,7 +120,7 @@ def test_libdw_is_needed_since_2024_even_where_no_library_names_it(
         made(missing=NO_DWARF),
         without(made(missing=NO_DWARF), f"{HOST}/QdstrmImporter"),
     ):
-        assert statuses(nsys.libraries(seen(machine, version))) == [status]
+        assert statuses(nsys.libraries(probed(machine, version))) == [status]
 
 
 def test_what_the_linker_does_not_find_is_named() -> None:
@@ -133,17 +132,17 @@ def test_what_the_linker_does_not_find_is_named() -> None:
         ),
         f"{TARGET}/nsys": Ran(1, "libfoo.so => not found"),  # ldd itself failed
     }
-    [finding] = nsys.libraries(seen(made(printed=printed)))
-    assert (finding.status, finding.what) == ("problem", "nsys cannot load libssh.so")
-    assert finding.evidence == "QdstrmImporter needs libssh.so"
-    assert finding.remedy == "install the packages that hold them"
+    [result] = nsys.libraries(probed(made(printed=printed)))
+    assert (result.status, result.what) == ("problem", "nsys cannot load libssh.so")
+    assert result.evidence == "QdstrmImporter needs libssh.so"
+    assert result.remedy == "install the packages that hold them"
 
 
 def test_libdw_that_the_linker_does_not_find_is_said_once() -> None:
     printed = {f"{HOST}/QdstrmImporter": Ran(0, "\tlibdw.so.1 => not found\n")}
-    [finding] = nsys.libraries(seen(made(printed=printed, missing=NO_DWARF)))
-    assert finding.what.startswith("nsys cannot load libdw.so.1: its importer")
-    assert finding.evidence == "QdstrmImporter needs libdw.so.1"
+    [result] = nsys.libraries(probed(made(printed=printed, missing=NO_DWARF)))
+    assert result.what.startswith("nsys cannot load libdw.so.1: its importer")
+    assert result.evidence == "QdstrmImporter needs libdw.so.1"
 
 
 SCRIPT = """#!/bin/sh
@@ -162,15 +161,15 @@ def test_a_wrapper_script_is_seen_through() -> None:
         files={wrapper: script, "/home/me/libs/libdw.so.1": None},
         missing=NO_DWARF,
     )
-    parts = installation(seen(machine))
+    parts = find_installation(machine.find_nsys(None), machine)
     assert parts is not None
     assert parts.program == f"{TARGET}/nsys"
     assert parts.importer == f"{HOST}/QdstrmImporter"
     assert parts.searched == ("/home/me/libs",)
-    assert statuses(nsys.libraries(seen(machine))) == ["ok"]
+    assert statuses(nsys.libraries(probed(machine))) == ["ok"]
     assert machine.ran[-1][:2] == ["env", "LD_LIBRARY_PATH=/home/me/libs"]
     gone = without(machine, "/home/me/libs/libdw.so.1")
-    assert statuses(nsys.libraries(seen(gone))) == ["problem"]
+    assert statuses(nsys.libraries(probed(gone))) == ["problem"]
 
 
 @pytest.mark.parametrize("script", ["#!/bin/sh\nexec /nowhere/nsys\n", "#!/usr/bin/python3\n"])
@@ -180,15 +179,15 @@ def test_a_script_that_names_no_nsys_is_left_alone(script: str) -> None:
         used="/x/nsys",
         files={"/x/nsys": script},
     )
-    found = seen(machine)
+    found = probed(machine)
     assert statuses(nsys.importer(found) + nsys.libraries(found)) == ["skipped", "skipped"]
 
 
 def test_parts_beside_a_bin_folder_are_found() -> None:
     path = "/opt/nvidia/nsight-systems/2025.3.1/bin/nsys"
     machine = made(nsys={path: Nsys(Path(path), NSYS.version)}, used=path)
-    parts = installation(seen(machine))
+    parts = find_installation(machine.find_nsys(None), machine)
     assert parts is not None
     assert (parts.program, parts.importer) == (f"{TARGET}/nsys", f"{HOST}/QdstrmImporter")
     lone = without(machine, f"{TARGET}/nsys")
-    assert installation(seen(lone)) is None
+    assert find_installation(machine.find_nsys(None), lone) is None

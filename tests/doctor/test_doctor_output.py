@@ -18,17 +18,16 @@ from pytest_nsys import __version__
 from pytest_nsys.capture.nsys import Nsys
 from pytest_nsys.cli import main as cli
 from pytest_nsys.doctor import run
-from pytest_nsys.doctor.diagnosis import Diagnosis, diagnose
-from pytest_nsys.doctor.document import diagnosis_document
-from pytest_nsys.doctor.finding import Finding
+from pytest_nsys.doctor.checkup import Checkup, examine
+from pytest_nsys.doctor.context import CheckResult
 from pytest_nsys.doctor.machine import Driver, Volume
-from pytest_nsys.doctor.text import diagnosis_lines
-from pytest_nsys.doctor.trial import Step, Trial
+from pytest_nsys.doctor.run import checkup_document, checkup_lines
+from pytest_nsys.doctor.trial import Trial, TrialStep
 
-GOOD = Trial(Finding("trial capture", "ok", "all is there"), (Step("running", 1.25),))
+GOOD = Trial(CheckResult("trial capture", "ok", "all is there"), (TrialStep("running", 1.25),))
 BAD = Trial(
-    Finding("trial capture", "problem", "failed while making the report", "", "see above"),
-    (Step("running", 1.25),),
+    CheckResult("trial capture", "problem", "failed while making the report", "", "see above"),
+    (TrialStep("running", 1.25),),
 )
 NO_GPU = Driver(error="NVML Shared Library Not Found")
 
@@ -38,18 +37,18 @@ def good(nsys: Nsys, needs_gpu: bool) -> Trial:
     return GOOD
 
 
-def test_a_healthy_machine_has_nothing_but_fine_findings() -> None:
-    diagnosis = diagnose(HEALTHY, None, good)
-    assert diagnosis.healthy
-    assert {finding.status for finding in diagnosis.findings} == {"ok"}
-    lines = diagnosis_lines(diagnosis)
+def test_a_healthy_machine_has_nothing_but_fine_results() -> None:
+    checkup = examine(HEALTHY, None, good)
+    assert checkup.healthy
+    assert {result.status for result in checkup.results} == {"ok"}
+    lines = checkup_lines(checkup)
     assert lines[0] == ("pytest-nsys doctor: captures can be made here (no problems, no warnings)")
     assert max(map(len, lines)) <= 80
     assert lines[-2:] == ["The trial capture took:", "    1.25 s  running"]
 
 
 def test_every_check_is_made_and_named_once_on_a_healthy_machine() -> None:
-    checks = [finding.check for finding in diagnose(HEALTHY, None, good).findings]
+    checks = [result.check for result in examine(HEALTHY, None, good).results]
     assert checks == [
         "nsys",
         "importer",
@@ -76,8 +75,8 @@ def test_problems_come_first_then_warnings_and_all_say_what_to_do() -> None:
         volumes={"/tmp": Volume("ext4", 1 << 30, 1 << 30)},
         missing={"libdw.so.1": "libdw.so.1: cannot open"},
     )
-    diagnosis = diagnose(machine, None, lambda nsys, needs_gpu: BAD)
-    lines = diagnosis_lines(diagnosis)
+    checkup = examine(machine, None, lambda nsys, needs_gpu: BAD)
+    lines = checkup_lines(checkup)
     text = "\n".join(lines)
     assert lines[0] == (
         "pytest-nsys doctor: captures will fail or be wrong (3 problems, 1 warning)"
@@ -94,11 +93,11 @@ def test_a_trial_that_went_well_disproves_what_would_have_made_it_fail() -> None
         missing={"libdw.so.1": "libdw.so.1: cannot open"},
         volumes={"/tmp": Volume("ext4", 1, 1 << 30)},
     )
-    by = {finding.check: finding for finding in diagnose(machine, None, good).findings}
+    by = {result.check: result for result in examine(machine, None, good).results}
     assert by["libraries"].status == "warning"
     assert by["libraries"].what.endswith("; yet the trial went well")
     assert by["temporary files"].status == "problem"
-    by = {finding.check: finding for finding in diagnose(machine, None, lambda *_: BAD).findings}
+    by = {result.check: result for result in examine(machine, None, lambda *_: BAD).results}
     assert by["libraries"].status == "problem"
 
 
@@ -106,17 +105,17 @@ def test_without_nsys_there_is_no_trial() -> None:
     def never(nsys: Nsys, needs_gpu: bool) -> Trial:
         raise AssertionError
 
-    diagnosis = diagnose(made(used=None, nsys={}), None, never)
-    assert diagnosis.findings[0].status == "problem"
-    assert diagnosis.findings[-1].status == "skipped"
-    assert diagnosis.steps == ()
-    assert "trial capture took" not in "\n".join(diagnosis_lines(diagnosis))
+    checkup = examine(made(used=None, nsys={}), None, never)
+    assert checkup.results[0].status == "problem"
+    assert checkup.results[-1].status == "skipped"
+    assert checkup.steps == ()
+    assert "trial capture took" not in "\n".join(checkup_lines(checkup))
 
 
 TEXT = st.text(alphabet="ab c-/\n", max_size=200)
 FINDINGS = st.lists(
     st.builds(
-        Finding,
+        CheckResult,
         st.just("a check"),
         st.sampled_from(["ok", "warning", "problem", "skipped"]),
         TEXT,
@@ -129,13 +128,13 @@ FINDINGS = st.lists(
 
 @given(FINDINGS)
 def test_every_word_is_printed_whole_and_lines_break_between_words(
-    findings: list[Finding],
+    results: list[CheckResult],
 ) -> None:
-    diagnosis = Diagnosis(tuple(findings))
-    lines = diagnosis_lines(diagnosis)
+    checkup = Checkup(tuple(results))
+    lines = checkup_lines(checkup)
     printed = " ".join(lines).split()
-    for finding in findings:
-        for word in f"{finding.what} {finding.evidence} {finding.remedy}".split():
+    for result in results:
+        for word in f"{result.what} {result.evidence} {result.remedy}".split():
             assert any(word in other for other in printed)
     for line in lines:
         assert len(line) <= 80 or " " not in line.strip().removeprefix("ok").strip()
@@ -143,14 +142,14 @@ def test_every_word_is_printed_whole_and_lines_break_between_words(
 
 
 @given(FINDINGS, st.floats(0, 100))
-def test_the_document_holds_everything(findings: list[Finding], seconds: float) -> None:
-    diagnosis = Diagnosis(tuple(findings), (Step("running", seconds),))
-    document = json.loads(json.dumps(diagnosis_document(diagnosis)))
+def test_the_document_holds_everything(results: list[CheckResult], seconds: float) -> None:
+    checkup = Checkup(tuple(results), (TrialStep("running", seconds),))
+    document = json.loads(json.dumps(checkup_document(checkup)))
     assert document["schema"] == 1
     assert document["tool"] == {"name": "pytest-nsys", "version": __version__}
-    assert document["healthy"] is all(f.status != "problem" for f in findings)
-    assert sum(document["counts"].values()) == len(findings)
-    assert [Finding(**finding) for finding in document["findings"]] == findings
+    assert document["healthy"] is all(f.status != "problem" for f in results)
+    assert sum(document["counts"].values()) == len(results)
+    assert [CheckResult(**result) for result in document["findings"]] == results
     assert document["trial"] == [{"step": "running", "seconds": pytest.approx(seconds, abs=0.001)}]
 
 

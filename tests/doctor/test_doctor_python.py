@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fake_machine import HEALTHY, made, seen, statuses
+from fake_machine import HEALTHY, made, probed, statuses
 
 from pytest_nsys.doctor.probes import python
 
 
 def test_python_is_told() -> None:
-    [finding] = python.python(seen(HEALTHY))
-    assert (finding.status, finding.what) == ("ok", "Python 3.11.7")
+    [result] = python.python(probed(HEALTHY))
+    assert (result.status, result.what) == ("ok", "Python 3.11.7")
 
 
 @pytest.mark.parametrize(
@@ -31,28 +31,28 @@ def test_python_is_told() -> None:
 def test_nvtx_and_nsys_must_understand_each_other(
     nvtx: str, nsys: tuple[int, int, int], status: str
 ) -> None:
-    [finding] = python.nvtx(seen(made(packages={"nvtx": nvtx}), nsys))
-    assert finding.status == status
-    assert nvtx in finding.evidence
+    [result] = python.nvtx(probed(made(packages={"nvtx": nvtx}), nsys))
+    assert result.status == status
+    assert nvtx in result.evidence
     if status == "problem":
-        assert "pip install 'nvtx<0.2.12'" in finding.remedy
+        assert "pip install 'nvtx<0.2.12'" in result.remedy
 
 
 def test_without_nvtx_or_with_nvtx_disabled_nothing_is_measured() -> None:
-    [finding] = python.nvtx(seen(replace(HEALTHY, packages={})))
-    assert (finding.status, finding.remedy) == ("problem", "pip install nvtx")
-    [finding] = python.nvtx(seen(made(environ={"NVTX_DISABLE": "1"})))
-    assert (finding.status, finding.remedy) == ("problem", "unset NVTX_DISABLE")
-    assert statuses(python.nvtx(seen(made(environ={"NVTX_DISABLE": ""})))) == ["ok"]
+    [result] = python.nvtx(probed(replace(HEALTHY, packages={})))
+    assert (result.status, result.remedy) == ("problem", "pip install nvtx")
+    [result] = python.nvtx(probed(made(environ={"NVTX_DISABLE": "1"})))
+    assert (result.status, result.remedy) == ("problem", "unset NVTX_DISABLE")
+    assert statuses(python.nvtx(probed(made(environ={"NVTX_DISABLE": ""})))) == ["ok"]
 
 
 def test_without_nsys_nvtx_is_told_all_the_same() -> None:
-    [finding] = python.nvtx(seen(made(used=None)))
-    assert (finding.status, finding.what) == ("ok", "nvtx 0.2.13")
+    [result] = python.nvtx(probed(made(used=None)))
+    assert (result.status, result.what) == ("ok", "nvtx 0.2.13")
 
 
 def test_pyarrow_is_good_to_have_and_not_needed() -> None:
-    [finding] = python.pyarrow(seen(HEALTHY))
-    assert (finding.status, finding.remedy) == ("ok", "")
-    [finding] = python.pyarrow(seen(replace(HEALTHY, packages={})))
-    assert (finding.status, finding.remedy) == ("ok", "pip install 'pytest-nsys[parquet]'")
+    [result] = python.pyarrow(probed(HEALTHY))
+    assert (result.status, result.remedy) == ("ok", "")
+    [result] = python.pyarrow(probed(replace(HEALTHY, packages={})))
+    assert (result.status, result.remedy) == ("ok", "pip install 'pytest-nsys[parquet]'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fake_machine import DISK, GIB, HEALTHY, USER, made, seen, statuses, without
+from fake_machine import DISK, GIB, HEALTHY, USER, made, probed, statuses, without
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,21 +16,21 @@ MIB = 1 << 20
 
 
 def tmp(volume: Volume, **changes: object) -> list[str]:
-    return statuses(system.temporary_folder(seen(made(volumes={"/tmp": volume}, **changes))))
+    return statuses(system.temporary_folder(probed(made(volumes={"/tmp": volume}, **changes))))
 
 
 def test_a_disk_with_space_is_fine() -> None:
-    [finding] = system.temporary_folder(seen(HEALTHY))
-    assert finding.status == "ok"
-    assert finding.evidence == "/tmp: 100.0 GiB free of 500.0 GiB (ext4)"
-    assert finding.remedy == ""
+    [result] = system.temporary_folder(probed(HEALTHY))
+    assert result.status == "ok"
+    assert result.evidence == "/tmp: 100.0 GiB free of 500.0 GiB (ext4)"
+    assert result.remedy == ""
 
 
 def test_memory_is_said_to_be_memory() -> None:
-    [finding] = system.temporary_folder(seen(made(volumes={"/tmp": Volume("tmpfs", GIB * 9, 9)})))
-    assert finding.status == "ok"
-    assert finding.what.endswith("in memory")
-    assert "TMPDIR" in finding.remedy
+    [result] = system.temporary_folder(probed(made(volumes={"/tmp": Volume("tmpfs", GIB * 9, 9)})))
+    assert result.status == "ok"
+    assert result.what.endswith("in memory")
+    assert "TMPDIR" in result.remedy
 
 
 @pytest.mark.parametrize(
@@ -48,32 +48,32 @@ def test_memory_is_said_to_be_memory() -> None:
 )
 def test_what_temporary_files_can_lack(volume: Volume, expected: list[str]) -> None:
     assert tmp(volume) == expected
-    for finding in system.temporary_folder(seen(made(volumes={"/tmp": volume}))):
-        assert finding.status == "ok" or "TMPDIR" in finding.remedy
+    for result in system.temporary_folder(probed(made(volumes={"/tmp": volume}))):
+        assert result.status == "ok" or "TMPDIR" in result.remedy
 
 
 def test_a_folder_that_cannot_be_written_or_does_not_exist_is_a_problem() -> None:
     assert tmp(DISK, unwritable=frozenset({"/tmp"})) == ["problem"]
-    [finding] = system.temporary_folder(seen(made(temporary="/gone")))
-    assert (finding.status, finding.evidence) == ("problem", "/gone")
+    [result] = system.temporary_folder(probed(made(temporary="/gone")))
+    assert (result.status, result.evidence) == ("problem", "/gone")
 
 
 def test_a_folder_that_was_asked_for_and_cannot_be_used_is_told() -> None:
-    [finding] = system.temporary_folder(seen(made(environ={"TMPDIR": "/gone"})))
-    assert (finding.status, finding.evidence.splitlines()[0]) == ("warning", "TMPDIR=/gone")
+    [result] = system.temporary_folder(probed(made(environ={"TMPDIR": "/gone"})))
+    assert (result.status, result.evidence.splitlines()[0]) == ("warning", "TMPDIR=/gone")
     links = {"/link": "/tmp"}
     machine = made(environ={"TMPDIR": "/link"}, links=links)
-    assert statuses(system.temporary_folder(seen(machine))) == ["ok"]
+    assert statuses(system.temporary_folder(probed(machine))) == ["ok"]
 
 
 def test_home() -> None:
-    assert statuses(system.home(seen(HEALTHY))) == ["ok"]
+    assert statuses(system.home(probed(HEALTHY))) == ["ok"]
     for machine, evidence in (
         (made(unwritable=frozenset({"/home/me"})), "HOME=/home/me"),
         (replace(HEALTHY, environ={}), "HOME is not set"),
     ):
-        [finding] = system.home(seen(machine))
-        assert (finding.status, finding.evidence) == ("warning", evidence)
+        [result] = system.home(probed(machine))
+        assert (result.status, result.evidence) == ("warning", evidence)
 
 
 @pytest.mark.parametrize(
@@ -88,25 +88,25 @@ def test_home() -> None:
 )
 def test_shared_memory(volume: Volume, unwritable: bool, status: str) -> None:
     hidden = frozenset({"/dev/shm"}) if unwritable else frozenset()
-    [finding] = system.shared_memory(seen(made(volumes={"/dev/shm": volume}, unwritable=hidden)))
-    assert finding.status == status
-    assert ("--shm-size" in finding.remedy) == (status == "problem")
+    [result] = system.shared_memory(probed(made(volumes={"/dev/shm": volume}, unwritable=hidden)))
+    assert result.status == status
+    assert ("--shm-size" in result.remedy) == (status == "problem")
 
 
 def test_a_table_that_a_killed_nsys_has_left_is_named() -> None:
     table = "/dev/shm/NSys-2022.4.2-1"
     files = {table: None, "/dev/shm/sem.NSys-process_waiter-1": None}
-    [finding] = system.shared_memory(seen(made(files=files)))
-    assert (finding.status, finding.evidence) == ("problem", table)
-    assert finding.remedy == "rm /dev/shm/NSys-*"
+    [result] = system.shared_memory(probed(made(files=files)))
+    assert (result.status, result.evidence) == ("problem", table)
+    assert result.remedy == "rm /dev/shm/NSys-*"
     # One that runs has it, too.
     used = made(files=files, running=[Process(1, ()), Process(2, ("/opt/bin/nsys", "profile"))])
-    assert statuses(system.shared_memory(seen(used))) == ["ok"]
+    assert statuses(system.shared_memory(probed(used))) == ["ok"]
 
 
 def test_no_shared_memory_at_all() -> None:
     machine = replace(HEALTHY, volumes={"/tmp": DISK})
-    assert statuses(system.shared_memory(seen(machine))) == ["problem"]
+    assert statuses(system.shared_memory(probed(machine))) == ["problem"]
 
 
 @pytest.mark.parametrize(
@@ -114,13 +114,13 @@ def test_no_shared_memory_at_all() -> None:
     [(None, []), (GIB, []), (GIB - 1, ["warning"]), (64 * MIB - 1, ["problem"])],
 )
 def test_file_size(limit: int | None, expected: list[str]) -> None:
-    findings = system.file_size(seen(made(size_limit=limit)))
-    assert statuses(findings) == expected
-    assert all(finding.remedy == "ulimit -f unlimited" for finding in findings)
+    results = system.file_size(probed(made(size_limit=limit)))
+    assert statuses(results) == expected
+    assert all(result.remedy == "ulimit -f unlimited" for result in results)
 
 
 def test_containers_are_recognised_and_no_right_is_asked_for() -> None:
-    assert system.container(seen(HEALTHY)) == []
+    assert system.container(probed(HEALTHY)) == []
     filtered = {"/proc/self/status": USER.replace("Seccomp:\t0", "Seccomp:\t2")}
     for machine, words in (
         (made(files={"/.dockerenv": ""}), "this is a container"),
@@ -128,17 +128,17 @@ def test_containers_are_recognised_and_no_right_is_asked_for() -> None:
         (made(files={"/proc/1/cgroup": "1:name=systemd:/docker/ab\n"}), "this is a container"),
         (made(files=filtered), "system calls are filtered"),
     ):
-        [finding] = system.container(seen(machine))
-        assert finding.status == "ok"
-        assert words in finding.what
-        assert finding.evidence == f"seccomp: {'on' if 'filtered' in words else 'off'}"
+        [result] = system.container(probed(machine))
+        assert result.status == "ok"
+        assert words in result.what
+        assert result.evidence == f"seccomp: {'on' if 'filtered' in words else 'off'}"
 
 
 def test_the_paranoid_level_does_not_matter() -> None:
-    [finding] = system.sampling_rights(seen(HEALTHY))
-    assert (finding.status, finding.evidence) == ("ok", "perf_event_paranoid: 4")
+    [result] = system.sampling_rights(probed(HEALTHY))
+    assert (result.status, result.evidence) == ("ok", "perf_event_paranoid: 4")
     machine = without(HEALTHY, "/proc/sys/kernel/perf_event_paranoid")
-    assert system.sampling_rights(seen(machine)) == []
+    assert system.sampling_rights(probed(machine)) == []
 
 
 V2 = "0::/kubepods/pod1\n"
@@ -174,7 +174,7 @@ def test_memory_limits_of_both_versions_of_control_groups(
         f"/sys/fs/cgroup/{folder}{most}": limit,
         f"/sys/fs/cgroup/{folder}{now}": used,
     }
-    assert statuses(system.memory_limit(seen(made(files=files)))) == expected
+    assert statuses(system.memory_limit(probed(made(files=files)))) == expected
 
 
 def test_the_tightest_limit_counts() -> None:
@@ -185,8 +185,8 @@ def test_the_tightest_limit_counts() -> None:
         "/sys/fs/cgroup/kubepods/pod1/memory.max": str(8 * GIB),
         "/sys/fs/cgroup/kubepods/pod1/memory.current": str(GIB),
     }
-    [finding] = system.memory_limit(seen(made(files=files)))
-    assert (finding.status, finding.evidence) == ("warning", "1.0 GiB left of 64.0 GiB")
+    [result] = system.memory_limit(probed(made(files=files)))
+    assert (result.status, result.evidence) == ("warning", "1.0 GiB left of 64.0 GiB")
 
 
 def test_limits_of_processes() -> None:
@@ -195,17 +195,17 @@ def test_limits_of_processes() -> None:
         "/sys/fs/cgroup/pids/docker/ab/pids.max": "100\n",
         "/sys/fs/cgroup/pids/docker/ab/pids.current": "30\n",
     }
-    [finding] = system.process_limit(seen(made(files=files)))
-    assert (finding.status, finding.evidence) == ("warning", "70 left of 100")
-    assert "--pids-limit" in finding.remedy
+    [result] = system.process_limit(probed(made(files=files)))
+    assert (result.status, result.evidence) == ("warning", "70 left of 100")
+    assert "--pids-limit" in result.remedy
     files["/sys/fs/cgroup/pids/docker/ab/pids.max"] = "4096"
-    assert statuses(system.process_limit(seen(made(files=files)))) == ["ok"]
-    assert system.process_limit(seen(HEALTHY)) == []
-    assert system.process_limit(seen(without(HEALTHY, "/proc/self/cgroup"))) == []
+    assert statuses(system.process_limit(probed(made(files=files)))) == ["ok"]
+    assert system.process_limit(probed(HEALTHY)) == []
+    assert system.process_limit(probed(without(HEALTHY, "/proc/self/cgroup"))) == []
 
 
 @given(st.text(alphabet="0:/,abpidsmemory\n", max_size=40))
 def test_no_list_of_control_groups_is_too_strange(text: str) -> None:
     machine = made(files={"/proc/self/cgroup": text, "/sys/fs/cgroup/pids.max": "x"})
-    assert system.process_limit(seen(machine)) == []
-    assert system.memory_limit(seen(machine)) == []
+    assert system.process_limit(probed(machine)) == []
+    assert system.memory_limit(probed(machine)) == []

@@ -54,8 +54,8 @@ def nothing_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_good_trial_counts_what_the_test_did(tmp_path: Path) -> None:
     done = tried(tmp_path)
-    assert done.finding.status == "ok", done.finding
-    assert done.finding.evidence.splitlines() == [
+    assert done.result.status == "ok", done.result
+    assert done.result.evidence.splitlines() == [
         "kernels: 3 made, 3 in the capture",
         "memsets: 1 made, 1 in the capture",
         "copies: 1 made, 1 in the capture",
@@ -90,11 +90,11 @@ def test_a_failure_names_the_step_and_quotes_nsys(
     tmp_path: Path, fault: str, step: str, evidence: str
 ) -> None:
     done = tried(tmp_path, fault)
-    assert done.finding.status == "problem"
-    assert done.finding.what.startswith(f"failed while {step}: "), done.finding
-    assert evidence in done.finding.evidence
-    assert done.finding.remedy
-    assert len(done.finding.evidence.splitlines()) <= 8
+    assert done.result.status == "problem"
+    assert done.result.what.startswith(f"failed while {step}: "), done.result
+    assert evidence in done.result.evidence
+    assert done.result.remedy
+    assert len(done.result.evidence.splitlines()) <= 8
 
 
 @pytest.mark.parametrize(
@@ -114,31 +114,31 @@ def test_a_failure_names_the_step_and_quotes_nsys(
 def test_a_test_that_goes_wrong_is_told(
     tmp_path: Path, body: str, what: str, evidence: str
 ) -> None:
-    finding = tried(tmp_path, body=body).finding
-    assert finding.status == "problem"
-    assert what in finding.what
-    assert evidence in finding.evidence
+    result = tried(tmp_path, body=body).result
+    assert result.status == "problem"
+    assert what in result.what
+    assert evidence in result.evidence
 
 
 def test_without_a_gpu_the_ranges_are_enough(tmp_path: Path) -> None:
     done = tried(tmp_path, "no_gpu", body=trial_programs.NO_GPU, needs_gpu=False)
-    assert done.finding.status == "ok", done.finding
-    assert "without a GPU" in done.finding.what
-    assert done.finding.evidence == "windows: 3\ncuInit returned 100"
+    assert done.result.status == "ok", done.result
+    assert "without a GPU" in done.result.what
+    assert done.result.evidence == "windows: 3\ncuInit returned 100"
 
 
 def test_a_trial_has_a_deadline(tmp_path: Path) -> None:
-    finding = tried(tmp_path, body=trial_programs.SLEEPS, deadline_s=3.0).finding
-    assert finding.status == "problem"
-    assert "took longer than 3 s" in finding.what
+    result = tried(tmp_path, body=trial_programs.SLEEPS, deadline_s=3.0).result
+    assert result.status == "problem"
+    assert "took longer than 3 s" in result.what
 
 
 def test_what_the_system_refuses_is_told(tmp_path: Path) -> None:
     nsys = find_nsys(str(write_standin(tmp_path)))
-    finding = run_trial(nsys, needs_gpu=False, source=tmp_path / "gone.py").finding
-    assert finding.status == "problem"
-    assert finding.what == "failed while preparing: the system refused"
-    assert "gone.py" in finding.evidence
+    result = run_trial(nsys, needs_gpu=False, source=tmp_path / "gone.py").result
+    assert result.status == "problem"
+    assert result.what == "failed while preparing: the system refused"
+    assert "gone.py" in result.evidence
 
 
 def test_an_nsys_that_starts_only_at_the_second_attempt_is_a_warning(
@@ -154,9 +154,9 @@ def test_an_nsys_that_starts_only_at_the_second_attempt_is_a_warning(
 
     monkeypatch.setattr(trial, "run_worker", once)
     done = tried(tmp_path)
-    assert done.finding.status == "warning"
-    assert done.finding.what.endswith(", at attempt 2")
-    assert "nsys ended without starting the worker: Executable not found" in done.finding.evidence
+    assert done.result.status == "warning"
+    assert done.result.what.endswith(", at attempt 2")
+    assert "nsys ended without starting the worker: Executable not found" in done.result.evidence
     assert len(done.steps) == 5
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from pytest_nsys.doctor.finding import Finding
+from pytest_nsys.capture.installation import find_installation
+from pytest_nsys.doctor.context import CheckResult, ProbeContext
 from pytest_nsys.doctor.machine import Driver
 from pytest_nsys.doctor.probes.nsys import others
-from pytest_nsys.doctor.seen import Seen, installation
 
 _CUPTI = re.compile(r"/libcupti\.so\.(\d+)\.(\d+)$")
 
@@ -31,15 +31,15 @@ _PERFMON_DRIVER = 565
 """Bits of the capabilities, and the first driver for which CAP_PERFMON is enough."""
 
 
-def driver(seen: Seen) -> list[Finding]:
+def driver(context: ProbeContext) -> list[CheckResult]:
     """Whether NVML, the NVIDIA driver and a GPU are there."""
-    machine, said = seen.machine, seen.machine.driver()
+    machine, said = context.machine, context.machine.driver()
     module = machine.read("/proc/driver/nvidia/version")
     if said.error:
-        return [_no_driver(seen, said.error, module)]
+        return [_no_driver(context, said.error, module)]
     if not said.gpus:
         return [
-            Finding(
+            CheckResult(
                 "GPU",
                 "problem",
                 "the driver sees no GPU",
@@ -49,11 +49,11 @@ def driver(seen: Seen) -> list[Finding]:
             )
         ]
     names = ", ".join(gpu.name for gpu in said.gpus)
-    found = [Finding("GPU", "ok", names, f"driver {said.version}{_cuda_of(said)}")]
+    found = [CheckResult("GPU", "ok", names, f"driver {said.version}{_cuda_of(said)}")]
     error = machine.load("libcuda.so.1")
     if error:
         found.append(
-            Finding(
+            CheckResult(
                 "libcuda",
                 "problem",
                 "the CUDA driver library cannot be loaded, so no program can use the GPU",
@@ -69,11 +69,11 @@ def _cuda_of(said: Driver) -> str:
     return "" if said.cuda is None else f", CUDA {_text(said.cuda)}"
 
 
-def _no_driver(seen: Seen, error: str, module: str | None) -> Finding:
-    devices = seen.machine.glob("/dev/nvidia[0-9]*")
+def _no_driver(context: ProbeContext, error: str, module: str | None) -> CheckResult:
+    devices = context.machine.glob("/dev/nvidia[0-9]*")
     evidence = f"NVML: {error}"
     if module is not None and devices:
-        return Finding(
+        return CheckResult(
             "GPU",
             "problem",
             "there is a GPU, but NVML, the driver's library, does not work",
@@ -82,14 +82,14 @@ def _no_driver(seen: Seen, error: str, module: str | None) -> Finding:
             "add 'utility' and 'compute' to NVIDIA_DRIVER_CAPABILITIES",
         )
     if module is not None:
-        return Finding(
+        return CheckResult(
             "GPU",
             "problem",
             "the machine has an NVIDIA driver, and this container no GPU",
             f"{evidence}\nthere is no /dev/nvidia0",
             "start the container with a GPU: docker run --gpus all",
         )
-    return Finding(
+    return CheckResult(
         "GPU",
         "problem",
         "there is no NVIDIA GPU, or no driver for it",
@@ -99,41 +99,41 @@ def _no_driver(seen: Seen, error: str, module: str | None) -> Finding:
     )
 
 
-def newest_cuda(seen: Seen) -> tuple[int, int] | None:
+def newest_cuda(context: ProbeContext) -> tuple[int, int] | None:
     """The newest CUDA that the nsys knows: by its own libraries, else by its version."""
-    if seen.nsys is None:
+    if context.nsys is None:
         return None
-    parts = installation(seen)
+    parts = find_installation(context.nsys, context.machine)
     if parts is not None:
         found = [
             (int(match[1]), int(match[2]))
-            for path in seen.machine.glob(f"{parts.target}/libcupti.so.*")
+            for path in context.machine.glob(f"{parts.target}/libcupti.so.*")
             if (match := _CUPTI.search(path))
         ]
         if found:
             return max(found)
-    if seen.nsys.version[:2] > _CUDA_OF_NSYS[-1][0]:
+    if context.nsys.version[:2] > _CUDA_OF_NSYS[-1][0]:
         return None
-    known = [cuda for version, cuda in _CUDA_OF_NSYS if version <= seen.nsys.version[:2]]
+    known = [cuda for version, cuda in _CUDA_OF_NSYS if version <= context.nsys.version[:2]]
     return known[-1] if known else _CUDA_OF_NSYS[0][1]
 
 
-def nsys_against_driver(seen: Seen) -> list[Finding]:
+def nsys_against_driver(context: ProbeContext) -> list[CheckResult]:
     """Whether nsys is new enough for the driver; an older one loses nearly all CUDA events."""
-    said, newest = seen.machine.driver(), newest_cuda(seen)
-    if seen.nsys is None or said.cuda is None:
+    said, newest = context.machine.driver(), newest_cuda(context)
+    if context.nsys is None or said.cuda is None:
         return []
-    used = f"nsys {seen.nsys.version_text}"
+    used = f"nsys {context.nsys.version_text}"
     if newest is None or newest >= said.cuda:
         known = "" if newest is None else f"{used} knows CUDA {_text(newest)}"
-        return [Finding("nsys and driver", "ok", f"{used} is new enough for the driver", known)]
-    better = [other for other in others(seen) if other.version > seen.nsys.version]
+        return [CheckResult("nsys and driver", "ok", f"{used} is new enough for the driver", known)]
+    better = [other for other in others(context) if other.version > context.nsys.version]
     remedy = "install an nsys that is at least as new as the driver"
     if better:
         remedy = f"use the newer one that is there: --nsys-executable={better[-1].path}"
     worse = newest[0] < said.cuda[0]
     return [
-        Finding(
+        CheckResult(
             "nsys and driver",
             "problem" if worse else "warning",
             f"{used} is older than the driver: captures will "
@@ -145,15 +145,15 @@ def nsys_against_driver(seen: Seen) -> list[Finding]:
     ]
 
 
-def mig(seen: Seen) -> list[Finding]:
+def mig(context: ProbeContext) -> list[CheckResult]:
     """Whether GPUs are split (MIG), and whether the parts can be used."""
     found = []
-    for number, gpu in enumerate(seen.machine.driver().gpus):
+    for number, gpu in enumerate(context.machine.driver().gpus):
         if gpu.mig is None:
             continue
         if not gpu.mig:
             found.append(
-                Finding(
+                CheckResult(
                     "MIG",
                     "problem",
                     f"MIG is on for GPU {number}, and it has no instance: CUDA cannot use it",
@@ -165,7 +165,7 @@ def mig(seen: Seen) -> list[Finding]:
             continue
         count = len(gpu.mig)
         found.append(
-            Finding(
+            CheckResult(
                 "MIG",
                 "ok",
                 f"MIG is on for GPU {number}: {count} instance{'s' if count > 1 else ''}, of which "
@@ -177,28 +177,28 @@ def mig(seen: Seen) -> list[Finding]:
     return found
 
 
-def visible_devices(seen: Seen) -> list[Finding]:
+def visible_devices(context: ProbeContext) -> list[CheckResult]:
     """Whether CUDA_VISIBLE_DEVICES leaves a GPU to be seen."""
-    value = seen.machine.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = seen.machine.driver().gpus
+    value = context.machine.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = context.machine.driver().gpus
     if value is None or not gpus:
         return []
     entries = [entry.strip() for entry in value.split(",")]
-    bad = [number for number, entry in enumerate(entries) if not _exists(entry, seen)]
+    bad = [number for number, entry in enumerate(entries) if not _exists(entry, context)]
     evidence = f"CUDA_VISIBLE_DEVICES={value!r}, GPUs: {len(gpus)}"
     if not bad:
-        return [Finding("visible GPUs", "ok", f"programs see {len(entries)} of them", evidence)]
+        return [CheckResult("visible GPUs", "ok", f"programs see {len(entries)} of them", evidence)]
     remedy = "unset CUDA_VISIBLE_DEVICES, or name GPUs that there are"
     # CUDA ignores the first entry that names nothing, and all behind it.
     if bad[0] == 0:
         what = "CUDA_VISIBLE_DEVICES hides every GPU"
-        return [Finding("visible GPUs", "problem", what, evidence, remedy)]
+        return [CheckResult("visible GPUs", "problem", what, evidence, remedy)]
     what = f"CUDA_VISIBLE_DEVICES names a GPU that there is not: programs see {bad[0]}"
-    return [Finding("visible GPUs", "warning", what, evidence, remedy)]
+    return [CheckResult("visible GPUs", "warning", what, evidence, remedy)]
 
 
-def _exists(entry: str, seen: Seen) -> bool:
-    gpus = seen.machine.driver().gpus
+def _exists(entry: str, context: ProbeContext) -> bool:
+    gpus = context.machine.driver().gpus
     if entry.isdecimal():
         # With MIG on, numbers may count instances.
         return int(entry) < max(len(gpus), sum(len(gpu.mig or ()) for gpu in gpus))
@@ -209,27 +209,27 @@ def _exists(entry: str, seen: Seen) -> bool:
     return any(name.startswith(entry) for gpu in gpus for name in (gpu.uuid, *(gpu.mig or ())))
 
 
-def gpu_metrics(seen: Seen, *, wanted: bool = False) -> list[Finding]:
+def gpu_metrics(context: ProbeContext, *, wanted: bool = False) -> list[CheckResult]:
     """Whether this user may sample GPU metrics.
 
     Args:
-        seen: the machine.
+        context: the machine.
         wanted: whether somebody has asked for them; it is a problem only then.
     """
-    said = seen.machine.driver()
+    said = context.machine.driver()
     if not said.gpus:
         return []
     check = "GPU metrics"
-    parameters = seen.machine.read("/proc/driver/nvidia/params")
+    parameters = context.machine.read("/proc/driver/nvidia/params")
     if parameters is None:
         what = "cannot tell whether GPU metrics may be sampled (nothing else needs them)"
-        return [Finding(check, "skipped", what, "no /proc/driver/nvidia/params")]
+        return [CheckResult(check, "skipped", what, "no /proc/driver/nvidia/params")]
     restricted = re.search(r"^RmProfilingAdminOnly: *1", parameters, re.MULTILINE) is not None
-    if not restricted or _privileged(seen, said):
+    if not restricted or _privileged(context, said):
         why = "this user has the right" if restricted else "the driver lets every user"
-        return [Finding(check, "ok", "GPU metrics may be sampled", why)]
+        return [CheckResult(check, "ok", "GPU metrics may be sampled", why)]
     return [
-        Finding(
+        CheckResult(
             check,
             "problem" if wanted else "ok",
             "this user may not sample GPU metrics (ERR_NVGPUCTRPERM)"
@@ -241,9 +241,9 @@ def gpu_metrics(seen: Seen, *, wanted: bool = False) -> list[Finding]:
     ]
 
 
-def _privileged(seen: Seen, said: Driver) -> bool:
+def _privileged(context: ProbeContext, said: Driver) -> bool:
     match = re.search(
-        r"^CapEff:\s*([0-9a-f]+)", seen.machine.read("/proc/self/status") or "", re.MULTILINE
+        r"^CapEff:\s*([0-9a-f]+)", context.machine.read("/proc/self/status") or "", re.MULTILINE
     )
     capabilities = int(match[1], 16) if match else 0
     if capabilities >> _SYS_ADMIN & 1:

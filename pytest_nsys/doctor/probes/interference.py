@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from pytest_nsys.doctor.finding import Finding
+from pytest_nsys.doctor.context import CheckResult, ProbeContext
 from pytest_nsys.doctor.machine import Process
-from pytest_nsys.doctor.seen import Seen
 
 _SESSION = re.compile(r"--session-name=(?P<name>.*?(?P<pid>\d+))$")
 _SESSIONS_DEADLINE_S = 10.0
@@ -26,9 +25,9 @@ _PROFILERS = {
 _INJECTED = ("CUDA_INJECTION64_PATH", "NVTX_INJECTION64_PATH")
 
 
-def sessions(seen: Seen) -> list[Finding]:
+def sessions(context: ProbeContext) -> list[CheckResult]:
     """Agents and sessions of nsys on this machine: left over from earlier runs, or running now."""
-    processes = seen.machine.processes()
+    processes = context.machine.processes()
     alive = {process.pid for process in processes if process.command}  # a zombie has none
     stale: list[Process] = []
     busy: list[Process] = []
@@ -41,7 +40,7 @@ def sessions(seen: Seen) -> list[Finding]:
     if stale:
         pids = " ".join(str(process.pid) for process in stale)
         found.append(
-            Finding(
+            CheckResult(
                 "sessions",
                 "warning",
                 f"{_agents(len(stale))} left over by an nsys that was killed or hung",
@@ -50,9 +49,9 @@ def sessions(seen: Seen) -> list[Finding]:
             )
         )
     if busy:
-        old = seen.nsys is not None and seen.nsys.version[:2] <= _LAST_NSYS_DISTURBED
+        old = context.nsys is not None and context.nsys.version[:2] <= _LAST_NSYS_DISTURBED
         found.append(
-            Finding(
+            CheckResult(
                 "sessions",
                 "warning" if old else "ok",
                 f"{_agents(len(busy))} at work: somebody is making a capture now"
@@ -61,19 +60,19 @@ def sessions(seen: Seen) -> list[Finding]:
                 "wait for it to end" if old else "",
             )
         )
-    return [*found, *_listed(seen)] or [
-        Finding("sessions", "ok", "no session or agent of nsys is left over")
+    return [*found, *_listed(context)] or [
+        CheckResult("sessions", "ok", "no session or agent of nsys is left over")
     ]
 
 
-def _listed(seen: Seen) -> list[Finding]:
+def _listed(context: ProbeContext) -> list[CheckResult]:
     """Whether nsys itself can speak with its sessions; whose they are, the agents have told."""
-    if seen.nsys is None:
+    if context.nsys is None:
         return []
-    ran = seen.machine.run([str(seen.nsys.path), "sessions", "list"], _SESSIONS_DEADLINE_S)
+    ran = context.machine.run([str(context.nsys.path), "sessions", "list"], _SESSIONS_DEADLINE_S)
     if ran.code is None:
         return [
-            Finding(
+            CheckResult(
                 "sessions",
                 "problem",
                 "nsys does not answer 'nsys sessions list'",
@@ -83,7 +82,7 @@ def _listed(seen: Seen) -> list[Finding]:
         ]
     if ran.code != 0:
         what = "this nsys does not list its sessions"
-        return [Finding("sessions", "skipped", what, ran.output.strip()[:200])]
+        return [CheckResult("sessions", "skipped", what, ran.output.strip()[:200])]
     return []
 
 
@@ -105,14 +104,14 @@ def _described(process: Process) -> str:
     return f"process {process.pid}: {process.command[0]} {' '.join(names)}".rstrip()
 
 
-def other_tools(seen: Seen) -> list[Finding]:
+def other_tools(context: ProbeContext) -> list[CheckResult]:
     """Other profilers and debuggers that are running, or into which we were started."""
-    found = _inherited(seen)
-    for process in seen.machine.processes():
+    found = _inherited(context)
+    for process in context.machine.processes():
         name = PurePosixPath(process.command[0]).name if process.command else ""
         if name in _PROFILERS:
             found.append(
-                Finding(
+                CheckResult(
                     "other tools",
                     "warning",
                     f"{_PROFILERS[name]} is running: on the same GPU, captures may fail or be slow",
@@ -120,20 +119,20 @@ def other_tools(seen: Seen) -> list[Finding]:
                     "let it end first",
                 )
             )
-    return found or [Finding("other tools", "ok", "no other profiler is in the way")]
+    return found or [CheckResult("other tools", "ok", "no other profiler is in the way")]
 
 
-def _inherited(seen: Seen) -> list[Finding]:
+def _inherited(context: ProbeContext) -> list[CheckResult]:
     """What the environment says of tools that this process was started by."""
-    environ = seen.machine.environ
+    environ = context.machine.environ
     if "NSYS_PROFILING_SESSION_ID" in environ:  # it also sets the others
         what = "this runs under nsys already: two may disturb each other"
         evidence = f"NSYS_PROFILING_SESSION_ID={environ['NSYS_PROFILING_SESSION_ID']}"
         remedy = "start pytest without nsys: the plugin starts it by itself"
-        return [Finding("other tools", "warning", what, evidence, remedy)]
+        return [CheckResult("other tools", "warning", what, evidence, remedy)]
     # nsys uses these two itself, and puts its own library into them.
     found = [
-        Finding(
+        CheckResult(
             "other tools",
             "warning",
             f"the tool that {name} names will not see the profiled tests: nsys takes its place",
@@ -145,7 +144,7 @@ def _inherited(seen: Seen) -> list[Finding]:
     ]
     if environ.get("LD_PRELOAD"):
         found.append(
-            Finding(
+            CheckResult(
                 "other tools",
                 "warning",
                 "libraries are preloaded into every program: they may disturb nsys",
@@ -156,16 +155,16 @@ def _inherited(seen: Seen) -> list[Finding]:
     return found
 
 
-def settings(seen: Seen) -> list[Finding]:
+def settings(context: ProbeContext) -> list[CheckResult]:
     """Environment variables that change what is measured."""
-    if seen.machine.environ.get("CUDA_LAUNCH_BLOCKING", "0") in ("", "0"):
+    if context.machine.environ.get("CUDA_LAUNCH_BLOCKING", "0") in ("", "0"):
         return []
     return [
-        Finding(
+        CheckResult(
             "settings",
             "warning",
             "every kernel launch waits for its kernel: times are not those of a usual run",
-            f"CUDA_LAUNCH_BLOCKING={seen.machine.environ['CUDA_LAUNCH_BLOCKING']}",
+            f"CUDA_LAUNCH_BLOCKING={context.machine.environ['CUDA_LAUNCH_BLOCKING']}",
             "unset CUDA_LAUNCH_BLOCKING",
         )
     ]

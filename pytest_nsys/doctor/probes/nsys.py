@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from pytest_nsys.capture.installation import Installation, find_installation
 from pytest_nsys.capture.nsys import Nsys
-from pytest_nsys.doctor.finding import Finding
+from pytest_nsys.doctor.context import CheckResult, ProbeContext
 from pytest_nsys.doctor.machine import Machine
-from pytest_nsys.doctor.seen import Installation, Seen, installation
 from pytest_nsys.errors import NsysNotFound
 
 # Where nsys lies, also where we do not look for it by ourselves. "*" in place of the processor.
@@ -31,7 +31,7 @@ _DWARF_REMEDY = (
 )
 
 
-def find(machine: Machine, executable: str | None) -> tuple[Seen, list[Finding]]:
+def find(machine: Machine, executable: str | None) -> tuple[ProbeContext, list[CheckResult]]:
     """The nsys that will be used, and what is to be said of it and of others.
 
     Args:
@@ -41,14 +41,14 @@ def find(machine: Machine, executable: str | None) -> tuple[Seen, list[Finding]]
     try:
         nsys = machine.find_nsys(executable)
     except NsysNotFound as error:
-        seen = Seen(machine, None)
-        finding = Finding("nsys", "problem", error.what, error.evidence, error.remedy)
-        return seen, [finding, *misplaced(seen)]
-    seen = Seen(machine, nsys)
-    found = others(seen)
+        context = ProbeContext(machine, None)
+        result = CheckResult("nsys", "problem", error.what, error.evidence, error.remedy)
+        return context, [result, *misplaced(context)]
+    context = ProbeContext(machine, nsys)
+    found = others(context)
     newer = [other for other in found if other.version > nsys.version]
-    return seen, [
-        Finding(
+    return context, [
+        CheckResult(
             "nsys",
             "ok",
             f"nsys {nsys.version_text} is used",
@@ -58,19 +58,19 @@ def find(machine: Machine, executable: str | None) -> tuple[Seen, list[Finding]]
     ]
 
 
-def misplaced(seen: Seen, failed: str = "") -> list[Finding]:
+def misplaced(context: ProbeContext, failed: str = "") -> list[CheckResult]:
     """An nsys that is not where it was looked for.
 
     Args:
-        seen: the machine.
+        context: the machine.
         failed: a text that names those that need not be tried again.
     """
-    found = others(seen, failed)
+    found = others(context, failed)
     if not found:
         return []
     newest = max(found, key=lambda other: other.version)
     return [
-        Finding(
+        CheckResult(
             "nsys",
             "problem",
             "there is an nsys elsewhere on this machine",
@@ -80,10 +80,10 @@ def misplaced(seen: Seen, failed: str = "") -> list[Finding]:
     ]
 
 
-def others(seen: Seen, failed: str = "") -> list[Nsys]:
+def others(context: ProbeContext, failed: str = "") -> list[Nsys]:
     """The other nsys on the machine, but for those that the text ``failed`` names."""
-    machine = seen.machine
-    known = set() if seen.nsys is None else {machine.resolve(str(seen.nsys.path))}
+    machine = context.machine
+    known = set() if context.nsys is None else {machine.resolve(str(context.nsys.path))}
     found: list[Nsys] = []
     for path in machine.programs(_PLACES):
         real = machine.resolve(path)
@@ -101,26 +101,26 @@ def _described(nsys: Nsys) -> str:
     return f"nsys {nsys.version_text}: {nsys.path}"
 
 
-def importer(seen: Seen) -> list[Finding]:
+def importer(context: ProbeContext) -> list[CheckResult]:
     """Whether the program is there that makes reports of what nsys records."""
-    if seen.nsys is None:
+    if context.nsys is None:
         return []
-    parts = installation(seen)
+    parts = find_installation(context.nsys, context.machine)
     if parts is None:
-        return [_unknown("importer", seen.nsys)]
+        return [_unknown("importer", context.nsys)]
     if parts.importer is not None:
-        return [Finding("importer", "ok", "nsys has its importer", parts.importer)]
+        return [CheckResult("importer", "ok", "nsys has its importer", parts.importer)]
     host = parts.target.replace("target-linux", "host-linux")
     remedy = (
         "install the other half of the package (Debian splits it: nsight-systems beside "
         "nsight-systems-target), or NVIDIA's own nsight-systems"
     )
-    if seen.machine.exists(f"{_DEBIAN_IMPORTER}/QdstrmImporter"):
+    if context.machine.exists(f"{_DEBIAN_IMPORTER}/QdstrmImporter"):
         remedy = (
             f"Debian puts it where nsys does not look; as root: ln -sfn {_DEBIAN_IMPORTER} {host}"
         )
     return [
-        Finding(
+        CheckResult(
             "importer",
             "problem",
             "nsys lacks its importer: captures will end as .qdstrm files, not as reports",
@@ -130,23 +130,23 @@ def importer(seen: Seen) -> list[Finding]:
     ]
 
 
-def libraries(seen: Seen) -> list[Finding]:
+def libraries(context: ProbeContext) -> list[CheckResult]:
     """Whether the shared libraries are there that nsys and its importer need."""
-    if seen.nsys is None:
+    if context.nsys is None:
         return []
-    parts = installation(seen)
+    parts = find_installation(context.nsys, context.machine)
     if parts is None:
-        return [_unknown("libraries", seen.nsys)]
-    missing = _missing(seen.machine, parts)
+        return [_unknown("libraries", context.nsys)]
+    missing = _missing(context.machine, parts)
     lines = [f"{program} needs {library}" for program, library in missing]
     if all(library != _DWARF for _, library in missing):
-        lines += _dwarf_needed(seen, parts)
+        lines += _dwarf_needed(context, parts)
     if not lines:
-        return [Finding("libraries", "ok", "the libraries that nsys needs are there")]
+        return [CheckResult("libraries", "ok", "the libraries that nsys needs are there")]
     dwarf = any(_DWARF in line for line in lines)
     names = ", ".join(dict.fromkeys([*([_DWARF] if dwarf else []), *(name for _, name in missing)]))
     return [
-        Finding(
+        CheckResult(
             "libraries",
             "problem",
             f"nsys cannot load {names}"
@@ -170,12 +170,12 @@ def _missing(machine: Machine, parts: Installation) -> list[tuple[str, str]]:
     return found
 
 
-def _dwarf_needed(seen: Seen, parts: Installation) -> list[str]:
+def _dwarf_needed(context: ProbeContext, parts: Installation) -> list[str]:
     """Lines about libdw, if this nsys uses it and it is not there.
 
     It is not the importer itself that needs it, but a library that the importer loads late.
     """
-    machine = seen.machine
+    machine = context.machine
     if any(machine.exists(f"{folder}/{_DWARF}") for folder in parts.searched):
         return []
     error = machine.load(_DWARF)
@@ -185,10 +185,10 @@ def _dwarf_needed(seen: Seen, parts: Installation) -> list[str]:
     if parts.importer is not None:
         folders.append(parts.importer.rpartition("/")[0])
     users = [user for folder in folders for user in machine.mentioning(folder, _DWARF.encode())]
-    if not users and (seen.nsys is None or seen.nsys.version < _OLDEST_WITH_DWARF):
+    if not users and (context.nsys is None or context.nsys.version < _OLDEST_WITH_DWARF):
         return []
     return [error, *(f"{user} uses {_DWARF}" for user in users[:3])]
 
 
-def _unknown(check: str, nsys: Nsys) -> Finding:
-    return Finding(check, "skipped", f"cannot tell where the parts of {nsys.path} are")
+def _unknown(check: str, nsys: Nsys) -> CheckResult:
+    return CheckResult(check, "skipped", f"cannot tell where the parts of {nsys.path} are")

@@ -4,35 +4,34 @@ from __future__ import annotations
 
 import re
 
-from pytest_nsys.doctor.finding import Finding
-from pytest_nsys.doctor.seen import Seen
+from pytest_nsys.doctor.context import CheckResult, ProbeContext
 
 # From this nvtx on, ranges carry a payload that nsys up to 2023.4 refuses, and the range with it.
 _NVTX_WITH_PAYLOADS = (0, 2, 12)
 _LAST_NSYS_WITHOUT = (2023, 4)
 
 
-def python(seen: Seen) -> list[Finding]:
+def python(context: ProbeContext) -> list[CheckResult]:
     """Python's version."""
-    version = ".".join(map(str, seen.machine.python))
-    return [Finding("Python", "ok", f"Python {version}")]
+    version = ".".join(map(str, context.machine.python))
+    return [CheckResult("Python", "ok", f"Python {version}")]
 
 
-def nvtx(seen: Seen) -> list[Finding]:
+def nvtx(context: ProbeContext) -> list[CheckResult]:
     """Whether the nvtx package marks ranges, and such that this nsys records them."""
-    version = seen.machine.package("nvtx")
+    version = context.machine.package("nvtx")
     if version is None:
         return [
-            Finding(
+            CheckResult(
                 "nvtx",
                 "problem",
                 "the Python package nvtx is not installed: nothing can be measured",
                 remedy="pip install nvtx",
             )
         ]
-    if seen.machine.environ.get("NVTX_DISABLE"):
+    if context.machine.environ.get("NVTX_DISABLE"):
         return [
-            Finding(
+            CheckResult(
                 "nvtx",
                 "problem",
                 "NVTX_DISABLE is set: no NVTX range is recorded, and so nothing measured",
@@ -40,12 +39,12 @@ def nvtx(seen: Seen) -> list[Finding]:
                 "unset NVTX_DISABLE",
             )
         ]
-    if seen.nsys is None:
-        return [Finding("nvtx", "ok", f"nvtx {version}")]
-    pair = f"nvtx {version}, nsys {seen.nsys.version_text}"
-    if numbers(version) >= _NVTX_WITH_PAYLOADS and seen.nsys.version[:2] <= _LAST_NSYS_WITHOUT:
+    if context.nsys is None:
+        return [CheckResult("nvtx", "ok", f"nvtx {version}")]
+    pair = f"nvtx {version}, nsys {context.nsys.version_text}"
+    if numbers(version) >= _NVTX_WITH_PAYLOADS and context.nsys.version[:2] <= _LAST_NSYS_WITHOUT:
         return [
-            Finding(
+            CheckResult(
                 "nvtx",
                 "problem",
                 "this nsys records no range of this nvtx package, and so nothing is measured",
@@ -53,16 +52,16 @@ def nvtx(seen: Seen) -> list[Finding]:
                 "use nsys 2025 or newer, or: pip install 'nvtx<0.2.12'",
             )
         ]
-    return [Finding("nvtx", "ok", "the nvtx package and nsys understand each other", pair)]
+    return [CheckResult("nvtx", "ok", "the nvtx package and nsys understand each other", pair)]
 
 
-def pyarrow(seen: Seen) -> list[Finding]:
+def pyarrow(context: ProbeContext) -> list[CheckResult]:
     """Whether captures can be read from Parquet."""
-    version = seen.machine.package("pyarrow")
+    version = context.machine.package("pyarrow")
     if version is not None:
-        return [Finding("pyarrow", "ok", f"pyarrow {version}: captures are read from Parquet")]
+        return [CheckResult("pyarrow", "ok", f"pyarrow {version}: captures are read from Parquet")]
     return [
-        Finding(
+        CheckResult(
             "pyarrow",
             "ok",
             "captures are read from SQLite, since pyarrow is not installed: slower if large",

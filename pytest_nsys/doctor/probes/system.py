@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
-from pytest_nsys.doctor.finding import Finding
+from pytest_nsys.doctor.context import CheckResult, ProbeContext
 from pytest_nsys.doctor.machine import Machine
-from pytest_nsys.doctor.seen import Seen
 
 _MIB = 1 << 20
 _GIB = 1 << 30
@@ -33,52 +32,52 @@ _CGROUP = "/sys/fs/cgroup"
 _UNLIMITED = 1 << 60
 
 
-def temporary_folder(seen: Seen) -> list[Finding]:
+def temporary_folder(context: ProbeContext) -> list[CheckResult]:
     """Whether the folder for temporary files can take a capture."""
-    machine, check = seen.machine, "temporary files"
+    machine, check = context.machine, "temporary files"
     folder = machine.temporary
     choose = "set TMPDIR to a folder on a disk with some GiB free"
     volume = machine.volume(folder)
     if volume is None:
         what = "there is no folder for temporary files: no capture can be made"
-        return [Finding(check, "problem", what, folder, choose)]
+        return [CheckResult(check, "problem", what, folder, choose)]
     state = f"{folder}: {_size(volume.free)} free of {_size(volume.total)}" + (
         f" ({volume.kind})" if volume.kind else ""
     )
     if volume.read_only or not machine.writable(folder):
         what = "nothing can be written where temporary files go: no capture can be made"
-        return [Finding(check, "problem", what, state, choose)]
+        return [CheckResult(check, "problem", what, state, choose)]
     found = []
     asked = machine.environ.get("TMPDIR")
     if asked and machine.resolve(asked) != machine.resolve(folder):
         what = "the folder that TMPDIR names cannot be used, so temporary files go elsewhere"
-        found.append(Finding(check, "warning", what, f"TMPDIR={asked}\n{state}", choose))
+        found.append(CheckResult(check, "warning", what, f"TMPDIR={asked}\n{state}", choose))
     if volume.free < _DISK_NEEDED:
         what = "there is too little space for temporary files: nsys will crash"
-        found.append(Finding(check, "problem", what, state, choose))
+        found.append(CheckResult(check, "problem", what, state, choose))
     elif volume.free < _DISK_WANTED:
         what = "there is little space for temporary files: a large capture will fail"
-        found.append(Finding(check, "warning", what, state, choose))
+        found.append(CheckResult(check, "warning", what, state, choose))
     if volume.noexec:
         what = (
             "libraries cannot be loaded from the temporary folder (noexec): nsys does not mind, "
             "compilers such as Triton's may"
         )
-        found.append(Finding(check, "warning", what, state, choose))
+        found.append(CheckResult(check, "warning", what, state, choose))
     if found:
         return found
     memory = volume.kind == "tmpfs"
     what = "there is space for temporary files" + (", in memory" if memory else "")
-    return [Finding(check, "ok", what, state, choose if memory else "")]
+    return [CheckResult(check, "ok", what, state, choose if memory else "")]
 
 
-def home(seen: Seen) -> list[Finding]:
+def home(context: ProbeContext) -> list[CheckResult]:
     """Whether there is a home folder to write to; nsys works without one."""
-    folder = seen.machine.environ.get("HOME", "")
-    if folder and seen.machine.writable(folder):
-        return [Finding("home folder", "ok", "the home folder can be written", folder)]
+    folder = context.machine.environ.get("HOME", "")
+    if folder and context.machine.writable(folder):
+        return [CheckResult("home folder", "ok", "the home folder can be written", folder)]
     return [
-        Finding(
+        CheckResult(
             "home folder",
             "warning",
             "there is no home folder that can be written: nsys does not mind, frameworks do",
@@ -88,9 +87,9 @@ def home(seen: Seen) -> list[Finding]:
     ]
 
 
-def shared_memory(seen: Seen) -> list[Finding]:
+def shared_memory(context: ProbeContext) -> list[CheckResult]:
     """Whether nsys and its agent can talk through /dev/shm."""
-    machine, check, folder = seen.machine, "shared memory", "/dev/shm"
+    machine, check, folder = context.machine, "shared memory", "/dev/shm"
     volume = machine.volume(folder)
     if volume is None:
         what, state = "there is no /dev/shm: nsys will not start", ""
@@ -101,20 +100,20 @@ def shared_memory(seen: Seen) -> list[Finding]:
         elif volume.free < _SHARED_NEEDED:
             what = "/dev/shm is full, or very small: nsys may not start"
         else:
-            ok = Finding(check, "ok", "nsys and its agent can share memory", state)
-            return _orphaned_tables(seen) or [ok]
+            ok = CheckResult(check, "ok", "nsys and its agent can share memory", state)
+            return _orphaned_tables(context) or [ok]
     remedy = "give the container shared memory: docker run --shm-size=1g (or --ipc=host)"
-    return [Finding(check, "problem", what, state, remedy)]
+    return [CheckResult(check, "problem", what, state, remedy)]
 
 
-def _orphaned_tables(seen: Seen) -> list[Finding]:
+def _orphaned_tables(context: ProbeContext) -> list[CheckResult]:
     """Tables of running nsys that nobody uses: one that was killed may have left its own locked."""
-    tables = seen.machine.glob(_TABLES)
-    programs = (process.command[0] for process in seen.machine.processes() if process.command)
+    tables = context.machine.glob(_TABLES)
+    programs = (process.command[0] for process in context.machine.processes() if process.command)
     if not tables or any(PurePosixPath(program).name == "nsys" for program in programs):
         return []
     return [
-        Finding(
+        CheckResult(
             "shared memory",
             "problem",
             "an nsys that was killed has left its table in shared memory: while that is locked, "
@@ -125,13 +124,13 @@ def _orphaned_tables(seen: Seen) -> list[Finding]:
     ]
 
 
-def file_size(seen: Seen) -> list[Finding]:
+def file_size(context: ProbeContext) -> list[CheckResult]:
     """Whether files may grow as large as captures do."""
-    limit = seen.machine.file_size_limit()
+    limit = context.machine.file_size_limit()
     if limit is None or limit >= _FILE_WANTED:
         return []
     return [
-        Finding(
+        CheckResult(
             "file size",
             "problem" if limit < _DISK_NEEDED else "warning",
             "files may not grow large enough for a capture",
@@ -141,9 +140,9 @@ def file_size(seen: Seen) -> list[Finding]:
     ]
 
 
-def container(seen: Seen) -> list[Finding]:
+def container(context: ProbeContext) -> list[CheckResult]:
     """Whether this is a container, and what its sandbox keeps us from: nothing that we use."""
-    machine = seen.machine
+    machine = context.machine
     status = machine.read("/proc/self/status") or ""
     filtered = re.search(r"^Seccomp:\s*[12]", status, re.MULTILINE) is not None
     inside = (
@@ -156,43 +155,47 @@ def container(seen: Seen) -> list[Finding]:
     where = "this is a container" if inside else "system calls are filtered (seccomp)"
     what = f"{where}; tracing CUDA and NVTX needs no further rights in it"
     evidence = f"seccomp: {'on' if filtered else 'off'}"
-    return [Finding("container", "ok", what, evidence)]
+    return [CheckResult("container", "ok", what, evidence)]
 
 
-def sampling_rights(seen: Seen) -> list[Finding]:
+def sampling_rights(context: ProbeContext) -> list[CheckResult]:
     """What the kernel lets users sample: it is not needed, and often taken for the cause."""
-    level = (seen.machine.read("/proc/sys/kernel/perf_event_paranoid") or "").strip()
+    level = (context.machine.read("/proc/sys/kernel/perf_event_paranoid") or "").strip()
     if not level:
         return []
     what = "perf_event_paranoid does not matter: the CPU is not sampled"
-    return [Finding("CPU sampling", "ok", what, f"perf_event_paranoid: {level}")]
+    return [CheckResult("CPU sampling", "ok", what, f"perf_event_paranoid: {level}")]
 
 
-def memory_limit(seen: Seen) -> list[Finding]:
+def memory_limit(context: ProbeContext) -> list[CheckResult]:
     """Whether the container's memory is enough to import a capture."""
-    limit, used = _limit(seen.machine, "memory", "limit_in_bytes", "usage_in_bytes")
+    limit, used = _limit(context.machine, "memory", "limit_in_bytes", "usage_in_bytes")
     if limit is None:
         return []
     left = max(limit - used, 0)
     state = f"{_size(left)} left of {_size(limit)}"
     if left >= _MEMORY_WANTED:
-        return [Finding("memory limit", "ok", "the memory limit leaves enough", state)]
+        return [CheckResult("memory limit", "ok", "the memory limit leaves enough", state)]
     what = "little is left of the memory limit: importing a large capture may be killed"
-    return [Finding("memory limit", "warning", what, state, "raise the container's memory limit")]
+    return [
+        CheckResult("memory limit", "warning", what, state, "raise the container's memory limit")
+    ]
 
 
-def process_limit(seen: Seen) -> list[Finding]:
+def process_limit(context: ProbeContext) -> list[CheckResult]:
     """Whether the container may have as many processes and threads as a capture needs."""
-    limit, used = _limit(seen.machine, "pids", "max", "current")
+    limit, used = _limit(context.machine, "pids", "max", "current")
     if limit is None:
         return []
     left = max(limit - used, 0)
     state = f"{left} left of {limit}"
     if left >= _PROCESSES_WANTED:
-        return [Finding("process limit", "ok", "the limit of processes leaves enough", state)]
+        return [CheckResult("process limit", "ok", "the limit of processes leaves enough", state)]
     what = "few more processes and threads may be started: nsys or the tests may fail"
     return [
-        Finding("process limit", "warning", what, state, "raise it: docker run --pids-limit=4096")
+        CheckResult(
+            "process limit", "warning", what, state, "raise it: docker run --pids-limit=4096"
+        )
     ]
 
 

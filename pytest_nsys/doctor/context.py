@@ -1,16 +1,20 @@
-"""What a check found."""
+"""What the doctor's checks are: probes that look at a machine and an nsys, and what they found."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
+
+from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.doctor.machine import Machine
 
 Status = Literal["ok", "warning", "problem", "skipped"]
 """problem: captures will fail or be wrong; warning: they may; skipped: could not be looked at."""
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One thing that was found.
 
     Attributes:
@@ -26,3 +30,15 @@ class Finding:
     what: str
     evidence: str = ""
     remedy: str = ""
+
+
+@dataclass(frozen=True)
+class ProbeContext:
+    """What is looked at: a machine, and the nsys that is used on it, if there is one."""
+
+    machine: Machine
+    nsys: Nsys | None
+
+
+Probe = Callable[[ProbeContext], list[CheckResult]]
+"""Looks at one thing; changes nothing and makes no capture."""

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pytest_nsys.capture.nsys import Nsys
-from pytest_nsys.doctor.finding import Finding, Status
+from pytest_nsys.doctor.context import CheckResult, Probe, Status
 from pytest_nsys.doctor.machine import Machine
 from pytest_nsys.doctor.probes import gpu, interference, python, system
 from pytest_nsys.doctor.probes import nsys as nsys_probes
-from pytest_nsys.doctor.seen import Probe
-from pytest_nsys.doctor.trial import CHECK, Step, Trial
+from pytest_nsys.doctor.trial import CHECK, Trial, TrialStep
 
 PROBES: tuple[Probe, ...] = (
     nsys_probes.importer,
@@ -44,20 +43,20 @@ _PROVED_BY_TRIAL = ("importer", "libraries", "nsys and driver", "nvtx", "shared 
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Checkup:
     """What the doctor found.
 
     Attributes:
-        findings: in the order of the checks.
+        results: in the order of the checks.
         steps: of the trial capture.
     """
 
-    findings: tuple[Finding, ...]
-    steps: tuple[Step, ...] = ()
+    results: tuple[CheckResult, ...]
+    steps: tuple[TrialStep, ...] = ()
 
     def count(self, status: Status) -> int:
-        """The number of findings of this status."""
-        return sum(finding.status == status for finding in self.findings)
+        """The number of results of this status."""
+        return sum(result.status == status for result in self.results)
 
     @property
     def healthy(self) -> bool:
@@ -65,9 +64,9 @@ class Diagnosis:
         return not self.count("problem")
 
 
-def diagnose(
+def examine(
     machine: Machine, executable: str | None, trial: Callable[[Nsys, bool], Trial]
-) -> Diagnosis:
+) -> Checkup:
     """Look at everything, then make a trial capture.
 
     Args:
@@ -75,20 +74,20 @@ def diagnose(
         executable: the nsys that the user asked for, if any.
         trial: makes the capture, given the nsys and whether it must show a GPU.
     """
-    seen, findings = nsys_probes.find(machine, executable)
+    context, results = nsys_probes.find(machine, executable)
     for probe in PROBES:
-        findings += probe(seen)
-    if seen.nsys is None:
-        skipped = Finding(CHECK, "skipped", "without nsys there is nothing to try")
-        return Diagnosis((*findings, skipped))
-    tried = trial(seen.nsys, bool(machine.driver().gpus))
-    if tried.finding.status != "problem":
-        findings = [_disproved(finding) for finding in findings]
-    return Diagnosis((*findings, tried.finding), tried.steps)
+        results += probe(context)
+    if context.nsys is None:
+        skipped = CheckResult(CHECK, "skipped", "without nsys there is nothing to try")
+        return Checkup((*results, skipped))
+    tried = trial(context.nsys, bool(machine.driver().gpus))
+    if tried.result.status != "problem":
+        results = [_disproved(result) for result in results]
+    return Checkup((*results, tried.result), tried.steps)
 
 
-def _disproved(finding: Finding) -> Finding:
+def _disproved(result: CheckResult) -> CheckResult:
     """What would have made the trial fail, and did not, is a warning at most."""
-    if finding.status != "problem" or finding.check not in _PROVED_BY_TRIAL:
-        return finding
-    return replace(finding, status="warning", what=f"{finding.what}; yet the trial went well")
+    if result.status != "problem" or result.check not in _PROVED_BY_TRIAL:
+        return result
+    return replace(result, status="warning", what=f"{result.what}; yet the trial went well")
