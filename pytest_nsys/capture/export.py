@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_nsys.capture.nsys import Nsys, export_command
+from pytest_nsys.capture.nsys import NsysTool, export_command
 from pytest_nsys.errors import DeadlineExceeded, ExportFailed, NotACapture
 from pytest_nsys.process.environment import private_environment
 from pytest_nsys.process.guard import end_marked
@@ -18,7 +18,7 @@ _ATTEMPTS = 3
 _AT_ONCE_S = 5.0
 
 
-def export_report(nsys: Nsys, report: Path, folder: Path, *, deadline_s: float = 900.0) -> Path:
+def export_report(nsys: NsysTool, report: Path, folder: Path, *, deadline_s: float = 900.0) -> Path:
     """Export a report into ``folder``, in the fastest format that nsys and we share.
 
     Returns:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytest_nsys.capture.installation import FilesHere, find_installation
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.process.environment import private_environment
 from pytest_nsys.process.processes import run_program
 
@@ -18,7 +18,7 @@ FAILED = "a second import failed too"
 """How a line begins that says so, in what nsys printed."""
 
 
-def import_again(nsys: Nsys, report: Path, printed: str, *, deadline_s: float) -> str:
+def import_again(nsys: NsysTool, report: Path, printed: str, *, deadline_s: float) -> str:
     """Import the raw events beside the report, if there are any: then the first import failed.
 
     Args:
@@ -65,7 +65,7 @@ def _environment(folder: Path, libraries: tuple[str, ...]) -> dict[str, str]:
     return environment
 
 
-def _importer(nsys: Nsys) -> tuple[str, tuple[str, ...]] | None:
+def _importer(nsys: NsysTool) -> tuple[str, tuple[str, ...]] | None:
     """The importer of this nsys, and the folders that its libraries are also looked for in; None
     where it has none."""
     parts = find_installation(nsys, FilesHere())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 
 _PROGRAM = re.compile(r"/[^\s'\"$:]+/nsys\b")
 _SEARCHED = re.compile(r"LD_LIBRARY_PATH=(\S.*)")
@@ -72,7 +72,7 @@ class Installation:
     searched: tuple[str, ...] = ()
 
 
-def find_installation(nsys: Nsys, files: Files) -> Installation | None:
+def find_installation(nsys: NsysTool, files: Files) -> Installation | None:
     """The parts of the nsys; None where there is no telling where they are."""
     program = files.resolve(str(nsys.path))
     searched: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_nsys.capture.export import export_report
-from pytest_nsys.capture.nsys import Nsys, override, trace_options
+from pytest_nsys.capture.nsys import NsysTool, override, trace_options
 from pytest_nsys.capture.proof import prove_report, prove_trace
 from pytest_nsys.capture.result import CaptureResult, RanTest
 from pytest_nsys.capture.run import THIS_PYTHON, Deadlines, Listener, Program, WorkerRun, run_worker
@@ -74,7 +74,7 @@ class LiveCapture:
 
     def __init__(
         self,
-        nsys: Nsys,
+        nsys: NsysTool,
         settings: Settings,
         command: Command,
         folder: RunFolder,

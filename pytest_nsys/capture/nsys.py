@@ -44,7 +44,7 @@ _SHORT = {"-t": "--trace", "-s": "--sample"}
 
 
 @dataclass(frozen=True)
-class Nsys:
+class NsysTool:
     """An nsys that was found.
 
     Attributes:
@@ -71,7 +71,7 @@ def find_nsys(
     patterns: Iterable[str] = INSTALL_PATTERNS,
     *,
     deadline_s: float = float("inf"),
-) -> Nsys:
+) -> NsysTool:
     """The nsys to use: the one asked for, else the one on the PATH, else an installed one.
 
     Args:
@@ -118,7 +118,7 @@ def _numbers(path: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", path)]
 
 
-def _identify(path: Path, deadline_s: float) -> Nsys:
+def _identify(path: Path, deadline_s: float) -> NsysTool:
     deadline_s = min(deadline_s, _VERSION_DEADLINE_S)
     command = [str(path), "--version"]
     try:
@@ -136,7 +136,7 @@ def _identify(path: Path, deadline_s: float) -> Nsys:
             remedy="run it by hand, reinstall Nsight Systems, or name another nsys with "
             "--nsys-executable",
         )
-    return Nsys(path, version)
+    return NsysTool(path, version)
 
 
 def read_version(printed: str) -> tuple[int, int, int] | None:
@@ -168,7 +168,7 @@ def _option_name(argument: str) -> str:
 
 
 def profile_command(
-    nsys: Nsys, output: Path, command: Sequence[str], nsys_args: Sequence[str] = ()
+    nsys: NsysTool, output: Path, command: Sequence[str], nsys_args: Sequence[str] = ()
 ) -> list[str]:
     """``nsys profile`` of ``command`` into ``output`` (absolute, without suffix)."""
     options = [*_with_our_domain(trace_options(nsys_args)), *_OWN_FLAGS]
@@ -194,7 +194,7 @@ def _with_our_domain(options: Sequence[str]) -> list[str]:
 
 
 def export_command(
-    nsys: Nsys, report: Path, output: Path, kind: str, tables: Sequence[str]
+    nsys: NsysTool, report: Path, output: Path, kind: str, tables: Sequence[str]
 ) -> list[str]:
     """``nsys export`` of the named tables, where this nsys can select."""
     command = [str(nsys.path), "export", "--type", kind, "--force-overwrite", "true"]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pytest_nsys.capture.follow import Event, EventTail, Tail
 from pytest_nsys.capture.importing import import_again
-from pytest_nsys.capture.nsys import Nsys, profile_command
+from pytest_nsys.capture.nsys import NsysTool, profile_command
 from pytest_nsys.capture.starting import (
     not_started,
     printed_by_nsys,
@@ -117,7 +117,7 @@ class Listener:
 
 
 def run_worker(
-    nsys: Nsys,
+    nsys: NsysTool,
     job: Job,
     folder: Path,
     listener: Listener,
@@ -163,7 +163,7 @@ def run_worker(
 class _Run:
     def __init__(
         self,
-        nsys: Nsys,
+        nsys: NsysTool,
         job: Job,
         folder: Path,
         listener: Listener,

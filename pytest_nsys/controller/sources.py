@@ -14,7 +14,7 @@ from pytest_nsys.errors import NsysError
 from pytest_nsys.plan.settings import Settings
 
 if TYPE_CHECKING:
-    from pytest_nsys.capture.nsys import Nsys
+    from pytest_nsys.capture.nsys import NsysTool
     from pytest_nsys.capture.run import Listener
     from pytest_nsys.controller.runner import Arm, Judge
     from pytest_nsys.measure.measurer import Measurer
@@ -76,7 +76,7 @@ def make_arms(
     folder: RunFolder,
     listener: Listener,
     say: Callable[[str], None],
-    nsys: Nsys | None,
+    nsys: NsysTool | None,
 ) -> tuple[Arm, ...]:
     """The recording to replay, or a live nsys whose files go to ``folder``.
 
@@ -129,7 +129,7 @@ def make_arms(
     return (Arm(live(there), checkout.name), arm)
 
 
-def make_explain(nsys: Nsys | None) -> Callable[[NsysError], NsysError]:
+def make_explain(nsys: NsysTool | None) -> Callable[[NsysError], NsysError]:
     """What adds to an error what on this machine may be its cause."""
 
     def explain(error: NsysError) -> NsysError:
@@ -141,7 +141,7 @@ def make_explain(nsys: Nsys | None) -> Callable[[NsysError], NsysError]:
 
 
 def serve(
-    config: pytest.Config, settings: Settings, folder: RunFolder, nsys: Nsys | None
+    config: pytest.Config, settings: Settings, folder: RunFolder, nsys: NsysTool | None
 ) -> ServerContext | None:
     """What the fixture ``nsys_server`` starts servers with, from now on; None where it measures
     none: two revisions are compared."""

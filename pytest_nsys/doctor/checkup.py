@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.doctor.context import CheckResult, Probe, Status
 from pytest_nsys.doctor.machine import Machine
 from pytest_nsys.doctor.probes import gpu, interference, python, system
@@ -65,7 +65,7 @@ class Checkup:
 
 
 def examine(
-    machine: Machine, executable: str | None, trial: Callable[[Nsys, bool], Trial]
+    machine: Machine, executable: str | None, trial: Callable[[NsysTool, bool], Trial]
 ) -> Checkup:
     """Look at everything, then make a trial capture.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.doctor.machine import Machine
 
 Status = Literal["ok", "warning", "problem", "skipped"]
@@ -37,7 +37,7 @@ class ProbeContext:
     """What is looked at: a machine, and the nsys that is used on it, if there is one."""
 
     machine: Machine
-    nsys: Nsys | None
+    nsys: NsysTool | None
 
 
 Probe = Callable[[ProbeContext], list[CheckResult]]

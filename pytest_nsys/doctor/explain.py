@@ -6,7 +6,7 @@ import re
 from typing import TypeVar
 
 from pytest_nsys import errors
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.doctor.context import CheckResult, Probe, ProbeContext
 from pytest_nsys.doctor.machine import Machine
 from pytest_nsys.doctor.probes import gpu, interference, python, system
@@ -116,7 +116,9 @@ def _probes(error: errors.NsysError) -> list[Probe]:
     return list(dict.fromkeys(found))
 
 
-def explained(error: _Error, nsys: Nsys | None = None, machine: Machine | None = None) -> _Error:
+def explained(
+    error: _Error, nsys: NsysTool | None = None, machine: Machine | None = None
+) -> _Error:
     """The error itself, with what `explain` found, and it does not say yet, in its evidence.
 
     The machine is this one, asked for a short time, unless another is named. The error's remedy,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pytest_nsys.capture.installation import Files
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Machine(Files, Protocol):
     def temporary(self) -> str:
         """The folder for temporary files that this process uses."""
 
-    def find_nsys(self, executable: str | None) -> Nsys:
+    def find_nsys(self, executable: str | None) -> NsysTool:
         """As `pytest_nsys.capture.nsys.find_nsys`, with what it raises."""
 
     def programs(self, patterns: Sequence[str]) -> list[str]:

@@ -21,7 +21,7 @@ from dataclasses import asdict
 from typing import Any, TextIO, get_args
 
 from pytest_nsys import __version__
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.doctor.checkup import Checkup, examine
 from pytest_nsys.doctor.context import CheckResult, Status
 from pytest_nsys.doctor.machine import Machine
@@ -66,7 +66,7 @@ def run_doctor(
     return HEALTHY if checkup.healthy else ILL
 
 
-def _try(nsys: Nsys, needs_gpu: bool) -> Trial:
+def _try(nsys: NsysTool, needs_gpu: bool) -> Trial:
     return run_trial(nsys, needs_gpu=needs_gpu)
 
 

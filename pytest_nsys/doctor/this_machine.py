@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from pytest_nsys.capture.installation import FilesHere
-from pytest_nsys.capture.nsys import Nsys, find_nsys
+from pytest_nsys.capture.nsys import NsysTool, find_nsys
 from pytest_nsys.doctor.machine import Device, Driver, Process, Ran, Volume
 from pytest_nsys.errors import NoRunFolder
 from pytest_nsys.gpu.asking import DEADLINE_S, answer_within
@@ -61,7 +61,7 @@ class ThisMachine(FilesHere):
         except FileNotFoundError:
             return self.environ.get("TMPDIR", "/tmp")
 
-    def find_nsys(self, executable: str | None) -> Nsys:
+    def find_nsys(self, executable: str | None) -> NsysTool:
         return find_nsys(executable, deadline_s=self._left(float("inf")))
 
     def programs(self, patterns: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_nsys.capture.export import export_report
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.capture.proof import prove_report, prove_trace
 from pytest_nsys.capture.run import Deadlines, Listener, WorkerRun, run_worker
 from pytest_nsys.doctor import program
@@ -79,7 +79,7 @@ class _Clock:
 
 
 def run_trial(
-    nsys: Nsys,
+    nsys: NsysTool,
     *,
     needs_gpu: bool,
     deadline_s: float = 60.0,
@@ -136,7 +136,7 @@ def _end(text: str) -> str:
 
 
 def _capture(
-    nsys: Nsys,
+    nsys: NsysTool,
     folder: Path,
     clock: _Clock,
     deadline_s: float,
@@ -164,7 +164,7 @@ def _capture(
 
 
 def _run(
-    nsys: Nsys, folder: Path, tests: Path, deadline_s: float, sys_path: tuple[str, ...]
+    nsys: NsysTool, folder: Path, tests: Path, deadline_s: float, sys_path: tuple[str, ...]
 ) -> WorkerRun:
     args = (
         *(str(tests), "-c", str(tests / "pytest.ini"), f"--rootdir={tests}"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_nsys.capture.command.here import Plan, Taken, Watcher, capture_here
-from pytest_nsys.capture.nsys import Nsys, override, trace_options
+from pytest_nsys.capture.nsys import NsysTool, override, trace_options
 from pytest_nsys.errors import CommandFailed, CommandNotFound, DeadlineExceeded
 from pytest_nsys.process.environment import marked_environment
 from pytest_nsys.process.guard import end_marked
@@ -104,7 +104,7 @@ class NsysRun:
         return done
 
     def _measured(
-        self, captures: TestCaptures, nsys: Nsys, plan: Plan, name: str, timeout: float
+        self, captures: TestCaptures, nsys: NsysTool, plan: Plan, name: str, timeout: float
     ) -> Finished:
         context = self._context
         folder = context.folder.path / f"window-{context.folder.next_number()}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.captured import TestCaptures
 from pytest_nsys.servers.tracebacks import short_tracebacks
@@ -38,7 +38,7 @@ class ServerContext:
     """
 
     folder: RunFolder
-    nsys: Nsys | None = None
+    nsys: NsysTool | None = None
     nsys_args: tuple[str, ...] = ()
     deadline_s: float = 900.0
     say: Callable[[str], object] = tell_nobody

@@ -14,7 +14,7 @@ from _pytest.runner import runtestprotocol
 
 from pytest_nsys.capture.export import export_report
 from pytest_nsys.capture.live import installed_versions
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.capture.proof import prove_report
 from pytest_nsys.capture.result import CaptureResult, RanTest
 from pytest_nsys.errors import CaptureError, NsysError
@@ -100,7 +100,7 @@ class ServerSource:
             self._result(ran, window), trace=trace, records=records, export=export, seconds=seconds
         )
 
-    def _exported(self, nsys: Nsys, window: WindowCapture) -> Path:
+    def _exported(self, nsys: NsysTool, window: WindowCapture) -> Path:
         prove_report(window.report, window.printed)
         folder = window.report.parent
         deadline_s = self.settings.tool_timeout_s

@@ -17,7 +17,7 @@ from harness import REAL_NSYS, SIMGPU
 from standin import write_standin
 
 from pytest_nsys.capture.live import Command, LiveCapture
-from pytest_nsys.capture.nsys import Nsys, find_nsys
+from pytest_nsys.capture.nsys import NsysTool, find_nsys
 from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.capture.run import Deadlines, Listener, WorkerRun, run_worker
 from pytest_nsys.errors import NsysLaunchFailed
@@ -33,7 +33,7 @@ NAMES = tuple(sorted(REAL_NSYS))
 _SIMULATED = str(SIMGPU / "path")
 
 
-def real(name: str) -> Nsys:
+def real(name: str) -> NsysTool:
     """One of the real nsys; a machine without it fails, it does not skip."""
     path = Path(REAL_NSYS[name])
     if not path.exists():
@@ -41,13 +41,13 @@ def real(name: str) -> Nsys:
     return find_nsys(str(path))
 
 
-def standin(folder: Path, *faults: str, **options: Any) -> Nsys:
+def standin(folder: Path, *faults: str, **options: Any) -> NsysTool:
     """A stand-in nsys in a new folder."""
     folder.mkdir(parents=True, exist_ok=True)
     return find_nsys(str(write_standin(folder, faults=faults, **options)))
 
 
-def old_standin(folder: Path, *faults: str) -> Nsys:
+def old_standin(folder: Path, *faults: str) -> NsysTool:
     """One of before the exports to Parquet: they take longer to make and to read."""
     return standin(folder, *faults, version="2023.3.1")
 
@@ -109,7 +109,7 @@ class Heard:
 class Bench:
     """A project of one test module, to be run by workers under one nsys."""
 
-    def __init__(self, folder: Path, nsys: Nsys, *, simulated: bool) -> None:
+    def __init__(self, folder: Path, nsys: NsysTool, *, simulated: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.nsys = nsys

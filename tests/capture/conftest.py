@@ -11,7 +11,7 @@ import pytest
 from capture_bench import NAMES, Bench, Captured, nothing_left, old_standin, real, standin
 from capture_command import Answer
 
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.cli.main import main
 from pytest_nsys.process.run_folder import RunFolder
 
@@ -54,7 +54,7 @@ GPU = """
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def nsys(request: pytest.FixtureRequest, alone: None) -> Nsys:
+def nsys(request: pytest.FixtureRequest, alone: None) -> NsysTool:
     """Each of the real nsys in turn."""
     name: str = request.param
     return real(name)
@@ -76,7 +76,7 @@ def clean_environment() -> Iterator[None]:
 
 
 @pytest.fixture
-def bench(nsys: Nsys, tmp_path: Path, clean_environment: None) -> Bench:
+def bench(nsys: NsysTool, tmp_path: Path, clean_environment: None) -> Bench:
     """A bench with a real nsys."""
     return Bench(tmp_path / "project", nsys, simulated=False)
 

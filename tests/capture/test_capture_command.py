@@ -16,18 +16,18 @@ from capture_command import KERNELS, LIVES, MARKS, Answer, Session
 from harness import SIMGPU
 from leaks import leaked
 
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.cli.main import main
 from pytest_nsys.storage.recordings.recording import read_recording
 from pytest_nsys.storage.recordings.stored import load_stored
 
 
 @pytest.fixture
-def simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Nsys]:
+def simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., NsysTool]:
     """Puts a stand-in nsys with these faults on the PATH, and the simulated GPU in place."""
     monkeypatch.setenv("PYTHONPATH", str(SIMGPU / "path"))
 
-    def put(*faults: str, **options: object) -> Nsys:
+    def put(*faults: str, **options: object) -> NsysTool:
         nsys = standin(tmp_path / "bin", *faults, **options)
         monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
         return nsys
@@ -35,7 +35,9 @@ def simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return put
 
 
-def test_a_command_under_a_real_nsys(capture_command: Callable[..., Answer], nsys: Nsys) -> None:
+def test_a_command_under_a_real_nsys(
+    capture_command: Callable[..., Answer], nsys: NsysTool
+) -> None:
     code, out, err = capture_command(
         *("-o", "one", "--nsys-executable", nsys.path, "--"),
         *(sys.executable, "-c", f"{MARKS}\nimport sys; print('said'); sys.exit(3)"),
@@ -67,7 +69,7 @@ def test_what_the_command_has_around_it_is_not_in_the_report_nor_in_the_recordin
     text = "import os, sys; print('s3cret-' + 'said', os.environ['VARIABLE'], os.getcwd())"
     kept: list[Path] = []
 
-    def keep(nsys: Nsys, report: Path, folder: Path, **given: object) -> Path:
+    def keep(nsys: NsysTool, report: Path, folder: Path, **given: object) -> Path:
         from pytest_nsys.capture.export import export_report
 
         kept.append(tmp_path / "kept.nsys-rep")
@@ -145,7 +147,7 @@ TALKS = (
     ("before", "code"), [("", 7), ("signal.signal(signal.SIGINT, signal.SIG_IGN)", 0)]
 )
 def test_an_interrupt_ends_the_collection_and_keeps_the_capture(
-    here: Path, temporary: Path, nsys: Nsys, clean_environment: None, before: str, code: int
+    here: Path, temporary: Path, nsys: NsysTool, clean_environment: None, before: str, code: int
 ) -> None:
     text = TALKS.format(before=before)
     session = Session("--nsys-executable", nsys.path, "--", sys.executable, "-c", text)
@@ -160,7 +162,7 @@ def test_an_interrupt_ends_the_collection_and_keeps_the_capture(
 
 
 def test_a_second_interrupt_gives_up(
-    here: Path, temporary: Path, simulator: Callable[..., Nsys], clean_environment: None
+    here: Path, temporary: Path, simulator: Callable[..., NsysTool], clean_environment: None
 ) -> None:
     simulator("slow_import")
     session = Session("--", sys.executable, "-c", LIVES)
@@ -175,7 +177,7 @@ def test_a_second_interrupt_gives_up(
 
 
 def test_a_killed_capture_leaves_nothing_behind(
-    here: Path, temporary: Path, simulator: Callable[..., Nsys], clean_environment: None
+    here: Path, temporary: Path, simulator: Callable[..., NsysTool], clean_environment: None
 ) -> None:
     simulator()
     session = Session("--", sys.executable, "-c", LIVES)
@@ -188,7 +190,7 @@ def test_a_killed_capture_leaves_nothing_behind(
 
 def test_what_used_the_gpu_is_compared_as_a_whole(
     capture_command: Callable[..., Answer],
-    simulator: Callable[..., Nsys],
+    simulator: Callable[..., NsysTool],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     simulator()
@@ -220,7 +222,7 @@ def test_what_used_the_gpu_is_compared_as_a_whole(
 
 
 def test_a_recording_is_replaced_only_when_that_is_asked_for(
-    capture_command: Callable[..., Answer], simulator: Callable[..., Nsys]
+    capture_command: Callable[..., Answer], simulator: Callable[..., NsysTool]
 ) -> None:
     simulator()
     assert capture_command("--", sys.executable, "-c", KERNELS)[0] == 0
@@ -246,7 +248,7 @@ def test_what_is_no_recording_is_never_replaced(capture_command: Callable[..., A
 
 
 def test_an_empty_folder_is_used(
-    capture_command: Callable[..., Answer], simulator: Callable[..., Nsys]
+    capture_command: Callable[..., Answer], simulator: Callable[..., NsysTool]
 ) -> None:
     simulator()
     Path("empty").mkdir()
@@ -255,7 +257,7 @@ def test_an_empty_folder_is_used(
 
 
 def test_a_folder_that_cannot_be_written(
-    capture_command: Callable[..., Answer], simulator: Callable[..., Nsys]
+    capture_command: Callable[..., Answer], simulator: Callable[..., NsysTool]
 ) -> None:
     simulator()
     Path("file").write_text("")
@@ -281,7 +283,7 @@ def test_a_folder_that_cannot_be_written(
 )
 def test_what_is_wrong_is_said_at_once(
     capture_command: Callable[..., Answer],
-    simulator: Callable[..., Nsys],
+    simulator: Callable[..., NsysTool],
     arguments: tuple[str, ...],
     says: str,
 ) -> None:
@@ -321,7 +323,10 @@ def test_without_an_nsys(
     ],
 )
 def test_a_capture_that_cannot_be_used_is_not_kept(
-    capture_command: Callable[..., Answer], simulator: Callable[..., Nsys], fault: str, says: str
+    capture_command: Callable[..., Answer],
+    simulator: Callable[..., NsysTool],
+    fault: str,
+    says: str,
 ) -> None:
     simulator(fault)
     code, _, err = capture_command("--", sys.executable, "-c", KERNELS)
@@ -339,7 +344,10 @@ def test_a_capture_that_cannot_be_used_is_not_kept(
     ],
 )
 def test_nothing_hangs(
-    capture_command: Callable[..., Answer], simulator: Callable[..., Nsys], fault: str, says: str
+    capture_command: Callable[..., Answer],
+    simulator: Callable[..., NsysTool],
+    fault: str,
+    says: str,
 ) -> None:
     simulator(fault)
     began = time.monotonic()
@@ -350,7 +358,7 @@ def test_nothing_hangs(
 
 
 def test_a_command_that_a_signal_ended(
-    capture_command: Callable[..., Answer], simulator: Callable[..., Nsys]
+    capture_command: Callable[..., Answer], simulator: Callable[..., NsysTool]
 ) -> None:
     simulator()
     code, _, _ = capture_command("--", sys.executable, "-c", "import os; os.kill(os.getpid(), 9)")
@@ -358,7 +366,7 @@ def test_a_command_that_a_signal_ended(
 
 
 def test_a_reader_that_has_seen_enough_does_not_end_the_capture(
-    here: Path, temporary: Path, simulator: Callable[..., Nsys], clean_environment: None
+    here: Path, temporary: Path, simulator: Callable[..., NsysTool], clean_environment: None
 ) -> None:
     simulator()
     text = f"print('begun', flush=True)\n{KERNELS}\nfor _ in range(9999): print('more')"
@@ -374,12 +382,12 @@ def test_a_reader_that_has_seen_enough_does_not_end_the_capture(
 
 def test_an_nsys_that_cannot_be_started(
     capture_command: Callable[..., Answer],
-    simulator: Callable[..., Nsys],
+    simulator: Callable[..., NsysTool],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     nsys = simulator()
 
-    def gone(executable: str | None) -> Nsys:
+    def gone(executable: str | None) -> NsysTool:
         nsys.path.unlink()
         return nsys
 

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_nsys.capture.command.place import Elsewhere
 from pytest_nsys.capture.command.prefix import Launcher
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.errors import FetchFailed, LauncherFailed
 
 
@@ -63,7 +63,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_ended_is_said(tmp_path: Path) -> None:
-    nsys = Nsys(Path("nsys"), (2025, 3, 1))
+    nsys = NsysTool(Path("nsys"), (2025, 3, 1))
     place = Elsewhere(Launcher((str(tmp_path / "none"),)), tmp_path, 30.0)
     said = place.end(nsys, "name", keep=True, deadline_s=5.0)
     assert said == f"{tmp_path}/none cannot be started\n{tmp_path}/none cannot be started"

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.capture.export import export_report
-from pytest_nsys.capture.nsys import Nsys, profile_command
+from pytest_nsys.capture.nsys import NsysTool, profile_command
 from pytest_nsys.process import exec_shim
 from pytest_nsys.process.environment import minimal_environment
 from pytest_nsys.process.exec_shim import merge_environment
@@ -114,7 +114,7 @@ class Launch:
         seen: dict[str, object] = json.loads((self.folder / "seen.json").read_text())
         return seen
 
-    def profile(self, nsys: Nsys, command: list[str], environment: dict[str, str]) -> bytes:
+    def profile(self, nsys: NsysTool, command: list[str], environment: dict[str, str]) -> bytes:
         """Profile a command; returns the report, its export, and what nsys printed."""
         report = self.folder / "report.nsys-rep"
         printed = b""
@@ -179,7 +179,7 @@ def test_output_goes_to_private_files_and_is_appended(tmp_path: Path) -> None:
     assert {(tmp_path / name).stat().st_mode & 0o777 for name in ("stdout", "stderr")} == {0o600}
 
 
-def test_a_report_holds_nothing_of_the_environment(tmp_path: Path, nsys: Nsys) -> None:
+def test_a_report_holds_nothing_of_the_environment(tmp_path: Path, nsys: NsysTool) -> None:
     secret = f"{SECRET} of this test"  # nsys may see another test's process with the usual one
     launch = Launch(tmp_path, {**os.environ, "A_TOKEN": secret})
     artefacts = launch.profile(nsys, launch.prepare(), minimal_environment())
@@ -193,7 +193,9 @@ def test_a_report_holds_nothing_of_the_environment(tmp_path: Path, nsys: Nsys) -
     assert secret.encode() not in artefacts
 
 
-def test_a_report_holds_an_environment_that_is_passed_directly(tmp_path: Path, nsys: Nsys) -> None:
+def test_a_report_holds_an_environment_that_is_passed_directly(
+    tmp_path: Path, nsys: NsysTool
+) -> None:
     launch = Launch(tmp_path, {})
     app = [sys.executable, str(tmp_path / "app.py"), str(tmp_path)]
     artefacts = launch.profile(nsys, app, {**os.environ, "A_TOKEN": SECRET})

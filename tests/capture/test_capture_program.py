@@ -10,7 +10,7 @@ from capture_bench import real
 
 from pytest_nsys.capture.nsys import (
     DEFAULT_FLAGS,
-    Nsys,
+    NsysTool,
     export_command,
     find_nsys,
     override,
@@ -20,8 +20,8 @@ from pytest_nsys.capture.nsys import (
 from pytest_nsys.errors import NsysNotFound
 from pytest_nsys.process.environment import minimal_environment
 
-NEW = Nsys(Path("/opt/nsys"), (2023, 4, 0))
-OLD = Nsys(Path("/opt/nsys"), (2023, 3, 9))
+NEW = NsysTool(Path("/opt/nsys"), (2023, 4, 0))
+OLD = NsysTool(Path("/opt/nsys"), (2023, 3, 9))
 
 
 def program(path: Path, says: str = "NVIDIA Nsight Systems version 2025.3.1.90-2v0") -> Path:
@@ -54,7 +54,7 @@ def test_the_one_asked_for_wins_over_the_path(
     program(tmp_path / "bin" / "nsys")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     asked = program(tmp_path / "other" / "my-nsys", "version 2024.1.2.3")
-    assert find_nsys(str(asked)) == Nsys(asked, (2024, 1, 2))
+    assert find_nsys(str(asked)) == NsysTool(asked, (2024, 1, 2))
 
 
 def test_the_one_asked_for_may_be_a_name_on_the_path(

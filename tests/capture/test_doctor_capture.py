@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from capture_bench import NAMES, nothing_left, real
 
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.doctor.run import run_doctor
 
 
-def examined(nsys: Nsys | Path) -> tuple[int, dict[str, Any]]:
+def examined(nsys: NsysTool | Path) -> tuple[int, dict[str, Any]]:
     """The exit code and document of the doctor; its findings by check, the last of each counts."""
     out = io.StringIO()
-    path = nsys.path if isinstance(nsys, Nsys) else nsys
+    path = nsys.path if isinstance(nsys, NsysTool) else nsys
     code = run_doctor(str(path), True, out)
     document = json.loads(out.getvalue())
     return code, {**document, "by": {found["check"]: found for found in document["findings"]}}

@@ -12,7 +12,7 @@ from capture_bench import Bench, Captured, nothing_left, old_standin, outcomes
 from pytest_nsys.capture import export as export_module
 from pytest_nsys.capture import live as live_module
 from pytest_nsys.capture.export import export_report
-from pytest_nsys.capture.nsys import DEFAULT_FLAGS, Nsys
+from pytest_nsys.capture.nsys import DEFAULT_FLAGS, NsysTool
 from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.capture.run import Deadlines
 from pytest_nsys.errors import (
@@ -299,7 +299,7 @@ class TestTryingAgain:
             f'done; fi\nexec {simulated_bench.nsys.path} "$@"\n'
         )
         script.chmod(0o755)
-        simulated_bench.nsys = Nsys(script, simulated_bench.nsys.version)
+        simulated_bench.nsys = NsysTool(script, simulated_bench.nsys.version)
         simulated_bench.write("def test_it(): pass")
         return simulated_bench
 
@@ -335,12 +335,12 @@ def test_a_test_replaces_arguments_of_the_run(simulated_bench: Bench) -> None:
     )
 
 
-def test_a_missing_report_is_not_exported(tmp_path: Path, nsys: Nsys) -> None:
+def test_a_missing_report_is_not_exported(tmp_path: Path, nsys: NsysTool) -> None:
     with pytest.raises(NotACapture, match="there is no report"):
         export_report(nsys, tmp_path / "none.nsys-rep", tmp_path)
 
 
-def test_what_is_no_report_is_not_exported(tmp_path: Path, nsys: Nsys) -> None:
+def test_what_is_no_report_is_not_exported(tmp_path: Path, nsys: NsysTool) -> None:
     report = tmp_path / "broken.nsys-rep"
     report.write_bytes(b"not a report" * 100)
     with pytest.raises(ExportFailed) as caught:

@@ -24,7 +24,7 @@ from export_tools import (
 
 from pytest_nsys.capture import export as export_module
 from pytest_nsys.capture.export import export_report
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.errors import ExportFailed, NotACapture
 from pytest_nsys.trace import Gpu, Trace, load_trace, schema
 
@@ -289,7 +289,7 @@ def test_large_numbers_are_exact_beside_nulls(load: Load) -> None:
 
 def both_exports(captured: Captured, tmp_path: Path, patch: pytest.MonkeyPatch) -> list[Trace]:
     """The traces of a report, exported to Parquet and to SQLite."""
-    nsys = Nsys(captured.bench.nsys.path, captured.bench.nsys.version)
+    nsys = NsysTool(captured.bench.nsys.path, captured.bench.nsys.version)
     exports = []
     for name, there in (("parquet", True), ("sqlite", False)):
         (tmp_path / name).mkdir()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.doctor.context import CheckResult, ProbeContext
 from pytest_nsys.doctor.machine import Device, Driver, Process, Ran, Volume
 from pytest_nsys.errors import NsysNotFound
@@ -16,7 +16,7 @@ from pytest_nsys.errors import NsysNotFound
 GIB = 1 << 30
 TARGET = "/opt/nvidia/nsight-systems/2025.3.1/target-linux-x64"
 HOST = "/opt/nvidia/nsight-systems/2025.3.1/host-linux-x64"
-NSYS = Nsys(Path(f"{TARGET}/nsys"), (2025, 3, 1))
+NSYS = NsysTool(Path(f"{TARGET}/nsys"), (2025, 3, 1))
 
 H200 = Device("NVIDIA H200", "GPU-5e1f")
 DRIVER = Driver(version="580.95.05", cuda=(13, 0), gpus=(H200,))
@@ -35,7 +35,7 @@ class FakeMachine:
     environ: Mapping[str, str] = field(default_factory=lambda: {"HOME": "/home/me"})
     python: tuple[int, int, int] = (3, 11, 7)
     temporary: str = "/tmp"
-    nsys: Mapping[str, Nsys] = field(default_factory=lambda: {str(NSYS.path): NSYS})
+    nsys: Mapping[str, NsysTool] = field(default_factory=lambda: {str(NSYS.path): NSYS})
     used: str | None = str(NSYS.path)
     files: Mapping[str, str | None] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class FakeMachine:
     printed: Mapping[str, Ran] = field(default_factory=dict)
     ran: list[Sequence[str]] = field(default_factory=list)
 
-    def find_nsys(self, executable: str | None) -> Nsys:
+    def find_nsys(self, executable: str | None) -> NsysTool:
         path = executable or self.used
         if path is None or path not in self.nsys:
             raise NsysNotFound("nsys was not found", evidence="looked", remedy="install it")

@@ -9,13 +9,13 @@ import pytest
 from fake_machine import DRIVER, HEALTHY, HOST, NSYS, USER, FakeMachine, made, without
 
 from pytest_nsys import errors
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.controller.sources import make_explain
 from pytest_nsys.doctor.context import ProbeContext
 from pytest_nsys.doctor.explain import explain, explained
 from pytest_nsys.doctor.machine import Device, Driver, Volume
 
-OLD = Nsys(NSYS.path, (2023, 4, 4))
+OLD = NsysTool(NSYS.path, (2023, 4, 4))
 FULL = {"/tmp": Volume("tmpfs", 1 << 20, 1 << 20)}
 NEWER_DRIVER = Driver(version="590.1", cuda=(14, 0), gpus=DRIVER.gpus)
 NO_GPU = Driver(error="NVML Shared Library Not Found")
@@ -124,7 +124,7 @@ def error(kind: type[errors.NsysError], evidence: str = "") -> errors.NsysError:
     ],
 )
 def test_the_cause_is_found_and_said_first(
-    problem: errors.NsysError, machine: FakeMachine, nsys: Nsys | None, check: str
+    problem: errors.NsysError, machine: FakeMachine, nsys: NsysTool | None, check: str
 ) -> None:
     [result] = explain(problem, ProbeContext(machine, nsys))
     assert (result.check, result.status) == (check, "problem")
@@ -168,12 +168,12 @@ def test_an_error_without_a_remedy_gets_the_findings() -> None:
 )
 def test_the_option_for_gpu_metrics_has_two_names(version: tuple[int, int, int], word: str) -> None:
     refused = error(errors.NsysUsageError, "unrecognised option '--gpu-metrics-device(s)'")
-    [result] = explain(refused, ProbeContext(HEALTHY, Nsys(NSYS.path, version)))
+    [result] = explain(refused, ProbeContext(HEALTHY, NsysTool(NSYS.path, version)))
     assert word in result.remedy
 
 
-@pytest.mark.parametrize("nsys", [None, Nsys(NSYS.path, (2024, 5, 1))])
-def test_where_the_name_is_not_known_nothing_is_said(nsys: Nsys | None) -> None:
+@pytest.mark.parametrize("nsys", [None, NsysTool(NSYS.path, (2024, 5, 1))])
+def test_where_the_name_is_not_known_nothing_is_said(nsys: NsysTool | None) -> None:
     refused = error(errors.NsysUsageError, "unrecognised option '--gpu-metrics-device'")
     assert explain(refused, ProbeContext(HEALTHY, nsys)) == []
 
@@ -209,7 +209,7 @@ def test_what_the_error_says_is_not_repeated() -> None:
 
 def test_an_nsys_that_has_failed_is_not_tried_again() -> None:
     class Remembers(FakeMachine):
-        def find_nsys(self, executable: str | None) -> Nsys:
+        def find_nsys(self, executable: str | None) -> NsysTool:
             tried.append(executable)
             return super().find_nsys(executable)
 
@@ -232,7 +232,7 @@ def test_programs_that_hang_hold_up_the_error_for_a_short_time(
     program.chmod(0o755)
     late = errors.DeadlineExceeded("nsys did not end", evidence="nothing")
     began = time.monotonic()
-    assert explained(late, Nsys(program, (2025, 3, 1))) is late
+    assert explained(late, NsysTool(program, (2025, 3, 1))) is late
     assert time.monotonic() - began < 20
     assert "nsys sessions list" not in late.evidence
 
@@ -244,7 +244,7 @@ def test_this_machine_is_asked_where_no_other_is_named() -> None:
 def test_what_captures_are_handed_explains_with_their_nsys(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def explained(problem: errors.NsysError, nsys: Nsys | None) -> errors.NsysError:
+    def explained(problem: errors.NsysError, nsys: NsysTool | None) -> errors.NsysError:
         problem.evidence = f"of {nsys}"
         return problem
 

@@ -10,7 +10,7 @@ from fake_machine import DRIVER, H200, HEALTHY, NSYS, TARGET, USER, made, probed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.doctor.machine import Device, Driver
 from pytest_nsys.doctor.probes import gpu
 
@@ -94,7 +94,7 @@ def test_without_libraries_to_look_at_the_version_tells(
 
 
 def test_an_old_nsys_under_a_new_driver_is_told_of_the_newer_one() -> None:
-    old = Nsys(Path("/usr/bin/nsys"), (2022, 4, 2))
+    old = NsysTool(Path("/usr/bin/nsys"), (2022, 4, 2))
     machine = made(nsys={"/usr/bin/nsys": old, str(NSYS.path): NSYS}, used="/usr/bin/nsys")
     [result] = gpu.nsys_against_driver(probed(machine))
     assert result.status == "problem"

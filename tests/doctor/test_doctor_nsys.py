@@ -8,11 +8,11 @@ import pytest
 from fake_machine import HEALTHY, HOST, NSYS, TARGET, FakeMachine, made, probed, statuses, without
 
 from pytest_nsys.capture.installation import find_installation
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.doctor.machine import Ran
 from pytest_nsys.doctor.probes import nsys
 
-OLD = Nsys(Path("/usr/bin/nsys"), (2022, 4, 2))
+OLD = NsysTool(Path("/usr/bin/nsys"), (2022, 4, 2))
 NO_DWARF = {"libdw.so.1": "libdw.so.1: cannot open shared object file"}
 
 
@@ -31,7 +31,7 @@ def test_the_nsys_that_is_used_and_the_others_are_named() -> None:
 def test_the_same_nsys_by_another_path_is_no_other_one() -> None:
     link = "/usr/local/bin/nsys"
     machine = made(
-        nsys={link: Nsys(Path(link), NSYS.version), str(NSYS.path): NSYS},
+        nsys={link: NsysTool(Path(link), NSYS.version), str(NSYS.path): NSYS},
         used=link,
         links={link: str(NSYS.path)},
     )
@@ -84,7 +84,7 @@ def test_a_missing_importer_is_a_problem() -> None:
 
 def test_the_importer_that_debian_puts_elsewhere_is_to_be_linked() -> None:
     target = "/usr/lib/x86_64-linux-gnu/nsight-systems/target-linux-x64"
-    debian = Nsys(Path("/usr/bin/nsys"), (2022, 4, 2))
+    debian = NsysTool(Path("/usr/bin/nsys"), (2022, 4, 2))
     machine = FakeMachine(
         nsys={"/usr/bin/nsys": debian},
         used="/usr/bin/nsys",
@@ -156,7 +156,7 @@ def test_a_wrapper_script_is_seen_through() -> None:
     wrapper = "/home/me/bin/nsys"
     script = SCRIPT % f"{TARGET}/nsys"
     machine = made(
-        nsys={wrapper: Nsys(Path(wrapper), NSYS.version)},
+        nsys={wrapper: NsysTool(Path(wrapper), NSYS.version)},
         used=wrapper,
         files={wrapper: script, "/home/me/libs/libdw.so.1": None},
         missing=NO_DWARF,
@@ -175,7 +175,7 @@ def test_a_wrapper_script_is_seen_through() -> None:
 @pytest.mark.parametrize("script", ["#!/bin/sh\nexec /nowhere/nsys\n", "#!/usr/bin/python3\n"])
 def test_a_script_that_names_no_nsys_is_left_alone(script: str) -> None:
     machine = made(
-        nsys={"/x/nsys": Nsys(Path("/x/nsys"), NSYS.version)},
+        nsys={"/x/nsys": NsysTool(Path("/x/nsys"), NSYS.version)},
         used="/x/nsys",
         files={"/x/nsys": script},
     )
@@ -185,7 +185,7 @@ def test_a_script_that_names_no_nsys_is_left_alone(script: str) -> None:
 
 def test_parts_beside_a_bin_folder_are_found() -> None:
     path = "/opt/nvidia/nsight-systems/2025.3.1/bin/nsys"
-    machine = made(nsys={path: Nsys(Path(path), NSYS.version)}, used=path)
+    machine = made(nsys={path: NsysTool(Path(path), NSYS.version)}, used=path)
     parts = find_installation(machine.find_nsys(None), machine)
     assert parts is not None
     assert (parts.program, parts.importer) == (f"{TARGET}/nsys", f"{HOST}/QdstrmImporter")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from standin import write_standin
 
 from pytest_nsys import __version__
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.cli import main as cli
 from pytest_nsys.doctor import run
 from pytest_nsys.doctor.checkup import Checkup, examine
@@ -32,7 +32,7 @@ BAD = Trial(
 NO_GPU = Driver(error="NVML Shared Library Not Found")
 
 
-def good(nsys: Nsys, needs_gpu: bool) -> Trial:
+def good(nsys: NsysTool, needs_gpu: bool) -> Trial:
     assert (nsys, needs_gpu) == (NSYS, True)
     return GOOD
 
@@ -102,7 +102,7 @@ def test_a_trial_that_went_well_disproves_what_would_have_made_it_fail() -> None
 
 
 def test_without_nsys_there_is_no_trial() -> None:
-    def never(nsys: Nsys, needs_gpu: bool) -> Trial:
+    def never(nsys: NsysTool, needs_gpu: bool) -> Trial:
         raise AssertionError
 
     checkup = examine(made(used=None, nsys={}), None, never)

@@ -9,28 +9,28 @@ import pytest
 
 from pytest_nsys.capture import importing
 from pytest_nsys.capture.importing import import_again
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.capture.proof import prove_report
 from pytest_nsys.errors import ImporterFailed
 
 PRINTED = "Importer error status: An unknown error occurred."
 SAVES = 'echo "Processing [50%]"; echo report > "$4"; env > "$4.env"'
 
-MakeNsys = Callable[[str], Nsys]
+MakeNsys = Callable[[str], NsysTool]
 
 
 @pytest.fixture
 def make_nsys(tmp_path: Path) -> MakeNsys:
     """Makes an nsys whose importer is a shell script."""
 
-    def make(importer: str) -> Nsys:
+    def make(importer: str) -> NsysTool:
         target, host = tmp_path / "target-linux-x64", tmp_path / "host-linux-x64"
         for program, text in ((target / "nsys", "exit 1"), (host / "QdstrmImporter", importer)):
             program.parent.mkdir()
             program.write_bytes(f"#!/bin/sh\n{text}\n".encode())
             program.chmod(0o755)
         (target / "nsys").write_bytes(b"\x7fELF\xff")
-        return Nsys(target / "nsys", (2023, 4, 4))
+        return NsysTool(target / "nsys", (2023, 4, 4))
 
     return make
 
@@ -44,7 +44,7 @@ def report(tmp_path: Path) -> Path:
     return folder / "report.nsys-rep"
 
 
-def again(nsys: Nsys, report: Path, deadline_s: float = 20.0) -> str:
+def again(nsys: NsysTool, report: Path, deadline_s: float = 20.0) -> str:
     return import_again(nsys, report, PRINTED, deadline_s=deadline_s)
 
 
@@ -103,7 +103,7 @@ def test_there_may_be_no_importer(make_nsys: MakeNsys, report: Path) -> None:
     nsys = make_nsys("exit 1")
     (nsys.path.parents[1] / "host-linux-x64/QdstrmImporter").unlink()
     assert again(nsys, report) == PRINTED
-    assert again(Nsys(report.parent / "nsys", (2023, 4, 4)), report) == PRINTED
+    assert again(NsysTool(report.parent / "nsys", (2023, 4, 4)), report) == PRINTED
 
 
 def test_an_importer_gets_the_folders_of_its_libraries(
@@ -115,5 +115,5 @@ def test_an_importer_gets_the_folders_of_its_libraries(
     wrapper = report.parent / "nsys"
     wrapper.write_text(f'#!/bin/sh\nexport LD_LIBRARY_PATH=/libraries\nexec {nsys.path} "$@"\n')
     wrapper.chmod(0o755)
-    again(Nsys(wrapper, nsys.version), report)
+    again(NsysTool(wrapper, nsys.version), report)
     assert "LD_LIBRARY_PATH=/libraries:/mine\n" in Path(f"{report}.env").read_text()

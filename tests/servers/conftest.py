@@ -8,22 +8,22 @@ from pathlib import Path
 import pytest
 from server_bench import Bench, real_2023
 
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.process.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
-def nsys(alone: None) -> Nsys:
+def nsys(alone: None) -> NsysTool:
     """The real nsys that serves."""
     return real_2023()
 
 
 @pytest.fixture(params=["under nsys", "without nsys"])
-def profiler(request: pytest.FixtureRequest) -> Nsys | None:
+def profiler(request: pytest.FixtureRequest) -> NsysTool | None:
     """A server's nsys, or none."""
     if request.param == "without nsys":
         return None
-    found: Nsys = request.getfixturevalue("nsys")
+    found: NsysTool = request.getfixturevalue("nsys")
     return found
 
 

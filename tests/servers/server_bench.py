@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from harness import REAL_NSYS
 
-from pytest_nsys.capture.nsys import Nsys, find_nsys
+from pytest_nsys.capture.nsys import NsysTool, find_nsys
 from pytest_nsys.process.guard import marked
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.engines.http import Answer, ask
@@ -37,7 +37,7 @@ NVTX_RANGE = ProfileEndpoints(
 NAMED_RANGE = "--nvtx-capture=profile@engine"
 
 
-def real_2023() -> Nsys:
+def real_2023() -> NsysTool:
     """The real nsys that serves; a machine without it fails, it does not skip."""
     path = Path(REAL_NSYS["2023"])
     if not path.exists():
@@ -81,7 +81,7 @@ class Bench:
     def start(
         self,
         launch: Launch,
-        nsys: Nsys | None = None,
+        nsys: NsysTool | None = None,
         deadlines: ServerDeadlines = SHORT,
         **how: Any,
     ) -> ServerProcess:
@@ -91,7 +91,7 @@ class Bench:
         self._pids.update(marked(str(server.folder)))
         return server
 
-    def ready(self, launch: Launch, nsys: Nsys | None = None, **how: Any) -> ServerProcess:
+    def ready(self, launch: Launch, nsys: NsysTool | None = None, **how: Any) -> ServerProcess:
         """Start a server and wait until it is ready."""
         server = self.start(launch, nsys, **how)
         server.wait_until_ready()
@@ -116,7 +116,7 @@ class Bench:
         return found
 
 
-def ranges(nsys: Nsys, report: Path, folder: Path) -> list[str]:
+def ranges(nsys: NsysTool, report: Path, folder: Path) -> list[str]:
     """The texts of the NVTX ranges in a report, in their order."""
     export = folder / f"{report.stem}.sqlite"
     subprocess.run(
@@ -133,12 +133,12 @@ def ranges(nsys: Nsys, report: Path, folder: Path) -> list[str]:
     return [text for (text,) in rows]
 
 
-def wrapped(nsys: Nsys, folder: Path, script: str) -> Nsys:
+def wrapped(nsys: NsysTool, folder: Path, script: str) -> NsysTool:
     """An nsys that is a shell script; ``$NSYS`` in it is the real one."""
     path = folder / "nsys"
     path.write_text(f"#!/bin/sh\nNSYS={nsys.path}\n{script}\n")
     path.chmod(0o755)
-    return Nsys(path, nsys.version)
+    return NsysTool(path, nsys.version)
 
 
 def gone_pid() -> int:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from server_bench import NAMED_RANGE, ranges
 
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.errors import EndpointFailed, ServerFailed
 from pytest_nsys.process.guard import marked
 from pytest_nsys.process.run_folder import RunFolder
@@ -284,7 +284,7 @@ def test_the_documentation_says_which_have_run() -> None:
 
 
 def test_an_engine_under_a_real_nsys(
-    engines: Engines, nsys: Nsys, monkeypatch: pytest.MonkeyPatch
+    engines: Engines, nsys: NsysTool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Without CUDA, a range of NVTX is what its profiler begins and ends collections with.
     preset = preset_named("sglang")

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from server_bench import APPS, SHORT, Bench, environment, gone_pid, post, small, until, wrapped
 
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.errors import (
     CommandMissing,
     DeadlineExceeded,
@@ -38,7 +38,7 @@ from pytest_nsys.servers.running.orphans import end_strays
 from pytest_nsys.servers.running.process import ServerDeadlines
 
 
-def test_it_serves_and_ends(bench: Bench, profiler: Nsys | None) -> None:
+def test_it_serves_and_ends(bench: Bench, profiler: NsysTool | None) -> None:
     server = bench.ready(small(), profiler)
     assert post(server).ok
     server.check_alive(patience_s=0.1)
@@ -56,7 +56,7 @@ def test_it_serves_and_ends(bench: Bench, profiler: Nsys | None) -> None:
         server.check_alive()
 
 
-def test_uvicorn_with_workers(bench: Bench, profiler: Nsys | None) -> None:
+def test_uvicorn_with_workers(bench: Bench, profiler: NsysTool | None) -> None:
     words = [sys.executable, "asgi.py", "--host", "{host}", "--port", "{port}", "--workers", "2"]
     launch = launch_of_command(words, directory=str(APPS), model="m")
     server = bench.ready(launch, profiler)
@@ -82,7 +82,7 @@ def test_one_that_is_slow_is_waited_for(bench: Bench) -> None:
     assert post(bench.ready(small("--starts", "0.5"))).ok
 
 
-def test_a_missing_model_is_said_at_once(bench: Bench, profiler: Nsys | None) -> None:
+def test_a_missing_model_is_said_at_once(bench: Bench, profiler: NsysTool | None) -> None:
     line = "OSError: /no/such is not a local folder and is not a valid model identifier"
     server = bench.start(small("--says", line, "--exit", "1"), profiler)
     with pytest.raises(ServerFailed) as caught:
@@ -124,7 +124,7 @@ def test_an_end_without_a_word(bench: Bench) -> None:
     [(["--status", "503"], "HTTP 503"), (["--starts", "60"], "connection refused")],
 )
 def test_one_that_is_never_ready(
-    bench: Bench, profiler: Nsys | None, options: list[str], said: str
+    bench: Bench, profiler: NsysTool | None, options: list[str], said: str
 ) -> None:
     server = bench.start(small(*options, "--says", "loading"), profiler)
     with pytest.raises(ServerNotReady, match=r"(?m)was not ready within 0\.5 s$") as caught:
@@ -139,7 +139,7 @@ def test_one_that_is_never_ready(
     ("number", "how"), [(signal.SIGKILL, "SIGKILL"), (signal.SIGSEGV, "SIGSEGV")]
 )
 def test_one_that_dies_in_a_request(
-    bench: Bench, profiler: Nsys | None, number: int, how: str
+    bench: Bench, profiler: NsysTool | None, number: int, how: str
 ) -> None:
     server = bench.ready(small(), profiler)
     assert not post(server, "/die", signal=int(number)).ok
@@ -191,7 +191,7 @@ def test_how_often_the_kernel_did_so_is_known(monkeypatch: pytest.MonkeyPatch) -
     assert server_process._killed_for_memory() == 0
 
 
-def test_an_nsys_that_is_killed_is_noticed(bench: Bench, nsys: Nsys) -> None:
+def test_an_nsys_that_is_killed_is_noticed(bench: Bench, nsys: NsysTool) -> None:
     server = bench.ready(small(), nsys)
     assert server._process is not None
     os.kill(server._process.pid, signal.SIGKILL)
@@ -202,7 +202,7 @@ def test_an_nsys_that_is_killed_is_noticed(bench: Bench, nsys: Nsys) -> None:
     assert bench.left() == []
 
 
-def test_an_nsys_that_is_killed_with_its_server(bench: Bench, nsys: Nsys) -> None:
+def test_an_nsys_that_is_killed_with_its_server(bench: Bench, nsys: NsysTool) -> None:
     server = bench.ready(small(), nsys)
     assert server._process is not None
     os.kill(server._process.pid, signal.SIGKILL)
@@ -213,7 +213,7 @@ def test_an_nsys_that_is_killed_with_its_server(bench: Bench, nsys: Nsys) -> Non
 
 
 def test_an_nsys_that_hangs_after_its_server(
-    bench: Bench, nsys: Nsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, nsys: NsysTool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_process, "_DEATH_S", 0.2)
     monkeypatch.setattr(server_process, "_NSYS_ENDS_S", 0.2)
@@ -226,7 +226,7 @@ def test_an_nsys_that_hangs_after_its_server(
     assert server.stop() == ""
 
 
-def test_one_that_ignores_sigterm_is_killed(bench: Bench, profiler: Nsys | None) -> None:
+def test_one_that_ignores_sigterm_is_killed(bench: Bench, profiler: NsysTool | None) -> None:
     deadlines = ServerDeadlines(launch=60.0, ready=30.0, stop=0.3, tool=60.0)
     server = bench.ready(small("--deaf"), profiler, deadlines=deadlines)
     note = server.stop()
@@ -234,7 +234,7 @@ def test_one_that_ignores_sigterm_is_killed(bench: Bench, profiler: Nsys | None)
     assert bench.left() == []
 
 
-def test_children_in_sessions_of_their_own_go_too(bench: Bench, profiler: Nsys | None) -> None:
+def test_children_in_sessions_of_their_own_go_too(bench: Bench, profiler: NsysTool | None) -> None:
     server = bench.ready(small("--children", "2"), profiler)
     children = [child.pid for child in psutil.Process(server.pid).children()]
     assert len(children) == 2
@@ -253,7 +253,7 @@ def test_one_that_cannot_be_ended_is_told_of(bench: Bench, monkeypatch: pytest.M
     )
 
 
-def test_stopping_while_it_collects_waits_for_no_report(bench: Bench, nsys: Nsys) -> None:
+def test_stopping_while_it_collects_waits_for_no_report(bench: Bench, nsys: NsysTool) -> None:
     server = bench.ready(small(), nsys)
     assert server.collection is not None
     server.collection.start(bench.reports / "a.nsys-rep")
@@ -270,7 +270,7 @@ def test_a_taken_port_is_said_with_its_holder(bench: Bench) -> None:
     assert "no port=" in caught.value.remedy
 
 
-def test_two_servers_at_once(bench: Bench, nsys: Nsys) -> None:
+def test_two_servers_at_once(bench: Bench, nsys: NsysTool) -> None:
     one, other = bench.ready(small(), nsys), bench.ready(small(), nsys)
     assert one.session != other.session
     one.stop()
@@ -285,13 +285,15 @@ def test_a_missing_program(bench: Bench, word: str) -> None:
     assert "install the engine" in caught.value.remedy
 
 
-def test_arguments_that_nsys_refuses(bench: Bench, nsys: Nsys) -> None:
+def test_arguments_that_nsys_refuses(bench: Bench, nsys: NsysTool) -> None:
     with pytest.raises(NsysUsageError, match="nsys refused its arguments") as caught:
         bench.start(small(), nsys, nsys_args=["--bogus=1"])
     assert "unrecognised option '--bogus=1'" in caught.value.evidence
 
 
-def test_an_nsys_that_ends_at_once_is_tried_again(bench: Bench, nsys: Nsys, tmp_path: Path) -> None:
+def test_an_nsys_that_ends_at_once_is_tried_again(
+    bench: Bench, nsys: NsysTool, tmp_path: Path
+) -> None:
     flaky = wrapped(
         nsys,
         tmp_path,
@@ -310,7 +312,7 @@ def test_an_nsys_that_ends_at_once_is_tried_again(bench: Bench, nsys: Nsys, tmp_
     ],
 )
 def test_an_nsys_that_never_starts_anything(
-    bench: Bench, nsys: Nsys, tmp_path: Path, script: str, kind: type[Exception], evidence: str
+    bench: Bench, nsys: NsysTool, tmp_path: Path, script: str, kind: type[Exception], evidence: str
 ) -> None:
     with pytest.raises(kind) as caught:
         bench.start(small(), wrapped(nsys, tmp_path, script))
@@ -318,13 +320,13 @@ def test_an_nsys_that_never_starts_anything(
     assert bench.left() == []
 
 
-def test_an_nsys_that_is_no_program(bench: Bench, nsys: Nsys, tmp_path: Path) -> None:
+def test_an_nsys_that_is_no_program(bench: Bench, nsys: NsysTool, tmp_path: Path) -> None:
     with pytest.raises(NsysLaunchFailed, match="nsys cannot be started"):
-        bench.start(small(), Nsys(tmp_path, nsys.version))
+        bench.start(small(), NsysTool(tmp_path, nsys.version))
 
 
 def test_an_nsys_that_hangs_before_it_starts_anything(
-    bench: Bench, nsys: Nsys, tmp_path: Path
+    bench: Bench, nsys: NsysTool, tmp_path: Path
 ) -> None:
     hangs = wrapped(nsys, tmp_path, "sleep 60")
     deadlines = ServerDeadlines(launch=0.3)
@@ -339,13 +341,13 @@ PROGRAM = """
     from pathlib import Path
     sys.path.insert(0, {here!r})
     from server_bench import real_2023, small
-    from pytest_nsys.capture.nsys import Nsys
+    from pytest_nsys.capture.nsys import NsysTool
     from pytest_nsys.process.run_folder import RunFolder
     from pytest_nsys.servers.running.process import start_server
 
     with RunFolder() as run:
         print(run.path, flush=True)
-        nsys = Nsys(Path({nsys!r}), (2023, 4, 4)) if {nsys!r} else real_2023()
+        nsys = NsysTool(Path({nsys!r}), (2023, 4, 4)) if {nsys!r} else real_2023()
         server = start_server(small("--starts", "60"), run, nsys=nsys)
         try:
             print("started", server.launch.port, flush=True)
@@ -397,7 +399,7 @@ def test_ctrl_c_while_it_is_waited_for(program: Callable[..., subprocess.Popen[s
 
 
 def test_ctrl_c_before_nsys_has_started_it(
-    program: Callable[..., subprocess.Popen[str]], nsys: Nsys, tmp_path: Path
+    program: Callable[..., subprocess.Popen[str]], nsys: NsysTool, tmp_path: Path
 ) -> None:
     with program(str(wrapped(nsys, tmp_path, "sleep 60").path)) as process:
         folder = Path(first_word(process))

@@ -23,7 +23,7 @@ from server_bench import (
     wrapped,
 )
 
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.errors import (
     CaptureMissing,
     CollectionFailed,
@@ -72,7 +72,9 @@ def collect(server: ServerProcess, output: Path, path: str = "/v1/completions") 
     return collected
 
 
-def test_each_collection_has_what_was_sent_in_it(bench: Bench, nsys: Nsys, tmp_path: Path) -> None:
+def test_each_collection_has_what_was_sent_in_it(
+    bench: Bench, nsys: NsysTool, tmp_path: Path
+) -> None:
     server = bench.ready(small(), nsys)
     post(server, "/before")
     for name in ("a", "b"):
@@ -89,7 +91,7 @@ def test_each_collection_has_what_was_sent_in_it(bench: Bench, nsys: Nsys, tmp_p
 
 @pytest.mark.parametrize("preset", ["vllm", "transformers"])
 def test_forked_processes_are_recorded_where_the_preset_asks_for_it(
-    bench: Bench, nsys: Nsys, tmp_path: Path, preset: str
+    bench: Bench, nsys: NsysTool, tmp_path: Path, preset: str
 ) -> None:
     needs = launch_of(preset, "m").nsys_args
     server = bench.ready(small("--children", "1", nsys_args=needs), nsys, nsys_args=["-s", "none"])
@@ -99,7 +101,7 @@ def test_forked_processes_are_recorded_where_the_preset_asks_for_it(
     assert ("in a child" in found) == (preset == "vllm")
 
 
-def test_start_and_stop_out_of_turn(bench: Bench, nsys: Nsys, tmp_path: Path) -> None:
+def test_start_and_stop_out_of_turn(bench: Bench, nsys: NsysTool, tmp_path: Path) -> None:
     server = bench.ready(small(), nsys)
     assert server.collection is not None
     with pytest.raises(CollectionFailed, match="nothing is being collected"):
@@ -111,7 +113,9 @@ def test_start_and_stop_out_of_turn(bench: Bench, nsys: Nsys, tmp_path: Path) ->
     assert server.collection.stop().report.exists()
 
 
-def test_a_server_that_dies_while_it_is_collected(bench: Bench, nsys: Nsys, tmp_path: Path) -> None:
+def test_a_server_that_dies_while_it_is_collected(
+    bench: Bench, nsys: NsysTool, tmp_path: Path
+) -> None:
     server = bench.ready(small(), nsys)
     assert server.collection is not None
     server.collection.start(tmp_path / "a.nsys-rep")
@@ -126,7 +130,7 @@ def test_a_server_that_dies_while_it_is_collected(bench: Bench, nsys: Nsys, tmp_
         server.collection.start(tmp_path / "b.nsys-rep")
 
 
-def test_an_option_that_start_refuses(bench: Bench, nsys: Nsys, tmp_path: Path) -> None:
+def test_an_option_that_start_refuses(bench: Bench, nsys: NsysTool, tmp_path: Path) -> None:
     script = '[ $1 = start ] && exec "$NSYS" "$@" --bogus; exec "$NSYS" "$@"'
     server = bench.ready(small(), wrapped(nsys, tmp_path, script))
     assert server.collection is not None
@@ -136,7 +140,7 @@ def test_an_option_that_start_refuses(bench: Bench, nsys: Nsys, tmp_path: Path) 
     assert not server.collection.collecting
 
 
-def test_a_stop_that_takes_too_long(bench: Bench, nsys: Nsys, tmp_path: Path) -> None:
+def test_a_stop_that_takes_too_long(bench: Bench, nsys: NsysTool, tmp_path: Path) -> None:
     hangs = wrapped(nsys, tmp_path, '[ $1 = stop ] && sleep 60; exec "$NSYS" "$@"')
     deadlines = type(SHORT)(launch=60.0, ready=30.0, stop=10.0, tool=2.0)
     server = bench.ready(small(), hangs, deadlines=deadlines)
@@ -149,7 +153,7 @@ def test_a_stop_that_takes_too_long(bench: Bench, nsys: Nsys, tmp_path: Path) ->
 
 @pytest.mark.parametrize("version", [(2022, 4, 2), (2023, 3, 9)])
 def test_an_nsys_that_is_too_old(bench: Bench, version: tuple[int, int, int]) -> None:
-    old = Nsys(Path("/opt/old/nsys"), version)
+    old = NsysTool(Path("/opt/old/nsys"), version)
     with pytest.raises(NsysTooOld, match=r"nsys 202\d\.\d\.\d cannot start and stop") as caught:
         bench.start(small(), old)
     assert caught.value.evidence == "/opt/old/nsys"
@@ -160,7 +164,7 @@ def test_an_nsys_that_is_too_old(bench: Bench, version: tuple[int, int, int]) ->
 
 
 def test_a_collection_is_cut_short_and_the_load_goes_on(
-    bench: Bench, nsys: Nsys, tmp_path: Path
+    bench: Bench, nsys: NsysTool, tmp_path: Path
 ) -> None:
     server = bench.ready(small(), nsys)
     assert server.collection is not None
@@ -245,7 +249,7 @@ def test_a_failure_of_the_watcher_is_raised_where_it_is_stopped(tmp_path: Path) 
 # The engine's own endpoints.
 
 
-def test_ranges_of_the_engine(bench: Bench, nsys: Nsys, tmp_path: Path) -> None:
+def test_ranges_of_the_engine(bench: Bench, nsys: NsysTool, tmp_path: Path) -> None:
     launch = small(profile=NVTX_RANGE, nsys_args=[NAMED_RANGE])
     server = bench.ready(launch, nsys)
     post(server, "/before")
@@ -259,7 +263,9 @@ def test_ranges_of_the_engine(bench: Bench, nsys: Nsys, tmp_path: Path) -> None:
     assert server.stop() == ""
 
 
-def test_the_command_line_for_the_cuda_profiler(bench: Bench, nsys: Nsys, tmp_path: Path) -> None:
+def test_the_command_line_for_the_cuda_profiler(
+    bench: Bench, nsys: NsysTool, tmp_path: Path
+) -> None:
     script = f'[ $1 = profile ] && echo "$@" > {tmp_path}/said; exec "$NSYS" "$@"'
     profile = ProfileEndpoints(Endpoint("/noop"), Endpoint("/noop"))
     server = bench.ready(small(profile=profile), wrapped(nsys, tmp_path, script))
@@ -276,7 +282,7 @@ def test_the_command_line_for_the_cuda_profiler(bench: Bench, nsys: Nsys, tmp_pa
         assert "waited for cudaProfilerApi" in caught.value.evidence
 
 
-def test_a_death_in_a_range_of_the_engine(bench: Bench, nsys: Nsys, tmp_path: Path) -> None:
+def test_a_death_in_a_range_of_the_engine(bench: Bench, nsys: NsysTool, tmp_path: Path) -> None:
     server = bench.ready(small(profile=NVTX_RANGE, nsys_args=[NAMED_RANGE]), nsys)
     assert server.collection is not None
     with pytest.raises(CollectionFailed, match="nothing is being collected"):
@@ -293,7 +299,7 @@ def test_a_death_in_a_range_of_the_engine(bench: Bench, nsys: Nsys, tmp_path: Pa
     assert "connection refused" in failed.value.evidence
 
 
-def test_an_engine_that_refuses(bench: Bench, nsys: Nsys, tmp_path: Path) -> None:
+def test_an_engine_that_refuses(bench: Bench, nsys: NsysTool, tmp_path: Path) -> None:
     profile = ProfileEndpoints(Endpoint("/refuse"), Endpoint("/stop_profile"))
     server = bench.ready(small(profile=profile), nsys)
     assert server.collection is not None
@@ -303,7 +309,9 @@ def test_an_engine_that_refuses(bench: Bench, nsys: Nsys, tmp_path: Path) -> Non
     assert not server.collection.collecting
 
 
-def test_an_engine_that_does_not_end_its_range(bench: Bench, nsys: Nsys, tmp_path: Path) -> None:
+def test_an_engine_that_does_not_end_its_range(
+    bench: Bench, nsys: NsysTool, tmp_path: Path
+) -> None:
     profile = ProfileEndpoints(
         NVTX_RANGE.start, Endpoint("/noop"), environment=NVTX_RANGE.environment, trigger="nvtx"
     )
@@ -325,7 +333,7 @@ Others = Callable[..., "tuple[str, str]"]
 
 
 @pytest.fixture
-def others(nsys: Nsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Others]:
+def others(nsys: NsysTool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Others]:
     """Starts a server as a user would, under ``nsys launch`` or ``profile``; returns its address
     and session."""
     folder = tmp_path / "theirs"
@@ -363,7 +371,7 @@ def send(url: str, path: str) -> Answer:
 
 @pytest.mark.parametrize("how", [("launch",), ("profile", "--start-later=true", "--sample=none")])
 def test_attaching_to_what_somebody_else_started(
-    nsys: Nsys, others: Others, tmp_path: Path, how: tuple[str, ...]
+    nsys: NsysTool, others: Others, tmp_path: Path, how: tuple[str, ...]
 ) -> None:
     url, session = others(*how)
     server = attach(url + "/", session, nsys=nsys)
@@ -387,7 +395,7 @@ def test_attaching_to_what_somebody_else_started(
     assert not server.collection.collecting
 
 
-def test_what_cannot_be_attached_to(nsys: Nsys, others: Others, tmp_path: Path) -> None:
+def test_what_cannot_be_attached_to(nsys: NsysTool, others: Others, tmp_path: Path) -> None:
     url, session = others("launch")
     with pytest.raises(SessionMissing, match="nsys has no session 'nosuch'") as caught:
         attach(url, "nosuch", nsys=nsys)
@@ -404,7 +412,7 @@ def test_what_cannot_be_attached_to(nsys: Nsys, others: Others, tmp_path: Path) 
         command = [str(nsys.path), "shutdown", "--session=stray"]
         run_program(command, environment=minimal_environment(), deadline_s=30.0)
     with pytest.raises(NsysTooOld):
-        attach(url, session, nsys=Nsys(nsys.path, (2023, 3, 0)))
+        attach(url, session, nsys=NsysTool(nsys.path, (2023, 3, 0)))
 
     fails = wrapped(nsys, tmp_path, '[ $1 = stop ] && exit 3; exec "$NSYS" "$@"')
     server = attach(url, session, nsys=fails)
@@ -466,7 +474,7 @@ def scripted(folder: Path, importer: str) -> SessionTool:
         program.parent.mkdir()
         program.write_bytes(text or f"#!/bin/sh\n{importer}\n".encode())
         program.chmod(0o755)
-    return SessionTool(Nsys(target / "nsys", (2023, 4, 4)), "x", {}, 20.0)
+    return SessionTool(NsysTool(target / "nsys", (2023, 4, 4)), "x", {}, 20.0)
 
 
 FAILED_IMPORT = (
@@ -514,7 +522,7 @@ def test_a_report_that_is_nowhere_is_said(tmp_path: Path) -> None:
 
 
 def test_an_nsys_that_is_gone_is_said(tmp_path: Path) -> None:
-    tool = SessionTool(Nsys(tmp_path / "none", (2023, 4, 4)), "x", {}, 20.0)
+    tool = SessionTool(NsysTool(tmp_path / "none", (2023, 4, 4)), "x", {}, 20.0)
     with pytest.raises(SessionError, match="nsys cannot be started"):
         tool.sessions()
 

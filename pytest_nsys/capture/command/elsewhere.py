@@ -18,7 +18,7 @@ from pytest_nsys.capture.command.here import (
 )
 from pytest_nsys.capture.command.place import Elsewhere
 from pytest_nsys.capture.export import export_report
-from pytest_nsys.capture.nsys import Nsys, export_command, find_nsys, profile_command
+from pytest_nsys.capture.nsys import NsysTool, export_command, find_nsys, profile_command
 from pytest_nsys.capture.starting import PRINTED, refused
 from pytest_nsys.errors import CaptureMissing, ExportFailed, NsysNotFound
 from pytest_nsys.process.guard import end_marked
@@ -73,7 +73,7 @@ class _There:
     def __init__(
         self,
         elsewhere: Elsewhere,
-        nsys: Nsys,
+        nsys: NsysTool,
         plan: Plan,
         remote: str,
         folder: Path,

@@ -15,7 +15,7 @@ from pathlib import Path
 from pytest_nsys.capture.export import export_report
 from pytest_nsys.capture.follow import Tail
 from pytest_nsys.capture.importing import import_again
-from pytest_nsys.capture.nsys import Nsys, override, profile_command
+from pytest_nsys.capture.nsys import NsysTool, override, profile_command
 from pytest_nsys.capture.proof import prove_report
 from pytest_nsys.capture.starting import (
     not_started,
@@ -104,7 +104,7 @@ class Taken:
 
     export: Path
     code: int
-    nsys: Nsys
+    nsys: NsysTool
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Watcher:
 
 
 def capture_here(
-    nsys: Nsys, plan: Plan, folder: Path, watcher: Watcher, *, deadline_s: float
+    nsys: NsysTool, plan: Plan, folder: Path, watcher: Watcher, *, deadline_s: float
 ) -> Taken:
     """Run the command under nsys on this machine, with its own environment and working directory.
 
@@ -180,7 +180,7 @@ class _Here:
 
     def __init__(
         self,
-        nsys: Nsys,
+        nsys: NsysTool,
         plan: Plan,
         program: str,
         folder: Path,

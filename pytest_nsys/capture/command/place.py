@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from pytest_nsys.capture.command.prefix import Launcher
-from pytest_nsys.capture.nsys import INSTALL_PATTERNS, Nsys, newest_first, read_version
+from pytest_nsys.capture.nsys import INSTALL_PATTERNS, NsysTool, newest_first, read_version
 from pytest_nsys.errors import FetchFailed, LauncherFailed, NsysError, NsysNotFound
 from pytest_nsys.process.environment import marked_environment
 from pytest_nsys.process.processes import Finished, end_trees, run_program
@@ -102,7 +102,7 @@ class Elsewhere:
         if why:
             say(f"{folder} is left where {self.launcher.text} leads: {why}")
 
-    def find_nsys(self, executable: str | None = None) -> Nsys:
+    def find_nsys(self, executable: str | None = None) -> NsysTool:
         """The nsys there: the one asked for, else the one on the PATH, else an installed one.
 
         Raises:
@@ -112,12 +112,12 @@ class Elsewhere:
         asked = self.ask([executable or "nsys", "--version"])
         version = read_version(asked.printed)
         if version is not None:
-            return Nsys(Path(executable or "nsys"), version)
+            return NsysTool(Path(executable or "nsys"), version)
         if executable is None:
             for path in self._installed():
                 version = read_version(self.ask([path, "--version"]).printed)
                 if version is not None:
-                    return Nsys(Path(path), version)
+                    return NsysTool(Path(path), version)
         raise NsysNotFound(
             f"there is no {executable or 'nsys'} where --launcher leads, or it does not say its "
             "version",
@@ -208,7 +208,7 @@ class Elsewhere:
             printed = said.read().decode("utf-8", "replace")
         return _failure(command, Finished(code, printed), self._deadline_s)
 
-    def end(self, nsys: Nsys, session: str, *, keep: bool, deadline_s: float) -> str:
+    def end(self, nsys: NsysTool, session: str, *, keep: bool, deadline_s: float) -> str:
         """End a session of nsys there, and its program; returns what went wrong.
 
         A signal to the launcher here would not reach them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_nsys.capture.installation import Installation, find_installation
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.doctor.context import CheckResult, ProbeContext
 from pytest_nsys.doctor.machine import Machine
 from pytest_nsys.errors import NsysNotFound
@@ -80,11 +80,11 @@ def misplaced(context: ProbeContext, failed: str = "") -> list[CheckResult]:
     ]
 
 
-def others(context: ProbeContext, failed: str = "") -> list[Nsys]:
+def others(context: ProbeContext, failed: str = "") -> list[NsysTool]:
     """The other nsys on the machine, but for those that the text ``failed`` names."""
     machine = context.machine
     known = set() if context.nsys is None else {machine.resolve(str(context.nsys.path))}
-    found: list[Nsys] = []
+    found: list[NsysTool] = []
     for path in machine.programs(_PLACES):
         real = machine.resolve(path)
         if real in known or path in failed or len(found) == _MOST_OTHERS:
@@ -97,7 +97,7 @@ def others(context: ProbeContext, failed: str = "") -> list[Nsys]:
     return found
 
 
-def _described(nsys: Nsys) -> str:
+def _described(nsys: NsysTool) -> str:
     return f"nsys {nsys.version_text}: {nsys.path}"
 
 
@@ -190,5 +190,5 @@ def _dwarf_needed(context: ProbeContext, parts: Installation) -> list[str]:
     return [error, *(f"{user} uses {_DWARF}" for user in users[:3])]
 
 
-def _unknown(check: str, nsys: Nsys) -> CheckResult:
+def _unknown(check: str, nsys: NsysTool) -> CheckResult:
     return CheckResult(check, "skipped", f"cannot tell where the parts of {nsys.path} are")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_nsys.capture.nsys import Nsys, trace_options
+from pytest_nsys.capture.nsys import NsysTool, trace_options
 from pytest_nsys.errors import NsysError, ServerDied, ServerNotReady, SessionBusy
 from pytest_nsys.process.environment import minimal_environment
 from pytest_nsys.servers.engines.http import first_model, get
@@ -91,7 +91,7 @@ def attach(
     url: str,
     session: str,
     *,
-    nsys: Nsys | None,
+    nsys: NsysTool | None,
     nsys_args: Sequence[str] = (),
     health: str = "/health",
     model: str = "",

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pytest_nsys.capture.importing import import_again
-from pytest_nsys.capture.nsys import Nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.capture.proof import prove_report
 from pytest_nsys.errors import (
     CollectionFailed,
@@ -95,7 +95,7 @@ class Collection(Protocol):
         """End, and return the report."""
 
 
-def demand_sessions(nsys: Nsys) -> None:
+def demand_sessions(nsys: NsysTool) -> None:
     """This nsys can start and stop.
 
     Raises:
@@ -146,7 +146,7 @@ class SessionTool:
         deadline_s: longest time for one command.
     """
 
-    nsys: Nsys
+    nsys: NsysTool
     name: str
     environment: Mapping[str, str]
     deadline_s: float

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_nsys.capture.nsys import Nsys, override, profile_command, trace_options
+from pytest_nsys.capture.nsys import NsysTool, override, profile_command, trace_options
 from pytest_nsys.capture.run import worker_environment
 from pytest_nsys.capture.starting import not_started, read_pid, refused, start_nsys
 from pytest_nsys.errors import (
@@ -93,7 +93,7 @@ class ServerProcess:
         self,
         launch: Launch,
         folder: Path,
-        nsys: Nsys | None,
+        nsys: NsysTool | None,
         nsys_args: Sequence[str],
         deadlines: ServerDeadlines,
     ) -> None:
@@ -244,7 +244,7 @@ class ServerProcess:
         self._process = start_nsys(command, folder)
         self._wait_until_launched(self._process)
 
-    def _under_nsys(self, nsys: Nsys, command: list[str]) -> list[str]:
+    def _under_nsys(self, nsys: NsysTool, command: list[str]) -> list[str]:
         """The command line that profiles the command, and what collects in its session."""
         folder, profile = self.folder, self.launch.profile
         output = folder / "first"
@@ -363,7 +363,7 @@ def start_server(
     launch: Launch,
     run: RunFolder,
     *,
-    nsys: Nsys | None = None,
+    nsys: NsysTool | None = None,
     nsys_args: Sequence[str] = (),
     deadlines: ServerDeadlines = ServerDeadlines(),
 ) -> ServerProcess:
@@ -404,7 +404,7 @@ def start_server(
 def _start_once(
     launch: Launch,
     run: RunFolder,
-    nsys: Nsys | None,
+    nsys: NsysTool | None,
     nsys_args: Sequence[str],
     deadlines: ServerDeadlines,
 ) -> ServerProcess:

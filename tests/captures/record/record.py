@@ -23,7 +23,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pytest_nsys.capture.nsys import Nsys, find_nsys, profile_command
+from pytest_nsys.capture.nsys import NsysTool, find_nsys, profile_command
 from pytest_nsys.process.guard import MARK, end_marked
 from pytest_nsys.storage.recordings.recording import scrub
 
@@ -282,7 +282,7 @@ class Recorder:
 
     def __init__(
         self,
-        nsys: Nsys,
+        nsys: NsysTool,
         arguments: argparse.Namespace,
         folder: Path,
         writers: ThreadPoolExecutor,
