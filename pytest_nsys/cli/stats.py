@@ -12,14 +12,7 @@ from pytest_nsys.cli.common import CAPTURE, add_nsys, show
 def add_stats(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument("report", type=Path, help=CAPTURE)
-    part = parser.add_mutually_exclusive_group()
-    part.add_argument("--range", metavar="NAME", help="only the NVTX ranges with this text")
-    part.add_argument(
-        "--like-nsys",
-        metavar="REPORT",
-        help="our numbers in the columns of nsys's report of this name, as CSV: compare with "
-        "'nsys stats --quiet --format csv --report REPORT'",
-    )
+    parser.add_argument("--range", metavar="NAME", help="only the NVTX ranges with this text")
     parser.add_argument("--format", choices=("table", "json"), default="table")
     add_nsys(parser)
     parser.set_defaults(run=_run)
@@ -33,11 +26,6 @@ def _run(arguments: argparse.Namespace) -> int:
 
     path: Path = arguments.report
     trace = load_stored(path, arguments.nsys_executable)
-    if arguments.like_nsys is not None:
-        from pytest_nsys.like_nsys import csv_text, like_nsys
-
-        show(csv_text(like_nsys(trace, arguments.like_nsys)), end="")
-        return 0
     capture = recorded_capture(path)
     document = stats_document(
         trace,

@@ -31,8 +31,8 @@ from nsys_exports import (
     random_export,
 )
 
-from pytest_nsys.like_nsys import REPORTS, csv_text, like_nsys
 from pytest_nsys.trace import load_trace
+from tests.parity.like_nsys import REPORTS, csv_text, like_nsys
 
 Stats = Callable[[Path], Mapping[str, str]]
 

@@ -13,14 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nsys_exports import Export, named_export
 
-from pytest_nsys.errors import SettingsError
-from pytest_nsys.like_nsys import REPORTS, CsvTable, csv_text, like_nsys, projection
-from pytest_nsys.like_nsys.calls import function_name
-from pytest_nsys.like_nsys.grouping import by_columns, by_text, descending
-from pytest_nsys.like_nsys.nesting import nest
-from pytest_nsys.like_nsys.summary import summarise
-from pytest_nsys.like_nsys.table import megabytes, percentages, rounded, whole
 from pytest_nsys.trace import Trace, load_trace
+from tests.parity.like_nsys import REPORTS, CsvTable, csv_text, like_nsys, projection
+from tests.parity.like_nsys.calls import function_name
+from tests.parity.like_nsys.grouping import by_columns, by_text, descending
+from tests.parity.like_nsys.nesting import nest
+from tests.parity.like_nsys.summary import summarise
+from tests.parity.like_nsys.table import megabytes, percentages, rounded, whole
 
 durations = st.integers(0, 10**13)
 small = st.integers(0, 6)
@@ -180,9 +179,3 @@ def test_an_empty_trace_makes_an_empty_report(report: str, tmp_path: Path) -> No
     table = like_nsys(load(Export(), tmp_path), report)
     assert table.rows == ()
     assert len(table.columns) >= 8
-
-
-def test_an_unknown_report_is_an_error_that_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="cuda_gpu_kern_summ") as raised:
-        like_nsys(load(Export(), tmp_path), "cuda_gpu_kern_summ")
-    assert "did you mean 'cuda_gpu_kern_sum'?" in raised.value.remedy

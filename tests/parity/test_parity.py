@@ -20,8 +20,8 @@ import pytest
 from harness import TESTS
 from nsys_exports import CASES, RANDOM, assert_same_text, named_export
 
-from pytest_nsys.like_nsys import REPORTS, csv_text, like_nsys
 from pytest_nsys.trace import Trace, load_trace
+from tests.parity.like_nsys import REPORTS, csv_text, like_nsys
 
 KEPT = Path(__file__).parent / "nsys_2025_3.txt"
 MADE = [*CASES, *(f"random_{seed:02}" for seed in RANDOM)]

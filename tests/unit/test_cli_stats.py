@@ -18,7 +18,6 @@ from standin import write_standin
 from traces import TraceBuilder
 
 from pytest_nsys.catalogue import METRICS
-from pytest_nsys.like_nsys import csv_text, like_nsys
 from pytest_nsys.metrics.state import STATE_METRICS
 from pytest_nsys.offline.stats import stats_document
 from pytest_nsys.trace import load_trace
@@ -392,33 +391,6 @@ def test_long_lists_and_names_fit_eighty_columns_too(
     for rest in (50 - 30, 50 - 20, 50 - 12):
         assert f"  and {rest} more (--format json has all)" in out.splitlines()
     assert out.startswith("gpu 8x NVIDIA GeForce RTX 5090 Ti, driver 580.1, cuda 13.0")
-
-
-@pytest.mark.parametrize("report", ["cuda_gpu_kern_sum", "cuda_api_sum", "nvtx_gpu_proj_sum"])
-def test_our_numbers_as_nsys_prints_them(
-    command: Callable[..., Answer], captures: dict[str, Path], report: str
-) -> None:
-    code, out, err = command("stats", captures["basic"], "--like-nsys", report)
-    assert (code, err) == (0, "")
-    assert out.splitlines()[0] == {
-        "cuda_gpu_kern_sum": "Time (%),Total Time (ns),Instances,Avg (ns),Med (ns),Min (ns),"
-        "Max (ns),StdDev (ns),Name",
-        "cuda_api_sum": "Time (%),Total Time (ns),Num Calls,Avg (ns),Med (ns),Min (ns),"
-        "Max (ns),StdDev (ns),Name",
-    }.get(report, out.splitlines()[0])
-    trace = load_trace(captures["basic"])
-    assert out == csv_text(like_nsys(trace, report))
-
-
-def test_a_report_that_nsys_or_we_do_not_have_is_no_report(
-    command: Callable[..., Answer], captures: dict[str, Path]
-) -> None:
-    code, out, err = command("stats", captures["basic"], "--like-nsys", "cuda_kern_sum")
-    assert (code, out) == (2, "")
-    assert "did you mean 'cuda_gpu_kern_sum'?" in err
-    with pytest.raises(SystemExit) as caught:
-        command("stats", captures["basic"], "--like-nsys=cuda_api_sum", "--range=step")
-    assert caught.value.code == 2
 
 
 @pytest.mark.parametrize("rows", [1, 50])

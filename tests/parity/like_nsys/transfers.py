@@ -7,12 +7,12 @@ from typing import Final
 
 import numpy as np
 
-from pytest_nsys.like_nsys.grouping import by_text, descending
-from pytest_nsys.like_nsys.summary import Summary, summarise
-from pytest_nsys.like_nsys.table import CsvTable, csv_table, megabytes, percentages, rounded
 from pytest_nsys.metrics.window import durations
 from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.trace.tables import Trace
+from tests.parity.like_nsys.grouping import by_text, descending
+from tests.parity.like_nsys.summary import Summary, summarise
+from tests.parity.like_nsys.table import CsvTable, csv_table, megabytes, percentages, rounded
 
 _COPIES: Final[Mapping[int, str]] = {
     0: "Unknown",

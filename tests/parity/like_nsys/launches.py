@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from pytest_nsys.like_nsys.calls import function_name
-from pytest_nsys.like_nsys.grouping import by_columns, by_text, descending
-from pytest_nsys.like_nsys.summary import summarise
-from pytest_nsys.like_nsys.table import CsvTable, csv_table, rounded
 from pytest_nsys.metrics.window import durations
 from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.trace.serial import process_number, thread_number
 from pytest_nsys.trace.tables import Trace
+from tests.parity.like_nsys.calls import function_name
+from tests.parity.like_nsys.grouping import by_columns, by_text, descending
+from tests.parity.like_nsys.summary import summarise
+from tests.parity.like_nsys.table import CsvTable, csv_table, rounded
 
 
 def _ordinals(trace: Trace, pids: Ints, devices: Ints) -> Ints:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from pytest_nsys.like_nsys.table import Column, rounded, whole
 from pytest_nsys.support.arrays.rows import Floats, Ints
+from tests.parity.like_nsys.table import Column, rounded, whole
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pytest_nsys.like_nsys.grouping import by_columns, descending
-from pytest_nsys.like_nsys.summary import summarise
-from pytest_nsys.like_nsys.table import CsvTable, csv_table, percentages, rounded
 from pytest_nsys.metrics.window import durations
 from pytest_nsys.trace.tables import Trace
+from tests.parity.like_nsys.grouping import by_columns, descending
+from tests.parity.like_nsys.summary import summarise
+from tests.parity.like_nsys.table import CsvTable, csv_table, percentages, rounded
 
 _VERSION = len("_v3020")
 

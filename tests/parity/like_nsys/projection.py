@@ -9,13 +9,13 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from pytest_nsys.like_nsys.grouping import by_columns, by_text, descending
-from pytest_nsys.like_nsys.nesting import nest
-from pytest_nsys.like_nsys.summary import summarise
-from pytest_nsys.like_nsys.table import CsvTable, csv_table, rounded
 from pytest_nsys.support.arrays.rows import Floats, Ints
 from pytest_nsys.trace.schema import NvtxType
 from pytest_nsys.trace.tables import Trace
+from tests.parity.like_nsys.grouping import by_columns, by_text, descending
+from tests.parity.like_nsys.nesting import nest
+from tests.parity.like_nsys.summary import summarise
+from tests.parity.like_nsys.table import CsvTable, csv_table, rounded
 
 _STYLES: Final = {NvtxType.PUSH_POP: "PushPop", NvtxType.START_END: "StartEnd"}
 _PAIRS: Final = 1 << 22
