@@ -7,10 +7,10 @@ imported when marked tests are collected, so it stays free of pandas.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from pytest_nsys.errors import UnknownMetric
 from pytest_nsys.support.text import suggest
@@ -91,6 +91,10 @@ class Metric:
     ratio: Ratio | None = None
     side: Literal["gpu", "host"] = "gpu"
 
+
+Compute = Callable[[Any], Any]
+"""Computes an added metric, from windows of a trace; what metrics of this package are computed with
+is no matter of the catalogue's."""
 
 _MIB = 2.0**20
 
@@ -509,7 +513,7 @@ RANGE_ABOUT = (
 _BY_KEY = {metric.key: metric for metric in METRICS}
 _OF_SPANS = frozenset(metric.key for metric in METRICS if metric.key.startswith("mem."))
 _OF_ROUNDS = frozenset(metric.key for metric in _state_metrics())
-_OF_PACKAGE = frozenset(_BY_KEY)
+_ADDED: dict[str, tuple[Metric, Compute]] = {}
 
 CLIENT_METRICS = frozenset(metric.key for metric in _client_metrics())
 """What a client measures of its requests to a server."""
@@ -583,6 +587,8 @@ def lookup(key: str) -> Metric:
     """
     if key in _BY_KEY:
         return _BY_KEY[key]
+    if key in _ADDED:
+        return _ADDED[key][0]
     in_range = parse_range(key)
     if in_range is not None:
         if undivided(in_range[1]) in _OF_SPANS:
@@ -618,7 +624,7 @@ def default_tolerance(metric: Metric, gates: Gates = "test") -> Tolerance | None
 
     Metrics that a project adds are gated everywhere or nowhere, as they say themselves.
     """
-    if gates == "server" and undivided(metric.key) in _OF_PACKAGE:
+    if gates == "server" and undivided(metric.key) in _BY_KEY:
         return SERVER_GATES.get(metric.key)
     return metric.tolerance if metric.gated else None
 
@@ -637,11 +643,10 @@ def is_gated(metric: Metric) -> bool:
 def metric_names() -> list[str]:
     """Every key, with ``NAME`` in parametrised ones; added ones last."""
     families = [metric.key for metric in FAMILIES]
-    plain = [metric.key for metric in METRICS]
-    return [*plain, *families, RANGE_KEY, *(key for key in _BY_KEY if key not in set(plain))]
+    return [*_BY_KEY, *families, RANGE_KEY, *_ADDED]
 
 
-def add_metric(metric: Metric) -> None:
+def add_metric(metric: Metric, compute: Compute) -> None:
     """Make a metric that is not of this package known, until `remove_metric`.
 
     Raises:
@@ -649,14 +654,19 @@ def add_metric(metric: Metric) -> None:
     """
     with suppress(UnknownMetric):
         raise ValueError(f"there is a metric {lookup(metric.key).key!r} already")
-    _BY_KEY[metric.key] = metric
+    _ADDED[metric.key] = metric, compute
 
 
 def plain_metrics() -> tuple[Metric, ...]:
     """The metrics without a parameter: those of this package, and those that were added."""
-    return tuple(_BY_KEY.values())
+    return (*METRICS, *(metric for metric, _ in _ADDED.values()))
+
+
+def added_metrics() -> dict[str, Compute]:
+    """The keys of the metrics that were added, in that order, and what computes each."""
+    return {key: compute for key, (_, compute) in _ADDED.items()}
 
 
 def remove_metric(key: str) -> None:
     """Forget an added metric."""
-    del _BY_KEY[key]
+    del _ADDED[key]

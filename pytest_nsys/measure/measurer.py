@@ -14,7 +14,7 @@ from pytest_nsys.gpu.names import device_slug
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.measure.measurement import Environment, Measurement, WindowMeasurement
 from pytest_nsys.measure.windows import measure
-from pytest_nsys.metrics.state import disturbances, gpu_digests
+from pytest_nsys.metrics.records import disturbances, gpu_digests
 from pytest_nsys.metrics.unified import records_unified_memory
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.support.precision import half_width

@@ -16,13 +16,11 @@ from pytest_nsys.insights.timeline import Timeline
 from pytest_nsys.insights.timeline.build import timelines_of
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.measure.measurement import Parts, Samples, WindowMeasurement
-from pytest_nsys.measure.parts import round_parts
-from pytest_nsys.measure.rounds import Rounds, round_samples
+from pytest_nsys.measure.rounds import Rounds, round_parts, round_samples
 from pytest_nsys.metrics.breakdown import breakdowns, peak_allocations
-from pytest_nsys.metrics.client import client_values
 from pytest_nsys.metrics.devices import devices_used
 from pytest_nsys.metrics.memory import SPAN_METRICS, MemoryTimeline
-from pytest_nsys.metrics.state import state_samples
+from pytest_nsys.metrics.records import client_values, state_samples
 from pytest_nsys.metrics.values import window_values
 from pytest_nsys.support.arrays.rows import Floats
 from pytest_nsys.trace.tables import Trace

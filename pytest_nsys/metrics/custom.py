@@ -12,7 +12,7 @@
         return [CustomMetric(metric, _longest_kernel)]
 
 Imported wherever such a hook is defined, in runs that measure nothing too, so it stays free of
-pandas and numpy.
+pandas and numpy until a metric is computed.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
-from pytest_nsys.catalogue import Metric, add_metric, remove_metric
-from pytest_nsys.errors import NsysError, SettingsError
+from pytest_nsys.catalogue import Metric, add_metric, added_metrics, remove_metric
+from pytest_nsys.errors import CustomMetricFailed, NsysError, SettingsError
 from pytest_nsys.support.units import Tolerance, Unit
 
 if TYPE_CHECKING:
@@ -52,14 +52,6 @@ class CustomMetric:
     compute: Callable[[Cut], Floats]
 
 
-_REGISTERED: dict[str, CustomMetric] = {}
-
-
-def registered() -> tuple[CustomMetric, ...]:
-    """The metrics that were added, in that order."""
-    return tuple(_REGISTERED.values())
-
-
 def register(answers: Iterable[Iterable[CustomMetric]]) -> Callable[[], None]:
     """Add the metrics of the hook's answers.
 
@@ -73,21 +65,18 @@ def register(answers: Iterable[Iterable[CustomMetric]]) -> Callable[[], None]:
 
     def forget() -> None:
         while added:
-            key = added.pop()
-            remove_metric(key)
-            del _REGISTERED[key]
+            remove_metric(added.pop())
 
     try:
         for answer in answers:
             for custom in _listed(answer):
                 _check(custom)
                 try:
-                    add_metric(custom.metric)
+                    add_metric(custom.metric, custom.compute)
                 except ValueError as error:
                     raise SettingsError(
                         f"{_HOOK}: {error}", remedy="give the metric another key"
                     ) from None
-                _REGISTERED[custom.metric.key] = custom
                 added.append(custom.metric.key)
     except NsysError:
         forget()
@@ -125,3 +114,33 @@ def _check(custom: object) -> None:
         problem = "compute is a function of a Cut; form quotients in it"
     if problem:
         raise SettingsError(f"{_HOOK}: the metric {metric.key!r} cannot be added", remedy=problem)
+
+
+def custom_values(cut: Cut) -> dict[str, Floats]:
+    """Per added metric, its value in every window of the cut; NaN where it has none.
+
+    Raises:
+        CustomMetricFailed: a function failed or returned something else.
+    """
+    return {key: _values(key, compute, cut) for key, compute in added_metrics().items()}
+
+
+def _values(key: str, compute: Callable[[Cut], Floats], cut: Cut) -> Floats:
+    import numpy as np
+
+    try:
+        values = np.array(compute(cut), dtype=np.float64)
+    except Exception as error:
+        raise CustomMetricFailed(
+            f"the metric {key} could not be computed",
+            evidence=f"{type(error).__name__}: {error}",
+            remedy="mend the function that a pytest_nsys_metrics hook gave for it",
+        ) from error
+    if values.shape != (len(cut),) or np.isinf(values).any():
+        raise CustomMetricFailed(
+            f"the metric {key} was computed as something else than one number per window",
+            evidence=f"shape {values.shape} for {len(cut)} windows, "
+            f"{np.count_nonzero(np.isinf(values))} infinite",
+            remedy="return one number per window, NaN where there is none",
+        )
+    return values

@@ -1,18 +1,20 @@
-"""All metrics of windows at once, and the parametrised ones that are asked for."""
+"""All metrics of windows at once, and the ones with a name in brackets that are asked for:
+``kernel[gemm*].time``, ``category[gemm].time``, ``api[cudaMalloc].count``."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from fnmatch import fnmatchcase
 
-from pytest_nsys.catalogue import parse_family
+from pytest_nsys.catalogue import FamilyKey, parse_family
 from pytest_nsys.kernels.naming import Naming
-from pytest_nsys.metrics.custom_values import custom_values
-from pytest_nsys.metrics.family import family_metric
+from pytest_nsys.metrics.custom import custom_values
 from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS, Occupancy
 from pytest_nsys.metrics.processes import process_values
 from pytest_nsys.metrics.sampled import sampled_values
 from pytest_nsys.metrics.unified import UNIFIED_METRICS, has_unified_memory
-from pytest_nsys.metrics.window import WINDOW_METRICS
+from pytest_nsys.metrics.window import WINDOW_METRICS, api_name
+from pytest_nsys.support.arrays.grouping import are_among
 from pytest_nsys.support.arrays.rows import Floats
 from pytest_nsys.windows.cut import Cut
 
@@ -42,3 +44,19 @@ def window_values(
         if family is not None:
             values[key] = family_metric(cut, family, naming)
     return values
+
+
+def family_metric(cut: Cut, key: FamilyKey, naming: Naming) -> Floats:
+    """The metric for every window of the cut."""
+    lines = cut.call_names if key.family == "api" else cut.kernel_names
+    wanted = [string for string, raw in cut.trace.strings.items() if _matches(raw, key, naming)]
+    found = lines.only(are_among(lines.name, wanted))
+    return cut.times(found) if key.measure == "time" else cut.counts(found)
+
+
+def _matches(raw: str, key: FamilyKey, naming: Naming) -> bool:
+    if key.family == "api":
+        return fnmatchcase(api_name(raw), key.pattern)
+    if key.family == "category":
+        return naming.category(raw) == key.pattern
+    return fnmatchcase(naming.canonical(raw), key.pattern) or fnmatchcase(raw, key.pattern)

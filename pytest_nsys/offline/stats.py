@@ -15,8 +15,7 @@ from pytest_nsys.errors import CaptureError
 from pytest_nsys.insights.bottlenecks import diagnose
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.measure.measurement import Parts, WindowMeasurement
-from pytest_nsys.measure.parts import round_parts
-from pytest_nsys.measure.rounds import Rounds, round_samples
+from pytest_nsys.measure.rounds import Rounds, round_parts, round_samples
 from pytest_nsys.measure.windows import measure
 from pytest_nsys.metrics.breakdown import breakdowns, peak_allocations
 from pytest_nsys.metrics.memory import SPAN_METRICS, MemoryTimeline

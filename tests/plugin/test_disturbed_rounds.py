@@ -10,7 +10,7 @@ import pytest
 from harness import TESTS, Project
 from seen import Story, samples
 
-from pytest_nsys.metrics.state import disturbances
+from pytest_nsys.metrics.records import disturbances
 from pytest_nsys.storage.recordings.recording import read_recording
 
 NVML = f"""

@@ -6,9 +6,8 @@ import pytest
 from harness import Project
 from seen import Story, samples
 
-from pytest_nsys.catalogue import lookup
+from pytest_nsys.catalogue import added_metrics, lookup
 from pytest_nsys.errors import UnknownMetric
-from pytest_nsys.metrics.custom import registered
 
 CONFTEST = """
     import pytest
@@ -323,7 +322,7 @@ def test_metrics_are_forgotten_at_the_end_of_the_run(pytester: pytest.Pytester) 
     )
     for _ in range(2):
         pytester.runpytest_inprocess().assert_outcomes(passed=1)
-        assert registered() == ()
+        assert added_metrics() == {}
         with pytest.raises(UnknownMetric):
             lookup("ours.one")
 

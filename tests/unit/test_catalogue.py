@@ -32,8 +32,8 @@ from pytest_nsys.measure.rounds import RATIOS
 from pytest_nsys.metrics.memory import SPAN_METRICS
 from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS
 from pytest_nsys.metrics.processes import PROCESS_METRICS
+from pytest_nsys.metrics.records import STATE_METRICS
 from pytest_nsys.metrics.sampled import SAMPLED
-from pytest_nsys.metrics.state import STATE_METRICS
 from pytest_nsys.metrics.unified import UNIFIED_METRICS
 from pytest_nsys.metrics.window import WINDOW_METRICS
 from pytest_nsys.support.text import suggest

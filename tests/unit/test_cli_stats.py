@@ -18,7 +18,7 @@ from standin import write_standin
 from traces import TraceBuilder
 
 from pytest_nsys.catalogue import METRICS
-from pytest_nsys.metrics.state import STATE_METRICS
+from pytest_nsys.metrics.records import STATE_METRICS
 from pytest_nsys.offline.stats import stats_document
 from pytest_nsys.trace import load_trace
 

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import METRICS
-from pytest_nsys.measure.parts import round_parts
-from pytest_nsys.measure.rounds import RATIOS, combined, round_samples
+from pytest_nsys.measure.rounds import RATIOS, combined, round_parts, round_samples
 from pytest_nsys.metrics.breakdown import Lines
 
 WINDOWS = 6

@@ -12,11 +12,18 @@ import numpy as np
 import pytest
 from traces import TraceBuilder
 
-from pytest_nsys.catalogue import METRICS, Metric, Ratio, add_metric, lookup, metric_names
+from pytest_nsys.catalogue import (
+    METRICS,
+    Metric,
+    Ratio,
+    add_metric,
+    added_metrics,
+    lookup,
+    metric_names,
+)
 from pytest_nsys.errors import CustomMetricFailed, SettingsError, UnknownMetric
 from pytest_nsys.measure.windows import measure, measure_cut
-from pytest_nsys.metrics.custom import CustomMetric, register, registered
-from pytest_nsys.metrics.custom_values import custom_values
+from pytest_nsys.metrics.custom import CustomMetric, custom_values, register
 from pytest_nsys.metrics.unified import records_unified_memory
 from pytest_nsys.support.units import Tolerance
 from pytest_nsys.windows.cut import whole
@@ -30,9 +37,9 @@ def _ones(cut: Any) -> Any:
 
 @pytest.fixture(autouse=True)
 def nothing_stays() -> Iterator[None]:
-    assert registered() == ()
+    assert added_metrics() == {}
     yield
-    assert registered() == ()
+    assert added_metrics() == {}
     assert metric_names()[-1].startswith("range[")
 
 
@@ -88,7 +95,7 @@ def test_a_key_is_given_once_and_nothing_is_added_then(key: str) -> None:
     with pytest.raises(SettingsError, match=f"there is a metric '{key}' already"):
         register([[CustomMetric(ONE, _ones)], [CustomMetric(replace(ONE, key=key), _ones)]])
     with pytest.raises(ValueError, match="already"):
-        add_metric(METRICS[0])
+        add_metric(METRICS[0], _ones)
 
 
 def test_added_metrics_are_measured_in_windows_ranges_and_whole_captures() -> None:

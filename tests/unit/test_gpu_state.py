@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.gpu.state import QUANTITIES, GpuState, RoundState
-from pytest_nsys.metrics.state import disturbances, gpu_digests, state_samples
+from pytest_nsys.metrics.records import disturbances, gpu_digests, state_samples
 from pytest_nsys.windows.record import WindowRecord
 
 GOOD = GpuState(0, 1.98e9, 3.2e9, 40.0, 300.0, (), {"thermal": 5}, 0, 0, False)

@@ -9,7 +9,7 @@ from traces import TraceBuilder
 from pytest_nsys.catalogue import Breakdown, parse_family
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.metrics.breakdown import breakdowns
-from pytest_nsys.metrics.family import family_metric
+from pytest_nsys.metrics.values import family_metric
 from pytest_nsys.metrics.window import WINDOW_METRICS, api_name
 from pytest_nsys.trace.schema import MemcpyKind, MemKind
 from pytest_nsys.windows.cut import Cut, whole

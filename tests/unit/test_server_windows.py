@@ -24,7 +24,7 @@ from pytest_nsys.measure.measurement import Measurement, WindowMeasurement
 from pytest_nsys.measure.measurer import Measurer
 from pytest_nsys.measure.processes import join_captures, join_processes
 from pytest_nsys.measure.windows import measure
-from pytest_nsys.metrics.state import disturbances
+from pytest_nsys.metrics.records import disturbances
 from pytest_nsys.offline.diff import compare_stored
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.marker import Spec

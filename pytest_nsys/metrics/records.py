@@ -1,4 +1,5 @@
-"""The GPUs' clocks, temperature and power as samples, and what disturbed the rounds, in words."""
+"""What the records of windows say, apart from the capture: the GPUs' clocks, temperature and power,
+what clients measured, and in words what disturbed the rounds."""
 
 from __future__ import annotations
 
@@ -6,7 +7,11 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
+
+from pytest_nsys.catalogue import CLIENT_METRICS
 from pytest_nsys.gpu.state import Quantity
+from pytest_nsys.support.arrays.rows import Floats
 from pytest_nsys.windows.record import MAIN, WindowRecord
 
 STATE_METRICS: Mapping[str, Quantity] = {
@@ -50,6 +55,19 @@ def _rounds(records: Iterable[WindowRecord]) -> dict[int, list[WindowRecord]]:
 def _known(records: Sequence[WindowRecord], quantity: Quantity) -> list[float]:
     values = [record.state.mean(quantity) for record in records if record.state is not None]
     return [value for value in values if value is not None]
+
+
+def client_values(records: Sequence[WindowRecord]) -> dict[str, Floats]:
+    """Per metric that any of the windows has, one value per window; NaN where it has none.
+
+    What is no metric of this version is left out.
+    """
+    keys = dict.fromkeys(key for record in records for key in record.values)
+    return {
+        key: np.array([record.values.get(key, np.nan) for record in records], dtype=np.float64)
+        for key in keys
+        if key in CLIENT_METRICS
+    }
 
 
 def disturbances(records: Iterable[WindowRecord]) -> tuple[str, ...]:
