@@ -11,9 +11,9 @@ import pytest
 
 from pytest_nsys.errors import LaunchError, ServerError
 from pytest_nsys.servers.context import ServerContext, context_of
-from pytest_nsys.servers.engines.launch import Launch, launch_of, launch_of_command
-from pytest_nsys.servers.engines.preset import FailureSign, ProfileEndpoints
+from pytest_nsys.servers.engines.preset import FailurePattern, ProfileEndpoints
 from pytest_nsys.servers.engines.presets import preset_named
+from pytest_nsys.servers.engines.spec import ServerSpec, spec_of, spec_of_command
 from pytest_nsys.servers.load import Dialect, dialect_of
 from pytest_nsys.servers.running.attached import attach
 from pytest_nsys.servers.running.process import ServerDeadlines, ServerProcess, start_server
@@ -67,7 +67,7 @@ class NsysServer:
         ready_timeout: float = 1800.0,
         scope: Scope = "function",
     ) -> Server:
-        launch = launch_of(
+        spec = spec_of(
             preset,
             model,
             args,
@@ -77,7 +77,7 @@ class NsysServer:
             nsys_args=nsys_args,
             own_endpoints=own_endpoints,
         )
-        return self._start(launch, dialect or launch.dialect, headers, ready_timeout, scope)
+        return self._start(spec, dialect or spec.dialect, headers, ready_timeout, scope)
 
     def __call__(
         self,
@@ -91,7 +91,7 @@ class NsysServer:
         cwd: str | None = None,
         nsys_args: Sequence[str] = (),
         profile: ProfileEndpoints | None = None,
-        signs: Sequence[FailureSign] = (),
+        failure_patterns: Sequence[FailurePattern] = (),
         headers: Mapping[str, str] | None = None,
         ready_timeout: float = 1800.0,
         scope: Scope = "function",
@@ -108,7 +108,7 @@ class NsysServer:
             cwd: folder that it is started in.
             nsys_args: further arguments of ``nsys profile``.
             profile: the server's endpoints that begin and end its profiler, to collect by them.
-            signs: how its log says why it failed.
+            failure_patterns: how its log says why it failed.
             headers: sent with each request.
             ready_timeout: seconds until it must be ready.
             scope: what it ends with.
@@ -116,7 +116,7 @@ class NsysServer:
         Raises:
             ServerError: it cannot be started, or is not ready in time.
         """
-        launch = launch_of_command(
+        spec = spec_of_command(
             command,
             ready=ready,
             port=port,
@@ -126,9 +126,9 @@ class NsysServer:
             directory=cwd,
             nsys_args=nsys_args,
             profile=profile,
-            signs=signs,
+            failure_patterns=failure_patterns,
         )
-        return self._start(launch, dialect, headers, ready_timeout, scope)
+        return self._start(spec, dialect, headers, ready_timeout, scope)
 
     def attach(
         self,
@@ -173,7 +173,7 @@ class NsysServer:
 
     def _start(
         self,
-        launch: Launch,
+        spec: ServerSpec,
         dialect: str | Dialect,
         headers: Mapping[str, str] | None,
         ready_timeout: float,
@@ -181,27 +181,27 @@ class NsysServer:
     ) -> Server:
         dialect_of(dialect)  # before the minutes that a model takes to load
         self._demand_one(scope)
-        again = functools.partial(self._ready, launch, ready_timeout)
+        again = functools.partial(self._ready, spec, ready_timeout)
         server = Server(again(), self._context, dialect, again, headers or {})
         self._end_with(scope, server.stop)
         if scope == "function":
             self._own = server
         return server
 
-    def _ready(self, launch: Launch, ready_timeout: float) -> ServerProcess:
+    def _ready(self, spec: ServerSpec, ready_timeout: float) -> ServerProcess:
         """The server, started and waited for."""
         context = self._context
         marked = context.current.nsys_args if context.current is not None else ()
         limit = context.deadline_s
         process = start_server(
-            launch,
+            spec,
             context.folder,
             nsys=context.nsys,
             nsys_args=(*context.nsys_args, *marked),
             deadlines=ServerDeadlines(launch=limit, ready=ready_timeout, tool=limit),
         )
         try:
-            context.say(f"{launch.name}: waiting until {launch.url}{launch.ready} answers")
+            context.say(f"{spec.name}: waiting until {spec.url}{spec.ready} answers")
             process.wait_until_ready()
         except BaseException:
             process.stop()

@@ -19,9 +19,9 @@ from pytest_nsys.capture.nsys import NsysTool, find_nsys
 from pytest_nsys.process.guard import marked
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.engines.http import Answer, ask
-from pytest_nsys.servers.engines.launch import Launch, launch_of_command
 from pytest_nsys.servers.engines.ports import is_free
 from pytest_nsys.servers.engines.preset import Endpoint, ProfileEndpoints
+from pytest_nsys.servers.engines.spec import ServerSpec, spec_of_command
 from pytest_nsys.servers.running.process import ServerDeadlines, ServerProcess, start_server
 
 APPS = Path(__file__).parent / "apps"
@@ -45,9 +45,9 @@ def real_2023() -> NsysTool:
     return find_nsys(str(path))
 
 
-def small(*options: str, **changes: Any) -> Launch:
-    """A launch of the small server."""
-    return launch_of_command([sys.executable, SMALL, "--port", "{port}", *options], **changes)
+def small(*options: str, **changes: Any) -> ServerSpec:
+    """A spec of the small server."""
+    return spec_of_command([sys.executable, SMALL, "--port", "{port}", *options], **changes)
 
 
 def until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
@@ -80,20 +80,20 @@ class Bench:
 
     def start(
         self,
-        launch: Launch,
+        spec: ServerSpec,
         nsys: NsysTool | None = None,
         deadlines: ServerDeadlines = SHORT,
         **how: Any,
     ) -> ServerProcess:
         """Start a server."""
-        server = start_server(launch, self.run, nsys=nsys, deadlines=deadlines, **how)
+        server = start_server(spec, self.run, nsys=nsys, deadlines=deadlines, **how)
         self._servers.append(server)
         self._pids.update(marked(str(server.folder)))
         return server
 
-    def ready(self, launch: Launch, nsys: NsysTool | None = None, **how: Any) -> ServerProcess:
+    def ready(self, spec: ServerSpec, nsys: NsysTool | None = None, **how: Any) -> ServerProcess:
         """Start a server and wait until it is ready."""
-        server = self.start(launch, nsys, **how)
+        server = self.start(spec, nsys, **how)
         server.wait_until_ready()
         self._pids.update(marked(str(server.folder)))
         return server
@@ -107,8 +107,8 @@ class Bench:
         """What is left of the servers: processes, ports, files."""
         found = [f"process {pid}" for pid in marked(str(self.run.path))]
         for server in self._servers:
-            if not is_free(server.launch.host, server.launch.port):
-                found.append(f"port {server.launch.port}")
+            if not is_free(server.spec.host, server.spec.port):
+                found.append(f"port {server.spec.port}")
         found += [str(path) for path in self.run.path.glob("*")]
         for path in Path("/dev/shm").glob("sem.NSys-process_waiter-*"):
             if int(path.name.split("-")[2]) in self._pids:

@@ -24,7 +24,7 @@ from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.captured import TestCaptures
 from pytest_nsys.servers.context import ServerContext
 from pytest_nsys.servers.engines import presets
-from pytest_nsys.servers.engines.failure_patterns import first_sign
+from pytest_nsys.servers.engines.failure_patterns import first_failure
 from pytest_nsys.servers.engines.ports import is_free
 from pytest_nsys.servers.engines.presets import BUILT_IN, preset_named
 from pytest_nsys.servers.factory import NsysServer
@@ -268,9 +268,11 @@ REAL_LINES = [
 
 @pytest.mark.parametrize(("name", "log", "meaning"), REAL_LINES)
 def test_what_the_real_ones_have_printed_is_explained(name: str, log: str, meaning: str) -> None:
-    sign = first_sign(f"INFO starting\n{log}\nINFO the end", preset_named(name).signs)
-    assert sign is not None
-    assert meaning in sign.meaning
+    failure = first_failure(
+        f"INFO starting\n{log}\nINFO the end", preset_named(name).failure_patterns
+    )
+    assert failure is not None
+    assert meaning in failure.meaning
 
 
 def test_the_documentation_says_which_have_run() -> None:

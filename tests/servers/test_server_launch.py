@@ -19,7 +19,6 @@ from pytest_nsys.errors import LaunchError, PortTaken
 from pytest_nsys.process.logs import last_lines, read_end
 from pytest_nsys.servers.engines import ports
 from pytest_nsys.servers.engines.http import Answer, ask, first_model, get
-from pytest_nsys.servers.engines.launch import launch_of, launch_of_command
 from pytest_nsys.servers.engines.ports import (
     demand_free,
     free_port,
@@ -27,19 +26,20 @@ from pytest_nsys.servers.engines.ports import (
     is_free,
     wait_until_free,
 )
-from pytest_nsys.servers.engines.preset import Endpoint, FailureSign, Preset, ProfileEndpoints
+from pytest_nsys.servers.engines.preset import Endpoint, FailurePattern, Preset, ProfileEndpoints
+from pytest_nsys.servers.engines.spec import spec_of, spec_of_command
 
 
 def test_a_port_is_chosen_and_said_everywhere() -> None:
-    launch = launch_of("vllm", "m")
-    assert launch.command[-1] == str(launch.port)
-    assert launch.url == f"http://127.0.0.1:{launch.port}"
-    assert is_free("127.0.0.1", launch.port)
-    assert (launch.ready, launch.health) == ("/health", "/health")
+    spec = spec_of("vllm", "m")
+    assert spec.command[-1] == str(spec.port)
+    assert spec.url == f"http://127.0.0.1:{spec.port}"
+    assert is_free("127.0.0.1", spec.port)
+    assert (spec.ready, spec.health) == ("/health", "/health")
 
 
 def test_what_is_given_comes_on_top(tmp_path: Path) -> None:
-    launch = launch_of(
+    spec = spec_of(
         "vllm",
         "m",
         ["--enforce-eager"],
@@ -49,16 +49,16 @@ def test_what_is_given_comes_on_top(tmp_path: Path) -> None:
         directory=str(tmp_path),
         nsys_args=["--sample=process-tree"],
     )
-    assert launch.url == "http://[::1]:8000"
-    assert launch.command[-1] == "--enforce-eager"
-    assert launch.environment == {"VLLM_WORKER_MULTIPROC_METHOD": "fork", "A": "{port}"}
-    assert launch.nsys_args == ("--trace-fork-before-exec=true", "--sample=process-tree")
-    assert launch.directory == str(tmp_path)
+    assert spec.url == "http://[::1]:8000"
+    assert spec.command[-1] == "--enforce-eager"
+    assert spec.environment == {"VLLM_WORKER_MULTIPROC_METHOD": "fork", "A": "{port}"}
+    assert spec.nsys_args == ("--trace-fork-before-exec=true", "--sample=process-tree")
+    assert spec.directory == str(tmp_path)
 
 
 def test_the_folder_is_filled_in_when_it_is_there(tmp_path: Path) -> None:
-    launch = launch_of("tgi", "m").in_folder(tmp_path)
-    assert launch.command[-1] == f"{tmp_path}/shard"
+    spec = spec_of("tgi", "m").in_folder(tmp_path)
+    assert spec.command[-1] == f"{tmp_path}/shard"
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_what_requests_call_the_model(
 ) -> None:
     (tmp_path / "tiny").mkdir()
     model = model.replace("{folder}", f"{tmp_path}/tiny")
-    launch = launch_of(preset, model, args)
-    assert launch.model == name.replace("{folder}", f"{tmp_path}/tiny")
+    spec = spec_of(preset, model, args)
+    assert spec.model == name.replace("{folder}", f"{tmp_path}/tiny")
 
 
 @pytest.mark.parametrize(
@@ -97,26 +97,26 @@ def test_what_requests_call_the_model(
 )
 def test_what_cannot_be_started(how: dict[str, Any], what: str, remedy: str) -> None:
     with pytest.raises(LaunchError) as caught:
-        launch_of(**how)
+        spec_of(**how)
     assert what in caught.value.what
     assert remedy in caught.value.remedy
 
 
 def test_any_command() -> None:
-    launch = launch_of_command(
+    spec = spec_of_command(
         ["serve", "{model}", "--at={host}:{port}", '{"x": {}}'],
         ready="/ok",
         model="m",
         dialect="tgi",
         environment={"PORT": "{port}"},
         nsys_args=["--trace=nvtx"],
-        signs=[FailureSign("x", "y", "z")],
+        failure_patterns=[FailurePattern("x", "y", "z")],
     )
-    port = launch.port
-    assert launch.command == ("serve", "m", f"--at=127.0.0.1:{port}", '{"x": {}}')
-    assert launch.environment == {"PORT": str(port)}
-    assert (launch.name, launch.ready, launch.health) == ("serve", "/ok", "/ok")
-    assert (launch.dialect, launch.model, len(launch.signs)) == ("tgi", "m", 1)
+    port = spec.port
+    assert spec.command == ("serve", "m", f"--at=127.0.0.1:{port}", '{"x": {}}')
+    assert spec.environment == {"PORT": str(port)}
+    assert (spec.name, spec.ready, spec.health) == ("serve", "/ok", "/ok")
+    assert (spec.dialect, spec.model, len(spec.failure_patterns)) == ("tgi", "m", 1)
 
 
 @pytest.mark.parametrize(
@@ -129,17 +129,17 @@ def test_any_command() -> None:
     ],
 )
 def test_a_line_is_split_as_by_a_shell_and_named(command: str, name: str) -> None:
-    launch = launch_of_command(command, port=5)
-    assert launch.name == name
-    assert launch.command[1] == command.split()[1]
-    assert launch.port == 5
+    spec = spec_of_command(command, port=5)
+    assert spec.name == name
+    assert spec.command[1] == command.split()[1]
+    assert spec.port == 5
 
 
 def test_the_arguments_of_its_endpoints_are_added() -> None:
     profile = ProfileEndpoints(Endpoint("/a"), Endpoint("/b"), ("--x",), {"P": "{port}"})
-    launch = launch_of_command(["serve"], profile=profile)
-    assert launch.command == ("serve", "--x")
-    assert launch.environment == {"P": str(launch.port)}
+    spec = spec_of_command(["serve"], profile=profile)
+    assert spec.command == ("serve", "--x")
+    assert spec.environment == {"P": str(spec.port)}
 
 
 def test_those_of_a_presets_endpoints_too() -> None:
@@ -147,10 +147,10 @@ def test_those_of_a_presets_endpoints_too() -> None:
     preset = Preset(
         *("mine", ("serve", "{port}"), "/r", "tgi", "https://example.org"), profile=profile
     )
-    launch = launch_of(preset, args=["--y"], own_endpoints=True)
-    assert launch.command == ("serve", str(launch.port), "--x", "--y")
-    assert launch.environment == {"P": str(launch.port)}
-    assert launch_of(preset).profile is None
+    spec = spec_of(preset, args=["--y"], own_endpoints=True)
+    assert spec.command == ("serve", str(spec.port), "--x", "--y")
+    assert spec.environment == {"P": str(spec.port)}
+    assert spec_of(preset).profile is None
 
 
 @pytest.mark.parametrize(
@@ -159,12 +159,12 @@ def test_those_of_a_presets_endpoints_too() -> None:
 )
 def test_what_is_no_command(command: list[str], what: str) -> None:
     with pytest.raises(LaunchError, match=what):
-        launch_of_command(command)
+        spec_of_command(command)
 
 
 @given(st.text(alphabet='{}"abcport: ', max_size=30), st.integers(1, 65535))
 def test_other_braces_stay(text: str, port: int) -> None:
-    (_, word) = launch_of_command(["x", text], port=port).command
+    (_, word) = spec_of_command(["x", text], port=port).command
     assert word == text.replace("{port}", str(port))
 
 

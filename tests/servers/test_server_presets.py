@@ -9,15 +9,15 @@ import pytest
 
 from pytest_nsys.errors import PresetError, UnknownPreset
 from pytest_nsys.servers.engines import presets
-from pytest_nsys.servers.engines.failure_patterns import COMMON, first_sign
-from pytest_nsys.servers.engines.launch import launch_of
-from pytest_nsys.servers.engines.preset import FailureSign, Preset
+from pytest_nsys.servers.engines.failure_patterns import COMMON, first_failure
+from pytest_nsys.servers.engines.preset import FailurePattern, Preset
 from pytest_nsys.servers.engines.presets import (
     BUILT_IN,
     preset_named,
     preset_names,
     register_preset,
 )
+from pytest_nsys.servers.engines.spec import spec_of
 from pytest_nsys.servers.load.dialects import dialect_names
 
 NAMES = ("vllm", "sglang", "tgi", "trtllm", "nim", "transformers")
@@ -80,9 +80,9 @@ def test_each_says_where_its_engine_says_so(preset: Preset) -> None:
     ],
 )
 def test_how_each_is_started(name: str, command: str, environment: str) -> None:
-    launch = launch_of(name, "a/b", port=99)
-    assert " ".join(launch.command) == command
-    assert " ".join(f"{key}={value}" for key, value in launch.environment.items()) == environment
+    spec = spec_of(name, "a/b", port=99)
+    assert " ".join(spec.command) == command
+    assert " ".join(f"{key}={value}" for key, value in spec.environment.items()) == environment
 
 
 @pytest.mark.parametrize(
@@ -96,13 +96,13 @@ def test_how_each_is_started(name: str, command: str, environment: str) -> None:
 def test_the_engines_own_endpoints(
     name: str, start: str, body: object, arguments: tuple[str, ...]
 ) -> None:
-    launch = launch_of(name, "m", own_endpoints=True)
-    profile = launch.profile
+    spec = spec_of(name, "m", own_endpoints=True)
+    profile = spec.profile
     assert profile is not None
     assert (profile.start.method, profile.start.path, profile.start.body) == ("POST", start, body)
     assert (profile.stop.method, profile.stop.path) == ("POST", "/stop_profile")
     assert profile.trigger == "cudaProfilerApi"
-    assert launch.command[len(launch.command) - len(arguments) :] == arguments
+    assert spec.command[len(spec.command) - len(arguments) :] == arguments
 
 
 @pytest.mark.parametrize(
@@ -146,16 +146,18 @@ def test_the_engines_own_endpoints(
     ],
 )
 def test_what_their_logs_mean(name: str, line: str, meaning: str) -> None:
-    sign = first_sign(f"INFO starting\n{line}\nINFO the end", preset_named(name).signs)
-    assert sign is not None
-    assert meaning in sign.meaning
-    assert sign.remedy
+    failure = first_failure(
+        f"INFO starting\n{line}\nINFO the end", preset_named(name).failure_patterns
+    )
+    assert failure is not None
+    assert meaning in failure.meaning
+    assert failure.remedy
 
 
 def test_a_log_without_a_sign() -> None:
-    assert first_sign("INFO all is well\nINFO Avoid using `is not` with memory", ()) is None
-    assert first_sign("x", (FailureSign("x", "a", "b"),)) is not None
-    assert len({sign.meaning for sign in COMMON}) == len(COMMON)
+    assert first_failure("INFO all is well\nINFO Avoid using `is not` with memory", ()) is None
+    assert first_failure("x", (FailurePattern("x", "a", "b"),)) is not None
+    assert len({failure.meaning for failure in COMMON}) == len(COMMON)
 
 
 def test_another_is_made_known_in_five_lines() -> None:
@@ -167,8 +169,8 @@ def test_another_is_made_known_in_five_lines() -> None:
         )
     )  # fmt: skip
     assert preset_named("mine") is preset
-    launch = launch_of("mine", "m", ["--fast"], port=7)
-    assert launch.command == ("my-engine", "m", "--listen=127.0.0.1:7", '--json={"a": 1}', "--fast")
+    spec = spec_of("mine", "m", ["--fast"], port=7)
+    assert spec.command == ("my-engine", "m", "--listen=127.0.0.1:7", '--json={"a": 1}', "--fast")
     assert register_preset(made(ready="/other")).ready == preset_named("mine").ready
     assert register_preset(BUILT_IN[0]) is BUILT_IN[0]
 
@@ -189,7 +191,7 @@ def test_an_unknown_one_is_said_with_the_nearest() -> None:
         ({"command": ("x",)}, "has {port} neither in its command nor"),
         ({"ready": "ready"}, "a path that does not begin with a slash: 'ready'"),
         ({"health": "h"}, "a path that does not begin with a slash: 'h'"),
-        ({"signs": (FailureSign("(", "", ""),)}, "no regular expression: missing )"),
+        ({"failure_patterns": (FailurePattern("(", "", ""),)}, "no regular expression: missing )"),
     ],
 )
 def test_one_that_cannot_work(changes: dict[str, Any], fault: str) -> None:

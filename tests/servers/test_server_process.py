@@ -30,11 +30,11 @@ from pytest_nsys.errors import (
 )
 from pytest_nsys.process.guard import MARK, mark_of, marked
 from pytest_nsys.process.processes import is_running
-from pytest_nsys.servers.engines.launch import launch_of_command
-from pytest_nsys.servers.engines.preset import FailureSign
-from pytest_nsys.servers.running import orphans as strays
+from pytest_nsys.servers.engines.preset import FailurePattern
+from pytest_nsys.servers.engines.spec import spec_of_command
+from pytest_nsys.servers.running import orphans
 from pytest_nsys.servers.running import process as server_process
-from pytest_nsys.servers.running.orphans import end_strays
+from pytest_nsys.servers.running.orphans import end_orphans
 from pytest_nsys.servers.running.process import ServerDeadlines
 
 
@@ -58,8 +58,8 @@ def test_it_serves_and_ends(bench: Bench, profiler: NsysTool | None) -> None:
 
 def test_uvicorn_with_workers(bench: Bench, profiler: NsysTool | None) -> None:
     words = [sys.executable, "asgi.py", "--host", "{host}", "--port", "{port}", "--workers", "2"]
-    launch = launch_of_command(words, directory=str(APPS), model="m")
-    server = bench.ready(launch, profiler)
+    spec = spec_of_command(words, directory=str(APPS), model="m")
+    server = bench.ready(spec, profiler)
     assert '"model":"m"' in post(server, model="m").text
     assert server.stop() == ""
     assert bench.left() == []
@@ -72,8 +72,8 @@ def test_the_environment_is_the_users_and_the_launchs(
     seen = tmp_path / "seen"
     words = ["sh", "-c", f"echo $OF_THE_USER $OF_IT $PWD $TMPDIR > {seen}; sleep 60"]
     variables = {"OF_IT": "{port}-{folder}", "TMPDIR": "/tmp"}
-    launch = launch_of_command(words, port=1, environment=variables, directory=str(tmp_path))
-    server = bench.start(launch)
+    spec = spec_of_command(words, port=1, environment=variables, directory=str(tmp_path))
+    server = bench.start(spec)
     until(lambda: seen.exists() and seen.read_text().endswith("\n"), "it has started")
     assert seen.read_text().split() == ["a", f"1-{server.folder}", str(tmp_path), "/tmp"]
 
@@ -95,9 +95,9 @@ def test_a_missing_model_is_said_at_once(bench: Bench, profiler: NsysTool | None
 
 
 def test_the_presets_own_signs_come_first(bench: Bench) -> None:
-    sign = FailureSign(r"is not a local", "no such thing", "make one")
-    launch = small("--says", "it is not a local folder and is not a valid ...", "--exit", "2")
-    server = bench.start(replace(launch, signs=(sign,)))
+    failure = FailurePattern(r"is not a local", "no such thing", "make one")
+    spec = small("--says", "it is not a local folder and is not a valid ...", "--exit", "2")
+    server = bench.start(replace(spec, failure_patterns=(failure,)))
     with pytest.raises(ServerFailed, match=r"(?m)exit code 2: no such thing$") as caught:
         server.wait_until_ready()
     assert caught.value.remedy == "make one"
@@ -158,7 +158,7 @@ def test_the_cause_is_shown_though_much_came_after_it(bench: Bench, code: int, h
         "import sys; print('x EngineDeadError: the cause'); "
         f"[print('more', n) for n in range(50)]; sys.exit({code})"
     )
-    server = bench.start(launch_of_command([sys.executable, "-c", script, "{port}"]))
+    server = bench.start(spec_of_command([sys.executable, "-c", script, "{port}"]))
     with pytest.raises(ServerFailed) as caught:
         server.wait_until_ready()
     assert f": {how}: a process of the engine has ended" in caught.value.what
@@ -249,7 +249,7 @@ def test_one_that_cannot_be_ended_is_told_of(bench: Bench, monkeypatch: pytest.M
     monkeypatch.setattr(server_process, "wait_until_free", lambda *args: False)
     assert server.stop() == (
         "processes [17] of it cannot be ended: they wait inside a driver; "
-        f"its port {server.launch.port} is still taken"
+        f"its port {server.spec.port} is still taken"
     )
 
 
@@ -281,7 +281,7 @@ def test_two_servers_at_once(bench: Bench, nsys: NsysTool) -> None:
 @pytest.mark.parametrize("word", ["no-such-engine", "./no-such-engine"])
 def test_a_missing_program(bench: Bench, word: str) -> None:
     with pytest.raises(CommandMissing, match=f"there is no program '{word}'") as caught:
-        bench.start(launch_of_command([word, "{port}"]))
+        bench.start(spec_of_command([word, "{port}"]))
     assert "install the engine" in caught.value.remedy
 
 
@@ -350,7 +350,7 @@ PROGRAM = """
         nsys = NsysTool(Path({nsys!r}), (2023, 4, 4)) if {nsys!r} else real_2023()
         server = start_server(small("--starts", "60"), run, nsys=nsys)
         try:
-            print("started", server.launch.port, flush=True)
+            print("started", server.spec.port, flush=True)
             server.wait_until_ready()
         finally:
             server.stop()
@@ -424,54 +424,54 @@ def test_a_parent_that_is_killed(program: Callable[..., subprocess.Popen[str]]) 
     assert not [name for name in left if int(name.split("-")[2]) in pids]
 
 
-def test_strays_of_a_run_that_was_killed_with_its_guard(bench: Bench, tmp_path: Path) -> None:
+def test_orphans_of_a_run_that_was_killed_with_its_guard(bench: Bench, tmp_path: Path) -> None:
     run = tmp_path / "pytest-nsys-abc"
     folder = run / f"pytest-nsys-{gone_pid()}-1"
     mine = tmp_path / "pytest-nsys-def" / f"pytest-nsys-{os.getpid()}-9"
     for place in (folder, mine):
         place.mkdir(parents=True)
     with (
-        subprocess.Popen(["sleep", "60"], env={MARK: str(folder)}) as stray,
+        subprocess.Popen(["sleep", "60"], env={MARK: str(folder)}) as orphan,
         subprocess.Popen(["sleep", "60"], env={MARK: str(mine)}) as living,
     ):
         try:
             bench.start(small())
-            assert stray.wait(timeout=20) == -signal.SIGTERM
+            assert orphan.wait(timeout=20) == -signal.SIGTERM
             assert not run.exists()
             assert living.poll() is None
             assert mine.exists()
-            assert end_strays() == []
+            assert end_orphans() == []
         finally:
-            stray.kill()
+            orphan.kill()
             living.kill()
 
 
 @pytest.fixture
 def private_mark(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A mark for strays that no test beside this one finds: each start of a server ends strays."""
-    mark = "A_MARK_OF_STRAYS"
+    """A mark for orphans that no other test finds: each start of a server ends orphans."""
+    mark = "A_MARK_OF_ORPHANS"
     monkeypatch.setattr("pytest_nsys.process.guard.MARK", mark)
     return mark
 
 
-def test_strays_outside_of_a_run_folder_lose_only_their_own(
+def test_orphans_outside_of_a_run_folder_lose_only_their_own(
     tmp_path: Path, private_mark: str
 ) -> None:
     folder = tmp_path / f"pytest-nsys-{gone_pid()}-1"
     folder.mkdir()
-    with subprocess.Popen(["sleep", "60"], env={private_mark: str(folder)}) as stray:
-        assert end_strays() == [folder]
-        assert stray.wait(timeout=20) == -signal.SIGTERM
+    with subprocess.Popen(["sleep", "60"], env={private_mark: str(folder)}) as orphan:
+        assert end_orphans() == [folder]
+        assert orphan.wait(timeout=20) == -signal.SIGTERM
     assert tmp_path.exists()
     assert not folder.exists()
 
 
-def test_processes_that_cannot_be_looked_at_are_no_strays() -> None:
+def test_processes_that_cannot_be_looked_at_are_no_orphans() -> None:
     assert mark_of(gone_pid()) == ""
-    assert strays._namespace(gone_pid()) == ""
+    assert orphans._namespace(gone_pid()) == ""
 
 
-def test_processes_of_another_container_are_no_strays(
+def test_processes_of_another_container_are_no_orphans(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, private_mark: str
 ) -> None:
     folder = tmp_path / f"pytest-nsys-{gone_pid()}-1"
@@ -481,7 +481,7 @@ def test_processes_of_another_container_are_no_strays(
     )
     with subprocess.Popen(["sleep", "60"], env={private_mark: str(folder)}) as other:
         try:
-            assert end_strays() == []
+            assert end_orphans() == []
             assert other.poll() is None
         finally:
             other.kill()

@@ -41,9 +41,9 @@ from pytest_nsys.process.environment import minimal_environment
 from pytest_nsys.process.guard import MARK, end_marked
 from pytest_nsys.process.processes import run_program
 from pytest_nsys.servers.engines.http import Answer, ask
-from pytest_nsys.servers.engines.launch import launch_of
 from pytest_nsys.servers.engines.ports import free_port
 from pytest_nsys.servers.engines.preset import Endpoint, ProfileEndpoints
+from pytest_nsys.servers.engines.spec import spec_of
 from pytest_nsys.servers.running.attached import attach
 from pytest_nsys.servers.running.endpoint_session import EndpointRange
 from pytest_nsys.servers.running.limited import Limited, WindowLimits
@@ -93,7 +93,7 @@ def test_each_collection_has_what_was_sent_in_it(
 def test_forked_processes_are_recorded_where_the_preset_asks_for_it(
     bench: Bench, nsys: NsysTool, tmp_path: Path, preset: str
 ) -> None:
-    needs = launch_of(preset, "m").nsys_args
+    needs = spec_of(preset, "m").nsys_args
     server = bench.ready(small("--children", "1", nsys_args=needs), nsys, nsys_args=["-s", "none"])
     assert server.options[-2:] == ("-s", "none")
     found = ranges(nsys, collect(server, tmp_path / "a.nsys-rep").report, tmp_path)
@@ -250,8 +250,8 @@ def test_a_failure_of_the_watcher_is_raised_where_it_is_stopped(tmp_path: Path) 
 
 
 def test_ranges_of_the_engine(bench: Bench, nsys: NsysTool, tmp_path: Path) -> None:
-    launch = small(profile=NVTX_RANGE, nsys_args=[NAMED_RANGE])
-    server = bench.ready(launch, nsys)
+    spec = small(profile=NVTX_RANGE, nsys_args=[NAMED_RANGE])
+    server = bench.ready(spec, nsys)
     post(server, "/before")
     for name in ("a", "b"):
         output = tmp_path / f"{name}.nsys-rep"
@@ -316,8 +316,8 @@ def test_an_engine_that_does_not_end_its_range(
         NVTX_RANGE.start, Endpoint("/noop"), environment=NVTX_RANGE.environment, trigger="nvtx"
     )
     deadlines = type(SHORT)(launch=60.0, ready=30.0, stop=10.0, tool=1.5)
-    launch = small(profile=profile, nsys_args=[NAMED_RANGE])
-    server = bench.ready(launch, nsys, deadlines=deadlines)
+    spec = small(profile=profile, nsys_args=[NAMED_RANGE])
+    server = bench.ready(spec, nsys, deadlines=deadlines)
     assert server.collection is not None
     server.collection.start(tmp_path / "a.nsys-rep")
     with pytest.raises(

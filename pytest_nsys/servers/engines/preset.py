@@ -15,7 +15,7 @@ cudaProfilerStop, or an NVTX range that ``--nvtx-capture`` names."""
 
 
 @dataclass(frozen=True)
-class FailureSign:
+class FailurePattern:
     """A line of a server's log that tells why it failed.
 
     Attributes:
@@ -83,7 +83,7 @@ class Preset:
         nsys_args: arguments of nsys that it needs, over our defaults.
         environment: variables that it needs.
         profile: its own endpoints for profiling; None if it has none.
-        signs: how its log says why it failed.
+        failure_patterns: how its log says why it failed.
         proven: whether this has run with the real engine.
 
     Raises:
@@ -101,7 +101,7 @@ class Preset:
     nsys_args: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     profile: ProfileEndpoints | None = None
-    signs: tuple[FailureSign, ...] = ()
+    failure_patterns: tuple[FailurePattern, ...] = ()
     proven: bool = False
 
     def __post_init__(self) -> None:
@@ -120,9 +120,10 @@ class Preset:
         for path in (self.ready, self.health):
             if path is not None and not path.startswith("/"):
                 return f"has a path that does not begin with a slash: {path!r}"
-        for sign in self.signs:
+        for failure in self.failure_patterns:
             try:
-                re.compile(sign.pattern)
+                re.compile(failure.pattern)
             except re.error as error:
-                return f"has a sign {sign.pattern!r} that is no regular expression: {error}"
+                shown = f"{failure.pattern!r} that is no regular expression: {error}"
+                return f"has a failure pattern {shown}"
         return ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_nsys.errors import PresetError, UnknownPreset
-from pytest_nsys.servers.engines.preset import Endpoint, FailureSign, Preset, ProfileEndpoints
+from pytest_nsys.servers.engines.preset import Endpoint, FailurePattern, Preset, ProfileEndpoints
 from pytest_nsys.servers.load.dialects import dialect_names
 from pytest_nsys.support.text import suggest
 
@@ -24,19 +24,19 @@ VLLM = Preset(
         stop=Endpoint("/stop_profile"),
         arguments=("--profiler-config.profiler", "cuda"),
     ),
-    signs=(
-        FailureSign(
+    failure_patterns=(
+        FailurePattern(
             r"No available memory for the cache blocks|"
             r"KV cache is needed, which is larger than the available KV cache memory",
             "the GPU's memory left no room for the KV cache",
             "lower --max-model-len, or raise --gpu-memory-utilization",
         ),
-        FailureSign(
+        FailurePattern(
             r"Free memory on device .*is less than desired GPU memory utilization",
             "other processes use the memory of the GPU that vLLM wants for itself",
             "see who with nvidia-smi, or lower --gpu-memory-utilization",
         ),
-        FailureSign(
+        FailurePattern(
             r"Available memory on node .* is less than requested memory for kv",
             "the machine's memory has no room for the KV cache",
             "lower VLLM_CPU_KVCACHE_SPACE (GiB), or --kv-cache-memory-bytes",
@@ -60,8 +60,8 @@ SGLANG = Preset(
     profile=ProfileEndpoints(
         start=Endpoint("/start_profile", body=_CUDA_PROFILER), stop=Endpoint("/stop_profile")
     ),
-    signs=(
-        FailureSign(
+    failure_patterns=(
+        FailurePattern(
             r"Not enough memory\. Please try to increase --mem-fraction-static",
             "the GPU's memory left no room for the KV cache",
             "raise --mem-fraction-static, or use a smaller model",
@@ -81,13 +81,13 @@ TGI = Preset(
     ready="/health",
     dialect="tgi",
     nsys_args=(_FORKS,),
-    signs=(
-        FailureSign(
+    failure_patterns=(
+        FailurePattern(
             r"DownloadError",
             "the model could not be downloaded",
             "correct the model's name; a private or gated one needs HF_TOKEN",
         ),
-        FailureSign(
+        FailurePattern(
             r"WebserverFailed|WebserverCannotStart",
             "its web server could not start",
             "see the lines above; its --prometheus-port may be taken",
@@ -125,13 +125,13 @@ NIM = Preset(
         "NIM_HTTP_API_PORT": "{port}",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     },
-    signs=(
-        FailureSign(
+    failure_patterns=(
+        FailurePattern(
             r"NGC_API_KEY|Authentication Error|401 Unauthorized",
             "it may not download the model",
             "set NGC_API_KEY",
         ),
-        FailureSign(
+        FailurePattern(
             r"[Nn]o (compatible|runnable) profiles?|Could not (find|match) a profile",
             "none of the container's model profiles fits this GPU",
             "run list-model-profiles in the container, and set NIM_MODEL_PROFILE",

@@ -1,7 +1,7 @@
 """Servers that an earlier run has left: their pytest is gone, and so is what guarded them.
 
 A server's private folder is named after its session, "pytest-nsys-PID-N", with the process id of
-its pytest, and every process of it carries the folder in its environment. So a stray is found
+its pytest, and every process of it carries the folder in its environment. So an orphan is found
 without nsys, whose sessions can only be listed by who knows their TMPDIR.
 """
 
@@ -26,7 +26,7 @@ def session_name(number: int) -> str:
     return f"pytest-nsys-{os.getpid()}-{number}"
 
 
-def stray_folders() -> list[Path]:
+def orphan_folders() -> list[Path]:
     """The folders of servers that still run although their pytest does not."""
     here = _namespace(os.getpid())
     found = set()
@@ -41,9 +41,9 @@ def stray_folders() -> list[Path]:
     return sorted(found)
 
 
-def end_strays() -> list[Path]:
+def end_orphans() -> list[Path]:
     """End the servers that earlier runs have left, and remove their folders; returns these."""
-    folders = stray_folders()
+    folders = orphan_folders()
     for folder in folders:
         end_marked(str(folder))
         run = folder.parent

@@ -32,10 +32,10 @@ from pytest_nsys.process.logs import last_lines, read_end
 from pytest_nsys.process.processes import is_running, signal_name
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.process.shim_command import write_launch
-from pytest_nsys.servers.engines.failure_patterns import first_sign, sign_line
+from pytest_nsys.servers.engines.failure_patterns import failure_line, first_failure
 from pytest_nsys.servers.engines.http import first_model, get
-from pytest_nsys.servers.engines.launch import Launch
 from pytest_nsys.servers.engines.ports import demand_free, wait_until_free
+from pytest_nsys.servers.engines.spec import ServerSpec
 from pytest_nsys.servers.running.endpoint_session import EndpointRange, range_options
 from pytest_nsys.servers.running.nsys_session import (
     Collection,
@@ -43,7 +43,7 @@ from pytest_nsys.servers.running.nsys_session import (
     StartStop,
     demand_sessions,
 )
-from pytest_nsys.servers.running.orphans import end_strays, session_name
+from pytest_nsys.servers.running.orphans import end_orphans, session_name
 
 _POLL_S = 0.05
 _SLOW_POLL_S = 0.5
@@ -83,7 +83,7 @@ class ServerProcess:
     """A server that was started here. Make one with `start_server`.
 
     Attributes:
-        launch: what it was started with.
+        spec: what it was started with.
         folder: private, of this server, gone after `stop`.
         session: nsys's name for it; "" without nsys.
         options: what it is profiled with; empty without nsys.
@@ -91,13 +91,13 @@ class ServerProcess:
 
     def __init__(
         self,
-        launch: Launch,
+        spec: ServerSpec,
         folder: Path,
         nsys: NsysTool | None,
         nsys_args: Sequence[str],
         deadlines: ServerDeadlines,
     ) -> None:
-        self.launch = launch.in_folder(folder)
+        self.spec = spec.in_folder(folder)
         self.folder = folder
         self.session = "" if nsys is None else folder.name
         self.options: tuple[str, ...] = ()
@@ -108,18 +108,18 @@ class ServerProcess:
         self._collection: Collection | None = None
         self._stopped = False
         if nsys is not None:
-            needs = override(launch.nsys_args, nsys_args)
+            needs = override(spec.nsys_args, nsys_args)
             self.options = trace_options(needs)
 
     @property
     def url(self) -> str:
         """Address of the server, without a slash at the end."""
-        return self.launch.url
+        return self.spec.url
 
     @property
     def model(self) -> str:
         """What requests call the model, asked of the server where nothing else says it."""
-        return self.launch.model or first_model(self.url, _PROBE_S)
+        return self.spec.model or first_model(self.url, _PROBE_S)
 
     @property
     def pid(self) -> int | None:
@@ -159,11 +159,11 @@ class ServerProcess:
         while True:
             if how := self._ended():
                 raise self._failure(ServerFailed, f"ended before it was ready: {how}")
-            answer = get(self.url, self.launch.ready, min(_PROBE_S, limit))
+            answer = get(self.url, self.spec.ready, min(_PROBE_S, limit))
             if answer.status == 200:
                 return
             if time.monotonic() - began >= limit:
-                where = f"{self.url}{self.launch.ready}"
+                where = f"{self.url}{self.spec.ready}"
                 raise self._failure(
                     ServerNotReady,
                     f"was not ready within {limit:g} s",
@@ -207,7 +207,7 @@ class ServerProcess:
                 self._let_nsys_end()
             else:
                 notes.append(
-                    f"the server {self.launch.name} did not end within "
+                    f"the server {self.spec.name} did not end within "
                     f"{self._deadlines.stop:g} s of SIGTERM and was killed"
                 )
         finally:
@@ -220,21 +220,21 @@ class ServerProcess:
             self._stopped = True
         if left:
             notes.append(f"processes {left} of it cannot be ended: they wait inside a driver")
-        if not wait_until_free(self.launch.host, self.launch.port, _PORT_S):
-            notes.append(f"its port {self.launch.port} is still taken")
+        if not wait_until_free(self.spec.host, self.spec.port, _PORT_S):
+            notes.append(f"its port {self.spec.port} is still taken")
         return "; ".join(notes)
 
     def _begin(self) -> None:
         """Start the program; returns once it runs, or has run."""
         self.folder.mkdir(mode=0o700)
-        launch, folder = self.launch, self.folder
-        environment = {**worker_environment(os.environ), **_KEEPS_MARK, **launch.environment}
-        program = _program(launch.command[0], environment, launch.directory)
+        spec, folder = self.spec, self.folder
+        environment = {**worker_environment(os.environ), **_KEEPS_MARK, **spec.environment}
+        program = _program(spec.command[0], environment, spec.directory)
         command = write_launch(
             folder,
-            [program, *launch.command[1:]],
+            [program, *spec.command[1:]],
             environment=environment,
-            directory=launch.directory,
+            directory=spec.directory,
             pid_file=_PID,
             stdout=_LOG,
             stderr=_LOG,
@@ -246,7 +246,7 @@ class ServerProcess:
 
     def _under_nsys(self, nsys: NsysTool, command: list[str]) -> list[str]:
         """The command line that profiles the command, and what collects in its session."""
-        folder, profile = self.folder, self.launch.profile
+        folder, profile = self.folder, self.spec.profile
         output = folder / "first"
         tool = SessionTool(nsys, self.session, private_environment(folder), self._deadlines.tool)
         how: tuple[str, ...]
@@ -299,7 +299,7 @@ class ServerProcess:
             code = self._process.wait(timeout=_DEATH_S)
         except subprocess.TimeoutExpired:
             return "its process is gone, and nsys has not ended after it"
-        if self._nsys is not None and self.launch.profile is not None:
+        if self._nsys is not None and self.spec.profile is not None:
             return "its process is gone"  # nsys does not tell its exit code in this mode
         if code < 0 and self._nsys is not None:
             return f"the nsys around it was ended by {signal_name(-code)}"
@@ -311,23 +311,23 @@ class ServerProcess:
     def _failure(
         self, kind: type[ServerError], what: str, *, said: str = "", remedy: str = ""
     ) -> ServerError:
-        """An error with the end of the log, and with what the log's signs mean."""
+        """An error with the end of the log, and with what its first pattern in the log means."""
         log = self.log()
-        sign = first_sign(log, self.launch.signs)
-        meaning = "" if sign is None else f": {sign.meaning}"
-        if sign is not None:
-            remedy = sign.remedy
+        failure = first_failure(log, self.spec.failure_patterns)
+        meaning = "" if failure is None else f": {failure.meaning}"
+        if failure is not None:
+            remedy = failure.remedy
         elif not remedy:
             remedy = "see the end of its log above; the same command by hand should fail alike"
         end = last_lines(log) or "(its log is empty)"
-        line = "" if sign is None else sign_line(log, sign)
+        line = "" if failure is None else failure_line(log, failure)
         # What came after it may have pushed the cause out of the end.
         lines = [said, "" if line in end else line, end]
         if self._nsys is not None and (printed := self.nsys_log()):
             lines.append(f"nsys: {last_lines(printed, 5)}")
         want = shortage(self.folder) + _memory_words(self._killed_for_memory)
         return kind(
-            f"the server {self.launch.name} {what}{meaning}{want}",
+            f"the server {self.spec.name} {what}{meaning}{want}",
             evidence="\n".join(filter(None, lines)),
             remedy=remedy,
         )
@@ -360,7 +360,7 @@ class ServerProcess:
 
 
 def start_server(
-    launch: Launch,
+    spec: ServerSpec,
     run: RunFolder,
     *,
     nsys: NsysTool | None = None,
@@ -372,7 +372,7 @@ def start_server(
     What an earlier run has left of its servers is ended first.
 
     Args:
-        launch: what to start.
+        spec: what to start.
         run: where its private files go; what was started is ended with it, too.
         nsys: what profiles it; None to start it without.
         nsys_args: arguments of nsys, put over what the server needs.
@@ -391,25 +391,25 @@ def start_server(
     if nsys is not None:
         demand_sessions(nsys)
     demand_space(run.path)
-    end_strays()
-    demand_free(launch.host, launch.port)
+    end_orphans()
+    demand_free(spec.host, spec.port)
     for _ in range(_LAUNCHES - 1):
         try:
-            return _start_once(launch, run, nsys, nsys_args, deadlines)
+            return _start_once(spec, run, nsys, nsys_args, deadlines)
         except (NsysLaunchFailed, SessionTaken):
             continue  # nsys now and then ends at once, on a busy machine
-    return _start_once(launch, run, nsys, nsys_args, deadlines)
+    return _start_once(spec, run, nsys, nsys_args, deadlines)
 
 
 def _start_once(
-    launch: Launch,
+    spec: ServerSpec,
     run: RunFolder,
     nsys: NsysTool | None,
     nsys_args: Sequence[str],
     deadlines: ServerDeadlines,
 ) -> ServerProcess:
     folder = run.path / session_name(run.next_number())
-    server = ServerProcess(launch, folder, nsys, nsys_args, deadlines)
+    server = ServerProcess(spec, folder, nsys, nsys_args, deadlines)
     try:
         server._begin()
     except BaseException:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pytest_nsys.errors import LaunchError
 from pytest_nsys.servers.engines.ports import free_port
-from pytest_nsys.servers.engines.preset import FailureSign, Preset, ProfileEndpoints
+from pytest_nsys.servers.engines.preset import FailurePattern, Preset, ProfileEndpoints
 from pytest_nsys.servers.engines.presets import preset_named
 
 LOCALHOST = "127.0.0.1"
@@ -19,7 +19,7 @@ _FOLDER = "{folder}"
 
 
 @dataclass(frozen=True)
-class Launch:
+class ServerSpec:
     """Everything to start one server with.
 
     Attributes:
@@ -35,7 +35,7 @@ class Launch:
         environment: variables put over those of pytest; filled in, but for ``{folder}``.
         directory: where it is started; "" for the current one.
         profile: the engine's endpoints, where collections are begun and ended by them.
-        signs: how its log says why it failed.
+        failure_patterns: how its log says why it failed.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Launch:
     environment: Mapping[str, str] = field(default_factory=dict)
     directory: str = ""
     profile: ProfileEndpoints | None = None
-    signs: tuple[FailureSign, ...] = ()
+    failure_patterns: tuple[FailurePattern, ...] = ()
 
     @property
     def url(self) -> str:
@@ -58,7 +58,7 @@ class Launch:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
-    def in_folder(self, folder: Path) -> Launch:
+    def in_folder(self, folder: Path) -> ServerSpec:
         """The same with the server's private folder filled in."""
         values = {_FOLDER: str(folder)}
         return replace(
@@ -68,7 +68,7 @@ class Launch:
         )
 
 
-def launch_of(
+def spec_of(
     preset: Preset | str,
     model: str = "",
     args: Sequence[str] = (),
@@ -79,7 +79,7 @@ def launch_of(
     host: str = LOCALHOST,
     nsys_args: Sequence[str] = (),
     own_endpoints: bool = False,
-) -> Launch:
+) -> ServerSpec:
     """A server of a known engine.
 
     Args:
@@ -131,7 +131,7 @@ def launch_of(
         **preset.environment,
         **({} if profile is None else profile.environment),
     }
-    return Launch(
+    return ServerSpec(
         name=preset.name,
         command=(
             *(_fill(word, values) for word in preset.command),
@@ -151,11 +151,11 @@ def launch_of(
         },
         directory=directory or "",
         profile=profile,
-        signs=preset.signs,
+        failure_patterns=preset.failure_patterns,
     )
 
 
-def launch_of_command(
+def spec_of_command(
     command: Sequence[str] | str,
     *,
     ready: str = "/health",
@@ -168,8 +168,8 @@ def launch_of_command(
     host: str = LOCALHOST,
     nsys_args: Sequence[str] = (),
     profile: ProfileEndpoints | None = None,
-    signs: Sequence[FailureSign] = (),
-) -> Launch:
+    failure_patterns: Sequence[FailurePattern] = (),
+) -> ServerSpec:
     """A server that is any command; ``{port}``, ``{host}`` and ``{model}`` in it are filled in.
 
     Args:
@@ -184,7 +184,7 @@ def launch_of_command(
         host: address that it listens on.
         nsys_args: arguments of nsys that it needs.
         profile: endpoints that begin and end its collections; None where nsys does.
-        signs: how its log says why it failed.
+        failure_patterns: how its log says why it failed.
 
     Raises:
         LaunchError: there is no command, or nothing tells it the port.
@@ -202,7 +202,7 @@ def launch_of_command(
         )
     port = free_port(host) if port is None else port
     values = {"{model}": model, "{host}": host, "{port}": str(port), "{python}": sys.executable}
-    return Launch(
+    return ServerSpec(
         name=_program_name(words),
         command=(
             *(_fill(word, values) for word in words),
@@ -218,7 +218,7 @@ def launch_of_command(
         environment={name: _fill(text, values) for name, text in extra.items()},
         directory=directory or "",
         profile=profile,
-        signs=tuple(signs),
+        failure_patterns=tuple(failure_patterns),
     )
 
 
