@@ -151,7 +151,7 @@ def run_worker(
     """
     demand_space(folder)
     try:
-        return _Run(
+        return _RunningWorker(
             nsys, job, folder, listener, nsys_args, timeouts, deadlines, limits, program
         ).follow()
     except NsysLaunchFailed:
@@ -160,7 +160,7 @@ def run_worker(
         raise
 
 
-class _Run:
+class _RunningWorker:
     def __init__(
         self,
         nsys: NsysTool,

@@ -16,7 +16,7 @@ from pytest_nsys.cli.common import show
 from pytest_nsys.errors import RecordingError, SettingsError
 
 if TYPE_CHECKING:
-    from pytest_nsys.capture.command.here import Plan, Taken
+    from pytest_nsys.capture.command.here import CommandPlan, Taken
     from pytest_nsys.trace import Trace
 
 FILE = "capture-1.sqlite.xz"
@@ -120,8 +120,8 @@ def _run(arguments: argparse.Namespace) -> int:
     return taken.code
 
 
-def _plan(arguments: argparse.Namespace, command: tuple[str, ...]) -> Plan:
-    from pytest_nsys.capture.command.here import Plan
+def _plan(arguments: argparse.Namespace, command: tuple[str, ...]) -> CommandPlan:
+    from pytest_nsys.capture.command.here import CommandPlan
 
     try:
         nsys_args = tuple(shlex.split(arguments.nsys_args))
@@ -131,7 +131,7 @@ def _plan(arguments: argparse.Namespace, command: tuple[str, ...]) -> Plan:
             evidence=arguments.nsys_args,
             remedy="correct its quotes",
         ) from None
-    return Plan(command, arguments.warmup, arguments.duration, nsys_args)
+    return CommandPlan(command, arguments.warmup, arguments.duration, nsys_args)
 
 
 def _check_target(target: Path, *, force: bool) -> None:
@@ -156,7 +156,7 @@ def _check_target(target: Path, *, force: bool) -> None:
         )
 
 
-def _taken(arguments: argparse.Namespace, plan: Plan, folder: Path) -> Taken:
+def _taken(arguments: argparse.Namespace, plan: CommandPlan, folder: Path) -> Taken:
     from pytest_nsys.capture.command.elsewhere import capture_elsewhere
     from pytest_nsys.capture.command.here import Watcher, capture_here
     from pytest_nsys.capture.command.place import Elsewhere
@@ -216,7 +216,7 @@ def _prove(trace: Trace) -> None:
         _say("the capture holds no CUDA activity; it is kept all the same")
 
 
-def _record(target: Path, plan: Plan, taken: Taken) -> None:
+def _record(target: Path, plan: CommandPlan, taken: Taken) -> None:
     from pytest_nsys.capture.nsys import trace_options
     from pytest_nsys.plan.privacy import published_options
     from pytest_nsys.storage.recordings.recording import RecordedCapture, Recording, write_recording

@@ -19,7 +19,7 @@ _ALL = frozenset(range(64))
 
 
 @dataclass(frozen=True)
-class Rule:
+class Tuned:
     """The tuned arguments of a template.
 
     Attributes:
@@ -39,17 +39,17 @@ class Rule:
     least: int = 0
 
 
-def _numbers(*positions: int, least: int = 0) -> Rule:
-    return Rule(literals=frozenset(positions), least=least)
+def _numbers(*positions: int, least: int = 0) -> Tuned:
+    return Tuned(literals=frozenset(positions), least=least)
 
 
-def _places(*positions: int, literals: frozenset[int] = frozenset()) -> Rule:
-    return Rule(places=frozenset(positions), literals=literals)
+def _places(*positions: int, literals: frozenset[int] = frozenset()) -> Tuned:
+    return Tuned(places=frozenset(positions), literals=literals)
 
 
 # By the template's name with the scope before it, since another author's template of the same name
 # has arguments of its own; by the name alone where there is no scope, or the name is nobody else's.
-RULES: dict[str, Rule] = {
+TUNED: dict[str, Tuned] = {
     # PyTorch: vector width; threads and values per thread; alignment.
     "native::vectorized_elementwise_kernel": _numbers(0),
     "native::vectorized_templated_elementwise_kernel": _numbers(0),
@@ -93,8 +93,8 @@ RULES: dict[str, Rule] = {
     # FlashAttention 3: stages, cluster, tile; the scheduler.
     "flash::FlashAttnFwd": _places(2),
     "flash::FlashAttnBwd": _places(2),
-    "flash::CollectiveMainloopFwd": Rule(frozenset({0}), frozenset({1}), frozenset({2})),
-    "flash::CollectiveMainloopBwd": Rule(frozenset({0, 1, 2}), frozenset({3}), frozenset({4})),
+    "flash::CollectiveMainloopFwd": Tuned(frozenset({0}), frozenset({1}), frozenset({2})),
+    "flash::CollectiveMainloopBwd": Tuned(frozenset({0, 1, 2}), frozenset({3}), frozenset({4})),
     "flash::CollectiveEpilogueFwd": _places(0, 1, literals=frozenset({0})),
     # FlashInfer: query tile, fragments, warps (with head sizes between them); stages and tiles;
     # vector width.
@@ -113,7 +113,7 @@ RULES: dict[str, Rule] = {
     "Marlin": _numbers(4, 5, 6, 7, 8, 9, least=12),
     # DeepGEMM: the problem's shape and groups, then blocks, swizzles, stages, threads, multicast,
     # SMs.
-    "deep_gemm::fp8_gemm_1d2d_impl": Rule(literals=frozenset(range(4, 17)), least=16),
+    "deep_gemm::fp8_gemm_1d2d_impl": Tuned(literals=frozenset(range(4, 17)), least=16),
     # CUTLASS 2, as templates.
     "gemm::GemmShape": _places(*_ALL),
     "cutlass::MatrixShape": _places(*_ALL),
@@ -135,29 +135,29 @@ RULES: dict[str, Rule] = {
     "fusion::FusionCallbacks": _places(0, 2, 3),
 }
 
-_MAINLOOP = Rule(literals=_ALL, shapes=True)
+_MAINLOOP = Tuned(literals=_ALL, shapes=True)
 _ATOM = _numbers(0, 1)
-_NOTHING = Rule()
+_NOTHING = Tuned()
 
 _SWIZZLE = re.compile(r"(?:[A-Za-z_]\w*::)*\w*ThreadblockSwizzle\w*(?:<.*>)?", re.DOTALL)
 
 
 def without_tuning(scope: str, name: str, arguments: Sequence[str]) -> list[str]:
     """The arguments of the template ``scope::name``, each tuned one replaced by :data:`ANY`."""
-    rule = _rule(scope, name)
+    known = _tuned(scope, name)
     literal = [_LITERAL.fullmatch(argument) is not None for argument in arguments]
-    if sum(literal) < rule.least:
-        rule = _NOTHING
+    if sum(literal) < known.least:
+        known = _NOTHING
     result = []
     ordinal = 0
     for place, argument in enumerate(arguments):
-        tuned = place in rule.places or _SWIZZLE.fullmatch(argument) is not None
+        tuned = place in known.places or _SWIZZLE.fullmatch(argument) is not None
         if literal[place]:
-            tuned = tuned or ordinal in rule.literals
+            tuned = tuned or ordinal in known.literals
             ordinal += 1
-        elif rule.shapes and argument.startswith("cute::tuple<"):
+        elif known.shapes and argument.startswith("cute::tuple<"):
             tuned = True
-        elif place in rule.tiles:
+        elif place in known.tiles:
             argument = _last_extent(argument)
         result.append(ANY if tuned else argument)
     # Versions of a template differ in how many arguments follow; all tuned, they say nothing.
@@ -166,10 +166,10 @@ def without_tuning(scope: str, name: str, arguments: Sequence[str]) -> list[str]
     return result
 
 
-def _rule(scope: str, name: str) -> Rule:
-    rule = RULES.get(f"{scope}::{name}") or RULES.get(name)
-    if rule is not None:
-        return rule
+def _tuned(scope: str, name: str) -> Tuned:
+    known = TUNED.get(f"{scope}::{name}") or TUNED.get(name)
+    if known is not None:
+        return known
     if name.startswith("Mainloop"):
         return _MAINLOOP
     return _ATOM if name.startswith("MMA_") else _NOTHING

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nsys.capture.command.here import Plan, Taken, Watcher, capture_here
+from pytest_nsys.capture.command.here import CommandPlan, Taken, Watcher, capture_here
 from pytest_nsys.capture.nsys import NsysTool, override, trace_options
 from pytest_nsys.errors import CommandFailed, CommandNotFound, DeadlineExceeded
 from pytest_nsys.process.environment import marked_environment
@@ -71,7 +71,7 @@ class NsysRun:
             done = self._plain(words, environment, directory, timeout)
         else:
             demand_new(captures, name)
-            plan = Plan(
+            plan = CommandPlan(
                 words,
                 nsys_args=override(self._context.nsys_args, captures.nsys_args),
                 environment=environment,
@@ -104,7 +104,7 @@ class NsysRun:
         return done
 
     def _measured(
-        self, captures: TestCaptures, nsys: NsysTool, plan: Plan, name: str, timeout: float
+        self, captures: TestCaptures, nsys: NsysTool, plan: CommandPlan, name: str, timeout: float
     ) -> Finished:
         context = self._context
         folder = context.folder.path / f"window-{context.folder.next_number()}"
@@ -131,7 +131,7 @@ class NsysRun:
         return Finished(taken.code, text)
 
 
-def _window(name: str, plan: Plan, taken: Taken) -> WindowCapture:
+def _window(name: str, plan: CommandPlan, taken: Taken) -> WindowCapture:
     return WindowCapture(
         name=name,
         report=taken.export.with_name("report.nsys-rep"),

@@ -23,7 +23,7 @@ from pytest_nsys.trace.source import (
     texts,
     whole_numbers,
 )
-from pytest_nsys.trace.tables import Gpu, Trace
+from pytest_nsys.trace.tables import Trace, TraceGpu
 
 _OPERATION: Mapping[str, str] = {
     "start": "start",
@@ -413,12 +413,12 @@ def _strings(source: Source) -> dict[int, str]:
     return dict(zip(ids.tolist(), texts(table["value"]), strict=True))
 
 
-def _gpus(source: Source) -> tuple[Gpu, ...]:
+def _gpus(source: Source) -> tuple[TraceGpu, ...]:
     table = _table(source, schema.GPU)
     if table is None:
         return ()
     ids = whole_numbers(schema.GPU, table["id"]).tolist()
-    gpus = [Gpu(number, name) for number, name in zip(ids, texts(table["name"]), strict=True)]
+    gpus = [TraceGpu(number, name) for number, name in zip(ids, texts(table["name"]), strict=True)]
     return tuple(sorted(gpus, key=lambda gpu: gpu.id))
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 
 
 @dataclass(frozen=True)
-class Gpu:
-    """A GPU that nsys saw on the machine."""
+class TraceGpu:
+    """A GPU that nsys saw on the machine of a capture."""
 
     id: int
     name: str
@@ -75,7 +75,7 @@ class Trace:
     ranges: pd.DataFrame
     strings: Mapping[int, str]
     sampled: Mapping[int, str]
-    gpus: tuple[Gpu, ...]
+    gpus: tuple[TraceGpu, ...]
     diagnostics: tuple[tuple[int, str], ...]
     driver: str = ""
     cuda: str = ""

@@ -21,7 +21,7 @@ from pytest_nsys.errors import (
     NoGpu,
     WindowsMissing,
 )
-from pytest_nsys.trace import Gpu, Trace, load_trace
+from pytest_nsys.trace import Trace, TraceGpu, load_trace
 from pytest_nsys.windows.cut import cut_records
 from pytest_nsys.windows.record import DOMAIN, WindowRecord
 
@@ -39,7 +39,7 @@ def make_trace(
     domain: str = DOMAIN,
     open_: Sequence[int] = (),
     calls: int = 1,
-    gpus: tuple[Gpu, ...] = (Gpu(0, "NVIDIA H200"),),
+    gpus: tuple[TraceGpu, ...] = (TraceGpu(0, "NVIDIA H200"),),
     diagnostics: tuple[tuple[int, str], ...] = (),
 ) -> Trace:
     """A trace with the ranges of the records."""

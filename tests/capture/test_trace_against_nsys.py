@@ -11,7 +11,7 @@ import pytest
 from export_tools import assert_same_trace, read_tables, shuffled, write_sqlite
 from harness import TESTS
 
-from pytest_nsys.trace import Gpu, Trace, load_trace, schema
+from pytest_nsys.trace import Trace, TraceGpu, load_trace, schema
 
 REPORTED = ("llama_node", "train")
 NAMES = ("basic", *REPORTED)
@@ -155,7 +155,7 @@ def test_what_is_said_of_the_machine(traces: Mapping[str, Trace]) -> None:
     two = {"forked", "masked", "nccl", "peer", "peer_metrics", "processes"}
     for name, trace in traces.items():
         gpus = range(2 if name in two else 1)
-        assert trace.gpus == tuple(Gpu(number, "NVIDIA H200") for number in gpus)
+        assert trace.gpus == tuple(TraceGpu(number, "NVIDIA H200") for number in gpus)
         assert trace.nsys.startswith("2025.3")
         assert trace.schema == "3.20.3"
         assert trace.driver.startswith("580")

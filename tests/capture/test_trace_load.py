@@ -26,7 +26,7 @@ from pytest_nsys.capture import export as export_module
 from pytest_nsys.capture.export import export_report
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.errors import ExportFailed, NotACapture
-from pytest_nsys.trace import Gpu, Trace, load_trace, schema
+from pytest_nsys.trace import Trace, TraceGpu, load_trace, schema
 
 PUSH_POP, START_END, DOMAIN, MARK = 59, 60, 75, 34
 
@@ -212,7 +212,7 @@ def test_what_is_said_of_the_machine(load: Load) -> None:
             ],
         }
     )
-    assert trace.gpus == (Gpu(0, "NVIDIA H200"), Gpu(1, "NVIDIA L4"))
+    assert trace.gpus == (TraceGpu(0, "NVIDIA H200"), TraceGpu(1, "NVIDIA L4"))
     assert (trace.driver, trace.cuda) == ("580.1", "13000")
     assert (trace.nsys, trace.schema) == ("2025.3.1.90", "3.20.3")
     assert trace.diagnostics == ((3, "error"), (2, "warning"), (1, "information"))

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from pytest_nsys.trace.schema import MemcpyKind, MemKind, NvtxType
-from pytest_nsys.trace.tables import Gpu, Trace
+from pytest_nsys.trace.tables import Trace, TraceGpu
 from pytest_nsys.windows.record import DOMAIN, MAIN, WindowKind, WindowRecord
 
 PID = 7 << 24
@@ -196,7 +196,7 @@ class TraceBuilder:
             ranges=ranges,
             strings=dict(self.strings),
             sampled=dict(self.sampled),
-            gpus=tuple(Gpu(number, name) for number, name in enumerate(gpus)),
+            gpus=tuple(TraceGpu(number, name) for number, name in enumerate(gpus)),
             diagnostics=(),
             driver="580.1",
             cuda="13000",

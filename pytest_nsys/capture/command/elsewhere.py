@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pytest_nsys.capture.command.here import (
     REFUSED,
-    Plan,
+    CommandPlan,
     Taken,
     Watcher,
     follow,
@@ -32,7 +32,7 @@ _END_S = 60.0
 
 def capture_elsewhere(
     elsewhere: Elsewhere,
-    plan: Plan,
+    plan: CommandPlan,
     folder: Path,
     watcher: Watcher,
     *,
@@ -74,7 +74,7 @@ class _There:
         self,
         elsewhere: Elsewhere,
         nsys: NsysTool,
-        plan: Plan,
+        plan: CommandPlan,
         remote: str,
         folder: Path,
         watcher: Watcher,

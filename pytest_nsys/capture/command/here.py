@@ -51,7 +51,7 @@ AGAIN = "ending the collection; Ctrl-C again gives the capture up"
 
 
 @dataclass(frozen=True)
-class Plan:
+class CommandPlan:
     """What is to be captured.
 
     Attributes:
@@ -123,7 +123,7 @@ class Watcher:
 
 
 def capture_here(
-    nsys: NsysTool, plan: Plan, folder: Path, watcher: Watcher, *, deadline_s: float
+    nsys: NsysTool, plan: CommandPlan, folder: Path, watcher: Watcher, *, deadline_s: float
 ) -> Taken:
     """Run the command under nsys on this machine, with its own environment and working directory.
 
@@ -181,7 +181,7 @@ class _Here:
     def __init__(
         self,
         nsys: NsysTool,
-        plan: Plan,
+        plan: CommandPlan,
         program: str,
         folder: Path,
         watcher: Watcher,
@@ -349,7 +349,7 @@ def no_program(name: str, where: str = "", printed: str = "") -> CommandNotFound
 
 
 def nothing_collected(
-    plan: Plan, error: CaptureMissing, code: int, seconds: float
+    plan: CommandPlan, error: CaptureMissing, code: int, seconds: float
 ) -> CaptureMissing:
     """The error for a command that left no report, as far as it is known why."""
     if not plan.warmup_s or seconds > plan.warmup_s + _SLACK_S:
