@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from pytest_nsys import Nsys
+
 pytestmark = pytest.mark.nsys(warmup=2, rounds=7)
 
 SLIP = os.environ.get("EXAMPLES_REGRESSION") == "1"
@@ -49,7 +51,7 @@ def test_gelu(torch: Any, hidden: Any) -> None:
         torch.nn.functional.gelu(hidden)
 
 
-def test_training_step(torch: Any, nsys: Any) -> None:
+def test_training_step(torch: Any, nsys: Nsys) -> None:
     """Forward, backward and optimizer apart. The slip: a loss that is read in every step."""
     torch.manual_seed(0)
     model = torch.nn.Sequential(
@@ -74,7 +76,7 @@ def test_training_step(torch: Any, nsys: Any) -> None:
 
 
 @pytest.mark.nsys(forbid=["*memcpy*HtoD*", "cudaStreamSynchronize"])
-def test_decode(torch: Any, nsys: Any) -> None:
+def test_decode(torch: Any, nsys: Nsys) -> None:
     """Token by token through a CUDA graph: its kernels are seen, one launch a token."""
     layers = [torch.nn.Linear(2048, 2048, device="cuda", dtype=torch.float16) for _ in range(8)]
     state = torch.randn(1, 2048, device="cuda", dtype=torch.float16)

@@ -22,7 +22,7 @@ def pytest_nsys_metrics() -> Iterable[CustomMetric] | None:
 
     Returns:
         What each metric is, and the function that computes it from a trace and windows of it (see
-        `pytest_nsys.metrics.custom.CustomMetric`), or None.
+        `pytest_nsys.CustomMetric`), or None.
     """
 
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from typing import Any
 
 import pytest
 
-from pytest_nsys.servers.load import synthetic_text
+from pytest_nsys import NsysServer, synthetic_text
 
 MODEL = os.environ.get("SERVE_MODEL", "model")
 ARGS = shlex.split(os.environ.get("SERVE_ARGS", "--dtype bfloat16 --attn-implementation sdpa"))
@@ -24,7 +23,7 @@ TOKENS, SECONDS = (4, 0.3) if os.environ.get("SERVE_SHORT") else (16, 2.0)
 
 
 @pytest.mark.nsys(tolerance={"memcpy.d2h.bytes.per_token": "10%"})
-def test_serving(nsys_server: Any) -> None:
+def test_serving(nsys_server: NsysServer) -> None:
     if os.environ.get("SERVE_SLIP"):
         command = [sys.executable, "slip.py", "serve", MODEL, "--port", "{port}", *ARGS]
         server = nsys_server(command, model=MODEL, dialect="transformers", env=OFFLINE)

@@ -42,7 +42,7 @@ class CustomMetric:
         metric: what it is. Its key has at least two parts (``ours.longest_kernel``).
         compute: a pure function from a trace and windows of it to one value per window, in the
             metric's unit, NaN where a window has none. Its argument is a
-            `pytest_nsys.windows.cut.Cut`: the tables are ``cut.trace.kernels``, ``.copies``,
+            `pytest_nsys.Cut`: the tables are ``cut.trace.kernels``, ``.copies``,
             ``.calls`` and so on, and ``cut.kernels.window`` and ``cut.kernels.row`` are the pairs
             of a window and a row that was launched in it. It also gets the program's own NVTX
             ranges as windows.
@@ -93,7 +93,7 @@ def _listed(answer: object) -> list[CustomMetric]:
 def _no_metric(value: object) -> SettingsError:
     return SettingsError(
         f"{_HOOK} returned {value!r}",
-        remedy="return a list of pytest_nsys.metrics.custom.CustomMetric",
+        remedy="return a list of pytest_nsys.CustomMetric",
     )
 
 
@@ -109,7 +109,7 @@ def _check(custom: object) -> None:
     elif metric.kind not in ("exact", "timed") or metric.worse not in ("up", "down"):
         problem = 'kind is "exact" or "timed", worse is "up" or "down"'
     elif metric.tolerance is not None and not isinstance(metric.tolerance, Tolerance):
-        problem = "tolerance is a pytest_nsys.metrics.custom.Tolerance, or None"
+        problem = "tolerance is a pytest_nsys.Tolerance, or None"
     elif metric.ratio is not None or not callable(custom.compute):
         problem = "compute is a function of a Cut; form quotients in it"
     if problem:

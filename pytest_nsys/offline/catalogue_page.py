@@ -111,7 +111,7 @@ gated and shown like these (one that the ini file names must be in the root's `c
 
 ```python
 import numpy as np
-from pytest_nsys.metrics.custom import CustomMetric, Metric, Tolerance
+from pytest_nsys import CustomMetric, Metric, Tolerance
 
 
 def longest_kernel(cut):
@@ -128,7 +128,7 @@ def pytest_nsys_metrics():
     return [CustomMetric(metric, longest_kernel)]
 ```
 
-`cut.trace` holds the tables (see `pytest_nsys/trace/tables.py`); `cut.kernels`, `.copies`,
+`cut.trace` holds the tables (see `help(pytest_nsys.Trace)`); `cut.kernels`, `.copies`,
 `.memsets`, `.graphs` and `.calls` say which rows belong to which window. `combine` says how several
 windows of one round become one number. `gated=True` gates it by default. The `pytest-nsys` command
 knows no hooks, and so none of these.

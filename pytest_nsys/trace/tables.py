@@ -44,9 +44,9 @@ class Trace:
             use of that pool: after an allocation, and before a free).
         faults: start, end, pid, device (-1 on the CPU), count: page faults on unified memory.
         samples: time, device, metric, value: GPU metrics, where the capture sampled them.
-        ranges: start, end, style (`NvtxType`), domain, text, pid, tid, end_tid: NVTX ranges; an
-            open one has end -1; end_tid is the thread that ended it where that is another, else
-            -1.
+        ranges: start, end, style (59 pushed and popped, 60 started and ended), domain, text, pid,
+            tid, end_tid: NVTX ranges; an open one has end -1; end_tid is the thread that ended it
+            where that is another, else -1.
         strings: text of the string ids in the columns name and short.
         sampled: names of the metrics in ``samples``; no two are the same.
         gpus: the machine's GPUs.

@@ -78,7 +78,7 @@ def test_hooks_of_the_users_conftest_name_kernels_and_devices_and_see_verdicts(
 
 METRICS = """
     from story import tell
-    from pytest_nsys.metrics.custom import CustomMetric, Metric, Tolerance
+    from pytest_nsys import CustomMetric, Metric, Tolerance
 
     def longest(cut):
         import numpy as np
@@ -259,7 +259,7 @@ def test_what_is_no_metric_or_is_taken_is_a_usage_error(
 ) -> None:
     simulated.write(
         f"""
-        from pytest_nsys.metrics.custom import CustomMetric, Metric
+        from pytest_nsys import CustomMetric, Metric
 
         def pytest_nsys_metrics():
             return {returned}
@@ -287,7 +287,7 @@ def test_a_metric_that_cannot_be_computed_fails_the_tests_with_its_name(
 ) -> None:
     simulated.write(
         f"""
-        from pytest_nsys.metrics.custom import CustomMetric, Metric
+        from pytest_nsys import CustomMetric, Metric
 
         def pytest_nsys_metrics():
             return [CustomMetric(Metric("ours.odd", "1", "exact", "x"), lambda cut: {compute})]
@@ -303,7 +303,7 @@ def test_a_metric_that_cannot_be_computed_fails_the_tests_with_its_name(
 def test_metrics_are_forgotten_at_the_end_of_the_run(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(
         """
-        from pytest_nsys.metrics.custom import CustomMetric, Metric
+        from pytest_nsys import CustomMetric, Metric
 
         def pytest_nsys_metrics():
             return [CustomMetric(Metric("ours.one", "1", "exact", "x"), len)]

@@ -155,7 +155,7 @@ def test_a_function_cannot_change_what_it_returned() -> None:
 
 def test_defining_a_metric_needs_neither_pandas_nor_numpy() -> None:
     loaded = "bool({'pandas', 'numpy'} & set(sys.modules))"
-    code = f"import sys, pytest_nsys.metrics.custom; sys.exit({loaded})"
+    code = f"import sys; from pytest_nsys import CustomMetric, Metric; sys.exit({loaded})"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

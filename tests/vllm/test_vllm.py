@@ -28,7 +28,7 @@ BEGIN = """
     import json, os, pathlib, threading, time
     import psutil
     import pytest
-    from pytest_nsys.servers.load import synthetic
+    from pytest_nsys import synthetic
 
     # There is no GPU, and what the clients see of a small machine is of no interest.
     pytestmark = pytest.mark.nsys(allow_empty=True, tolerance={{"*": "1000000%"}})

@@ -75,7 +75,8 @@ class Preset:
         name: an identifier; `nsys_server` has it as a method.
         command: the words that start it.
         ready: path that answers 200 once it can serve.
-        dialect: how it is asked for text; see `pytest_nsys.servers.load`.
+        dialect: how it is asked for text: a name that ``nsys_server`` takes as
+            ``dialect``, or one that `pytest_nsys.register_dialect` made known.
         source: address of the engine's documentation of all this.
         health: path that answers 200 while it lives; None for ``ready``.
         api_model: what requests call the model; "" for what ``/v1/models`` names first.

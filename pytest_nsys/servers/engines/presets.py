@@ -177,7 +177,7 @@ def register_preset(preset: Preset) -> Preset:
         raise PresetError(
             f"the preset {preset.name!r} has the dialect {preset.dialect!r}, which there is not",
             remedy=suggest(preset.dialect, dialect_names())
-            + " (pytest_nsys.servers.load.register_dialect makes others known)",
+            + " (pytest_nsys.register_dialect makes others known)",
         )
     _registered[preset.name] = preset
     return preset
@@ -201,5 +201,5 @@ def preset_named(name: str) -> Preset:
             f"there is no preset {name!r}",
             evidence="presets: " + ", ".join(_registered),
             remedy=suggest(name, list(_registered))
-            + " (pytest_nsys.servers.engines.presets.register_preset makes others known)",
+            + " (pytest_nsys.register_preset makes others known)",
         ) from None

@@ -317,7 +317,7 @@ _BUILT_IN = {d.name: d for d in (OPENAI_COMPLETIONS, OPENAI_CHAT, TRANSFORMERS, 
 _registered: dict[str, Dialect] = {}
 
 
-def register_dialect(dialect: Dialect) -> None:
+def register_dialect(dialect: Dialect) -> Dialect:
     """Make a dialect known by its name. One registered before under this name is replaced.
 
     Raises:
@@ -329,6 +329,7 @@ def register_dialect(dialect: Dialect) -> None:
             remedy="give yours another name",
         )
     _registered[dialect.name] = dialect
+    return dialect
 
 
 def dialect_names() -> tuple[str, ...]:
