@@ -10,8 +10,8 @@ imported when it is first asked for.
   `Finding`.
 - Metrics of one's own: `Metric`, `Unit`, `Tolerance`, `CustomMetric`, and what it is computed from:
   `Cut`, `Trace`, `TraceGpu`, `Members`, `NameSums`.
-- Engines of one's own: `register_preset`, `Preset`, `Endpoint`, `ProfileEndpoints`, `FailureSign`;
-  `register_dialect`, `Dialect`, `Ask`, `Reading`.
+- Engines of one's own: `register_preset`, `Preset`, `Endpoint`, `ProfileEndpoints`,
+  `FailurePattern`; `register_dialect`, `Dialect`, `Ask`, `Reading`.
 - Prompts: `synthetic`, `synthetic_text`, `Prompt`.
 - What can go wrong: `NsysError`; all that are below it are in `errors`.
 
@@ -33,7 +33,7 @@ __all__ = [
     "Endpoint",
     "Environment",
     "Exchange",
-    "FailureSign",
+    "FailurePattern",
     "Finding",
     "Finished",
     "LoadResult",
@@ -84,7 +84,12 @@ if TYPE_CHECKING:
     from pytest_nsys.metrics.custom import CustomMetric
     from pytest_nsys.process.processes import Finished
     from pytest_nsys.servers.command import NsysRun
-    from pytest_nsys.servers.engines.preset import Endpoint, FailureSign, Preset, ProfileEndpoints
+    from pytest_nsys.servers.engines.preset import (
+        Endpoint,
+        FailurePattern,
+        Preset,
+        ProfileEndpoints,
+    )
     from pytest_nsys.servers.engines.presets import register_preset
     from pytest_nsys.servers.factory import NsysServer
     from pytest_nsys.servers.load.dialects import Ask, Dialect, Reading, register_dialect
@@ -114,7 +119,7 @@ else:
         "metrics.custom": "CustomMetric",
         "process.processes": "Finished",
         "servers.command": "NsysRun",
-        "servers.engines.preset": "Endpoint FailureSign Preset ProfileEndpoints",
+        "servers.engines.preset": "Endpoint FailurePattern Preset ProfileEndpoints",
         "servers.engines.presets": "register_preset",
         "servers.factory": "NsysServer",
         "servers.load.dialects": "Ask Dialect Reading register_dialect",

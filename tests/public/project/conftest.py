@@ -10,7 +10,7 @@ from pytest_nsys import (
     CustomMetric,
     Dialect,
     Endpoint,
-    FailureSign,
+    FailurePattern,
     Metric,
     Preset,
     ProfileEndpoints,
@@ -67,7 +67,9 @@ ENGINE: Preset = register_preset(
         source="https://example.com/our-server",
         environment={"OUR_PORT": "{port}"},
         profile=ProfileEndpoints(start=Endpoint("/start"), stop=Endpoint("/stop", body={})),
-        signs=(FailureSign(r"out of memory", "the model does not fit", "take a smaller one"),),
+        failure_patterns=(
+            FailurePattern(r"out of memory", "the model does not fit", "take a smaller one"),
+        ),
     )
 )
 
