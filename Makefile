@@ -41,9 +41,9 @@ format: $(VENV)/.installed  ## Put the code into its format and mend what Ruff c
 docs: $(VENV)/.installed  ## Make the parts of the documentation that the code knows
 	$(BIN)/pytest-nsys metrics --format=markdown > docs/metrics.md.new
 	mv docs/metrics.md.new docs/metrics.md
-	$(BIN)/python tests/faults/page.py > docs/faults.md.new
+	$(BIN)/python -m tests.faults.page > docs/faults.md.new
 	mv docs/faults.md.new docs/faults.md
-	$(BIN)/python tests/report/json_page.py > docs/json.md.new
+	$(BIN)/python -m tests.support.json_page > docs/json.md.new
 	mv docs/json.md.new docs/json.md
 
 demo: $(DEMO_VENV)/.installed  ## Run the demonstration (no GPU needed)

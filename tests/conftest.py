@@ -13,15 +13,17 @@ from typing import Any
 
 import psutil
 import pytest
-from harness import REAL_NSYS, SIMGPU, TESTS, Project
-from hypothesis import is_hypothesis_test, settings
-from standin import write_standin
+from hypothesis import is_hypothesis_test
 
-pytest_plugins = ["pytester", "together"]
+from tests.simgpu.standin import write_standin
+from tests.support.harness import REAL_NSYS, SIMGPU, TESTS, Project
 
-# A first example imports what the others find imported: how long one takes says nothing.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+pytest_plugins = [
+    "pytester",
+    "tests.support.examples",
+    "tests.support.fixtures",
+    "tests.support.together",
+]
 
 
 def pytest_configure() -> None:
@@ -30,7 +32,7 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-_COVERED = ("test_live_capture", "test_worker_")
+_COVERED = ("tests.capture.test_live", "tests.capture.test_run", "tests.worker.")
 """Modules whose tests start workers that are measured for coverage."""
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from scene import STAND_IN, Scene
-
 from pytest_nsys.errors import NsysError
+from tests.faults.scene import STAND_IN, Scene
 
 REAL = ("2022", "2023")
 EVERY = (*REAL, STAND_IN)

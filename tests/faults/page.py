@@ -1,9 +1,8 @@
-"""Makes ``docs/faults.md`` of the table: ``python tests/faults/page.py > docs/faults.md``."""
+"""Makes ``docs/faults.md`` of the table: ``python -m tests.faults.page > docs/faults.md``."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 INTRODUCTION = """\
 # What can go wrong, and what you see of it
@@ -32,7 +31,7 @@ NAMES = {"2022": "2022.4", "2023": "2023.4", "stand-in": "stand-in"}
 
 def page() -> str:
     """The page, as Markdown."""
-    from table import SECTIONS
+    from tests.faults.table import SECTIONS
 
     parts = [INTRODUCTION]
     for title, faults in SECTIONS.items():
@@ -41,7 +40,7 @@ def page() -> str:
 
 
 def _row(fault: object) -> str:
-    from fault import Fault
+    from tests.faults.fault import Fault
 
     assert isinstance(fault, Fault)
     name = f"{fault.name} ({fault.made})" if fault.made else fault.name
@@ -59,8 +58,6 @@ def _row(fault: object) -> str:
 
 def main() -> None:
     """Print the page."""
-    tests = Path(__file__).parents[1]
-    sys.path[:0] = [str(tests), str(tests / "simgpu")]
     sys.stdout.write(page())
 
 

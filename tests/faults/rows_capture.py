@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from fault import HEALTHY, REAL, Fault
-from scene import STAND_IN, Scene, can_mount
-
 from pytest_nsys.errors import (
     CaptureMissing,
     DeadlineExceeded,
@@ -18,6 +15,8 @@ from pytest_nsys.errors import (
     NoWindows,
     WindowsMissing,
 )
+from tests.faults.fault import HEALTHY, REAL, Fault
+from tests.faults.scene import STAND_IN, Scene, can_mount
 
 USES_GPU = HEALTHY.format(empty=False)
 BOTH = ("test_one", "test_two")

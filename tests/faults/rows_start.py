@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import textwrap
 
-from fault import EVERY, REAL, Fault, around
-from scene import STAND_IN, Scene
-
 from pytest_nsys.errors import (
     DeadlineExceeded,
     NsysLaunchFailed,
@@ -14,6 +11,8 @@ from pytest_nsys.errors import (
     NsysUsageError,
     WorkerFailed,
 )
+from tests.faults.fault import EVERY, REAL, Fault, around
+from tests.faults.scene import STAND_IN, Scene
 
 
 def no_nsys(scene: Scene) -> None:

@@ -9,10 +9,10 @@ import sys
 import time
 
 import filelock
-from fault import EVERY, HEALTHY, REAL, Fault, around
-from scene import STAND_IN, Scene, can_mount
 
 from pytest_nsys.errors import BaselineError, CaptureError, LimitReached, NoRunFolder, ReportError
+from tests.faults.fault import EVERY, HEALTHY, REAL, Fault, around
+from tests.faults.scene import STAND_IN, Scene, can_mount
 
 WAITS = around("wait()")
 BOTH = ("test_one", "test_two")

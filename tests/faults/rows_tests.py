@@ -6,10 +6,9 @@ import os
 import signal
 from collections.abc import Callable
 
-from fault import REAL, Fault, around
-from scene import STAND_IN, Scene
-
 from pytest_nsys.errors import CaptureError
+from tests.faults.fault import REAL, Fault, around
+from tests.faults.scene import STAND_IN, Scene
 
 BOTH = ("test_after", "test_before")
 ALL = ("test_after", "test_at_fault", "test_before")

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import filelock
-from harness import REAL_NSYS, SIMGPU
-from standin import write_standin
+
+from tests.simgpu.standin import write_standin
+from tests.support.harness import REAL_NSYS, SIMGPU
 
 STAND_IN = "stand-in"
 

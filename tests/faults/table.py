@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import rows_capture
-import rows_start
-import rows_stop
-import rows_tests
-from fault import Fault
+from tests.faults import rows_capture, rows_start, rows_stop, rows_tests
+from tests.faults.fault import Fault
 
 SECTIONS: dict[str, tuple[Fault, ...]] = {
     "Finding and starting nsys": rows_start.ROWS,

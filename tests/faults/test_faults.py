@@ -7,10 +7,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
-from fault import Fault
-from harness import REAL_NSYS
-from scene import STAND_IN, Scene
-from table import FAULTS
+
+from tests.faults.fault import Fault
+from tests.faults.scene import STAND_IN, Scene
+from tests.faults.table import FAULTS
+from tests.support.harness import REAL_NSYS
 
 
 def rows(real: bool) -> list[object]:

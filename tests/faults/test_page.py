@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from harness import TESTS
-from page import page
-from table import FAULTS
+from tests.faults.page import page
+from tests.faults.table import FAULTS
+from tests.support.harness import ROOT
 
 
 def test_the_page_is_that_of_the_table() -> None:
-    committed = (TESTS.parent / "docs/faults.md").read_text(encoding="utf-8")
+    committed = (ROOT / "docs/faults.md").read_text(encoding="utf-8")
     assert committed == page(), "make docs"
 
 

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import Project
 
 from pytest_nsys.capture.proof import prove_report
 from pytest_nsys.errors import CaptureMissing, SettingsError
 from pytest_nsys.plan.settings import Settings, read_settings
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Job
+from tests.support.harness import Project
 
 
 @pytest.fixture

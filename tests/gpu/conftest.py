@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gpu_harness import Project
+
+from tests.gpu.harness import Project
 
 
 @pytest.fixture

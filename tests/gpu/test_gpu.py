@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from gpu_harness import Project, metric
+
+from tests.gpu.harness import Project, metric
 
 TORCH = """
     import torch

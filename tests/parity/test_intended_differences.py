@@ -10,12 +10,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from nsys_exports import CASES, MAIN, START_END, WORKER, Export
 
 from pytest_nsys.measure.windows import measure_cut
 from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.windows.cut import Cut, cut_named, user_ranges, whole
 from tests.parity.like_nsys import like_nsys
+from tests.support.nsys_exports import CASES, MAIN, START_END, WORKER, Export
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nsys_exports import Export, named_export
 
 from pytest_nsys.trace import Trace, load_trace
 from tests.parity.like_nsys import REPORTS, CsvTable, csv_text, like_nsys, projection
@@ -20,6 +19,7 @@ from tests.parity.like_nsys.grouping import by_columns, by_text, descending
 from tests.parity.like_nsys.nesting import nest
 from tests.parity.like_nsys.summary import summarise
 from tests.parity.like_nsys.table import megabytes, percentages, rounded, whole
+from tests.support.nsys_exports import Export, named_export
 
 durations = st.integers(0, 10**13)
 small = st.integers(0, 6)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from harness import Project, import_all
-from seen import Story
+
+from tests.support.harness import Project, import_all
+from tests.support.seen import Story
 
 
 @pytest.fixture(scope="session")

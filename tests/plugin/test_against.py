@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import Project
 
 from pytest_nsys.controller import against
 from pytest_nsys.controller.against import Checkout, check_out, prepare
 from pytest_nsys.errors import RevisionError
+from tests.support.harness import Project
 
 KERNEL = """
     import simgpu

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import Project
 
 from pytest_nsys.storage.baselines import BaselineStore
+from tests.support.harness import Project
 
 TEST = """
     import pytest, simgpu

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import Project
+
+from tests.support.harness import Project
 
 TEST = """
     import pytest, simgpu

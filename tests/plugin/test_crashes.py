@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness import Project
-from seen import Story, samples
+from tests.support.harness import Project
+from tests.support.seen import Story, samples
 
 CRASHES = """
     import os, signal

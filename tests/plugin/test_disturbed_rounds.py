@@ -7,16 +7,16 @@ import os
 from typing import Any
 
 import pytest
-from harness import TESTS, Project
-from seen import Story, samples
 
 from pytest_nsys.metrics.records import disturbances
 from pytest_nsys.storage.recordings.recording import read_recording
+from tests.support.harness import ROOT, Project
+from tests.support.seen import Story, samples
 
 NVML = f"""
     import sys
-    sys.path.append({str(TESTS)!r})
-    from fake_nvml import FakeGpu, FakeNvml
+    sys.path.append({str(ROOT)!r})
+    from tests.support.fake_nvml import FakeGpu, FakeNvml
     gpu = FakeGpu()
     nvml = sys.modules[__name__] = FakeNvml(gpu)
     nvml.gpu = gpu

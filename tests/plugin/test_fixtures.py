@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from harness import Project
-from seen import Story, samples
+
+from tests.support.harness import Project
+from tests.support.seen import Story, samples
 
 FIXTURES = """
     import pytest, simgpu

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from harness import Project
-
 from pytest_nsys.catalogue import METRICS
+from tests.support.harness import Project
 
 # For each metric that is gated by default: the work of a round then and now, and the headline.
 WORSE = {

@@ -7,9 +7,9 @@ import subprocess
 from typing import Any
 
 import pytest
-from harness import Project
 
 from pytest_nsys.cli.main import main
+from tests.support.harness import Project
 
 TEST = """
     import pytest, simgpu

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from harness import Project
-from seen import Story, samples
 
 from pytest_nsys.catalogue import added_metrics, lookup
 from pytest_nsys.errors import UnknownMetric
+from tests.support.harness import Project
+from tests.support.seen import Story, samples
 
 CONFTEST = """
     import pytest

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from harness import Project
-from seen import Story
+
+from tests.support.harness import Project
+from tests.support.seen import Story
 
 WAITING = """
     import os, threading

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from harness import Project
-from seen import Story
 
 from pytest_nsys.plan.options import OPTIONS
+from tests.support.harness import Project
+from tests.support.seen import Story
 
 WRONG = {
     "waarmup=1": "has no argument 'waarmup'|did you mean 'warmup'?",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from harness import Project
+
+from tests.support.harness import Project
 
 WORK = """
     import sys

@@ -6,8 +6,9 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from harness import Project
-from seen import Story, section, short_summary
+
+from tests.support.harness import Project
+from tests.support.seen import Story, section, short_summary
 
 OUTCOMES = """
     import sys, warnings

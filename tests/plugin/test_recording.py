@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import Project
-from seen import Story
+
+from tests.support.harness import Project
+from tests.support.seen import Story
 
 TEST = """
     import pytest

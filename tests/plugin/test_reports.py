@@ -6,7 +6,8 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from harness import Project
+
+from tests.support.harness import Project
 
 TEST = """
     import pytest, simgpu

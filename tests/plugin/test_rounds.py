@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness import Project
-from seen import Story, samples
+from tests.support.harness import Project
+from tests.support.seen import Story, samples
 
 
 def test_the_body_is_called_as_often_as_asked_and_the_closest_mark_wins(

@@ -14,9 +14,18 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from harness import SIMGPU, Project
-from leaks import leaked
-from secret_project import GIVEN, PLACES, WORDS, check, page_table, surroundings, write_project
+
+from tests.support.harness import SIMGPU, Project
+from tests.support.leaks import leaked
+from tests.support.secret_project import (
+    GIVEN,
+    PLACES,
+    WORDS,
+    check,
+    page_table,
+    surroundings,
+    write_project,
+)
 
 ARTEFACTS = {
     "baselines": ("baselines", "history"),

@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from harness import Project
-from seen import Story
+
+from tests.support.harness import Project
+from tests.support.seen import Story
 
 FIVE = """
     import pytest, simgpu

@@ -15,13 +15,13 @@ from typing import Any
 import aiohttp  # noqa: F401 - an extension module, which pytester must not import again
 import psutil
 import pytest
-from fake_nvml import FakeGpu, FakeNvml
-from harness import Project
-from seen import samples, section, short_summary
-from server_app import Served
-from test_interrupts import left_over, start
 
 from pytest_nsys.cli.main import main
+from tests.plugin.test_interrupts import left_over, start
+from tests.support.fake_nvml import FakeGpu, FakeNvml
+from tests.support.harness import Project
+from tests.support.seen import samples, section, short_summary
+from tests.support.server_app import Served
 
 
 @pytest.fixture

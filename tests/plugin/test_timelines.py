@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from harness import Project
-
 from pytest_nsys.insights.timeline import Timeline
 from pytest_nsys.storage.baselines import BaselineStore
+from tests.support.harness import Project
 
 TEST = """
     import pytest, simgpu

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Project
+
+from tests.support.harness import Project
 
 # Each test reads what its kernel takes in which of its processes, from the first on, the last one
 # counting for all that follow; several numbers are the rounds of that process.

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import import_all
 
 import pytest_nsys
 from pytest_nsys import errors, hookspecs, plugin
+from tests.support.harness import import_all
 
 ROOT = Path(pytest_nsys.__file__).parents[1]
 PACKAGE = ROOT / "pytest_nsys"

@@ -8,17 +8,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from builders import (
-    ENVIRONMENT,
-    GEMM,
-    before,
-    kernel,
-    measurement,
-    slower,
-    steady,
-    verdict,
-    window,
-)
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -35,6 +24,17 @@ from pytest_nsys.report.markdown import (
 from pytest_nsys.report.run import RunReport, Unmeasured
 from pytest_nsys.storage.baselines import Change
 from pytest_nsys.verdict.verdict import Demand, Verdict
+from tests.support.builders import (
+    ENVIRONMENT,
+    GEMM,
+    before,
+    kernel,
+    measurement,
+    slower,
+    steady,
+    verdict,
+    window,
+)
 
 HOSTILE = [
     "<script>alert(1)</script><img src=x onerror=alert(1)>",

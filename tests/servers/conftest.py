@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from server_bench import Bench, real_2023
 
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.process.run_folder import RunFolder
+from tests.support.server_bench import Bench, real_2023
 
 
 @pytest.fixture(scope="module")
-def nsys(alone: None) -> NsysTool:
+def serving_nsys(alone: None) -> NsysTool:
     """The real nsys that serves."""
     return real_2023()
 
@@ -23,7 +23,7 @@ def profiler(request: pytest.FixtureRequest) -> NsysTool | None:
     """A server's nsys, or none."""
     if request.param == "without nsys":
         return None
-    found: NsysTool = request.getfixturevalue("nsys")
+    found: NsysTool = request.getfixturevalue("serving_nsys")
     return found
 
 

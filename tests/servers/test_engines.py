@@ -15,7 +15,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from server_bench import NAMED_RANGE, ranges
 
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.errors import EndpointFailed, ServerFailed
@@ -31,8 +30,10 @@ from pytest_nsys.servers.factory import NsysServer
 from pytest_nsys.servers.load import synthetic, synthetic_text
 from pytest_nsys.servers.running.endpoint_session import EndpointRange
 from pytest_nsys.servers.server import Server
+from tests.support.harness import ROOT, TESTS
+from tests.support.server_bench import NAMED_RANGE, ranges
 
-ENGINES = Path(__file__).parent / "engines"
+ENGINES = TESTS / "support" / "engines"
 PROGRAMS = {
     "text-generation-launcher": "tgi",
     "trtllm-serve": "trtllm",
@@ -277,7 +278,7 @@ def test_what_the_real_ones_have_printed_is_explained(name: str, log: str, meani
 
 def test_the_documentation_says_which_have_run() -> None:
     """Of each preset, whether it has run with its real engine."""
-    page = (Path(__file__).parents[2] / "docs/servers.md").read_text()
+    page = (ROOT / "docs/servers.md").read_text()
     for preset in BUILT_IN:
         (row,) = [line for line in page.splitlines() if f"| `nsys_server.{preset.name}(" in line]
         assert ("not yet run with the real engine" in row) != preset.proven
@@ -286,7 +287,7 @@ def test_the_documentation_says_which_have_run() -> None:
 
 
 def test_an_engine_under_a_real_nsys(
-    engines: Engines, nsys: NsysTool, monkeypatch: pytest.MonkeyPatch
+    engines: Engines, serving_nsys: NsysTool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Without CUDA, a range of NVTX is what its profiler begins and ends collections with.
     preset = preset_named("sglang")
@@ -295,7 +296,7 @@ def test_an_engine_under_a_real_nsys(
         preset.profile, trigger="nvtx", environment={"NSYS_NVTX_PROFILER_REGISTER_ONLY": "0"}
     )
     monkeypatch.setitem(presets._registered, "sglang", replace(preset, profile=profile))
-    engines.context.nsys = nsys
+    engines.context.nsys = serving_nsys
     captures = TestCaptures("test", 0)
     with engines.context.capturing(captures):
         server = engines.start("sglang", own_endpoints=True, nsys_args=[NAMED_RANGE])
@@ -307,7 +308,7 @@ def test_an_engine_under_a_real_nsys(
         server.stop()
     assert [window.name for window in captures.windows] == ["first", "second"]
     for window, requests in zip(captures.windows, (3, 5), strict=True):
-        seen = ranges(nsys, window.report, engines.folder)
+        seen = ranges(serving_nsys, window.report, engines.folder)
         assert seen.count("completion") == requests
     assert engines.asked("/start_profile") == [{"activities": ["CUDA_PROFILER"]}] * 2
     assert engines.asked("/stop_profile") == [None] * 2

@@ -24,17 +24,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-import standin_export
-import standin_session
-from standin_options import (
+from tests.simgpu import standin_export, standin_session
+from tests.simgpu.standin_options import (
     PROFILE_USAGE,
     ProfileOptions,
     UsageError,
     parse_export,
     parse_profile,
 )
-from standin_report import Capture, write_report
-from standin_session import COLLECTING, LAUNCHED, SHUT_DOWN, Launched, Session, SessionError, State
+from tests.simgpu.standin_report import Capture, write_report
+from tests.simgpu.standin_session import (
+    COLLECTING,
+    LAUNCHED,
+    SHUT_DOWN,
+    Launched,
+    Session,
+    SessionError,
+    State,
+)
 
 FAULTS = {
     "hang_before_child": "profile does not start the command, and ignores signals",
@@ -96,8 +103,8 @@ def write_standin(
         "import sys\n"
         "if sys.argv[1:] in (['--version'], ['-v']):\n"  # it is asked often, and imports take time
         f"    sys.exit(print({_says_version(version)!r}))\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import standin\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
+        "from tests.simgpu import standin\n"
         f"arguments = dict(faults={sorted(faults)!r}, gpus={list(gpus)!r}, version={version!r})\n"
         "sys.exit(standin.main(sys.argv[1:], **arguments))\n",
         encoding="utf-8",

@@ -11,9 +11,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from standin_options import ExportOptions
-from standin_report import insert
-from standin_rows import Row
+from tests.simgpu.standin_options import ExportOptions
+from tests.simgpu.standin_report import insert
+from tests.simgpu.standin_rows import Row
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 

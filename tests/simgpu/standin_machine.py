@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import standin
+from tests.simgpu import standin
 
 FLAGS = [
     "--trace=cuda,nvtx",

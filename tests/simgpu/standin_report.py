@@ -11,9 +11,9 @@ from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
 
-import standin_rows
-from standin_options import ProfileOptions
-from standin_rows import VM, CudaRows, Record, Row, Strings, Tables, global_tid
+from tests.simgpu import standin_rows
+from tests.simgpu.standin_options import ProfileOptions
+from tests.simgpu.standin_rows import VM, CudaRows, Record, Row, Strings, Tables, global_tid
 
 _HERE = Path(__file__).parent
 _NOBODY = -144115188075855872

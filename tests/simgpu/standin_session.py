@@ -21,7 +21,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from standin_options import ProfileOptions, UsageError, parse_profile, parse_start, session_named
+from tests.simgpu.standin_options import (
+    ProfileOptions,
+    UsageError,
+    parse_profile,
+    parse_start,
+    session_named,
+)
 
 DELAYED, COLLECTING, LAUNCHED, NO_PROGRAM, SHUT_DOWN = (
     *("DelayedCollection", "Collection", "Launched", "Started", "Shutdown"),

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from standin_machine import FLAGS, Export, Machine, environment
-from standin_report import schema
-from standin_rows import short_name
+from tests.simgpu.standin_machine import FLAGS, Export, Machine, environment
+from tests.simgpu.standin_report import schema
+from tests.simgpu.standin_rows import short_name
 
 APP = """
 import os, subprocess, sys, threading, nvtx, simgpu

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import standin
-from standin_machine import FLAGS, Export, Machine
+from tests.simgpu import standin
+from tests.simgpu.standin_machine import FLAGS, Export, Machine
 
 APP = """
 import nvtx, simgpu

@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from standin_machine import FLAGS, Export, Machine
+from tests.simgpu.standin_machine import FLAGS, Export, Machine
 
 # Launches the kernels that it is told of, and says when.
 APP = """

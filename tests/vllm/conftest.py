@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import REAL_NSYS, TESTS, Project
 
-sys.path.insert(0, str(TESTS / "plugin"))
+from tests.support.harness import REAL_NSYS, Project
 
 VLLM = Path(os.environ.get("VLLM", "/opt/vllm-cpu")).resolve()
 """What scripts/setup-vllm-cpu has made."""

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Project
-from seen import samples
-from test_interrupts import left_over
 
 from pytest_nsys.process.processes import is_running
 from pytest_nsys.servers.engines.ports import is_free
+from tests.plugin.test_interrupts import left_over
+from tests.support.harness import Project
+from tests.support.seen import samples
 
 SLOW_S = 400
 

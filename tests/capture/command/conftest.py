@@ -1,0 +1,48 @@
+"""Fixtures of those who capture commands: empty folders, and ``pytest-nsys capture``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_nsys.cli.main import main
+from tests.support.capture_bench import nothing_left
+from tests.support.capture_command import Answer
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "here"
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder for temporary files, in which nothing is left, nor a process of it."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with nothing_left(folder):
+        yield folder
+    assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def capture_command(
+    here: Path, temporary: Path, clean_environment: None, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Answer]:
+    """Runs ``pytest-nsys capture``."""
+
+    def run(*arguments: object) -> Answer:
+        try:
+            code = main(["capture", *map(str, arguments)])
+        except SystemExit as error:
+            code = int(str(error.code))
+        return code, *capsys.readouterr()
+
+    return run

@@ -1,0 +1,214 @@
+"""``pytest-nsys compare``: captures side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pytest_nsys.errors import NsysError
+from pytest_nsys.measure.measurement import Environment, WindowMeasurement
+from pytest_nsys.offline.compare import Side, Subject, compare_lines, compare_side_by_side, letters
+from pytest_nsys.offline.side_by_side import read_units
+from tests.support.command import LONGER, SHORTER, Answer, changed, document_of, record, step
+from tests.support.harness import ROOT
+from tests.support.traces import TraceBuilder
+
+
+@pytest.fixture(scope="module")
+def three(captures: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A capture, and two of the same with longer and shorter kernels."""
+    folder = tmp_path_factory.mktemp("three")
+    before = captures["train"]
+    return [
+        before,
+        changed(before, folder / "longer.sqlite", LONGER),
+        changed(before, folder / "shorter.sqlite", SHORTER),
+    ]
+
+
+def line(out: str, name: str) -> str:
+    """The last line of that name: that of a kernel, where a category has the same."""
+    found = [line for line in out.splitlines() if line.strip().startswith(f"{name} ")]
+    return " ".join(found[-1].split())
+
+
+def test_values_stand_side_by_side_with_their_change_against_the_first(
+    command: Callable[..., Answer], three: list[Path]
+) -> None:
+    code, out, err = command("compare", *three, "--range", "bwd", "--top", 3)
+    assert (code, err) == (0, "")
+    legend = [text for text in out.splitlines() if text[:1] in tuple("ABC")]
+    names = zip("ABC", three, strict=True)
+    assert legend == [f"{letter}  {path}" for letter, path in names]
+    time = line(out, "gpu.kernel_time")
+    assert time == "gpu.kernel_time 1.454 ms 1.744 ms +20.0% 1.163 ms -20.0%"
+    assert line(out, "gpu.kernel_count") == "gpu.kernel_count 192 192 = 192 ="
+    assert "kernel time by category:" in out
+    assert "kernels, the largest first:" in out
+    assert " other kernels " in out
+    assert all(len(text) <= 80 for text in out.splitlines() if text not in legend)
+
+
+def test_units_give_time_per_unit_and_units_per_second(
+    command: Callable[..., Answer], three: list[Path]
+) -> None:
+    _, out, _ = command("compare", *three, "--range", "bwd", "--per", "tokens=2,4,2")
+    time = line(out, "gpu.kernel_time.per_token")
+    assert time == "gpu.kernel_time.per_token 726.9 us 436.1 us -40.0% 581.5 us -20.0%"
+    speed = line(out, "tokens per second").split()
+    assert (speed[5], speed[-1]) == ("+100%", "="), "of a rate, a share is told"
+
+
+def test_more_captures_than_a_line_holds_make_several_tables(
+    command: Callable[..., Answer], three: list[Path]
+) -> None:
+    _, out, _ = command("compare", *three, *three, three[0], "--range", "bwd", "--top", 2)
+    heads = [text.split() for text in out.splitlines() if text.startswith("  ") and " A " in text]
+    assert len(heads) > 3
+    assert all(head[0] == "A" for head in heads)
+    assert set("".join("".join(head) for head in heads)) == set("ABCDEFG")
+    assert all(len(text) <= 80 for text in out.splitlines() if text.startswith("  "))
+
+
+def test_the_same_as_json_and_markdown(command: Callable[..., Answer], three: list[Path]) -> None:
+    arguments = ("compare", *three, "--range", "bwd", "--per", "token=2")
+    document = document_of(command(*arguments, "--format=json"))
+    assert document["schema"] == 1
+    assert [side["path"] for side in document["captures"]] == [str(path) for path in three]
+    assert document["captures"][0]["gpu"] == "NVIDIA H200"
+    (one,) = document["compared"]
+    assert (one["test"], one["window"], one["units"]) == ("", "test", [{"token": 2}] * 3)
+    values = {metric["key"]: metric["values"] for metric in one["metrics"]}
+    assert values["gpu.kernel_time"][0] == 1_453_780
+    assert values["gpu.kernel_time.per_token"][0] == 1_453_780 / 2
+    for kind in ("categories", "kernels"):
+        for side in range(3):
+            total = sum(row["total_ns"][side] for row in one[kind])
+            assert total == values["gpu.kernel_time"][side]
+    assert sum(row["count"][0] for row in one["kernels"]) == 192
+    code, out, _ = command(*arguments, "--format=markdown")
+    assert code == 0
+    rows = [text for text in out.splitlines() if text.startswith("|")]
+    assert "| metrics | A | B | C |" in rows
+    assert all(text.count("|") == 5 for text in rows)
+
+
+def test_recordings_are_compared_test_by_test_and_window_by_window(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    def made(tests: int, ns: int, tokens: int) -> TraceBuilder:
+        builder = step(tests, kernel_ns=ns)
+        for round_ in range(3):
+            at = 9_000_000_000 + round_ * 1_000_000
+            builder.window(at, at + 500_000, nodeid="t.py::units", round=round_, tokens=tokens)
+            builder.window(at, at + 90, nodeid="t.py::units", name="part", kind="range")
+            builder.kernel("gemm", at + 10, 2 * ns)
+        return builder
+
+    before = record(tmp_path / "before", made(2, 100_000, 4))
+    other = record(tmp_path / "other", made(1, 200_000, 8))
+    last = record(tmp_path / "last", made(1, 100_000, 4))
+    code, out, err = command("compare", before, other, last, "--metric", "kernel[gemm].time")
+    assert (code, err) == (0, "")
+    titles = [text for text in out.splitlines() if text.startswith("t.py::")]
+    assert titles == ["t.py::t0", "t.py::t1", "t.py::units", "t.py::units [part]"]
+    assert "kernel[gemm].time" in out
+    assert "gpu.kernel_time.per_token" in out
+    document = document_of(command("compare", before, other, last, "--format=json"))
+    tests = {(one["test"], one["window"]): one for one in document["compared"]}
+    body = tests["t.py::units", "test"]
+    assert body["units"] == [{"token": 4}, {"token": 8}, {"token": 4}]
+    values = {metric["key"]: metric["values"] for metric in body["metrics"]}
+    assert values["gpu.kernel_time.per_token"] == [50_000] * 3
+    assert values["tokens per second"] == [8_000, 16_000, 8_000]
+    gone = tests["t.py::t1", "test"]
+    assert gone["units"] == [{}, None, None]
+    assert gone["kernels"][0]["total_ns"] == [100_000, None, None]
+    assert " - " in out
+    _, text, _ = command("compare", before, other, last, "--format=markdown")
+    assert "### <code>t.py::t1</code>" in text
+    assert "### <code>t.py::units</code> <code>part</code>" in text
+    whole = document_of(command("compare", before, other, "--range=step", "--format=json"))
+    assert [one["test"] for one in whole["compared"]] == [""]
+
+
+def test_a_kernel_that_does_not_run_is_called_none(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    paths = []
+    for name in ("gemm", "softmax"):
+        builder = TraceBuilder()
+        builder.range("a", 0, 10_000)
+        builder.kernel(name, 10, 500)
+        paths.append(builder.export(tmp_path / f"{name}.sqlite"))
+    _, out, _ = command("compare", *paths)
+    assert line(out, "gemm") == "gemm 1x 500 ns none"
+    assert line(out, "softmax") == "softmax none 1x 500 ns +500 ns"
+    _, out, _ = command("compare", *paths, "--top=0")
+    assert line(out, "2 other kernels") == "2 other kernels 1x 500 ns 1x 500 ns ="
+
+
+@pytest.mark.parametrize(
+    "lines", [["token"], ["token="], ["token=0"], ["=3"], ["token=1,2"], ["to ken=1"], ["t=fast"]]
+)
+def test_units_that_cannot_be_read_are_told(lines: list[str]) -> None:
+    with pytest.raises(NsysError):
+        read_units(lines, 3)
+
+
+def test_units_are_singular_and_of_each_capture() -> None:
+    assert read_units(["tokens=5", "image=1,2,3", "s=2"], 3) == {
+        "token": [5, 5, 5],
+        "image": [1, 2, 3],
+        "s": [2, 2, 2],
+    }
+
+
+def test_what_cannot_be_compared_is_told(
+    command: Callable[..., Answer], captures: dict[str, Path], tmp_path: Path
+) -> None:
+    path = captures["train"]
+    code, out, err = command("compare", path, tmp_path / "missing.sqlite")
+    assert (code, out) == (2, "")
+    assert "missing.sqlite" in err
+    assert command("compare", path, path, "--metric", "gpu.kernel_tme")[0] == 2
+    assert command("compare", path, path, "--range", "none")[0] == 2
+    alone = record(tmp_path / "alone", step(1), problem="lost")
+    code, _, err = command("compare", alone, alone)
+    assert code == 2
+    assert "holds no measured test" in err
+    for arguments in (("compare", path), ("compare", path, path, "--top", "-1")):
+        with pytest.raises(SystemExit):
+            command(*arguments)
+
+
+def test_letters_go_on_after_z() -> None:
+    assert letters(28)[-3:] == ["Z", "AA", "AB"]
+
+
+def test_the_examples_compare(command: Callable[..., Answer]) -> None:
+    folder = ROOT / "examples" / "recordings"
+    code, out, _ = command("compare", folder / "h200", folder / "h200-slips", "--format=json")
+    assert code == 0
+    tests = {one["test"] for one in json.loads(out)["compared"]}
+    assert len(tests) >= 3
+
+
+def test_what_a_client_saw_of_units_counts_and_what_is_unknown_is_left_open() -> None:
+    def window(**samples: float) -> WindowMeasurement:
+        named = {key.replace("_", ".", 1): ((value,),) for key, value in samples.items()}
+        return WindowMeasurement("test", named, {"token": 10})
+
+    sides = (window(wall_time=1e9), window(wall_time=1e9, client_tokens_per_s=7), window(), None)
+    found = compare_side_by_side(Subject("t", "test", sides))
+    rates = {line.name: line.values for line in found.metrics}
+    assert rates["tokens per second"] == (10, 7, None, None)
+    assert (found.categories, found.kernels) == ((), ())
+    lines = compare_lines([Side("a", Environment())] * 4, [found], 3)
+    assert lines[:4] == ["A  a", "B  a", "C  a", "D  a"], (
+        "of what nothing is known, nothing is said"
+    )
+    assert not any("kernel" in line and line.endswith(":") for line in lines)

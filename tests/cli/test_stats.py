@@ -1,0 +1,403 @@
+"""``pytest-nsys stats``: what it says of stored captures."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pytest_nsys.catalogue import METRICS
+from pytest_nsys.metrics.records import STATE_METRICS
+from pytest_nsys.offline.stats import stats_document
+from pytest_nsys.trace import load_trace
+from tests.simgpu.standin import write_standin
+from tests.support.command import Answer, document_of, record, step
+from tests.support.harness import SIMGPU
+from tests.support.traces import TraceBuilder
+
+
+@pytest.mark.parametrize("name", ["basic", "train", "llama_node"])
+def test_stats_as_json_have_exactly_this_schema(
+    command: Callable[..., Answer], captures: dict[str, Path], name: str
+) -> None:
+    document = document_of(command("stats", captures[name], "--format", "json"))
+    assert list(document) == [
+        *("schema", "environment", "defects", "metrics", "kernels", "categories", "copies"),
+        *("memsets", "calls", "syncs", "allocations", "streams", "devices", "processes", "tests"),
+        *("ranges", "outside", "findings"),
+    ]
+    assert document["schema"] == 2
+    assert document["environment"] == {
+        "gpu": "NVIDIA H200",
+        "driver": "580.159.04",
+        "cuda": "13000",
+        "nsys": "2025.3.2.0",
+        "schema": "3.20.3",
+    }
+    keys = list(document["metrics"])
+    assert keys == sorted(keys)
+    # No capture here sampled GPU metrics, recorded unified memory or is of several processes, and
+    # none has every copy. What NVML says of the GPUs, and a client of a server, is in no capture.
+    elsewhere = ("sm.", "tensor.", "dram.", "pcie.", "um.", "client.", "process.", *STATE_METRICS)
+    expected = {metric.key for metric in METRICS if not metric.key.startswith(elsewhere)}
+    assert {key for key in expected if not key.endswith(".throughput")} < set(keys) <= expected
+    assert all(isinstance(value, (int, float)) for value in document["metrics"].values())
+    for kernel in document["kernels"]:
+        assert list(kernel) == [
+            *("name", "canonical", "category", "count"),
+            *("total_ns", "min_ns", "max_ns", "median_ns"),
+        ]
+        assert kernel["min_ns"] <= kernel["median_ns"] <= kernel["max_ns"] <= kernel["total_ns"]
+    totals = [kernel["total_ns"] for kernel in document["kernels"]]
+    assert totals == sorted(totals, reverse=True)
+    assert sum(totals) == document["metrics"]["gpu.kernel_time"]
+    for part in document["ranges"]:
+        assert list(part) == ["name", "count", "metrics"]
+        assert set(part["metrics"]) <= set(keys)
+    fields = {
+        **{"categories": ["name", "count", "total_ns"], "calls": ["name", "count", "total_ns"]},
+        **{"syncs": ["name", "count", "total_ns"], "allocations": ["name", "count", "bytes"]},
+        "copies": ["name", "count", "total_ns", "bytes"],
+        "memsets": ["name", "count", "total_ns", "bytes"],
+        "streams": ["device", "process", "stream", "count", "total_ns"],
+        "findings": ["name", "share", "summary", "evidence", "advice"],
+    }
+    for section, names in fields.items():
+        assert document[section], section
+        assert all(list(row) == names for row in document[section]), section
+    assert document["devices"] == document["processes"] == document["tests"] == []
+    assert list(document["outside"]["ranges"]) == ["count", "total_ns"]
+    assert document["outside"]["tests"] is None
+
+
+@pytest.mark.parametrize("name", ["train", "llama_node", "peer_metrics", "graph_graph"])
+def test_the_parts_of_stats_add_up(
+    command: Callable[..., Answer], captures: dict[str, Path], name: str
+) -> None:
+    document = document_of(command("stats", captures[name], "--format", "json"))
+    metrics = document["metrics"]
+
+    def total(section: str, field: str) -> int:
+        return sum(row[field] for row in document[section])
+
+    assert total("categories", "total_ns") == metrics["gpu.kernel_time"]
+    assert total("categories", "count") == metrics["gpu.kernel_count"]
+    assert total("calls", "count") == metrics["api.count"]
+    assert total("syncs", "count") == metrics["sync.count"]
+    assert total("syncs", "total_ns") == metrics["sync.time"]
+    assert total("memsets", "bytes") == metrics["memset.bytes"]
+    kinds = ("h2d", "d2h", "d2d", "p2p")
+    assert total("copies", "bytes") == sum(metrics[f"memcpy.{kind}.bytes"] for kind in kinds)
+    operations = total("streams", "count") - metrics["gpu.kernel_count"]
+    graphs = operations - total("copies", "count") - total("memsets", "count")
+    assert (graphs > 0) is (name == "graph_graph")
+
+
+def test_stats_of_a_range_are_of_all_its_instances(
+    command: Callable[..., Answer], captures: dict[str, Path]
+) -> None:
+    path = captures["train"]
+    document = document_of(command("stats", path, "--range", "bwd", "--format", "json"))
+    assert document["metrics"]["gpu.kernel_count"] == 16 * 12
+    assert sum(kernel["count"] for kernel in document["kernels"]) == 16 * 12
+    (part,) = document["ranges"]
+    assert (part["name"], part["count"]) == ("bwd", 16)
+    assert part["metrics"] == document["metrics"]
+    whole = document_of(command("stats", path, "--format=json"))
+    assert [(part["name"], part["count"]) for part in whole["ranges"]] == [
+        *[("bwd", 16), ("fwd", 16), ("h2d", 16), ("opt", 16)]
+    ]
+    assert part in whole["ranges"]
+
+
+def test_a_kernel_in_nested_ranges_of_one_name_is_listed_once(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    builder = TraceBuilder()
+    builder.range("a", 0, 100)
+    builder.range("a", 10, 90)
+    builder.kernel("gemm", 50, 7)
+    path = builder.export(tmp_path / "x.sqlite")
+    document = document_of(command("stats", path, "--range=a", "--format=json"))
+    assert [(row["name"], row["count"]) for row in document["kernels"]] == [("gemm", 1)]
+
+
+def test_the_plugins_own_ranges_are_not_listed(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    path = step().export(tmp_path / "x.sqlite")
+    document = document_of(command("stats", path, "--format=json"))
+    assert [(part["name"], part["count"]) for part in document["ranges"]] == [("step", 3)]
+
+
+@pytest.mark.parametrize("name", ["basic", "train", "llama_node"])
+@pytest.mark.parametrize("arguments", [(), ("--range", "fwd")])
+def test_a_table_of_stats_fits_eighty_columns(
+    command: Callable[..., Answer],
+    captures: dict[str, Path],
+    name: str,
+    arguments: tuple[str, ...],
+) -> None:
+    if arguments and name != "train":
+        arguments = ("--range", {"basic": "step", "llama_node": "graph_replay"}[name])
+    code, out, err = command("stats", captures[name], *arguments)
+    assert (code, err) == (0, "")
+    assert out.startswith("gpu NVIDIA H200, driver 580.159.04")
+    for line in out.splitlines():
+        assert len(line) <= 80, line
+
+
+def test_a_table_of_stats_shows_metrics_kernels_and_ranges(
+    command: Callable[..., Answer], captures: dict[str, Path]
+) -> None:
+    out = command("stats", captures["train"])[1]
+    assert ["gpu.kernel_time", "5.444", "ms"] in [line.split() for line in out.splitlines()]
+    assert "   980.4 us =     16 x  61.33 us  gemm" in out.splitlines()
+    assert "NVTX ranges:" in out
+    many = command("stats", captures["llama_node"])[1]
+    assert " more (--format json has all)" in many
+
+
+def test_stats_of_a_capture_without_gpu_work_are_zero(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    builder = TraceBuilder()
+    path = builder.export(tmp_path / "x.sqlite", gpus=())
+    document = document_of(command("stats", path, "--format=json"))
+    assert document["kernels"] == document["ranges"] == []
+    assert document["metrics"]["gpu.kernel_time"] == 0
+    assert command("stats", path)[0] == 0
+
+
+def test_packed_exports_and_recordings_are_read(
+    command: Callable[..., Answer], captures: dict[str, Path], tmp_path: Path
+) -> None:
+    plain = document_of(command("stats", captures["train"], "--format=json"))
+    packed = tmp_path / "train.sqlite.xz"
+    packed.write_bytes(lzma.compress(captures["train"].read_bytes(), preset=0))
+    assert document_of(command("stats", packed, "--format=json")) == plain
+    recording = record(tmp_path / "recording", step())
+    single = document_of(command("stats", recording, "--format=json"))
+    assert single["metrics"]["gpu.kernel_count"] == 3
+    capture = document_of(command("stats", recording / "capture-1.sqlite.xz", "--format=json"))
+    assert capture == single
+
+
+def test_a_recording_with_several_captures_asks_for_one_of_them(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    recording = record(tmp_path / "recording", step(), step())
+    code, out, err = command("stats", recording)
+    assert (code, out) == (2, "")
+    assert "is a recording with 2 captures" in err
+    assert "capture-1.sqlite.xz, capture-2.sqlite.xz" in err
+    assert f"name one of them, such as {recording}/capture-1.sqlite.xz" in err
+
+
+def test_a_report_is_exported_by_nsys(
+    command: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nsys = write_standin(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(SIMGPU / "path"))
+    app = "import simgpu; simgpu.launch('gemm', 10); simgpu.synchronize()"
+    profile = ["profile", "--trace=cuda,nvtx", "-o", str(tmp_path / "report")]
+    subprocess.run([nsys, *profile, sys.executable, "-c", app], check=True, capture_output=True)
+    report = tmp_path / "report.nsys-rep"
+    asked = ("--format=json", "--nsys-executable", nsys)
+    document = document_of(command("stats", report, *asked))
+    assert document["metrics"]["gpu.kernel_count"] == 1
+    assert command("diff", report, report, "--nsys-executable", nsys)[0] == 0
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert document_of(command("stats", report, "--format=json")) == document
+    code, _, err = command("stats", report, "--nsys-executable", tmp_path / "none")
+    assert code == 2
+    assert "there is no program" in err
+
+
+def test_an_unknown_range_lists_those_there_are(
+    command: Callable[..., Answer], captures: dict[str, Path]
+) -> None:
+    code, out, err = command("stats", captures["train"], "--range", "backward")
+    assert (code, out) == (2, "")
+    assert "no NVTX range 'backward'" in err
+    assert "ranges: 'bwd', 'fwd', 'h2d', 'opt'" in err
+
+
+def test_an_unknown_range_of_a_capture_without_any_says_none(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    builder = TraceBuilder()
+    builder.kernel("gemm", 10, 10)
+    assert "ranges: none" in command("stats", builder.export(tmp_path / "x"), "--range=a")[2]
+
+
+def test_every_device_and_every_process_has_its_own_metrics(
+    command: Callable[..., Answer], captures: dict[str, Path]
+) -> None:
+    document = document_of(command("stats", captures["nccl"], "--format", "json"))
+    assert [(row["device"], row["name"]) for row in document["devices"]] == [
+        *[(0, "NVIDIA H200"), (1, "NVIDIA H200")]
+    ]
+    assert len(document["processes"]) == 2
+    for section in ("devices", "processes"):
+        for key in ("gpu.kernel_count", "gpu.kernel_time", "memcpy.h2d.bytes", "mem.alloc_count"):
+            parts = sum(row["metrics"][key] for row in document[section])
+            assert parts == document["metrics"][key], (section, key)
+    assert all("api.count" not in row["metrics"] for row in document["devices"])
+    calls = [row["metrics"]["api.count"] for row in document["processes"]]
+    assert sum(calls) == document["metrics"]["api.count"]
+    assert min(calls) > 0
+    out = command("stats", captures["nccl"])[1]
+    assert out.startswith("gpu 2x NVIDIA H200, driver ")
+    for title in ("devices:", "processes:", "streams:"):
+        assert title in out.splitlines()
+
+
+def test_devices_and_processes_of_a_range_are_those_of_the_range(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    builder = TraceBuilder()
+    builder.range("step", 100, 200)
+    other = (9 << 24) + 1
+    builder.kernel("gemm", 50, 3)
+    builder.kernel("gemm", 110, 5, device=0)
+    builder.kernel("gemm", 120, 7, device=1, tid=other)
+    builder.kernel("gemm", 300, 9, device=1, tid=other)
+    path = builder.export(tmp_path / "x.sqlite", gpus=("A", "B"))
+    document = document_of(command("stats", path, "--range=step", "--format=json"))
+    times = {row["device"]: row["metrics"]["gpu.kernel_time"] for row in document["devices"]}
+    assert times == {0: 5, 1: 7}
+    times = {row["process"]: row["metrics"]["gpu.kernel_time"] for row in document["processes"]}
+    assert times == {7: 5, 9: 7}
+    assert [(row["process"], row["count"]) for row in document["streams"]] == [(7, 1), (9, 1)]
+    assert document["allocations"] == document["tests"] == []
+    assert document["outside"] == {"ranges": None, "tests": None}
+
+
+def test_what_was_launched_in_no_range_is_counted(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    builder = TraceBuilder()
+    builder.range("outer", 100, 300)
+    builder.range("inner", 120, 200)
+    builder.range("later", 400, 500)
+    for launched, ns in ((99, 1), (100, 2), (150, 4), (299, 8), (300, 16), (450, 32), (500, 64)):
+        builder.kernel("gemm", launched, ns)
+    builder.memset(350, 128, 4)
+    path = builder.export(tmp_path / "x.sqlite")
+    document = document_of(command("stats", path, "--format=json"))
+    assert document["outside"]["ranges"] == {"count": 4, "total_ns": 1 + 16 + 64 + 128}
+    assert "  in no NVTX range: 4 GPU operations, 209 ns" in command("stats", path)[1]
+
+
+def test_tests_are_listed_from_records_or_from_labels_alone(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    builder = step(2)
+    builder.window(90, 95, nodeid="t.py::t1", kind="sentinel", round=-1)
+    builder.kernel("setup", 50, 11)
+    folder = record(tmp_path / "recording", builder)
+    document = document_of(command("stats", folder, "--format=json"))
+    shown = [(test["nodeid"], test["window"], test["rounds"]) for test in document["tests"]]
+    assert shown == [("t.py::t0", "test", 3), ("t.py::t1", "test", 3)]
+    assert [test["metrics"]["gpu.kernel_count"] for test in document["tests"]] == [1, 1]
+    assert all("mem.peak" in test["metrics"] for test in document["tests"])
+    assert document["outside"]["tests"] == {"count": 1, "total_ns": 11}
+    labels = document_of(command("stats", folder / "capture-1.sqlite.xz", "--format=json"))
+    assert labels == document
+    out = command("stats", folder)[1]
+    assert "  t.py::t0       3        1       100 us      0     0 B" in out.splitlines()
+    assert "  in no round of a test: 1 GPU operation, 11 ns" in out
+
+
+def test_a_recording_whose_capture_lost_windows_says_so(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    builder = step()
+    folder = record(tmp_path / "recording", builder)
+    fewer = step()
+    fewer.ranges = fewer.ranges[:-3]
+    path = fewer.export(tmp_path / "fewer.sqlite")
+    (folder / "capture-1.sqlite.xz").write_bytes(lzma.compress(path.read_bytes(), preset=0))
+    document = document_of(command("stats", folder, "--format=json"))
+    assert document["tests"] == []
+    (defect,) = document["defects"]
+    assert "windows are missing in the capture: its tests are left out" in defect
+
+
+def test_what_is_wrong_with_a_capture_is_said(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    builder = TraceBuilder()
+    builder.kernel("gemm", 100, 10)
+    builder.memory(150, 64, address=1, free=True)
+    builder.range("open", 10, -1)
+    path = builder.export(tmp_path / "x.sqlite")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE DIAGNOSTIC_EVENT (severity, text)")
+        rows = [(2, "Events\x1b[2J might be lost."), (2, "Events\x1b[2J might be lost."), (1, "ok")]
+        connection.executemany("INSERT INTO DIAGNOSTIC_EVENT VALUES (?, ?)", rows)
+        connection.commit()
+    assert document_of(command("stats", path, "--format=json"))["defects"] == [
+        "frees of memory whose allocation was not recorded: 1; they change nothing",
+        "NVTX ranges that never ended: 1; left out",
+        "nsys says 2 times: Events\x1b[2J might be lost.",
+    ]
+    out = command("stats", path)[1]
+    assert "notes on this capture:" in out
+    assert "\x1b" not in out
+
+
+def test_findings_are_shown(command: Callable[..., Answer], captures: dict[str, Path]) -> None:
+    document = document_of(command("stats", captures["train"], "--format", "json"))
+    names = [finding["name"] for finding in document["findings"]]
+    assert "host-bound" in names
+    out = command("stats", captures["train"])[1]
+    after = out.partition("bottlenecks:\n")[2]
+    assert after.startswith("host-bound: ")
+    assert "  try: " in after
+
+
+@pytest.mark.parametrize(
+    "name", ["nccl", "processes", "peer_metrics", "unified", "jax_lost", "graph_graph", "zoo"]
+)
+def test_any_capture_fits_eighty_columns(
+    command: Callable[..., Answer], captures: dict[str, Path], name: str
+) -> None:
+    code, out, err = command("stats", captures[name])
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_long_lists_and_names_fit_eighty_columns_too(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    builder = TraceBuilder()
+    for number in range(50):
+        at = 1000 * (number + 1)
+        builder.range(f"a long name of a range, of which there are {number:4} " * 3, at, at + 500)
+        builder.kernel("x" * 300 + str(number), at + 10, 3, device=number % 8, stream=number)
+        builder.copy(at + 20, 1, 1000 * (number + 1))
+    path = builder.export(tmp_path / "x.sqlite", gpus=["NVIDIA GeForce RTX 5090 Ti"] * 8)
+    out = command("stats", path)[1]
+    assert max(map(len, out.splitlines())) <= 80
+    for rest in (50 - 30, 50 - 20, 50 - 12):
+        assert f"  and {rest} more (--format json has all)" in out.splitlines()
+    assert out.startswith("gpu 8x NVIDIA GeForce RTX 5090 Ti, driver 580.1, cuda 13.0")
+
+
+@pytest.mark.parametrize("rows", [1, 50])
+def test_ranges_measured_in_pieces_are_the_same(
+    captures: dict[str, Path], monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    trace = load_trace(captures["llama_node"])
+    at_once = stats_document(trace)
+    monkeypatch.setattr("pytest_nsys.offline.stats._ROWS_AT_ONCE", rows)
+    assert stats_document(trace) == at_once

@@ -1,0 +1,257 @@
+"""The HTML report in a real browser: it opens, sorts, filters, fits, and all can read it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from pytest_nsys.report.html.render import write_html
+from tests.support.page_samples import a_run, hostile, many, mixed, real
+
+# One browser for the module: all of its tests in one worker.
+pytestmark = pytest.mark.xdist_group("browser")
+
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.fail("the pages are opened in chromium, and there is none: run .ci/install-browser")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages, by the name of what they show."""
+    folder = tmp_path_factory.mktemp("pages")
+    write_html(real(), folder / "real.html")
+    write_html(replace(a_run(), notes=("a note",)), folder / "made.html")
+    write_html(mixed(), folder / "mixed.html")
+    write_html(hostile("<b>&\"'" + "x" * 3000), folder / "hostile.html")
+    write_html(many(failed=20, tests=1000), folder / "many.html")
+    write_html(many(failed=1000, tests=1000), folder / "failed.html")
+    return folder
+
+
+@dataclass
+class Opened:
+    """A page, and what went wrong on it."""
+
+    page: Page
+    requests: list[str] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)
+
+    def rows(self) -> list[str]:
+        """The tests of the table of all tests that are seen, in their order."""
+        names = self.page.locator("table.tests tbody tr:visible th code")
+        return [name.rpartition("::")[2] for name in names.all_text_contents()]
+
+    def unfold(self) -> None:
+        """Open whatever is folded."""
+        self.page.evaluate("document.querySelectorAll('details').forEach((it) => it.open = true)")
+
+
+@contextmanager
+def opened(browser: Browser, path: Path, **options: Any) -> Iterator[Opened]:
+    context = browser.new_context(**options)
+    found = Opened(context.new_page())
+    found.page.on("request", lambda request: found.requests.append(request.url))
+    found.page.on("console", lambda message: found.trouble.append(message.text))
+    found.page.on("pageerror", lambda error: found.trouble.append(str(error)))
+    found.page.goto(path.as_uri())
+    yield found
+    assert found.trouble == []
+    assert found.requests == [path.as_uri()], "nothing is fetched"
+    context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["real", "made", "hostile"])
+def test_opens_without_an_error_or_a_request(
+    browser: Browser, folder: Path, name: str, theme: Any
+) -> None:
+    with opened(browser, folder / f"{name}.html", color_scheme=theme) as found:
+        assert found.page.locator("h1").is_visible()
+        paper = found.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (paper == "rgb(255, 255, 255)") == (theme == "light")
+        found.unfold()
+        found.page.wait_for_load_state()
+
+
+def test_sorts_by_a_column(browser: Browser, folder: Path) -> None:
+    with opened(browser, folder / "real.html") as found:
+        heading = found.page.locator("table.tests th", has_text="Change")
+        heading.get_by_role("button").click()
+        assert heading.get_attribute("aria-sort") == "descending"
+        assert found.rows()[:2] == ["test_gelu", "test_attention"]
+        found.page.keyboard.press("Enter")
+        assert heading.get_attribute("aria-sort") == "ascending"
+        assert found.rows()[-2:] == ["test_attention", "test_gelu"]
+        found.page.locator("table.tests th button", has_text="Test").click()
+        assert found.rows() == sorted(found.rows(), reverse=True)
+        assert heading.get_attribute("aria-sort") is None
+
+
+def test_sorts_kernels(browser: Browser, folder: Path) -> None:
+    with opened(browser, folder / "real.html") as found:
+        found.unfold()
+        table = found.page.locator("table.sortable", has_text="Baseline time").first
+        table.get_by_role("button", name="Kernel").click()
+        names = table.locator("tbody th summary > code, tbody th > code").all_text_contents()
+        assert len(names) > 1
+        assert names == sorted(names, key=str.lower, reverse=True)
+
+
+def test_filters_by_name_and_status(browser: Browser, folder: Path) -> None:
+    with opened(browser, folder / "real.html") as found:
+        everything = found.rows()
+        assert len(everything) == 6
+        found.page.get_by_role("searchbox").fill("GELU")
+        assert found.rows() == ["test_gelu"]
+        assert found.page.get_by_role("status").inner_text() == "1 of 6 tests"
+        assert found.page.locator("article:visible, details.test:visible").count() == 1
+        found.page.get_by_role("searchbox").fill("")
+        found.page.get_by_role("checkbox", name="regressed").uncheck()
+        assert found.rows() == ["test_gemm", "test_decode"]
+        assert found.page.locator("article:visible").count() == 0
+        found.page.get_by_role("checkbox", name="regressed").check()
+        assert found.rows() == everything
+
+
+def test_folds_and_unfolds(browser: Browser, folder: Path) -> None:
+    with opened(browser, folder / "real.html") as found:
+        passed = found.page.locator("details.test")
+        assert [one.get_attribute("open") for one in passed.all()] == [None, None]
+        found.page.get_by_role("button", name="Unfold all").click()
+        assert [one.get_attribute("open") for one in passed.all()] == ["", ""]
+        found.page.get_by_role("button", name="Fold all").click()
+        assert [one.get_attribute("open") for one in passed.all()] == [None, None]
+        found.page.locator("table.tests a", has_text="test_decode").click()
+        assert found.page.locator("details.test[open]", has_text="test_decode").count() == 1
+
+
+def test_timelines_are_enlarged(browser: Browser, folder: Path) -> None:
+    with opened(browser, folder / "real.html") as found:
+        frame = found.page.locator(".timeline-scroll").first
+        width = "one => one.querySelector('svg').getBoundingClientRect().width"
+        before = frame.evaluate(width)
+        found.page.get_by_role("button", name="Zoom in").first.click()
+        assert frame.evaluate(width) == pytest.approx(2 * before, rel=0.1)
+        found.page.get_by_role("button", name="Zoom out").first.click()
+        assert frame.evaluate(width) == pytest.approx(before)
+
+
+def test_everything_is_there_without_javascript(browser: Browser, folder: Path) -> None:
+    path = folder / "real.html"
+    with opened(browser, path) as found:
+        complete = found.page.locator("main").text_content() or ""
+    with opened(browser, path, java_script_enabled=False) as found:
+        assert not found.page.locator("#tools").is_visible()
+        plain = found.page.locator("main").text_content() or ""
+        for fold in found.page.locator("details.test > summary").all():
+            fold.click()
+        assert found.page.locator("details.test table.metrics").first.is_visible()
+        assert len(found.rows()) == 6
+    for added in ("Zoom in", "Zoom out"):
+        complete = complete.replace(added, "")
+    assert "".join(plain.split()) == "".join(complete.split())
+
+
+def test_a_viewer_that_forbids_styles_and_scripts_shows_everything(
+    browser: Browser, folder: Path
+) -> None:
+    text = (folder / "real.html").read_text(encoding="utf-8")
+    context = browser.new_context()
+    page = context.new_page()
+    headers = {
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+        "Content-Type": "text/html; charset=utf-8",
+    }
+    page.route("**/*", lambda route: route.fulfill(body=text, headers=headers))
+    page.goto("http://artifacts.test/report.html")
+    assert page.locator("h1").inner_text() == "4 of 6 tests failed"
+    assert page.locator("article table.metrics").first.is_visible()
+    assert not page.locator("#tools").is_visible()
+    strip = page.locator("article svg.strip").first.bounding_box()
+    assert strip is not None
+    assert strip["width"] == 190
+    context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_has_no_serious_barrier(browser: Browser, folder: Path, theme: Any) -> None:
+    with opened(browser, folder / "mixed.html", color_scheme=theme) as found:
+        found.unfold()
+        response = Axe().run(found.page).response
+        assert {"color-contrast", "aria-required-children"} <= {
+            one["id"] for one in response["passes"]
+        }
+        barriers = [
+            (one["id"], one["impact"], [node["html"] for node in one["nodes"][:3]])
+            for one in response["violations"]
+            if one["impact"] in ("serious", "critical")
+        ]
+        assert barriers == []
+
+
+@pytest.mark.parametrize("width", [320, 768, 1600])
+@pytest.mark.parametrize("name", ["real", "made", "hostile"])
+def test_fits_the_width(browser: Browser, folder: Path, name: str, width: int) -> None:
+    size: Any = {"width": width, "height": 800}
+    with opened(browser, folder / f"{name}.html", viewport=size) as found:
+        found.unfold()
+        wide = found.page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width
+
+
+def test_can_be_used_with_the_keyboard(browser: Browser, folder: Path) -> None:
+    with opened(browser, folder / "real.html") as found:
+        reached = set()
+        for _ in range(25):
+            found.page.keyboard.press("Tab")
+            reached.add(found.page.evaluate("document.activeElement.tagName"))
+            outline = found.page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline != "none"
+        assert {"A", "INPUT", "BUTTON", "SUMMARY"} <= reached
+
+
+def test_prints(browser: Browser, folder: Path) -> None:
+    with opened(browser, folder / "real.html", color_scheme="dark") as found:
+        found.page.emulate_media(media="print")
+        assert not found.page.locator("#tools").is_visible()
+        paper = found.page.evaluate("getComputedStyle(document.documentElement).colorScheme")
+        ink = found.page.evaluate("getComputedStyle(document.body).color")
+        assert ink == "rgb(27, 31, 36)", paper
+        assert found.page.pdf().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("name", ["many", "failed"])
+def test_a_thousand_tests_are_small_and_open_at_once(
+    browser: Browser, folder: Path, name: str
+) -> None:
+    path = folder / f"{name}.html"
+    assert path.stat().st_size <= 5 * MEGABYTE
+    took = []
+    # Other tests may keep the machine busy: what counts is how fast it can be.
+    for _ in range(3):
+        with opened(browser, path) as found:
+            took.append(
+                found.page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+            )
+            assert found.page.locator("table.tests tbody tr").count() == 1000
+        if took[-1] < 2000:
+            return
+    pytest.fail(f"it opens in {min(took):.0f} ms")

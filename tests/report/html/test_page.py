@@ -1,0 +1,570 @@
+"""The view of a run: what its strings say, and that what is shown adds up."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from decimal import Decimal
+from typing import get_args
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pytest_nsys.catalogue import Breakdown, lookup
+from pytest_nsys.insights.bottlenecks import Finding
+from pytest_nsys.insights.timeline import Element, Label, Lane, Timeline
+from pytest_nsys.measure.measurement import Part, Parts
+from pytest_nsys.plan.options import Mode
+from pytest_nsys.report.html.breakdowns import KINDS, NOTHING, Origin, Row, short_names
+from pytest_nsys.report.html.model import Page, Stored, Test
+from pytest_nsys.report.html.page import FULL, FULL_FAILURES, page
+from pytest_nsys.report.json import report_document
+from pytest_nsys.report.run import RunReport
+from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Contribution, Verdict
+from tests.support.builders import (
+    FLASH,
+    GEMM,
+    before,
+    kernel,
+    measurement,
+    slower,
+    steady,
+    verdict,
+    window,
+)
+
+
+def view(*verdicts: Verdict, mode: Mode = "profile") -> Page:
+    return page(RunReport(mode, verdicts))
+
+
+def failure(judged: Verdict) -> Test:
+    (test,) = view(judged).failures
+    return test
+
+
+def number(text: str) -> tuple[Decimal, str]:
+    """The number and the unit of a change."""
+    match = re.fullmatch(r"([+-][\d.]+) ?(\w*)", text)
+    assert match is not None, text
+    return Decimal(match[1]), match[2]
+
+
+def adds_up(origin: Origin) -> bool:
+    total, unit = number(origin.total)
+    changes = [number(row.change) for row in (*origin.rows, *origin.rest)]
+    assert {name for _, name in changes} <= {unit}
+    return sum((change for change, _ in changes), Decimal(0)) == total
+
+
+def test_a_change_of_kernel_time_is_a_waterfall() -> None:
+    cascade = failure(slower()).windows[0].cascade
+    assert cascade is not None
+    assert cascade.open
+    assert cascade.title == "2.366 ms -> 2.532 ms: +166.1 us"
+    shown = [
+        (bar.level, bar.row.name, bar.row.tag, bar.row.then, bar.row.now, bar.row.change)
+        for bar in cascade.bars
+    ]
+    assert shown == [
+        ("category", "attention", "", "", "", "+180.4 us"),
+        ("kernel", FLASH, "", "1.01 ms (32x)", "1.19 ms (32x)", "+180.4 us"),
+        ("category", "gemm", "", "", "", "-1.8 us"),
+        ("kernel", GEMM, "", "1.242 ms (64x)", "1.24 ms (64x)", "-1.8 us"),
+        ("category", "norm", "", "", "", "-12.6 us"),
+        ("kernel", "rms_norm_v2", "renamed", "52.84 us (65x)", "40.21 us (65x)", "-12.6 us"),
+        ("rest", "rounding", "", "", "", "+0.1 us"),
+        ("total", "Total", "", "2.366 ms", "2.532 ms", "+166.1 us"),
+    ]
+    assert cascade.bars[-3].row.before == "rms_norm"
+    first, *_, norm, rest, total = cascade.bars
+    assert (first.x, first.zero, first.direction) == ("0.0", "0.0", "up")
+    assert (norm.direction, rest.direction) == ("down", "up")
+    end = float(rest.x) + float(rest.width)
+    assert end == pytest.approx(float(total.x) + float(total.width), abs=1)
+
+
+def test_no_waterfall_of_what_is_less_than_is_shown() -> None:
+    now = measurement(window(kernel("a", 1, 1000.2), kernel("b", 1, 2000.0)))
+    then = before(now, window(kernel("a", 1, 1000.0), kernel("b", 1, 2000.2)))
+    (test,) = view(verdict(now, then)).others
+    assert test.windows[0].cascade is None
+
+
+def test_no_waterfall_without_a_change() -> None:
+    now = steady().measurement
+    (test,) = view(verdict(now, now)).others
+    assert test.windows[0].cascade is None
+    alone = view(verdict(now)).others[0]
+    assert alone.windows[0].cascade is None
+
+
+def test_exact_changes_are_shown_without_idle_digits() -> None:
+    origins = {origin.metric: origin for origin in failure(slower()).windows[0].origins}
+    assert "gpu.kernel_time" not in origins, "it has a waterfall"
+    assert origins["memcpy.h2d.bytes"].total == "+4 KiB"
+    assert origins["memcpy.h2d.count"].total == "+1"
+    assert origins["memcpy.h2d.count"].rows[0].now == "2"
+
+
+# To a thousandth, as baselines keep them.
+AMOUNTS = st.integers(0, 10**13).map(lambda n: n / 1000) | st.integers(0, 10**10).map(float)
+PARTS = st.lists(st.tuples(AMOUNTS, AMOUNTS), max_size=30)
+
+
+@given(PARTS, AMOUNTS, AMOUNTS, st.sampled_from(["gpu.busy", "mem.peak", "sync.count"]))
+@example([(0.0, 0.425), (0.0, 34.422), (0.0, 9999999999.212)], 0.0, 0.001, "gpu.busy")
+def test_what_is_shown_always_adds_up(
+    parts: list[tuple[float, float]], baseline: float, current: float, key: str
+) -> None:
+    culprits = tuple(
+        Contribution(str(n), Part(str(n), 1, then), Part(str(n), 2, now), now - then)
+        for n, (then, now) in enumerate(parts)
+    )
+    culprits = culprits or (Contribution("one", None, None, 1.0),)
+    made_up = Comparison(
+        "test", lookup(key), "regressed", True, baseline, current, culprits=culprits
+    )
+    judged = replace(slower(), comparisons=(made_up,))
+    (origin,) = failure(judged).windows[0].origins
+    assert adds_up(origin)
+    assert len(origin.rows) <= 10
+
+
+def test_parts_of_a_quotient_are_shown_per_unit() -> None:
+    part = Contribution(
+        "gemm", Part("gemm", 10, 2e6), Part("gemm", 20, 6e6), 40e3, factors=(1 / 50, 1 / 75)
+    )
+    made_up = Comparison(
+        "test",
+        lookup("gpu.kernel_time.per_token"),
+        "regressed",
+        True,
+        40e3,
+        80e3,
+        culprits=(part,),
+    )
+    (origin,) = failure(replace(slower(), comparisons=(made_up,))).windows[0].origins
+    (row,) = origin.rows
+    assert (row.then, row.now, row.change) == ("40 us (10x)", "80 us (20x)", "+40 us")
+    assert (origin.then, origin.now) == ("40 us", "80 us")
+
+
+def test_the_remainder_is_named() -> None:
+    culprits = tuple(
+        Contribution(str(n), Part(str(n), 1, 0), Part(str(n), 1, ns), float(ns))
+        for n, ns in enumerate((90_000, 60_000, 40_000, 100, 50))
+    )
+    made_up = Comparison(
+        "test", lookup("gpu.busy"), "regressed", True, 0.0, 240e3, culprits=culprits
+    )
+    (origin,) = failure(replace(slower(), comparisons=(made_up,))).windows[0].origins
+    assert origin.rest[0].name.startswith("2 smaller and remainder (medians")
+    alone = replace(made_up, culprits=culprits[:1])
+    (origin,) = failure(replace(slower(), comparisons=(alone,))).windows[0].origins
+    assert origin.rest[0].name.startswith("remainder")
+    assert adds_up(origin)
+
+
+def test_metrics_gated_first() -> None:
+    shown = failure(slower()).windows[0]
+    time = shown.gated[0]
+    assert (time.key, time.then, time.now) == ("gpu.kernel_time", "2.366 ms", "2.532 ms")
+    assert (time.then_range, time.now_range) == ("2.365 ms to 2.367 ms", "2.531 ms to 2.533 ms")
+    assert (time.change, time.limit) == ("+166.1 us (+7.0%)", "3% or 5 us")
+    assert (time.badge.symbol, time.badge.word) == ("\N{BALLOT X}", "regressed")
+    assert [row.key for row in shown.shown] == ["wall.time"]
+
+
+def test_without_a_baseline_what_would_be_gated_comes_first() -> None:
+    (test,) = view(verdict(slower().measurement)).others
+    keys = [row.key for row in test.windows[0].gated]
+    assert keys[:2] == ["gpu.kernel_time", "gpu.kernel_count"]
+    row = test.windows[0].gated[0]
+    assert (row.then, row.change, row.limit) == (NOTHING, NOTHING, NOTHING)
+    assert not test.windows[0].tables[0].compared
+    assert not test.same_environment
+
+
+def test_kernels_the_largest_change_first() -> None:
+    kernels, copies, _ = failure(slower()).windows[0].tables
+    names = [row.name for row in kernels.rows]
+    assert names == [FLASH, "rms_norm_v2", GEMM, "silu_and_mul"]
+    assert kernels.rows[1] == Row(
+        "rms_norm_v2",
+        "52.84 us",
+        "40.21 us",
+        "-12.63 us (-23.9%)",
+        "65",
+        "norm",
+        "renamed",
+        before="rms_norm",
+        value="-12630",
+        then_value="52840",
+        now_value="40210",
+    )
+    assert not kernels.open, "the waterfall has shown them"
+    assert copies.rows[0].count == "1 -> 2"
+    assert not copies.open, "where its change comes from has been shown"
+
+
+def test_new_gone_and_retuned_kernels_are_told_apart() -> None:
+    tuned = replace(kernel(GEMM, 4, 4e5), raw=("nvjet_sm90_hsh_128x64_TNN",))
+    same = replace(kernel("softmax", 1, 3e5, "reduce"), raw=("softmax<1>", "softmax<2>"))
+    now = measurement(window(tuned, same, kernel("erf", 1, 1e5, "elementwise")))
+    older = [
+        replace(tuned, ns=5e5, raw=("nvjet_sm90_hsh_64x64_TNN",)),
+        replace(same, raw=("softmax<2>",)),
+        kernel("flash", 1, 2e5, "attention"),
+    ]
+    tables = view(verdict(now, before(now, window(*older)))).others[0].windows[0].tables
+    tags = {row.name: row.tag for row in tables[0].rows}
+    assert tags == {GEMM: "re-tuned", "softmax": "", "erf": "new", "flash": "gone"}
+    assert tables[0].glance == "4, 1 gone, 1 re-tuned, 1 new"
+    # A baseline in a file has no raw names: nothing can be said of variants.
+    stored = before(now, window(replace(older[0], raw=()), *older[1:]))
+    tables = view(verdict(now, stored)).others[0].windows[0].tables
+    assert {row.name: row.tag for row in tables[0].rows}[GEMM] == ""
+
+
+def test_the_names_in_the_capture_stand_behind_the_canonical_one() -> None:
+    raw = tuple(f"void at::native::gemm<{n}>" for n in range(5))
+    now = measurement(window(replace(kernel("at::native::gemm", 1, 1e5), raw=raw)))
+    (row,) = view(verdict(now)).others[0].windows[0].tables[0].rows
+    assert (row.name, row.full, row.raw) == ("gemm", "at::native::gemm", raw[:3])
+
+
+def test_names_that_are_shortened_alike_stay_apart() -> None:
+    labels = [f"at::native::{'x' * 80}<{n}>{'y' * 40}" for n in (1, 2)]
+    short = short_names([*labels, "gemm"])
+    assert short == {labels[0]: labels[0], labels[1]: labels[1], "gemm": "gemm"}
+    long = [label.replace("x", "x" * 10) for label in labels]
+    assert [name[-4:] for name in short_names(long).values()] == [" (1)", " (2)"]
+
+
+def test_many_kernels_are_folded() -> None:
+    now = measurement(window(*(kernel(f"k{n}", 1, 100 + n) for n in range(40))))
+    (test,) = view(verdict(now, now)).others
+    (table,) = test.windows[0].tables
+    assert len(table.rows) + len(table.more) == 40
+    assert len(table.rows) < len(table.more)
+    assert table.glance == "40"
+
+
+def test_very_many_kernels_are_counted() -> None:
+    now = measurement(window(*(kernel(f"k{n}", 1, 1000) for n in range(100))))
+    (table,) = view(verdict(now, now)).others[0].windows[0].tables
+    assert len(table.rows) + len(table.more) == 60
+    assert table.rest == ("40 more, which changed less, are not listed: together 40 us -> 40 us")
+    (table,) = view(verdict(now)).others[0].windows[0].tables
+    assert table.rest == "40 more are not listed: together 40 us"
+
+
+def test_a_window_that_only_the_baseline_has() -> None:
+    now = measurement(window(kernel(GEMM, 1, 5000)))
+    then = before(now, *now.windows.values(), window(kernel(GEMM, 2, 7000), name="decode"))
+    (test,) = view(verdict(now, then)).others
+    gone = test.windows[1]
+    row = Row(GEMM, now="7 us", count="2", kind="gemm", now_value="7000")
+    assert gone.tables[0].rows == (row,)
+    assert gone.gated[0].note.startswith("the baseline has a window 'decode'")
+
+
+def test_a_note_is_told_once() -> None:
+    now = slower().measurement
+    environment = replace(now.environment, trace=("--trace=cuda",))
+    (test,) = view(verdict(now, replace(now, environment=environment))).others
+    assert test.headline.startswith("incomparable: the baseline was recorded with other capture")
+    assert test.notes == ()
+    assert not any(row.note for row in test.windows[0].gated)
+    assert test.windows[0].gated[0].badge.word == "incomparable"
+
+
+def test_the_title_counts() -> None:
+    assert view(slower(), steady()).title == "1 of 2 tests failed"
+    assert view(steady()).title == "1 test, no performance failure"
+
+
+def test_failures_the_worst_first() -> None:
+    fresh = verdict(measurement(window(kernel(GEMM, 1, 5e3)), nodeid="a"), mode="gate")
+    shown = view(fresh, slower("b"), slower("c"), mode="gate")
+    assert [test.nodeid for test in shown.failures] == ["b", "c", "a"]
+    assert [test.anchor for test in shown.failures] == ["test-2", "test-3", "test-1"]
+
+
+def test_a_test_without_a_story_says_its_kernel_time() -> None:
+    (test,) = view(steady()).others
+    assert test.headline == "gpu.kernel_time 2.238 ms -> 2.24 ms (+0.1%)"
+    (test,) = view(verdict(slower().measurement, mode="update"), mode="update").others
+    assert test.headline == "gpu.kernel_time 2.532 ms"
+    now = steady().measurement
+    bare = replace(now, windows={"test": replace(now.windows["test"], samples={})})
+    (test,) = view(replace(verdict(now, mode="update"), measurement=bare)).others
+    assert test.headline == ""
+
+
+def test_units_are_told() -> None:
+    now = measurement(window(kernel(GEMM, 1, 5e3), units={"token": 256, "image": 2}))
+    (test,) = view(verdict(now, now)).others
+    assert test.windows[0].units == "256 tokens, 2 images"
+
+
+def test_how_it_was_measured() -> None:
+    assert failure(slower()).plan == (
+        "Measured 5 rounds after 1 to warm up on nvidia-h200. "
+        "Baseline of 2025-11-30: 5 rounds after 1 to warm up."
+    )
+    now = slower().measurement
+    main = now.windows["test"]
+    three = replace(main, samples={key: each * 3 for key, each in main.samples.items()})
+    again = replace(now, windows={"test": three}, warmup=0, rounds=1, device="")
+    (test,) = view(verdict(again)).others
+    assert test.plan == "Measured 3 processes of 1 round."
+
+
+def test_what_else_has_changed() -> None:
+    shown = view(slower(), steady())
+    assert shown.failures[0].differences == (Row("Driver", "570.86.15", "580.65.06"),)
+    assert shown.differences == (Row("Driver", "570.86.15", "580.65.06", count="2 tests"),)
+    now = slower().measurement
+    environment = replace(now.environment, versions={"python": "3.12.3"})
+    older = replace(now, environment=environment)
+    (test,) = view(verdict(now, older)).others
+    assert test.differences == (Row("torch", NOTHING, "2.11.0"),)
+
+
+def test_the_run_is_described() -> None:
+    run = RunReport(
+        "profile", (steady(),), seconds={"worker": 3.21}, command="pytest --nsys", kept="/k"
+    )
+    facts = {row.name: row.now for row in page(run).facts}
+    assert facts["Command"] == "pytest --nsys"
+    assert facts["GPU"] == "NVIDIA H200"
+    assert facts["Time spent"] == "worker 3.2 s"
+    assert facts["Raw reports kept in"] == "k"
+    meanings = {row.name: row.now for row in page(run).glossary}
+    assert meanings["gpu.kernel_count"] == "KERNEL rows"
+
+
+@pytest.mark.parametrize("status", SEVERITY)
+def test_every_status_has_a_symbol_and_a_word(status: str) -> None:
+    judged = replace(steady(), status=status, failed=False)  # type: ignore[arg-type]
+    badge = view(judged).others[0].badge
+    assert badge.word == status
+    assert badge.symbol
+    assert badge.tone in {"good", "info", "warn", "bad"}
+
+
+def test_every_breakdown_has_a_table() -> None:
+    assert {kind.key for kind in KINDS} == set(get_args(Breakdown))
+    parts = Parts((Part("one", 2, ns=300, bytes=4), Part("two", 1, ns=100)))
+    now = steady().measurement
+    full = replace(now.windows["test"], breakdown=dict.fromkeys(get_args(Breakdown), parts))
+    judged = verdict(replace(now, windows={"test": full}))
+    (test,) = view(judged).others
+    tables = {table.title: table for table in test.windows[0].tables}
+    assert len(tables) == len(KINDS)
+    for title in ("The program's NVTX ranges", "Devices", "Processes"):
+        rows = [(row.name, row.count, row.now) for row in tables[title].rows]
+        assert rows == [("one", "2", "300 ns"), ("two", "1", "100 ns")]
+    document = report_document(RunReport("profile", (judged,)))
+    assert json.loads(json.dumps(document)) == document
+
+
+def test_no_parts_no_table() -> None:
+    now = steady().measurement
+    empty = replace(now.windows["test"], breakdown={"kernels": Parts()})
+    (test,) = view(verdict(replace(now, windows={"test": empty}))).others
+    assert test.windows[0].tables == ()
+
+
+def test_what_is_as_it_was_in_every_round_takes_one_line() -> None:
+    shown = failure(slower()).windows[0]
+    assert [row.key for row in shown.gated] == [
+        "gpu.kernel_time",
+        "memcpy.h2d.bytes",
+        "memcpy.h2d.count",
+    ]
+    assert shown.unchanged == (
+        "The same in every round, then and now: gpu.kernel_count 193, sync.count 1."
+    )
+
+
+def test_samples_are_drawn() -> None:
+    shown = failure(slower()).windows[0]
+    strip = shown.gated[0].strip
+    assert strip is not None
+    assert strip.text == (
+        "Baseline: 5 rounds, from 2.365 ms to 2.367 ms; "
+        "Current: 5 rounds, from 2.531 ms to 2.533 ms"
+    )
+
+
+def test_copies_by_direction() -> None:
+    now = slower()
+    (row,) = failure(now).windows[0].transfers
+    assert (row.name, row.count, row.bytes) == ("Host to device (h2d)", "1 -> 2", "4 KiB -> 8 KiB")
+    assert (row.time, row.changed) == (NOTHING, True)
+    same = view(verdict(now.measurement, now.measurement)).others[0].windows[0].transfers[0]
+    assert (same.count, same.changed) == ("2", False)
+    alone = view(verdict(now.measurement)).others[0].windows[0].transfers[0]
+    assert (alone.count, alone.changed) == ("2", False)
+
+
+def test_the_state_of_the_gpu_has_a_place_of_its_own() -> None:
+    body = window(kernel(GEMM, 1, 1e5))
+    state = {"gpu.sm_clock": ((1.98e9, 1.97e9, 1.98e9),), "gpu.power": ((300.0, 300.0, 300.0),)}
+    now = measurement(replace(body, samples={**body.samples, **state}))
+    shown = view(verdict(now, now)).others[0].windows[0]
+    assert [(row.key, row.now) for row in shown.state] == [
+        ("gpu.sm_clock", "1.98 GHz"),
+        ("gpu.power", "300 W"),
+    ]
+    assert not {"gpu.sm_clock", "gpu.power"} & {row.key for row in shown.shown}
+
+
+def test_every_window_has_a_sentence() -> None:
+    now = measurement(
+        window(kernel(GEMM, 2, 2e6)),
+        window(kernel(GEMM, 1, 5e5), name="fast"),
+        window(kernel(GEMM, 1, 1e6), name="same"),
+    )
+    then = before(
+        now,
+        window(kernel(GEMM, 1, 1e6)),
+        window(kernel(GEMM, 2, 1e6), name="fast"),
+        window(kernel(GEMM, 1, 1e6), name="same"),
+        window(kernel(GEMM, 1, 1e6), name="dropped"),
+    )
+    said = [shown.said for shown in failure(verdict(now, then)).windows]
+    assert said[0].startswith("gpu.kernel_time rose by 1 ms (100%), from 1 ms to 2 ms; the limit")
+    assert said[1].startswith("[fast] gpu.kernel_time fell by 500 us (50.0%), from 1 ms to 500 us")
+    assert said[2] == "All 5 gated metrics are within their limits."
+    assert said[3] == "the baseline has a window 'dropped' that this test no longer measures"
+    assert view(verdict(now)).others[0].windows[0].said == ""
+
+
+def test_an_improvement_is_a_sentence() -> None:
+    now = measurement(window(kernel(GEMM, 1, 5e5)))
+    (test,) = view(verdict(now, before(now, window(kernel(GEMM, 1, 1e6))))).others
+    assert test.badge.word == "improved"
+    assert test.headline.startswith("gpu.kernel_time fell by 500 us (50.0%)")
+    cascade = test.windows[0].cascade
+    assert cascade is not None
+    assert cascade.open
+    assert cascade.bars[-1].row.change == "-500 us"
+
+
+def test_what_is_accepted_and_what_is_unclear_says_why() -> None:
+    judged = slower()
+    first = judged.comparisons[0]
+    accepted = replace(first, status="expected", accepted="accepted until 2026-12-31: new layout")
+    expected = replace(judged, status="expected", failed=False, comparisons=(accepted,))
+    (test,) = view(expected).others
+    assert "accepted until 2026-12-31" in test.headline
+    assert "accepted until 2026-12-31" in test.windows[0].said
+    assert test.windows[0].gated[0].note == "accepted until 2026-12-31: new layout"
+    noisy = replace(first, status="inconclusive", culprits=(), note="it is too noisy to tell")
+    (test,) = view(replace(expected, status="inconclusive", comparisons=(noisy,))).others
+    assert test.windows[0].said.endswith("it is too noisy to tell")
+
+
+def test_a_comparison_with_a_revision_says_so() -> None:
+    shown = view(replace(slower(), against="main"))
+    assert shown.mode == "The baseline is main, measured in the same run (--nsys-against)."
+    (test,) = shown.failures
+    assert test.plan.endswith(" main in the same run: 5 rounds after 1 to warm up.")
+    assert test.reproduce.startswith("pytest --nsys-against=main ")
+    assert test.accept == ""
+    assert test.same_environment == ""
+
+
+def test_stored_captures_are_called_so() -> None:
+    stored = Stored("a", "b", "pytest-nsys diff a b", ("t.py::old",), ("t.py::fresh",))
+    shown = page(RunReport("profile", (slower(),)), stored)
+    assert shown.title == "This is worse than the baseline"
+    assert shown.mode == "Two stored captures: a is the baseline, b is current."
+    assert shown.notes == (
+        "Only in the baseline: t.py::old",
+        "Only in the current one: t.py::fresh",
+    )
+    assert shown.failures[0].reproduce == "pytest-nsys diff a b"
+    assert shown.failures[0].accept == ""
+
+    def title(*verdicts: Verdict) -> str:
+        return page(RunReport("profile", verdicts), stored).title
+
+    assert title(slower("a"), slower("b"), steady()) == "2 of 3 tests are worse than the baseline"
+    assert title(slower("a"), steady()) == "1 of 2 tests is worse than the baseline"
+    assert title(steady()) == "Nothing is worse than the baseline"
+
+
+def test_notes_on_the_run_are_on_top() -> None:
+    shown = page(RunReport("profile", (steady(),), notes=("nsys lost 3 events",)))
+    assert shown.notes == ("nsys lost 3 events",)
+
+
+def test_findings_are_told() -> None:
+    found = Finding("host-bound", 0.41, "the GPU waits", ("12 gaps",), "use a CUDA graph")
+    judged = steady()
+    judged = replace(judged, measurement=replace(judged.measurement, findings=(found,)))
+    ((told,),) = (test.findings for test in view(judged).others)
+    assert (told.name, told.share, told.evidence) == ("host-bound", "41%", ("12 gaps",))
+
+
+def a_timeline(length: int = 1000) -> Timeline:
+    return Timeline(
+        length=length,
+        lanes=(Lane("gpu", "stream 7"),),
+        labels=(Label(GEMM, "gemm"),),
+        elements=(Element(0, 10, 900, 0, 1, 890),),
+    )
+
+
+def test_timelines_are_drawn_where_there_are_any() -> None:
+    judged = slower()
+    assert failure(judged).drawing is None
+    now = replace(judged.measurement, timeline=a_timeline())
+    drawing = failure(replace(judged, measurement=now)).drawing
+    assert drawing is not None
+    assert drawing.title == "GPU timeline"
+    assert drawing.svg.startswith("<svg")
+    assert judged.baseline is not None
+    then = replace(judged.baseline, timeline=a_timeline(2000))
+    drawing = failure(replace(judged, measurement=now, baseline=then)).drawing
+    assert drawing is not None
+    assert drawing.title == "GPU timelines, baseline above current"
+
+
+def test_of_many_tests_only_failures_are_in_full() -> None:
+    judged = steady()
+    fine = [
+        replace(judged, measurement=replace(judged.measurement, timeline=a_timeline()))
+        for _ in range(FULL)
+    ]
+    assert not any(test.brief for test in view(*fine).others)
+    assert view(*fine).brief == ""
+    bad = [slower(f"t{n}") for n in range(FULL_FAILURES + 2)]
+    shown = view(*fine, *bad)
+    assert [test.brief for test in shown.failures] == [False] * FULL_FAILURES + [True] * 2
+    assert all(test.brief and test.drawing is None for test in shown.others)
+    brief = shown.failures[-1].windows[0]
+    assert [row.key for row in brief.gated][:1] == ["gpu.kernel_time"]
+    assert (brief.tables, brief.shown, brief.cascade) == ((), (), None)
+    assert shown.brief.startswith("20 tests are shown in full")
+    assert view(*fine, *bad[:1]).brief.startswith("1 test is shown in full")
+    assert view(*fine, *fine).brief.startswith("No test is shown in full")
+
+
+def test_all_tests_are_in_one_table() -> None:
+    rows = view(slower(), steady()).tests
+    assert [(row.anchor, row.badge.word, row.change) for row in rows] == [
+        ("test-1", "regressed", "+7.0%"),
+        ("test-2", "ok", "+0.1%"),
+    ]
+    assert rows[0].worse == "gpu.kernel_time, memcpy.h2d.bytes, memcpy.h2d.count"
+    assert float(rows[0].value) == pytest.approx(0.0702, abs=1e-3)
+    alone = view(verdict(slower().measurement)).tests[0]
+    assert (alone.then, alone.change, alone.value) == (NOTHING, NOTHING, "")

@@ -1,0 +1,113 @@
+"""Projects that the tests run pytest in, and where the tests find what they need."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pkgutil
+import sys
+import tempfile
+import textwrap
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pytest_nsys
+
+ROOT = Path(__file__).parents[2]
+TESTS = ROOT / "tests"
+SIMGPU = TESTS / "simgpu"
+
+REAL_NSYS = {
+    "2022": os.environ.get("NSYS_2022", "/opt/nsys/2022.4.2/target-linux-x64/nsys"),
+    "2023": os.environ.get("NSYS_2023", "/opt/nsys/2023.4.4/target-linux-x64/nsys"),
+}
+
+
+def import_all() -> None:
+    """Import whatever a run of pytest may import.
+
+    pytester makes this process forget what is imported while it is in use, and extension modules
+    cannot be imported twice.
+    """
+    for module in pkgutil.walk_packages(pytest_nsys.__path__, "pytest_nsys."):
+        importlib.import_module(module.name)
+    for name in ("pandas", "pyarrow.parquet", "pynvml", "scipy.stats"):
+        importlib.import_module(name)
+
+
+@contextmanager
+def _like_a_new_process(folder: Path) -> Iterator[None]:
+    """In this block, a run of pytest finds what it would find in a process of its own."""
+    first = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    shadowed = {path.stem for entry in first for path in Path(entry).iterdir()}
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.resetwarnings()
+        warnings.simplefilter("ignore", ResourceWarning)  # Python's default
+        patch.setattr(sys, "path", [str(folder), *first, *sys.path])
+        patch.setattr(sys, "argv", ["pytest"])
+        patch.setattr(tempfile, "tempdir", None)  # else it is where it was before TMPDIR was set
+        for name in [*sys.modules]:
+            if name.partition(".")[0] in shadowed:
+                patch.delitem(sys.modules, name)
+        yield
+
+
+class Project:
+    """A user's project in a folder of its own, with an nsys on the PATH.
+
+    Attributes:
+        path: the folder.
+        in_process: whether pytest runs in this process, which is much faster: whoever says so
+            has called `import_all`. Otherwise it has a process of its own, as users' runs do.
+    """
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self.pytester = pytester
+        self.path = pytester.path
+        self.in_process = False
+        self.ini()
+
+    def ini(self, *lines: str) -> None:
+        """Write the project's ini file."""
+        base = [
+            "[pytest]",
+            "asyncio_default_fixture_loop_scope = function",
+            "nsys_processes = 1",
+            "nsys_confirm = 0",
+        ]
+        (self.path / "pytest.ini").write_text("\n".join([*base, *lines]) + "\n")
+
+    def write(self, text: str, name: str = "test_it.py") -> Path:
+        """Write a test module (or another file); indentation common to all lines is removed."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+        return path
+
+    def run(self, *args: str, timeout: float = 120) -> pytest.RunResult:
+        """Run pytest; ``timeout`` is that of a process of its own."""
+        if self.in_process:
+            with _like_a_new_process(self.path):
+                return self.pytester.runpytest_inprocess(*args)
+        return self.pytester.runpytest_subprocess(*args, timeout=timeout)
+
+    def results(self, *args: str) -> tuple[pytest.RunResult, dict[str, Any]]:
+        """Run pytest and return what ``--nsys-json`` wrote, tests by the part after the file."""
+        path = self.path / "results.json"
+        path.unlink(missing_ok=True)
+        result = self.run(*args, "--nsys-json", str(path))
+        document = json.loads(path.read_text()) if path.exists() else {"tests": []}
+        tests = {test["nodeid"].partition("::")[2]: test for test in document["tests"]}
+        return result, tests
+
+    def baseline(self, nodeid_part: str, device: str = "nvidia-h200") -> dict[str, Any]:
+        """The baseline file of a test of ``test_it.py``, by its readable name."""
+        path = self.path / "baselines" / device / "test_it.py" / f"{nodeid_part}.json"
+        data: dict[str, Any] = json.loads(path.read_text())
+        return data

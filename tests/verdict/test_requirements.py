@@ -1,0 +1,261 @@
+"""Demands that need no baseline: budgets, required and forbidden things, and checks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pytest_nsys import catalogue
+from pytest_nsys.measure.measurement import Part, Parts, WindowMeasurement
+from pytest_nsys.plan.marker import Spec
+from pytest_nsys.verdict import requirements as demands
+from pytest_nsys.verdict.requirements import broken_demands
+from pytest_nsys.windows.record import MAIN
+from tests.support import made
+
+SPEC = Spec(warmup=1, rounds=5, timeout_s=1800)
+H2D = "[CUDA memcpy HtoD] [CUDA memcpy Host-to-Device]"
+
+
+def _window(name: str = MAIN) -> WindowMeasurement:
+    return WindowMeasurement(
+        name,
+        {"gpu.kernel_time": ((2_000_000, 2_400_000, 2_200_000),), "memcpy.h2d.count": ((2, 2),)},
+        {"token": 100},
+        {
+            "kernels": Parts(
+                (
+                    Part("flash_fwd", 4, ns=2_000_000, raw=("void flash_fwd<64>(T1)",)),
+                    Part("gemm_a", 2, ns=200_000),
+                    Part("gemm_b", 1, ns=100_000),
+                    Part("gemm_c", 1, ns=90_000),
+                    Part("gemm_d", 1, ns=80_000),
+                )
+            ),
+            "copies": Parts((Part("h2d 4 KiB", 2, ns=2000, bytes=8192, raw=(H2D,)),)),
+            "memsets": Parts((Part("memset 2 KiB", 1, raw=("[CUDA memset]",)),)),
+            "calls": Parts(
+                (
+                    Part("cudaLaunchKernel", 9, raw=("cudaLaunchKernel_v7000",)),
+                    Part("cudaMalloc", 0, raw=("cudaMalloc_v3020",)),
+                )
+            ),
+        },
+    )
+
+
+def _texts(*windows: WindowMeasurement, **arguments: object) -> list[str]:
+    spec = replace(SPEC, **arguments)  # type: ignore[arg-type]
+    found = broken_demands(spec, made.measurement(*windows))
+    assert {demand.window for demand in found} <= {window.name for window in windows}
+    return [demand.text for demand in found]
+
+
+def test_without_demands_nothing_is_broken() -> None:
+    assert broken_demands(SPEC, made.measurement(_window())) == ()
+
+
+@pytest.mark.parametrize(
+    ("budget", "texts"),
+    [
+        ({"gpu.kernel_time": 2_200_000.0}, []),
+        ({"gpu.kernel_time": 2e6}, ["gpu.kernel_time is 2.2 ms, over its budget of 2 ms"]),
+        ({"memcpy.h2d.count": 0.0}, ["memcpy.h2d.count is 2, over its budget of 0"]),
+        ({"memcpy.h2d.count": 2.0}, []),
+        (
+            {"gpu.kernel_time.per_token": 2e4},
+            ["gpu.kernel_time.per_token is 22 us, over its budget of 20 us"],
+        ),
+        ({"sync.count": 3.0}, ["sync.count has a budget and was not measured"]),
+        (
+            {"kernel[gemm*].time": 1.0},
+            ["kernel[gemm*].time has a budget and was not measured"],
+        ),
+    ],
+)
+def test_a_budget_is_a_limit_of_the_median(budget: dict[str, float], texts: list[str]) -> None:
+    assert _texts(_window(), budget=budget) == texts
+
+
+def test_a_budget_of_what_gets_worse_downwards_is_a_lower_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    down = replace(catalogue.lookup("gpu.kernel_time"), key="gpu.busy_pct", unit="%", worse="down")
+    monkeypatch.setattr(demands, "lookup", lambda key: down)
+    window = made.window({"gpu.busy_pct": [80]})
+    assert _texts(window, budget={"gpu.busy_pct": 75.0}) == []
+    assert _texts(window, budget={"gpu.busy_pct": 90.0}) == [
+        "gpu.busy_pct is 80%, under its budget of 90%"
+    ]
+
+
+def test_a_budget_holds_in_named_windows_that_have_the_metric() -> None:
+    part = _window("prefill")
+    body = replace(_window(), samples={"mem.peak": ((1.0,),), **_window().samples})
+    assert len(_texts(body, part, budget={"gpu.kernel_time": 1.0})) == 2
+    assert _texts(body, part, budget={"mem.peak": 1.0}) == []
+
+
+def test_every_budget_is_looked_at() -> None:
+    found = broken_demands(
+        replace(SPEC, budget={"gpu.kernel_time": 1.0, "memcpy.h2d.count": 1.0}),
+        made.measurement(_window()),
+    )
+    assert [demand.status for demand in found] == ["over budget", "over budget"]
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "flash_fwd",
+        "flash_*",
+        "*flash_fwd<64>*",
+        "*memcpy*HtoD*",
+        "*memcpy*Host-to-Device*",
+        "h2d *",
+        "*memset*",
+        "cudaLaunchKernel",
+        "cudaLaunch*",
+        "cudaLaunchKernel_v7000",
+        "[cC]uda*",
+    ],
+)
+def test_patterns_match_kernels_copies_sets_and_calls_by_label_or_raw_name(pattern: str) -> None:
+    assert _texts(_window(), require=(pattern,)) == []
+    (text,) = _texts(_window(), forbid=(pattern,))
+    assert text.startswith(f"{pattern!r} is forbidden: ")
+
+
+@pytest.mark.parametrize("pattern", ["flash", "FLASH*", "*memcpy*DtoH*", "cudaMemcpy*", ""])
+def test_what_no_pattern_matches_is_missing_and_not_forbidden(pattern: str) -> None:
+    assert _texts(_window(), forbid=(pattern,)) == []
+    (text,) = _texts(_window(), require=(pattern,))
+    assert text == (f"{pattern!r} is required and missing; kernels: flash_fwd, gemm_a, gemm_b")
+
+
+def test_what_only_some_rounds_have_is_forbidden_and_does_not_meet_a_requirement() -> None:
+    assert _texts(_window(), forbid=("cudaMalloc",)) == [
+        "'cudaMalloc' is forbidden: cudaMalloc (in some rounds)"
+    ]
+    (text,) = _texts(_window(), require=("cudaMalloc",))
+    assert text.startswith("'cudaMalloc' is required and missing")
+
+
+def test_a_metric_with_a_tolerance_must_be_measured() -> None:
+    named = frozenset({"gpu.kernel_time.per_token", "gpu.kernel_time.per_sample"})
+    assert _texts(_window(), named=named) == [
+        "gpu.kernel_time.per_sample has a tolerance and was not measured"
+    ]
+
+
+def test_the_first_of_what_is_forbidden_are_named_and_the_rest_counted() -> None:
+    assert _texts(_window(), forbid=("gemm*", "h2d*")) == [
+        "'gemm*' is forbidden: gemm_a (2x), gemm_b (1x), gemm_c (1x) and 1 more",
+        "'h2d*' is forbidden: h2d 4 KiB (2x)",
+    ]
+
+
+def test_forbidden_things_are_forbidden_in_named_windows_and_required_ones_only_in_the_body() -> (
+    None
+):
+    body, part = _window(), replace(_window("prefill"), breakdown={})
+    assert len(_texts(body, _window("prefill"), forbid=("gemm*",))) == 2
+    assert _texts(body, part, require=("gemm*",)) == []
+    assert _texts(made.window({}), require=("x",)) == ["'x' is required and missing; kernels: none"]
+
+
+def test_a_check_gets_the_measurement_of_the_body() -> None:
+    seen: list[object] = []
+    assert _texts(_window(), _window("prefill"), check=seen.append) == []
+    assert seen == [_window()]
+
+
+def test_of_a_test_without_a_body_every_window_is_to_meet_what_is_demanded_of_a_body() -> None:
+    one, other = _window("one"), replace(_window("other"), breakdown={})
+    seen: list[object] = []
+    assert _texts(one, other, check=seen.append) == []
+    assert seen == [one, other]
+    assert _texts(one, other, require=("gemm*",)) == [
+        "'gemm*' is required and missing; kernels: none"
+    ]
+
+
+def test_of_a_test_without_a_body_one_window_is_to_have_what_is_named() -> None:
+    one, other = _window("one"), made.window({"client.ttft_p50": [5e6]}, name="other")
+    named = {"named": frozenset({"client.ttft_p50", "gpu.busy"})}
+    assert _texts(one, other, **named) == ["gpu.busy has a tolerance and was not measured"]
+    assert _texts(one, other, budget={"client.ttft_p50": 6e6}) == []
+    assert _texts(one, other, budget={"client.ttft_p50": 1e6}) == [
+        "client.ttft_p50 is 5 ms, over its budget of 1 ms"
+    ]
+    assert _texts(one, budget={"client.ttft_p50": 1e6}) == [
+        "client.ttft_p50 has a budget and was not measured"
+    ]
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        lambda m: m.kernels.count("gemm*") == 5,
+        lambda m: m.kernels.time("gemm_a") == 200_000,
+        lambda m: m.copies.bytes() == 8192,
+        lambda m: m.calls.count("cudaMalloc") == 0,
+        lambda m: m["gpu.kernel_time"] == 2.2e6,
+        lambda m: m.units["token"] == 100,
+        lambda m: None,
+        lambda m: 1,
+    ],
+)
+def test_a_check_that_holds_breaks_nothing(check: object) -> None:
+    assert _texts(_window(), check=check) == []
+
+
+def test_a_check_that_returns_false_is_shown() -> None:
+    (text,) = _texts(_window(), check=lambda m: m.kernels.count("gemm*") == 7)
+    assert text.startswith("check returned False: ")
+    assert 'm.kernels.count("gemm*") == 7' in text
+
+
+def test_a_check_that_asserts_says_what_it_asserted() -> None:
+    def check(m: WindowMeasurement) -> None:
+        raise AssertionError("too many gemms")
+
+    def silent(m: WindowMeasurement) -> None:
+        raise AssertionError
+
+    def long(m: WindowMeasurement) -> None:
+        raise AssertionError("assert 1 == 2\n +  where 1 = f()")
+
+    assert _texts(_window(), check=check) == ["check failed: too many gemms"]
+    assert _texts(_window(), check=long) == ["check failed: assert 1 == 2 + where 1 = f()"]
+    (text,) = _texts(_window(), check=silent)
+    assert text.startswith("check failed: def silent(m")
+
+
+def test_a_check_that_raises_something_else_fails_with_its_type() -> None:
+    (text,) = _texts(_window(), check=lambda m: m["no.metric"])
+    assert text.startswith("check raised KeyError: 'no.metric' (")
+
+
+def test_a_check_that_calls_pytest_fail_is_a_failed_check() -> None:
+    (text,) = _texts(_window(), check=lambda m: pytest.fail("too slow"))
+    assert text == "check failed: too slow"
+    (text,) = _texts(_window(), check=lambda m: pytest.skip("not now"))
+    assert text.startswith("check raised Skipped: not now")
+
+
+def test_a_check_without_source_is_named() -> None:
+    namespace: dict[str, object] = {}
+    exec("def no_source(m): return False", namespace)
+    assert _texts(_window(), check=namespace["no_source"]) == ["check returned False: no_source"]
+
+
+def test_a_long_check_is_cut_off() -> None:
+    def check(m: WindowMeasurement) -> bool:
+        first = m.kernels.count("a" * 30) + m.kernels.count("b" * 30) == 1
+        return first and m.kernels.count("ccccccccccccccccccccc") == 2
+
+    (text,) = _texts(_window(), check=check)
+    assert text.endswith("...")
+    assert len(text) < 200
