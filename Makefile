@@ -21,9 +21,10 @@ help:  ## Show this list
 
 test: lint typecheck unit  ## Check everything that needs no GPU: format, rules, types, tests, coverage
 
-lint: $(VENV)/.installed  ## Check rules and format
+lint: $(VENV)/.installed  ## Check rules, format, and which module imports which
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo
 
 typecheck: $(VENV)/.installed  ## Check types
 	$(BIN)/mypy
@@ -57,7 +58,7 @@ vllm: $(VENV)/.installed  ## Run the tests with a real vLLM on the CPU; scripts/
 	VLLM=$(VLLM) $(BIN)/python -m pytest tests/vllm
 
 clean:  ## Remove the environments and everything that tools have left
-	rm -rf $(VENV) $(DEMO_VENV) dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(DEMO_VENV) dist .coverage .coverage.* .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
