@@ -426,3 +426,20 @@ def test_unified_memory_that_was_asked_for_and_never_used_is_zero(simulated: Pro
     assert samples(tests["test_asked"], "um.faults") == [0.0] * 2
     keys = {m["key"] for window in tests["test_not_asked"]["windows"] for m in window["metrics"]}
     assert "um.faults" not in keys
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        *("pytest_nsys_metrics()", "pytest_nsys_kernel_name()", "pytest_nsys_kernel_category()"),
+        *("pytest_nsys_device_key()", "pytest_nsys_release_memory()", "pytest_nsys_verdict()"),
+    ],
+)
+def test_what_a_hook_raises_ends_the_run_and_is_shown(
+    simulated: Project, story: Story, hook: str
+) -> None:
+    simulated.write(f"def {hook}:\n    raise ValueError('no idea')\n", "conftest.py")
+    simulated.write(TEST.format(version=1, us=100))
+    result = simulated.run("--nsys")
+    assert result.ret in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.INTERRUPTED)
+    assert "ValueError: no idea" in result.stdout.str() + result.stderr.str()
