@@ -6,7 +6,7 @@ imported when it is first asked for.
 - What fixtures are: `Nsys`, `NsysServer`, `NsysRun`; what those give: `Server`, `Window`,
   `LoadResult`, `Exchange`, `Finished`.
 - What ``check=`` functions and hooks get: `WindowMeasurement`, `Parts`, `Part`; `Verdict`,
-  `Comparison`, `Contribution`, `Resolution`, `Demand`, `Status`, `Measurement`, `Environment`,
+  `Comparison`, `Contribution`, `Resolution`, `Requirement`, `Status`, `Measurement`, `Environment`,
   `Finding`.
 - Metrics of one's own: `Metric`, `Unit`, `Tolerance`, `CustomMetric`, and what it is computed from:
   `Cut`, `Trace`, `TraceGpu`, `Members`, `NameSums`.
@@ -28,7 +28,6 @@ __all__ = [
     "Contribution",
     "CustomMetric",
     "Cut",
-    "Demand",
     "Dialect",
     "Endpoint",
     "Environment",
@@ -51,6 +50,7 @@ __all__ = [
     "ProfileEndpoints",
     "Prompt",
     "Reading",
+    "Requirement",
     "Resolution",
     "Server",
     "Status",
@@ -103,7 +103,7 @@ if TYPE_CHECKING:
     from pytest_nsys.verdict.verdict import (
         Comparison,
         Contribution,
-        Demand,
+        Requirement,
         Resolution,
         Status,
         Verdict,
@@ -130,7 +130,7 @@ else:
         "support.arrays.rows": "Members NameSums",
         "support.units": "Tolerance Unit",
         "trace.tables": "Trace TraceGpu",
-        "verdict.verdict": "Comparison Contribution Demand Resolution Status Verdict",
+        "verdict.verdict": "Comparison Contribution Requirement Resolution Status Verdict",
         "windows.cut": "Cut",
     }
 

@@ -83,7 +83,7 @@ class PairJudge:
         if reference is None:
             note = f"there is nothing to compare with: it was not measured at {self._revision}"
             # A test that a change brings along is no reason to refuse the change.
-            failed = any(demand.status in self._policy.failing for demand in verdict.demands)
+            failed = any(one.status in self._policy.failing for one in verdict.unmet)
             verdict = replace(verdict, failed=failed, notes=(note, *measurement.remarks))
         return Judged(verdict)
 

@@ -19,7 +19,7 @@ def join_processes(measurements: Sequence[Measurement]) -> Measurement:
     """All processes as one measurement, in their order; plan, environment, timeline of the first.
 
     Samples stand side by side. A breakdown's line has the median of the processes, in which a
-    process without it counts as none; a line that most processes lack is kept, because a demand may
+    process without it counts as none; a line that most processes lack is kept, because the test may
     forbid it.
     """
     first = measurements[0]

@@ -203,7 +203,7 @@ def _test(verdict: Verdict) -> dict[str, Any]:
         "notes": verdict.notes,
         "against": verdict.against,
         "family_level": verdict.family_level,
-        "demands": [vars(demand) for demand in verdict.demands],
+        "demands": [vars(one) for one in verdict.unmet],
         "findings": [vars(finding) for finding in verdict.measurement.findings],
         "windows": [
             _window_document(verdict, name, parts) for name, parts in compared(verdict).items()

@@ -236,10 +236,10 @@ def _regression(verdict: Verdict) -> str:
         lines += ["", *_table(rows)]
         more = len(verdict.worse) - len(rows)
         lines += ["", f"and {more} more metrics"] if more else []
-    if verdict.demands:
-        lines += ["", *(f"- {prose(demand.text)}" for demand in verdict.demands[:_ROWS])]
-    if len(verdict.demands) > _ROWS:
-        lines.append(f"- and {len(verdict.demands) - _ROWS} more demands")
+    if verdict.unmet:
+        lines += ["", *(f"- {prose(one.text)}" for one in verdict.unmet[:_ROWS])]
+    if len(verdict.unmet) > _ROWS:
+        lines.append(f"- and {len(verdict.unmet) - _ROWS} more requirements")
     command = reproduce(verdict)
     if len(command) <= _COMMAND and visible(command) == command and "\n" not in command:
         lines += ["", f"Measure it again: {code(command, _COMMAND)}"]

@@ -30,7 +30,7 @@ _HEADER = ("metric", "baseline", "current", "change", "limit", "")
 
 def verdict_lines(verdict: Verdict) -> list[str]:
     """What stands under the headline of a failed test: all there is, and how to repeat it."""
-    lines = [*_tables(verdict), *_demands(verdict)]
+    lines = [*_tables(verdict), *_unmet(verdict)]
     lines += [f"note: {note}" for note in verdict.notes]
     lines += ["", f"to measure it again: {reproduce(verdict)}"]
     if accept(verdict):
@@ -43,11 +43,11 @@ def comparison_lines(verdict: Verdict) -> list[str]:
     return [f"{verdict.nodeid}: {headline(verdict)}", *_tables(verdict), ""]
 
 
-def _demands(verdict: Verdict) -> list[str]:
-    if not verdict.demands:
+def _unmet(verdict: Verdict) -> list[str]:
+    if not verdict.unmet:
         return []
-    lines = [f"  {place(demand.window)}{demand.text}" for demand in verdict.demands]
-    return ["", "demands that do not hold:", *lines]
+    lines = [f"  {place(one.window)}{one.text}" for one in verdict.unmet]
+    return ["", "requirements that do not hold:", *lines]
 
 
 def _tables(verdict: Verdict) -> list[str]:

@@ -1,1 +1,1 @@
-"""Judging: a measurement against its baseline, its budget and its other demands."""
+"""Judging: a measurement against its baseline, its budget and its other requirements."""

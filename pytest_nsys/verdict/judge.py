@@ -1,4 +1,4 @@
-"""Judging one test: its comparisons with the baseline, and its demands, make the verdict."""
+"""Judging one test: its comparisons with the baseline, and its requirements, make the verdict."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pytest_nsys.plan.expected import Accepted, acceptance
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.plan.options import Inconclusive, Mode
 from pytest_nsys.verdict.compare import compare, difference
-from pytest_nsys.verdict.requirements import broken_demands
+from pytest_nsys.verdict.requirements import unmet_requirements
 from pytest_nsys.verdict.rule import Rule, default_rule
-from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Demand, Status, Verdict
+from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Requirement, Status, Verdict
 from pytest_nsys.verdict.wording import place
 
 _ALWAYS_FAILS: frozenset[Status] = frozenset({"regressed", "over budget", "violated"})
@@ -61,15 +61,14 @@ def judge(
     """The verdict on one test.
 
     Args:
-        spec: tolerances and demands of the test.
+        spec: tolerances and requirements of the test.
         measurement: what was measured.
         baseline: what it is compared with; None if there is none for this device. Where
-            baselines are being recorded nothing is compared, only demands are.
+            baselines are being recorded nothing is compared, only requirements are.
         policy: what fails the test.
         other_devices: devices that there are baselines for, when there is none for this one.
     """
-    demands = [*broken_demands(spec, measurement)]
-    demands += _emptiness(spec, measurement, baseline)
+    unmet = [*unmet_requirements(spec, measurement), *_emptiness(spec, measurement, baseline)]
     recording = policy.records(baseline)
     notes: tuple[str, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
@@ -84,7 +83,7 @@ def judge(
     elif baseline is None and not recording:
         notes = (_no_baseline(measurement.device, other_devices),)
     statuses: list[Status] = [part.status for part in comparisons]
-    statuses += [demand.status for demand in demands]
+    statuses += [one.status for one in unmet]
     if baseline is None and not recording:
         statuses.append("incomparable" if other_devices else "new")
     status = max(statuses, key=SEVERITY.__getitem__, default="new" if recording else "ok")
@@ -95,7 +94,7 @@ def judge(
         measurement=measurement,
         baseline=baseline,
         comparisons=comparisons,
-        demands=tuple(demands),
+        unmet=tuple(unmet),
         notes=(*notes, *measurement.remarks),
     )
 
@@ -133,7 +132,7 @@ def _accept(
 
 def _emptiness(
     spec: Spec, measurement: Measurement, baseline: Measurement | None
-) -> Iterator[Demand]:
+) -> Iterator[Requirement]:
     """A test that was to use the GPU and did not has measured nothing, not something fast."""
     for name, window in measurement.windows.items():
         then = baseline.windows.get(name) if baseline else None
@@ -146,13 +145,13 @@ def _emptiness(
         if without and any(window.values("gpu.kernel_count")):
             processes = "process" if len(without) == 1 else "processes"
             numbers = ", ".join(map(str, without))
-            yield Demand(
+            yield Requirement(
                 name, "violated", f"no kernel was recorded in {processes} {numbers}, in others some"
             )
         elif had_kernels and not any(window.values("gpu.kernel_count")):
-            yield Demand(name, "violated", "no kernel was recorded, and the baseline has some")
+            yield Requirement(name, "violated", "no kernel was recorded, and the baseline has some")
         elif window.is_empty and not spec.allow_empty and name in measurement.bodies:
-            yield Demand(
+            yield Requirement(
                 name,
                 "violated",
                 "no CUDA activity was recorded; if this test is to use no GPU, "

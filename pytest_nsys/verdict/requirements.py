@@ -1,4 +1,4 @@
-"""Demands that need no baseline: ``budget``, ``require``, ``forbid`` and ``check``."""
+"""Requirements that need no baseline: ``budget``, ``require``, ``forbid`` and ``check``."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pytest_nsys.catalogue import Breakdown, lookup
 from pytest_nsys.measure.measurement import Measurement, Part, Parts, WindowMeasurement
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.support.units import format_amount
-from pytest_nsys.verdict.verdict import Demand
+from pytest_nsys.verdict.verdict import Requirement
 
 _SHOWN = 3
 
 
-def broken_demands(spec: Spec, measurement: Measurement) -> tuple[Demand, ...]:
-    """The demands of a test that what was measured of it does not meet.
+def unmet_requirements(spec: Spec, measurement: Measurement) -> tuple[Requirement, ...]:
+    """The requirements of a test that what was measured of it does not meet.
 
     Budgets and ``forbid`` hold for every window; ``require`` and ``check`` for the whole body, or
     for every window of a server test, which has none.
@@ -31,7 +31,7 @@ def broken_demands(spec: Spec, measurement: Measurement) -> tuple[Demand, ...]:
     return tuple(found)
 
 
-def _unmeasured(spec: Spec, measurement: Measurement) -> Iterator[Demand]:
+def _unmeasured(spec: Spec, measurement: Measurement) -> Iterator[Requirement]:
     """Metrics that the marker names and the test lacks: ``X.per_unit`` without units.
 
     Where a test has no body, it is enough that one of its windows has them.
@@ -41,10 +41,10 @@ def _unmeasured(spec: Spec, measurement: Measurement) -> Iterator[Demand]:
         for key in keys:
             if bodies and not any(window.values(key) for window in bodies):
                 text = f"{key} has a {what} and was not measured"
-                yield Demand(bodies[0].name, "violated", text)
+                yield Requirement(bodies[0].name, "violated", text)
 
 
-def _budgets(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
+def _budgets(spec: Spec, window: WindowMeasurement) -> Iterator[Requirement]:
     for key, limit in spec.budget.items():
         metric = lookup(key)
         if not window.values(key):
@@ -53,7 +53,7 @@ def _budgets(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
         beyond = value > limit if metric.worse == "up" else value < limit
         if beyond:
             where = "over" if metric.worse == "up" else "under"
-            yield Demand(
+            yield Requirement(
                 window.name,
                 "over budget",
                 f"{key} is {format_amount(value, metric.unit)}, "
@@ -67,47 +67,49 @@ def _candidates(window: WindowMeasurement) -> Iterator[Part]:
         yield from window.breakdown.get(kind, Parts())
 
 
-def _forbidden(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
+def _forbidden(spec: Spec, window: WindowMeasurement) -> Iterator[Requirement]:
     for pattern in spec.forbid:
         # A part is listed when any round has it; its count, a median, may still be zero.
         matching = [part for part in _candidates(window) if part.matches(pattern)]
         if matching:
             named = ", ".join(f"{part.label} ({_often(part)})" for part in matching[:_SHOWN])
             more = f" and {len(matching) - _SHOWN} more" if len(matching) > _SHOWN else ""
-            yield Demand(window.name, "violated", f"{pattern!r} is forbidden: {named}{more}")
+            yield Requirement(window.name, "violated", f"{pattern!r} is forbidden: {named}{more}")
 
 
 def _often(part: Part) -> str:
     return f"{part.count:g}x" if part.count else "in some rounds"
 
 
-def _required(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
+def _required(spec: Spec, window: WindowMeasurement) -> Iterator[Requirement]:
     for pattern in spec.require:
         if not any(part.matches(pattern) and part.count for part in _candidates(window)):
             seen = ", ".join(part.label for part in window.kernels.parts[:_SHOWN]) or "none"
-            yield Demand(
+            yield Requirement(
                 window.name, "violated", f"{pattern!r} is required and missing; kernels: {seen}"
             )
 
 
-def _check(spec: Spec, window: WindowMeasurement) -> Iterator[Demand]:
+def _check(spec: Spec, window: WindowMeasurement) -> Iterator[Requirement]:
     if spec.check is None:
         return
     try:
         held = spec.check(window)
     except (AssertionError, pytest.fail.Exception) as error:
-        yield Demand(
+        yield Requirement(
             window.name, "violated", f"check failed: {_line(str(error)) or _source(spec.check)}"
         )
     except (Exception, pytest.skip.Exception) as error:
-        yield Demand(
+        yield Requirement(
             window.name,
             "violated",
             f"check raised {type(error).__name__}: {_line(str(error))} ({_source(spec.check)})",
         )
     else:
         if held is not None and not held:
-            yield Demand(window.name, "violated", f"check returned {held!r}: {_source(spec.check)}")
+            yield Requirement(
+                window.name, "violated", f"check returned {held!r}: {_source(spec.check)}"
+            )
 
 
 def _source(check: Callable[[Any], object]) -> str:

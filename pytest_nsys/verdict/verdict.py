@@ -22,7 +22,7 @@ Status = Literal[
     "over budget",
     "regressed",
 ]
-"""Of a comparison, a demand, or a whole test, whose status is the worst of its parts; from the
+"""Of a comparison, a requirement, or a whole test, whose status is the worst of its parts; from the
 best to the worst. "expected" is a regression that was accepted beforehand."""
 
 SEVERITY: Mapping[Status, int] = {status: place for place, status in enumerate(get_args(Status))}
@@ -103,13 +103,13 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Demand:
+class Requirement:
     """A budget, ``require``, ``forbid`` or ``check`` that does not hold.
 
     Attributes:
         window: name of the window.
         status: "over budget" or "violated".
-        text: what was demanded and what was found, one sentence.
+        text: what was required and what was found, one sentence.
     """
 
     window: str
@@ -128,7 +128,7 @@ class Verdict:
         measurement: what was judged.
         baseline: what it was judged against, if there is any.
         comparisons: by window and metric, in the catalogue's order.
-        demands: those that do not hold.
+        unmet: the requirements that do not hold.
         notes: what a reader should know besides: why there is nothing to compare with, or what
             was odd about the GPU.
         family_level: the probability that noise alone makes any timed metric of this test look
@@ -143,7 +143,7 @@ class Verdict:
     measurement: Measurement
     baseline: Measurement | None = None
     comparisons: tuple[Comparison, ...] = ()
-    demands: tuple[Demand, ...] = ()
+    unmet: tuple[Requirement, ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
     family_level: float = FAMILY_LEVEL
     against: str = ""

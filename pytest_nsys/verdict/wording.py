@@ -24,14 +24,12 @@ def headline(verdict: Verdict) -> str:
     worse = verdict.worse
     if worse:
         first = worse[0]
-        more = len(worse) - 1 + len(verdict.demands)
+        more = len(worse) - 1 + len(verdict.unmet)
         return describe(first) + (f" (and {more} more)" if more else "")
-    if verdict.demands:
-        first_demand = verdict.demands[0]
-        more = len(verdict.demands) - 1
-        return (
-            place(first_demand.window) + first_demand.text + (f" (and {more} more)" if more else "")
-        )
+    if verdict.unmet:
+        unmet = verdict.unmet[0]
+        more = len(verdict.unmet) - 1
+        return place(unmet.window) + unmet.text + (f" (and {more} more)" if more else "")
     notes = [
         part.note for part in verdict.comparisons if part.note and part.status == verdict.status
     ] or list(verdict.notes)

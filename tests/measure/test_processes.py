@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pytest_nsys.measure.measurement import Measurement, Part, WindowMeasurement
 from pytest_nsys.measure.processes import join_processes
 from pytest_nsys.plan.marker import Spec
-from pytest_nsys.verdict.requirements import broken_demands
+from pytest_nsys.verdict.requirements import unmet_requirements
 from tests.support import made
 
 GEMM, RELU = Part("gemm", 2, ns=900, category="gemm"), Part("relu", 1, ns=100)
@@ -58,8 +58,8 @@ def test_a_line_that_few_sessions_have_counts_as_none_and_is_still_found() -> No
     body = joined.windows["test"]
     assert body.kernels.count("relu") == 0
     spec = Spec(warmup=1, rounds=2, timeout_s=1, forbid=("relu",))
-    (demand,) = broken_demands(spec, made.measurement(body))
-    assert demand.text == "'relu' is forbidden: relu (in some rounds)"
+    (requirement,) = unmet_requirements(spec, made.measurement(body))
+    assert requirement.text == "'relu' is forbidden: relu (in some rounds)"
 
 
 def test_windows_units_metrics_and_kinds_are_those_of_any_process() -> None:

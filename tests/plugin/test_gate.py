@@ -177,7 +177,7 @@ def test_tolerances_are_relative_absolute_pairs_or_those_of_the_ini_file(
     )
 
 
-def test_demands_need_no_baseline_and_name_what_breaks_them(simulated: Project) -> None:
+def test_requirements_need_no_baseline_and_name_what_breaks_them(simulated: Project) -> None:
     simulated.write(
         """
         import pytest, simgpu
@@ -256,7 +256,7 @@ def test_demands_need_no_baseline_and_name_what_breaks_them(simulated: Project) 
             "  ?decode? 'gemm' is forbidden: gemm (1x)",
         ]
     )
-    # Nothing was recorded of the tests that broke their demands.
+    # Nothing was recorded of the tests that broke their requirements.
     found = [path.name for path in simulated.path.rglob("baselines/**/*.json")]
     assert found == ["test_holds.json"]
 

@@ -23,7 +23,7 @@ from pytest_nsys.report.markdown import (
 )
 from pytest_nsys.report.run import RunReport, Unmeasured
 from pytest_nsys.storage.baselines import Change
-from pytest_nsys.verdict.verdict import Demand, Verdict
+from pytest_nsys.verdict.verdict import Requirement, Verdict
 from tests.support.builders import (
     ENVIRONMENT,
     GEMM,
@@ -116,11 +116,11 @@ def hostile(text: str) -> RunReport:
     )
     then = before(now, window(kernel(GEMM, 2, 3e5)), window(kernel(GEMM, 2, 3e5), name=text))
     worse = verdict(now, then)
-    demands = (Demand("test", "violated", text), Demand(text, "over budget", text))
+    requirements = (Requirement("test", "violated", text), Requirement(text, "over budget", text))
     fresh = verdict(measurement(window(kernel(GEMM, 3, 3e5)), nodeid=text), mode="gate")
     return RunReport(
         mode="gate",
-        verdicts=(replace(worse, demands=demands), fresh, replace(fresh, notes=(text,))),
+        verdicts=(replace(worse, unmet=requirements), fresh, replace(fresh, notes=(text,))),
         unmeasured=(Unmeasured(text, text),),
         command=text,
         notes=(text,),
@@ -235,21 +235,21 @@ def test_what_is_too_much_is_counted() -> None:
     assert len(text.encode()) <= LIMIT
 
 
-def test_a_test_with_many_metrics_and_demands_shows_the_first() -> None:
+def test_a_test_with_many_metrics_and_requirements_shows_the_first() -> None:
     verdict_: Verdict = slower()
     many = replace(
         verdict_,
         comparisons=verdict_.worse * 10,
-        demands=tuple(Demand("test", "violated", f"demand {n}") for n in range(12)),
+        unmet=tuple(Requirement("test", "violated", f"requirement {n}") for n in range(12)),
     )
     text = render_markdown(RunReport(mode="gate", verdicts=(many,)))
     assert f"and {len(many.worse) - 10} more metrics" in text
-    assert "- demand 9\n- and 2 more demands" in text
+    assert "- requirement 9\n- and 2 more requirements" in text
 
 
 def test_a_demand_that_does_not_hold_needs_no_table() -> None:
-    demands = (Demand("test", "over budget", "gpu.kernel_time is 3 ms, the budget 2 ms"),)
-    over = replace(steady(), status="over budget", demands=demands, failed=True)
+    requirements = (Requirement("test", "over budget", "gpu.kernel_time is 3 ms, the budget 2 ms"),)
+    over = replace(steady(), status="over budget", unmet=requirements, failed=True)
     text = render_markdown(RunReport(mode="gate", verdicts=(over,)))
     assert "- gpu.kernel_time is 3 ms, the budget 2 ms" in text
     assert "|" not in text

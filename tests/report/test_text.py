@@ -23,7 +23,7 @@ from pytest_nsys.report.text import comparison_lines, summary_lines, table, verd
 from pytest_nsys.storage.baselines import Change
 from pytest_nsys.support.units import Tolerance
 from pytest_nsys.verdict.judge import Policy, judge
-from pytest_nsys.verdict.verdict import Comparison, Contribution, Demand, Verdict
+from pytest_nsys.verdict.verdict import Comparison, Contribution, Requirement, Verdict
 from pytest_nsys.verdict.wording import (
     accept,
     describe,
@@ -131,7 +131,7 @@ def test_the_first_line_of_a_broken_demand_is_the_demand() -> None:
     assert headline(one) == "'gemm' is forbidden: gemm (2x)"
     two = judge(spec, BEFORE, BEFORE, Policy("gate"))
     assert headline(two) == "gpu.kernel_count is 6, over its budget of 1 (and 1 more)"
-    named = replace(one, demands=(Demand("prefill", "violated", "no good"),))
+    named = replace(one, unmet=(Requirement("prefill", "violated", "no good"),))
     assert headline(named) == "[prefill] no good"
     assert headline(judge(spec, _slower(), BEFORE, Policy("gate"))).endswith("(and 3 more)")
 
@@ -215,10 +215,10 @@ def test_the_command_to_repeat_a_test_can_be_pasted_into_a_shell() -> None:
     assert accept(against) == ""
 
 
-def test_demands_and_notes_are_shown() -> None:
+def test_requirements_and_notes_are_shown() -> None:
     spec = replace(SPEC, forbid=("gemm",))
     lines = verdict_lines(judge(spec, BEFORE, None, Policy("gate")))
-    assert "demands that do not hold:" in lines
+    assert "requirements that do not hold:" in lines
     assert "  'gemm' is forbidden: gemm (2x)" in lines
     assert "note: no baseline yet: record one with --nsys-update-new" in lines
     assert not any("accept" in line for line in lines)

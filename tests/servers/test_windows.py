@@ -367,9 +367,9 @@ class TestJudging:
     def test_a_window_without_any_work_is_told_whichever_it_is(self) -> None:
         both = measured(served("one"), served("two", kernels=0))
         found = judge(SPEC, both, None, Policy("profile"))
-        (demand,) = found.demands
-        assert (demand.window, demand.status) == ("two", "violated")
-        assert "no CUDA activity" in demand.text
+        (requirement,) = found.unmet
+        assert (requirement.window, requirement.status) == ("two", "violated")
+        assert "no CUDA activity" in requirement.text
 
     def test_a_check_gets_every_window(self) -> None:
         seen: list[str] = []

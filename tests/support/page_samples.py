@@ -13,7 +13,7 @@ from pytest_nsys.offline.diff import compare_stored
 from pytest_nsys.report.html.model import Stored
 from pytest_nsys.report.run import RunReport, Unmeasured
 from pytest_nsys.storage.baselines import Change
-from pytest_nsys.verdict.verdict import Demand, Verdict
+from pytest_nsys.verdict.verdict import Requirement, Verdict
 from tests.support.builders import (
     ENVIRONMENT,
     GEMM,
@@ -83,12 +83,12 @@ def hostile(text: str) -> RunReport:
         window(kernel(text, 2, 5e5), name=text),
     )
     judged = verdict(now, replace(then, environment=replace(ENVIRONMENT, trace=(text,))))
-    judged = replace(judged, notes=(text,), demands=(Demand(text, "violated", text),))
+    judged = replace(judged, notes=(text,), unmet=(Requirement(text, "violated", text),))
     noted = tuple(
         replace(part, note=text, status="inconclusive", accepted=text)
         for part in judged.comparisons
     )
-    unclear = replace(judged, comparisons=noted, demands=(), status="inconclusive", against=text)
+    unclear = replace(judged, comparisons=noted, unmet=(), status="inconclusive", against=text)
     return RunReport(
         mode="profile",
         verdicts=(judged, verdict(now), unclear),

@@ -265,9 +265,9 @@ EMPTY = made.measurement(made.window({"gpu.kernel_count": [0, 0], "api.count": [
 def test_a_test_that_did_nothing_on_the_gpu_fails_unless_it_may(mode: Mode) -> None:
     verdict = judge(SPEC, EMPTY, None, Policy(mode))
     assert (verdict.status, verdict.failed) == ("violated", True)
-    assert "allow_empty=True" in verdict.demands[0].text
+    assert "allow_empty=True" in verdict.unmet[0].text
     allowed = judge(replace(SPEC, allow_empty=True), EMPTY, None, Policy(mode))
-    assert allowed.demands == ()
+    assert allowed.unmet == ()
     assert allowed.failed is (mode == "gate")
 
 
@@ -275,17 +275,17 @@ def test_kernels_that_have_all_gone_are_no_improvement() -> None:
     spec = replace(SPEC, allow_empty=True)
     verdict = judge(spec, EMPTY, FAST, Policy("profile"))
     assert (verdict.status, verdict.failed) == ("violated", True)
-    (demand,) = verdict.demands
-    assert "no kernel was recorded" in demand.text
+    (requirement,) = verdict.unmet
+    assert "no kernel was recorded" in requirement.text
 
 
 def test_an_empty_named_part_of_a_test_that_works_is_all_right() -> None:
     part = made.window({"gpu.kernel_count": [0]}, name="setup")
     now = made.measurement(*FAST.windows.values(), part)
-    assert judge(SPEC, now, now, Policy("gate")).demands == ()
+    assert judge(SPEC, now, now, Policy("gate")).unmet == ()
 
 
-def test_demands_hold_in_every_mode_and_with_every_baseline() -> None:
+def test_requirements_hold_in_every_mode_and_with_every_baseline() -> None:
     spec = replace(SPEC, budget={"gpu.kernel_count": 1.0})
     for mode in MODES:
         for baseline in (None, FAST):
@@ -293,11 +293,11 @@ def test_demands_hold_in_every_mode_and_with_every_baseline() -> None:
             assert (verdict.status, verdict.failed) == ("over budget", True)
 
 
-def test_what_got_worse_is_worse_than_a_broken_demand() -> None:
+def test_what_got_worse_is_worse_than_an_unmet_requirement() -> None:
     spec = replace(SPEC, budget={"gpu.kernel_count": 1.0}, forbid=("gemm",))
     verdict = judge(spec, SLOW, FAST, Policy("profile"))
     assert verdict.status == "regressed"
-    assert [demand.status for demand in verdict.demands] == ["over budget", "violated"]
+    assert [one.status for one in verdict.unmet] == ["over budget", "violated"]
 
 
 times = st.integers(0, 10**7).map(float)
@@ -320,7 +320,7 @@ def test_any_two_measurements_have_a_verdict(
     now: Measurement, then: Measurement, mode: Mode
 ) -> None:
     verdict = judge(SPEC, now, then, Policy(mode))
-    statuses = [part.status for part in (*verdict.comparisons, *verdict.demands)]
+    statuses = [part.status for part in (*verdict.comparisons, *verdict.unmet)]
     assert SEVERITY[verdict.status] >= max((SEVERITY[status] for status in statuses), default=0)
     assert verdict.failed is any(status in Policy(mode).failing for status in statuses)
 
@@ -439,5 +439,5 @@ def test_a_session_that_recorded_no_kernel_is_none_to_compare_or_to_record() -> 
     for mode in ("gate", "update"):
         verdict = judge(SPEC, made.measurement(window), FAST, Policy(mode=mode))
         assert verdict.failed
-        texts = [demand.text for demand in verdict.demands]
+        texts = [one.text for one in verdict.unmet]
         assert texts == ["no kernel was recorded in process 2, in others some"]

@@ -1,4 +1,4 @@
-"""Demands that need no baseline: budgets, required and forbidden things, and checks."""
+"""Requirements that need no baseline: budgets, required and forbidden things, and checks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from pytest_nsys import catalogue
 from pytest_nsys.measure.measurement import Part, Parts, WindowMeasurement
 from pytest_nsys.plan.marker import Spec
-from pytest_nsys.verdict import requirements as demands
-from pytest_nsys.verdict.requirements import broken_demands
+from pytest_nsys.verdict import requirements
+from pytest_nsys.verdict.requirements import unmet_requirements
 from pytest_nsys.windows.record import MAIN
 from tests.support import made
 
@@ -47,13 +47,13 @@ def _window(name: str = MAIN) -> WindowMeasurement:
 
 def _texts(*windows: WindowMeasurement, **arguments: object) -> list[str]:
     spec = replace(SPEC, **arguments)  # type: ignore[arg-type]
-    found = broken_demands(spec, made.measurement(*windows))
-    assert {demand.window for demand in found} <= {window.name for window in windows}
-    return [demand.text for demand in found]
+    found = unmet_requirements(spec, made.measurement(*windows))
+    assert {one.window for one in found} <= {window.name for window in windows}
+    return [one.text for one in found]
 
 
-def test_without_demands_nothing_is_broken() -> None:
-    assert broken_demands(SPEC, made.measurement(_window())) == ()
+def test_without_requirements_nothing_is_broken() -> None:
+    assert unmet_requirements(SPEC, made.measurement(_window())) == ()
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_budget_of_what_gets_worse_downwards_is_a_lower_limit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     down = replace(catalogue.lookup("gpu.kernel_time"), key="gpu.busy_pct", unit="%", worse="down")
-    monkeypatch.setattr(demands, "lookup", lambda key: down)
+    monkeypatch.setattr(requirements, "lookup", lambda key: down)
     window = made.window({"gpu.busy_pct": [80]})
     assert _texts(window, budget={"gpu.busy_pct": 75.0}) == []
     assert _texts(window, budget={"gpu.busy_pct": 90.0}) == [
@@ -98,11 +98,11 @@ def test_a_budget_holds_in_named_windows_that_have_the_metric() -> None:
 
 
 def test_every_budget_is_looked_at() -> None:
-    found = broken_demands(
+    found = unmet_requirements(
         replace(SPEC, budget={"gpu.kernel_time": 1.0, "memcpy.h2d.count": 1.0}),
         made.measurement(_window()),
     )
-    assert [demand.status for demand in found] == ["over budget", "over budget"]
+    assert [one.status for one in found] == ["over budget", "over budget"]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_a_check_gets_the_measurement_of_the_body() -> None:
     assert seen == [_window()]
 
 
-def test_of_a_test_without_a_body_every_window_is_to_meet_what_is_demanded_of_a_body() -> None:
+def test_of_a_test_without_a_body_every_window_is_to_meet_what_is_required_of_a_body() -> None:
     one, other = _window("one"), replace(_window("other"), breakdown={})
     seen: list[object] = []
     assert _texts(one, other, check=seen.append) == []

@@ -40,7 +40,7 @@ def test_of(verdict: Verdict, number: int, *, full: bool, most: int, stored: Sto
         brief=not full,
         plan=plan(verdict) if full else "",
         notes=tuple(note for note in verdict.notes if repeated != f"{verdict.status}: {note}"),
-        demands=tuple((BADGES[d.status], place(d.window) + d.text) for d in verdict.demands),
+        unmet=tuple((BADGES[d.status], place(d.window) + d.text) for d in verdict.unmet),
         windows=tuple(
             window_of(verdict, name, parts, alone, full) for name, parts in metrics.items()
         ),

@@ -47,7 +47,7 @@ def window_of(
     now = verdict.measurement.windows.get(name)
     then = verdict.baseline.windows.get(name) if verdict.baseline else None
     troubled = {part.window for part in verdict.worse}
-    troubled |= {demand.window for demand in verdict.demands}
+    troubled |= {one.window for one in verdict.unmet}
     troubled |= {part.window for part in verdict.comparisons if part.note}
     bodies = verdict.measurement.bodies
     unfolded = name in troubled or (not troubled and name in bodies[:1])

@@ -89,7 +89,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Test:
-    """One test; ``demands`` are those that do not hold; a brief one has only what is gated."""
+    """One test; ``unmet`` are requirements that do not hold; a brief one has only what is gated."""
 
     __test__ = False
 
@@ -100,7 +100,7 @@ class Test:
     brief: bool
     plan: str
     notes: tuple[str, ...]
-    demands: tuple[tuple[Badge, str], ...]
+    unmet: tuple[tuple[Badge, str], ...]
     windows: tuple[Window, ...]
     drawing: Drawing | None
     findings: tuple[Finding, ...]

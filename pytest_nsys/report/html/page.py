@@ -123,7 +123,7 @@ def _overview(verdict: Verdict, number: int) -> Overview:
     then, now = (first.baseline, first.current) if first else (None, None)
     relative = (now - then) / then if then and now is not None else None
     worse = dict.fromkeys(place(part.window) + part.metric.key for part in verdict.worse)
-    worse |= dict.fromkeys(place(demand.window) + demand.status for demand in verdict.demands)
+    worse |= dict.fromkeys(place(one.window) + one.status for one in verdict.unmet)
     names = [*worse]
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return Overview(

@@ -21,7 +21,7 @@ def said_of_test(verdict: Verdict) -> str:
     if worse:
         said = _sentence(worse[0])
         others = dict.fromkeys(place(part.window) + part.metric.key for part in worse[1:])
-        broken = [place(demand.window) + demand.text for demand in verdict.demands]
+        broken = [place(one.window) + one.text for one in verdict.unmet]
         if others:
             names = [*others]
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""

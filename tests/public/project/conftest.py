@@ -29,12 +29,12 @@ if TYPE_CHECKING:
         Comparison,
         Contribution,
         Cut,
-        Demand,
         Environment,
         Finding,
         Measurement,
         Members,
         NameSums,
+        Requirement,
         Resolution,
         Status,
         Trace,
@@ -123,9 +123,9 @@ def pytest_nsys_verdict(nodeid: str, verdict: Verdict) -> None:
     measured: Measurement = verdict.measurement
     environment: Environment = measured.environment
     findings: tuple[Finding, ...] = measured.findings
-    demands: tuple[Demand, ...] = verdict.demands
+    unmet: tuple[Requirement, ...] = verdict.unmet
     print(nodeid, status, environment.gpu, *(finding.advice for finding in findings))
-    print(*(demand.text for demand in demands))
+    print(*(requirement.text for requirement in unmet))
     for comparison in verdict.worse:
         show(comparison)
 

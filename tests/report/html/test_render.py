@@ -209,8 +209,8 @@ def test_a_demand_is_shown_with_its_window() -> None:
     spec = replace(SPEC, budget={"gpu.kernel_time": 1e3})
     now = measurement(window(kernel(GEMM, 1, 5e3)), window(kernel(GEMM, 1, 4e3), name="decode"))
     article = rendered(RunReport("profile", (verdict(now, now, spec=spec),))).find("article")[0]
-    demands = [item.text for item in article.find("ul", class_="demands")[0].find("li")]
-    assert [" ".join(text.split()) for text in demands] == [
+    requirements = [item.text for item in article.find("ul", class_="unmet")[0].find("li")]
+    assert [" ".join(text.split()) for text in requirements] == [
         "\N{BALLOT X} over budget gpu.kernel_time is 5 us, over its budget of 1 us",
         "\N{BALLOT X} over budget [decode] gpu.kernel_time is 4 us, over its budget of 1 us",
     ]
