@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -22,7 +21,8 @@ from pytest_nsys.capture.installation import FilesHere
 from pytest_nsys.capture.nsys import NsysTool, find_nsys
 from pytest_nsys.doctor.machine import Device, Driver, Process, Ran, Volume
 from pytest_nsys.errors import NoRunFolder
-from pytest_nsys.gpu.asking import DEADLINE_S, answer_within
+from pytest_nsys.gpu.devices import list_gpus
+from pytest_nsys.gpu.nvml import DEADLINE_S, answer_within, nvml_session
 from pytest_nsys.process.environment import minimal_environment
 from pytest_nsys.process.processes import run_program
 from pytest_nsys.process.run_folder import RunFolder
@@ -156,31 +156,22 @@ def _environment() -> Iterator[dict[str, str]]:
 
 def _ask_nvml() -> Driver:
     try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except Exception as error:  # a missing package, library or driver: all are evidence
+        with nvml_session() as nvml:
+            cuda = nvml.nvmlSystemGetCudaDriverVersion_v2()
+            return Driver(
+                version=nvml.nvmlSystemGetDriverVersion(),
+                cuda=(cuda // 1000, cuda % 1000 // 10),
+                gpus=tuple(
+                    Device(
+                        gpu.name,
+                        gpu.uuid,
+                        None if gpu.instances is None else tuple(gpu.instances),
+                    )
+                    for gpu in list_gpus(nvml)
+                ),
+            )
+    except Exception as error:  # whatever is wrong is evidence
         return Driver(error=str(error))
-    try:
-        cuda = pynvml.nvmlSystemGetCudaDriverVersion_v2()
-        count = pynvml.nvmlDeviceGetCount()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(count)]
-        return Driver(
-            version=pynvml.nvmlSystemGetDriverVersion(),
-            cuda=(cuda // 1000, cuda % 1000 // 10),
-            gpus=tuple(
-                Device(
-                    pynvml.nvmlDeviceGetName(handle),
-                    pynvml.nvmlDeviceGetUUID(handle),
-                    _mig_instances(pynvml, handle),
-                )
-                for handle in handles
-            ),
-        )
-    except pynvml.NVMLError as error:
-        return Driver(error=str(error))
-    finally:
-        pynvml.nvmlShutdown()
 
 
 def _holds(path: str, text: bytes) -> bool:
@@ -206,21 +197,3 @@ def _file_system(path: str, mounts: str) -> str:
         if (path == point or path.startswith(point + "/")) and len(point) >= longest:
             kind, longest = fields[2], len(point)
     return kind
-
-
-def _mig_instances(pynvml: Any, handle: Any) -> tuple[str, ...] | None:
-    """The uuids of the MIG instances; None where MIG is off, or the GPU does not know it."""
-    try:
-        if not pynvml.nvmlDeviceGetMigMode(handle)[0]:
-            return None
-        most = pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)
-    except pynvml.NVMLError:
-        return None
-    found = []
-    for number in range(most):
-        try:
-            instance = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, number)
-            found.append(pynvml.nvmlDeviceGetUUID(instance))
-        except pynvml.NVMLError:  # there is no instance of this number
-            continue
-    return tuple(found)

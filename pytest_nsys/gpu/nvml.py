@@ -3,36 +3,61 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
-from pytest_nsys.gpu.asking import DEADLINE_S, answer_within
 from pytest_nsys.gpu.devices import list_gpus, visible_gpus
+
+_Answer = TypeVar("_Answer")
+
+DEADLINE_S = 30.0
+"""For NVML, which takes seconds to wake the GPUs of a large machine."""
+
+
+def answer_within(seconds: float, question: Callable[[], _Answer]) -> _Answer | None:
+    """What the question, which must not raise, answers; None if it does not in time.
+
+    A driver that hangs cannot be interrupted. So it is asked in a thread of its own, which is then
+    left alone: nobody waits for it at the end.
+    """
+    answers: list[_Answer] = []
+    thread = threading.Thread(target=lambda: answers.append(question()), daemon=True)
+    thread.start()
+    thread.join(max(seconds, 0.0))
+    return answers[0] if answers else None
+
+
+@contextmanager
+def nvml_session() -> Iterator[Any]:
+    """The module ``pynvml``, initialised for as long as the block.
+
+    Raises:
+        Exception: the package, the library or the driver is missing.
+    """
+    import pynvml
+
+    pynvml.nvmlInit()
+    try:
+        yield pynvml
+    finally:
+        pynvml.nvmlShutdown()
 
 
 def describe_gpus(deadline_s: float = DEADLINE_S) -> str:
     """One line: the GPUs that NVML sees, or why it sees none. Never raises, never starts CUDA."""
     unanswered = f"NVML: no answer within {deadline_s:g} s"
-    return answer_within(deadline_s, _ask) or unanswered
+    return answer_within(deadline_s, _description) or unanswered
 
 
-def _ask() -> str:
+def _description() -> str:
     try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except Exception as error:  # a missing package, library or driver: all are evidence
+        with nvml_session() as nvml:
+            names = ", ".join(gpu.name for gpu in list_gpus(nvml))
+            return f"NVML: driver {nvml.nvmlSystemGetDriverVersion()}, {names or 'no GPU'}"
+    except Exception as error:  # whatever is wrong is evidence
         return f"NVML: {error}"
-    try:
-        count = pynvml.nvmlDeviceGetCount()
-        names = [
-            pynvml.nvmlDeviceGetName(pynvml.nvmlDeviceGetHandleByIndex(number))
-            for number in range(count)
-        ]
-        return f"NVML: driver {pynvml.nvmlSystemGetDriverVersion()}, {', '.join(names) or 'no GPU'}"
-    except pynvml.NVMLError as error:
-        return f"NVML: {error}"
-    finally:
-        pynvml.nvmlShutdown()
 
 
 def visible_gpu_uuids(
@@ -48,14 +73,7 @@ def visible_gpu_uuids(
 
 def _uuids(environ: Mapping[str, str]) -> tuple[str, ...]:
     try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except Exception:  # a missing package, library or driver: there is no GPU
+        with nvml_session() as nvml:
+            return tuple(one.gpu.uuid for one in visible_gpus(list_gpus(nvml), environ))
+    except Exception:  # whatever is wrong, there is no GPU to lock
         return ()
-    try:
-        return tuple(one.gpu.uuid for one in visible_gpus(list_gpus(pynvml), environ))
-    except pynvml.NVMLError:
-        return ()
-    finally:
-        pynvml.nvmlShutdown()

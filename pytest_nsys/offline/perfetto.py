@@ -33,8 +33,7 @@ from pytest_nsys.offline.lanes import flat_lanes, nested_lanes
 from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.trace import Trace
 from pytest_nsys.trace.narrow import of_device
-from pytest_nsys.trace.schema import MemcpyKind, MemKind
-from pytest_nsys.trace.serial import process_number, thread_number
+from pytest_nsys.trace.schema import MemcpyKind, MemKind, process_number, thread_number
 from pytest_nsys.trace.source import ABSENT
 from pytest_nsys.windows.cut import Cut, cut_named, whole
 

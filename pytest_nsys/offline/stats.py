@@ -29,7 +29,7 @@ from pytest_nsys.trace.narrow import (
     of_process,
     processes,
 )
-from pytest_nsys.trace.serial import process_number
+from pytest_nsys.trace.schema import process_number
 from pytest_nsys.trace.source import ABSENT
 from pytest_nsys.windows.cut import Cut, cut_named, cut_ranges, cut_records, user_ranges, whole
 from pytest_nsys.windows.labels import labelled_records

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.trace import schema
-from pytest_nsys.trace.serial import process_number
+from pytest_nsys.trace.schema import process_number
 from pytest_nsys.trace.source import ABSENT, Source
 
 

@@ -13,8 +13,7 @@ from pytest_nsys.trace import lost, mending, schema
 from pytest_nsys.trace.devices import Devices, read_devices
 from pytest_nsys.trace.launches import Launches, find_launches, in_order
 from pytest_nsys.trace.sampled import read_samples
-from pytest_nsys.trace.schema import MemcpyKind, MemKind, NvtxType
-from pytest_nsys.trace.serial import process_id
+from pytest_nsys.trace.schema import MemcpyKind, MemKind, NvtxType, process_id
 from pytest_nsys.trace.source import (
     ABSENT,
     Source,

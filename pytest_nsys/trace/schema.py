@@ -2,12 +2,18 @@
 
 Tables are lazy (no data, no table) and columns come and go between schema versions, so every
 column here is asked for by presence.
+
+Processes and threads have serialised ids: one integer, unique within a capture. The low 24 bits are
+the operating system's number of the thread, the 24 above them that of the process. The id of a
+process is that of its threads with no thread in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeVar
+
+from pytest_nsys.support.arrays.rows import Ints
 
 KERNEL: Final = "CUPTI_ACTIVITY_KIND_KERNEL"
 MEMCPY: Final = "CUPTI_ACTIVITY_KIND_MEMCPY"
@@ -202,3 +208,24 @@ class NvtxType:
 
 SEVERITY_ERROR: Final = 3
 """DIAGNOSTIC_EVENT.severity of an error (2 is a warning)."""
+
+_BITS = 24
+_NUMBER = 0xFFFFFF
+
+Ids = TypeVar("Ids", int, Ints)
+"""One id, or an array of them."""
+
+
+def process_id(ids: Ids) -> Ids:
+    """The serialised process of serialised threads (or processes)."""
+    return (ids >> _BITS) << _BITS
+
+
+def process_number(ids: Ids) -> Ids:
+    """The operating system's number of the process."""
+    return (ids >> _BITS) & _NUMBER
+
+
+def thread_number(ids: Ids) -> Ids:
+    """The operating system's number of the thread."""
+    return ids & _NUMBER

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pytest_nsys.metrics.window import launching_names
 from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.trace.narrow import devices, of_device, of_process, processes
-from pytest_nsys.trace.serial import process_number
+from pytest_nsys.trace.schema import process_number
 from pytest_nsys.windows.cut import Cut, whole
 from tests.support.traces import PID, TraceBuilder
 

@@ -21,8 +21,7 @@ from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.support.text import without_folders
 from pytest_nsys.support.xz import pack
 from pytest_nsys.trace import schema
-from pytest_nsys.trace.schema import NvtxType
-from pytest_nsys.trace.serial import process_id
+from pytest_nsys.trace.schema import NvtxType, process_id
 from pytest_nsys.trace.source import Source, open_source, texts, whole_numbers
 from pytest_nsys.windows.record import DOMAIN
 

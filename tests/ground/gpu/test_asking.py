@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_nsys.gpu import nvml
-from pytest_nsys.gpu.asking import answer_within
+from pytest_nsys.gpu.nvml import answer_within
 
 
 def test_an_answer_is_passed_on() -> None:
@@ -25,7 +25,7 @@ def test_who_does_not_answer_is_not_waited_for(seconds: float) -> None:
 
 def test_a_driver_that_hangs_is_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
     never = threading.Event()
-    monkeypatch.setattr(nvml, "_ask", never.wait)
+    monkeypatch.setattr(nvml, "_description", never.wait)
     assert nvml.describe_gpus(0.1) == "NVML: no answer within 0.1 s"
     never.set()
 
@@ -58,6 +58,8 @@ def test_the_gpus_are_evidence(
         nvmlDeviceGetCount=lambda: 1 if names is None else len(names),
         nvmlDeviceGetHandleByIndex=lambda number: number,
         nvmlDeviceGetName=name,
+        nvmlDeviceGetUUID=lambda handle: f"GPU-{handle}",
+        nvmlDeviceGetMigMode=lambda handle: (0, 0),
         nvmlSystemGetDriverVersion=lambda: "580.1",
     )
     monkeypatch.setitem(sys.modules, "pynvml", library)

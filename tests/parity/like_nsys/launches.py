@@ -6,7 +6,7 @@ import numpy as np
 
 from pytest_nsys.metrics.window import durations
 from pytest_nsys.support.arrays.rows import Ints
-from pytest_nsys.trace.serial import process_number, thread_number
+from pytest_nsys.trace.schema import process_number, thread_number
 from pytest_nsys.trace.tables import Trace
 from tests.parity.like_nsys.calls import function_name
 from tests.parity.like_nsys.grouping import by_columns, by_text, descending
