@@ -1,4 +1,5 @@
-"""``nsys export``: a report made readable, only the tables we read where nsys can select."""
+"""A report kept, and made readable by ``nsys export``: of tables only what we read, where nsys can
+select."""
 
 from __future__ import annotations
 
@@ -8,14 +9,39 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_nsys.capture.nsys import NsysTool, export_command
-from pytest_nsys.errors import DeadlineExceeded, ExportFailed, NotACapture
+from pytest_nsys.errors import CaptureError, DeadlineExceeded, ExportFailed, NotACapture
 from pytest_nsys.process.environment import private_environment
 from pytest_nsys.process.guard import end_marked
 from pytest_nsys.process.processes import run_program
+from pytest_nsys.support.files import copy_private
 from pytest_nsys.trace.schema import TABLES
 
 _ATTEMPTS = 3
 _AT_ONCE_S = 5.0
+
+
+def keep_report(report: Path, folder: Path | None, number: int) -> None:
+    """Copy a report to where the user wants to have it, if there is one.
+
+    Args:
+        report: it.
+        folder: where to; None for nowhere.
+        number: what tells it from others of the run.
+
+    Raises:
+        CaptureError: it cannot be written.
+    """
+    if folder is None or not report.exists():
+        return
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        copy_private(report, folder / f"report-{number}.nsys-rep")
+    except OSError as error:
+        raise CaptureError(
+            "the raw report cannot be kept",
+            evidence=str(error),
+            remedy="name a folder that can be written to with --nsys-keep",
+        ) from None
 
 
 def export_report(nsys: NsysTool, report: Path, folder: Path, *, deadline_s: float = 900.0) -> Path:

@@ -64,7 +64,7 @@ class EventTail:
 
 
 def read_event(line: bytes) -> Event:
-    """The event of one line, with all that an event of its kind has.
+    """The event of one line, with all that an event of its kind has; a window's is its ``record``.
 
     Raises:
         WorkerFailed: it is not what a worker writes.
@@ -74,7 +74,7 @@ def read_event(line: bytes) -> Event:
         for name, check in _FIELDS.get(text_of(event["event"]), {}).items():
             check(event[name])
         if event["event"] == "window":
-            WindowRecord.from_json(event)
+            return {"event": "window", "record": WindowRecord.from_json(event)}
     except KeyError as error:
         raise _damaged(line, f"it has no {error}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import importlib.metadata
 import platform
 import time
@@ -11,17 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_nsys.capture.export import export_report
+from pytest_nsys.capture.export import export_report, keep_report
 from pytest_nsys.capture.nsys import NsysTool, override, trace_options
 from pytest_nsys.capture.proof import prove_report, prove_trace
 from pytest_nsys.capture.result import CaptureResult, RanTest
 from pytest_nsys.capture.run import THIS_PYTHON, Deadlines, Listener, Program, WorkerRun, run_worker
+from pytest_nsys.capture.starting import launch_repeatedly
 from pytest_nsys.errors import (
     CaptureError,
     LimitReached,
     NoWindows,
     NsysError,
-    NsysLaunchFailed,
     RevisionError,
 )
 from pytest_nsys.plan.batches import Batch, PlannedTest
@@ -29,12 +30,11 @@ from pytest_nsys.plan.privacy import published_options
 from pytest_nsys.plan.settings import Settings
 from pytest_nsys.process.limits import Limits
 from pytest_nsys.process.run_folder import RunFolder
-from pytest_nsys.support.files import copy_private
 from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.windows.record import WindowRecord
 from pytest_nsys.worker.job import Job, Repeats
 
-_LAUNCHES = 3
+_LIMITS = ("nsys_max_duration", "nsys_max_capture_size")
 _FRAMEWORKS = ("torch", "triton", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x", "transformers")
 
 
@@ -89,7 +89,7 @@ class LiveCapture:
         self._listener = listener
         self._deadlines = deadlines
         self._explain = explain
-        self._limits = Limits(settings.max_duration_s, settings.max_capture_size)
+        self._limits = Limits(settings.max_duration_s, settings.max_capture_size, _LIMITS)
         self._number = 0
 
     @property
@@ -113,7 +113,7 @@ class LiveCapture:
         lost_all_ranges = False
         while left:
             try:
-                run = self._run(left, maxfail)
+                run = launch_repeatedly(functools.partial(self._run, left, maxfail))
             except NsysError as error:
                 raise self._explain(error) from None
             result = self._analyse(run, left, batch)
@@ -130,15 +130,6 @@ class LiveCapture:
             left = [test for test in left if test.nodeid not in done]
 
     def _run(self, tests: Sequence[PlannedTest], maxfail: int) -> WorkerRun:
-        """Run a worker; nsys now and then fails to start its program at all, and is tried again."""
-        for _ in range(_LAUNCHES - 1):
-            try:
-                return self._run_once(tests, maxfail)
-            except NsysLaunchFailed:
-                continue
-        return self._run_once(tests, maxfail)
-
-    def _run_once(self, tests: Sequence[PlannedTest], maxfail: int) -> WorkerRun:
         self._number = self._folder.next_number()
         folder = self._folder.path / f"worker-{self._number}"
         try:
@@ -191,9 +182,6 @@ class LiveCapture:
         self, run: WorkerRun, planned: Sequence[PlannedTest], batch: Batch
     ) -> CaptureResult:
         tests = _ran_tests(run, planned)
-        records = tuple(
-            WindowRecord.from_json(event) for event in run.events if event["event"] == "window"
-        )
         seconds = dict(run.wall_s)
         trace, export = None, None
         passed = {test.nodeid for test in tests if test.passed and test.problem is None}
@@ -203,7 +191,7 @@ class LiveCapture:
                 export = self._export(run, seconds)
                 began = time.monotonic()
                 trace = load_trace(export)
-                self._prove(trace, records, planned, passed)
+                self._prove(trace, run.records, planned, passed)
                 seconds["load"] = time.monotonic() - began
             except NsysError as error:
                 trace, export = None, None
@@ -212,7 +200,7 @@ class LiveCapture:
         return CaptureResult(
             tests=tuple(tests),
             trace=trace,
-            records=records,
+            records=run.records,
             options=published_options(trace_options(self._nsys_args(batch.tests))),
             nsys=self._nsys.version_text,
             date=datetime.date.today().isoformat(),
@@ -229,7 +217,7 @@ class LiveCapture:
                 remedy="look for what fails when the session ends: fixtures of session scope, "
                 "plugins, or the frameworks' own clean-up",
             )
-        self._keep(run.report)
+        keep_report(run.report, self._settings.keep, self._number)
         prove_report(run.report, run.nsys_output)
         began = time.monotonic()
         export = export_report(
@@ -267,19 +255,6 @@ class LiveCapture:
             needs_gpu=needs_gpu,
             needs_cuda=needs_gpu and uses_gpu,
         )
-
-    def _keep(self, report: Path) -> None:
-        if self._settings.keep is not None and report.exists():
-            kept = self._settings.keep / f"report-{self._number}.nsys-rep"
-            try:
-                self._settings.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
-                copy_private(report, kept)
-            except OSError as error:
-                raise CaptureError(
-                    "the raw report cannot be kept",
-                    evidence=str(error),
-                    remedy="name a folder that can be written to with --nsys-keep",
-                ) from None
 
 
 def _ran_tests(run: WorkerRun, planned: Sequence[PlannedTest]) -> list[RanTest]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -17,6 +15,7 @@ from pytest_nsys.capture.follow import Event, EventTail, Tail
 from pytest_nsys.capture.importing import import_again
 from pytest_nsys.capture.nsys import NsysTool, profile_command
 from pytest_nsys.capture.starting import (
+    end_nsys,
     not_started,
     printed_by_nsys,
     read_pid,
@@ -28,10 +27,10 @@ from pytest_nsys.errors import (
     NsysLaunchFailed,
     WorkerFailed,
 )
-from pytest_nsys.process.guard import end_marked
 from pytest_nsys.process.limits import NO_LIMITS, Limits, bytes_on_disk, demand_space, shortage
 from pytest_nsys.process.processes import end_trees, is_running, signal_name
 from pytest_nsys.process.shim_command import write_launch
+from pytest_nsys.windows.record import WindowRecord
 from pytest_nsys.worker import __main__ as worker_main
 from pytest_nsys.worker.job import Job
 
@@ -40,8 +39,6 @@ _MEASURE_S = 0.25
 _UNKILLABLE_S = 15.0
 _DEATH_S = 60.0
 _ENDING_S = 2.0
-_AGENT_S = 1.0
-_INTERRUPTED_S = 3.0
 _FATAL = "Fatal Python error"
 _STDERR_LINES = 40
 _NOT_INHERITED = ("PYTEST_CURRENT_TEST", "PYTEST_XDIST_", "COV_CORE_")
@@ -105,6 +102,11 @@ class WorkerRun:
     nsys_output: str = ""
     stderr: str = ""
     wall_s: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def records(self) -> tuple[WindowRecord, ...]:
+        """The worker's windows."""
+        return tuple(event["record"] for event in self.events if event["event"] == "window")
 
 
 @dataclass(frozen=True)
@@ -328,18 +330,9 @@ class _RunningWorker:
             ) from None
 
     def _end_everything(self) -> None:
-        """End nsys, its agent, the worker and all that the tests left running.
-
-        At a good end nsys's agent is about to go by itself.
-        """
+        """End nsys, its agent, the worker and all that the tests left running."""
         well = self._process.poll() is not None and not self._worker_alive(self._worker_pid())
-        terminate = (signal.SIGTERM, _AGENT_S)
-        signals = (terminate,) if well else ((signal.SIGINT, _INTERRUPTED_S), terminate)
-        patience_s = _AGENT_S if well else 0.0
-        end_marked(str(self._folder), patience_s=patience_s, signals=signals)
-        # What even SIGKILL does not end waits inside a driver; nobody shall wait for it.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=_UNKILLABLE_S)
+        end_nsys(self._process, self._folder, well=well)
 
     @staticmethod
     def _worker_alive(pid: int | None) -> bool:

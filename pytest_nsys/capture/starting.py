@@ -1,21 +1,49 @@
-"""Starting nsys around a program, and why it did not start the program."""
+"""Starting nsys around a program, why it did not start the program, and ending both."""
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from pytest_nsys.errors import NsysLaunchFailed, NsysUsageError
+from pytest_nsys.errors import NsysError, NsysLaunchFailed, NsysUsageError
 from pytest_nsys.process.environment import private_environment
+from pytest_nsys.process.guard import end_marked
 from pytest_nsys.process.limits import shortage
 from pytest_nsys.process.logs import read_end
+from pytest_nsys.process.processes import reap
+
+_T = TypeVar("_T")
 
 PRINTED = 4000
 """Characters that are kept of what nsys prints."""
 
 _LOG = "nsys.log"
+_LAUNCHES = 3
+_AGENT_S = 1.0
+_INTERRUPTED_S = 3.0
+_TERMINATED_S = 3.0
 _REFUSALS = ("unrecognised option", "unrecognized option", "is ambiguous", "usage:", "Illegal")
+
+
+def launch_repeatedly(
+    once: Callable[[], _T], again: tuple[type[NsysError], ...] = (NsysLaunchFailed,)
+) -> _T:
+    """What ``once`` returns, which is called up to three times.
+
+    Now and then nsys fails to start its program at all, on a busy machine.
+
+    Args:
+        once: launches nsys.
+        again: the errors after which it is called again.
+    """
+    for _ in range(_LAUNCHES - 1):
+        with contextlib.suppress(*again):
+            return once()
+    return once()
 
 
 def start_nsys(command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
@@ -44,6 +72,20 @@ def start_nsys(command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
             ) from None
 
 
+def end_nsys(process: subprocess.Popen[bytes], folder: Path, *, well: bool) -> None:
+    """End nsys, its agent, the program, and all that this has left running.
+
+    Args:
+        process: nsys.
+        folder: that it was started with.
+        well: whether nsys and its program have ended by themselves: then its agent is about to.
+    """
+    terminate = (signal.SIGTERM, _TERMINATED_S)
+    signals = (terminate,) if well else ((signal.SIGINT, _INTERRUPTED_S), terminate)
+    end_marked(str(folder), patience_s=_AGENT_S if well else 0.0, signals=signals)
+    reap(process)
+
+
 def printed_by_nsys(folder: Path) -> str:
     """The end of what the nsys of a folder has printed, without empty lines."""
     return read_end(folder / _LOG)[-PRINTED:]
@@ -66,7 +108,7 @@ def not_started(what: str, printed: str, code: int | None, folder: Path) -> Nsys
 
 
 def read_pid(file: Path) -> int | None:
-    """The process id that a launcher has written; None as long as it has not."""
+    """The process id that an exec shim has written; None as long as it has not."""
     try:
         return int(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):

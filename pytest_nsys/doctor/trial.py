@@ -16,18 +16,20 @@ from pytest_nsys.capture.export import export_report
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.capture.proof import prove_report, prove_trace
 from pytest_nsys.capture.run import Deadlines, Listener, WorkerRun, run_worker
+from pytest_nsys.capture.starting import launch_repeatedly
 from pytest_nsys.doctor import program
 from pytest_nsys.doctor.context import CheckResult
 from pytest_nsys.errors import NoWindows, NsysError, NsysLaunchFailed
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.windows.cut import cut_records
-from pytest_nsys.windows.record import WindowRecord
 from pytest_nsys.worker.job import Job, Repeats
 
 CHECK = "trial capture"
 
-_ATTEMPTS = 3
+_AGAIN = (NsysLaunchFailed, NoWindows)
+"""As in a real run: an old nsys now and then does nothing, and then does."""
+
 _TEST = "test_trial.py::test_trial"
 _LINES = 8
 
@@ -98,18 +100,18 @@ def run_trial(
     clock = _Clock()
     path = tuple(sys.path if sys_path is None else sys_path)
     failures: list[NsysError] = []
+
+    def once() -> CheckResult:
+        clock.steps.clear()
+        try:
+            with RunFolder() as folder:
+                return _capture(nsys, folder.path, clock, deadline_s, source, path, needs_gpu)
+        except _AGAIN as error:
+            failures.append(error)
+            raise
+
     try:
-        while True:
-            try:
-                with RunFolder() as folder:
-                    result = _capture(nsys, folder.path, clock, deadline_s, source, path, needs_gpu)
-                break
-            except (NsysLaunchFailed, NoWindows) as error:
-                # As in a real run: an old nsys now and then does nothing, and then does.
-                failures.append(error)
-                if len(failures) == _ATTEMPTS:
-                    raise
-                clock.steps.clear()
+        result = launch_repeatedly(once, _AGAIN)
     except NsysError as error:
         result = _failure(clock.current, error.what, error.evidence, error.remedy)
     except OSError as error:
@@ -224,7 +226,6 @@ def _check_ended(run: WorkerRun) -> None:
 def _check(
     run: WorkerRun, trace: Trace, done: Mapping[str, int | str], needs_gpu: bool
 ) -> CheckResult:
-    records = [WindowRecord.from_json(event) for event in run.events if event["event"] == "window"]
     error = str(done.get("error", ""))
     if needs_gpu and error:
         raise NsysError(
@@ -232,11 +233,11 @@ def _check(
             evidence=error,
             remedy="see what was found of the GPU and its driver; nvidia-smi must show it",
         )
-    prove_trace(trace, records, needs_gpu=needs_gpu, needs_cuda=not error)
+    prove_trace(trace, run.records, needs_gpu=needs_gpu, needs_cuda=not error)
     if error:
         what = "nsys recorded and exported our NVTX ranges; without a GPU, no CUDA work"
-        return CheckResult(CHECK, "ok", what, f"windows: {len(records)}\n{error}")
-    cut = cut_records(trace, [record for record in records if record.kind == "round"])
+        return CheckResult(CHECK, "ok", what, f"windows: {len(run.records)}\n{error}")
+    cut = cut_records(trace, [record for record in run.records if record.kind == "round"])
     tables = {"kernels": cut.kernels, "memsets": cut.memsets, "copies": cut.copies}
     seen = {kind: len(members.row) for kind, members in tables.items()}
     counts = "\n".join(f"{kind}: {done[kind]} made, {seen[kind]} in the capture" for kind in seen)

@@ -1,5 +1,5 @@
-"""Limits of one capture: how long its worker may run, how large it may grow, and the space that
-there must be for it."""
+"""Limits of one capture: how long it may take, how large it may grow, and the space that there must
+be for it."""
 
 from __future__ import annotations
 
@@ -25,22 +25,30 @@ _BLOCK = 512  # the unit of st_blocks, whatever the file system's own
 
 @dataclass(frozen=True)
 class Limits:
-    """What a worker may use; None for as much as it likes.
+    """What a capture may use; None for as much as it likes.
 
     Attributes:
-        duration_s: seconds from its launch on.
-        size: bytes on disk of what nsys has recorded and the worker has said.
+        duration_s: seconds that it takes.
+        size: bytes on disk that are written meanwhile.
+        names: what users call the two.
     """
 
     duration_s: float | None = None
     size: int | None = None
+    names: tuple[str, str] = ("max_duration", "max_size")
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a limit."""
+        return self.duration_s is not None or self.size is not None
 
     def exceeded(self, seconds: float, size: int) -> str:
         """The limit that is reached by now, in words; empty if none is."""
+        longest, largest = self.names
         if self.duration_s is not None and seconds >= self.duration_s:
-            return f"nsys_max_duration ({format_amount(self.duration_s * 1e9, 'ns')}) was reached"
+            return f"{longest} ({format_amount(self.duration_s * 1e9, 'ns')}) was reached"
         if self.size is not None and size >= self.size:
-            return f"nsys_max_capture_size ({format_amount(self.size, 'B')}) was reached"
+            return f"{largest} ({format_amount(self.size, 'B')}) was reached"
         return ""
 
 

@@ -16,7 +16,7 @@ import psutil
 
 _POLL_S = 0.01
 _KEPT = 64 * 1024
-_REAP_S = 5.0
+_REAP_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,17 @@ def run_program(
             code = None
         else:
             code = process.returncode
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=_REAP_S)
+        reap(process)
     return Finished(code, printed.decode("utf-8", "replace"))
+
+
+def reap(process: subprocess.Popen[bytes]) -> None:
+    """Wait until a process has ended that was killed.
+
+    What even SIGKILL does not end waits inside a driver; nobody shall wait for it for long.
+    """
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=_REAP_S)
 
 
 def _next_piece(pipe: int) -> bytes:

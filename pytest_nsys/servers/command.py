@@ -16,8 +16,8 @@ from pytest_nsys.errors import CommandFailed, CommandNotFound, DeadlineExceeded
 from pytest_nsys.process.environment import marked_environment
 from pytest_nsys.process.guard import end_marked
 from pytest_nsys.process.processes import Finished, run_program
-from pytest_nsys.servers.captured import TestCaptures, WindowCapture
 from pytest_nsys.servers.context import ServerContext, context_of
+from pytest_nsys.servers.records import TestCaptures, WindowCapture
 from pytest_nsys.servers.server import demand_new
 
 _KEPT = 64 * 1024

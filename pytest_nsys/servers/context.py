@@ -11,7 +11,7 @@ import pytest
 
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.process.run_folder import RunFolder
-from pytest_nsys.servers.captured import TestCaptures
+from pytest_nsys.servers.records import TestCaptures
 from pytest_nsys.servers.tracebacks import short_tracebacks
 
 if TYPE_CHECKING:

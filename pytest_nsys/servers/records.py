@@ -1,28 +1,91 @@
-"""The rounds that a client sent, as windows of the capture in which they were served."""
+"""What a server test hands to the rest: its windows, each a capture with the rounds sent in it, and
+the records of these rounds, as those of a worker."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from pytest_nsys.capture.proof import prove_contents
-from pytest_nsys.servers.captured import WindowCapture
+from pytest_nsys.gpu.state import RoundState
 from pytest_nsys.trace.clock import capture_times, prove_covered
 from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows.cut import whole
 from pytest_nsys.windows.record import WindowRecord
 
 
-def round_records(
-    trace: Trace, window: WindowCapture, nodeid: str, *, memory: bool = False
-) -> tuple[WindowRecord, ...]:
+@dataclass(frozen=True)
+class SentRound:
+    """One round: from the moment its first request was sent to the end of its last.
+
+    Attributes:
+        began_utc_ns: UTC, ns since 1970.
+        ended_utc_ns: the same.
+        values: what the client measured, by metric.
+        units: what was processed, by unit.
+        state: the GPUs before and after; None where they were not read.
+    """
+
+    began_utc_ns: int
+    ended_utc_ns: int
+    values: Mapping[str, float] = field(default_factory=dict)
+    units: Mapping[str, float] = field(default_factory=dict)
+    state: RoundState | None = None
+
+
+@dataclass(frozen=True)
+class WindowCapture:
+    """One window of a test: a capture, and the rounds that lie in it.
+
+    Attributes:
+        name: of the window, unique in its test.
+        report: nsys's report, in a private folder of its own.
+        rounds: in their order; empty if the whole collection is one round.
+        options: the options that the capture was made with.
+        printed: what nsys printed of it.
+        cut_short: the limit that ended the collection early; "" if none did.
+        export: the report, if it was exported already.
+        memory: whether all device memory was allocated in this capture, so that it is known: that
+            of a program that was started in it.
+    """
+
+    name: str
+    report: Path
+    rounds: tuple[SentRound, ...]
+    options: tuple[str, ...]
+    printed: str = ""
+    cut_short: str = ""
+    export: Path | None = None
+    memory: bool = False
+
+
+@dataclass
+class TestCaptures:
+    """The captures of one process of a test, as its body makes them.
+
+    Attributes:
+        nodeid: the test.
+        process: number of the process, from 0.
+        nsys_args: further arguments of nsys that the test's marker names.
+        windows: in the order they were made.
+    """
+
+    __test__ = False
+
+    nodeid: str
+    process: int
+    nsys_args: tuple[str, ...] = ()
+    windows: list[WindowCapture] = field(default_factory=list)
+
+
+def round_records(trace: Trace, window: WindowCapture, nodeid: str) -> tuple[WindowRecord, ...]:
     """The records of a window's rounds, to be measured and recorded like those of a worker.
 
     Args:
         trace: the window's capture, just exported.
         window: what was sent in it; without rounds the whole collection is one.
         nodeid: the test.
-        memory: whether all device memory was allocated in this capture, so that it is known: that
-            of a program that was started in it.
 
     Raises:
         TimeNotCovered: the capture was not collecting during a round.
@@ -44,7 +107,7 @@ def round_records(
     if not rounds:
         everything = WindowRecord(0, "round", nodeid, window.name, 0, times=_whole(trace))
         rounds = [everything]
-    if not memory:
+    if not window.memory:
         return tuple(rounds)
     starts, ends = zip(*(record.times for record in rounds if record.times), strict=True)
     around = (min(starts), max(ends))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from pytest_nsys.errors import NsysError, WindowError
-from pytest_nsys.servers.captured import TestCaptures, WindowCapture
+from pytest_nsys.process.limits import Limits
 from pytest_nsys.servers.context import ServerContext
 from pytest_nsys.servers.load import (
     Dialect,
@@ -20,8 +20,9 @@ from pytest_nsys.servers.load import (
     synthetic,
     synthetic_text,
 )
+from pytest_nsys.servers.records import TestCaptures, WindowCapture
 from pytest_nsys.servers.running.attached import AttachedServer
-from pytest_nsys.servers.running.limited import Limited, WindowLimits
+from pytest_nsys.servers.running.limited import Limited
 from pytest_nsys.servers.running.nsys_session import Collection
 from pytest_nsys.servers.running.process import ServerProcess
 from pytest_nsys.servers.window import Prompts, Sending, Window, demand_answers, known
@@ -208,8 +209,8 @@ class Server:
     ) -> Collection | None:
         inner = self._process.collection
         size = None if max_size is None else int(parse_amount(max_size, "B"))
-        limits = WindowLimits(_seconds(max_duration), size)
-        if inner is None or limits == WindowLimits():
+        limits = Limits(_seconds(max_duration), size)
+        if inner is None or not limits.any:
             return inner
         recorded = self._process.recorded
         if recorded is None and size is not None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from _pytest.runner import runtestprotocol
 
-from pytest_nsys.capture.export import export_report
+from pytest_nsys.capture.export import export_report, keep_report
 from pytest_nsys.capture.live import installed_versions
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.capture.proof import prove_report
@@ -21,10 +21,8 @@ from pytest_nsys.errors import CaptureError, NsysError
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.privacy import published_options
 from pytest_nsys.plan.settings import Settings
-from pytest_nsys.servers.captured import TestCaptures, WindowCapture
 from pytest_nsys.servers.context import ServerContext
-from pytest_nsys.servers.records import prove_rounds, round_records
-from pytest_nsys.support.files import copy_private
+from pytest_nsys.servers.records import TestCaptures, WindowCapture, prove_rounds, round_records
 from pytest_nsys.trace import load_trace
 
 
@@ -59,26 +57,32 @@ class ServerSource:
         """Run the test once; one result per window that it measured, or one without any."""
         del maxfail  # one test
         (test,) = batch.tests
+        ran, windows = self._run(test, process)
+        if not ran.passed:
+            yield self._result(ran, None)
+            return
+        if not windows:
+            yield self._result(replace(ran, problem=_no_window()), None)
+        for window in windows:
+            try:
+                yield self._measured(ran, window, needs_cuda=not test.spec.allow_empty)
+            except NsysError as error:
+                yield self._result(replace(ran, problem=self.explain(error)), window)
+
+    def _run(self, test: PlannedTest, process: int) -> tuple[RanTest, tuple[WindowCapture, ...]]:
+        """Run the test: how it ended, and the windows that its body measured."""
         captures = TestCaptures(test.nodeid, process, test.spec.nsys_args)
         with self.context.capturing(captures):
             reports = runtestprotocol(self.item, log=False, nextitem=self.nextitem)
+        windows = tuple(captures.windows)
         serialise = self.item.config.hook.pytest_report_to_serializable
         ran = RanTest(
             test.nodeid,
             tuple(serialise(config=self.item.config, report=report) for report in reports),
             warmup=0,
-            rounds=max((len(window.rounds) for window in captures.windows), default=1) or 1,
+            rounds=max((len(window.rounds) for window in windows), default=1) or 1,
         )
-        if not ran.passed:
-            yield self._result(ran, None)
-            return
-        if not captures.windows:
-            yield self._result(replace(ran, problem=_no_window()), None)
-        for window in captures.windows:
-            try:
-                yield self._measured(ran, window, needs_cuda=not test.spec.allow_empty)
-            except NsysError as error:
-                yield self._result(replace(ran, problem=self.explain(error)), window)
+        return ran, windows
 
     def _measured(self, ran: RanTest, window: WindowCapture, *, needs_cuda: bool) -> CaptureResult:
         assert self.context.nsys is not None
@@ -87,12 +91,12 @@ class ServerSource:
                 f"window {window.name!r} was cut short: {window.cut_short}",
                 remedy="ask for a smaller window: fewer requests, rounds or tokens",
             )
-        self._keep(window)
+        keep_report(window.report, self.settings.keep, self.context.folder.next_number())
         began = time.monotonic()
         export = window.export or self._exported(self.context.nsys, window)
         exported = time.monotonic()
         trace = load_trace(export)
-        records = round_records(trace, window, ran.nodeid, memory=window.memory)
+        records = round_records(trace, window, ran.nodeid)
         needs_gpu = self.settings.device is None
         prove_rounds(trace, records, needs_gpu=needs_gpu, needs_cuda=needs_gpu and needs_cuda)
         seconds = {"export": exported - began, "load": time.monotonic() - exported}
@@ -116,21 +120,6 @@ class ServerSource:
             date=datetime.date.today().isoformat(),
             versions=installed_versions(),
         )
-
-    def _keep(self, window: WindowCapture) -> None:
-        if self.settings.keep is None:
-            return
-        number = self.context.folder.next_number()
-        kept = self.settings.keep / f"report-{number}.nsys-rep"
-        try:
-            self.settings.keep.mkdir(mode=0o700, parents=True, exist_ok=True)
-            copy_private(Path(window.report), kept)
-        except OSError as error:
-            raise CaptureError(
-                "the raw report cannot be kept",
-                evidence=str(error),
-                remedy="name a folder that can be written to with --nsys-keep",
-            ) from None
 
 
 def _no_window() -> CaptureError:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pytest_nsys.errors import LoadFailed, WindowError
 from pytest_nsys.gpu.state import GpuState, RoundState
 from pytest_nsys.process.logs import last_lines
-from pytest_nsys.servers.captured import SentRound
 from pytest_nsys.servers.load import (
     Load,
     LoadResult,
@@ -24,6 +23,7 @@ from pytest_nsys.servers.load import (
     prompts_of,
     send,
 )
+from pytest_nsys.servers.records import SentRound
 from pytest_nsys.support.text import suggest
 
 if TYPE_CHECKING:

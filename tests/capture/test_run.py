@@ -71,9 +71,7 @@ def check_good_run(bench: Bench) -> None:
     ]
     good, bad = "test_it.py::test_good", "test_it.py::test_bad"
     assert rounds == [(bad, -1), (good, -1), (good, 0), (good, 1)]
-    windows = [
-        (event["kind"], event["round"]) for event in run.events if event["event"] == "window"
-    ]
+    windows = [(record.kind, record.round) for record in run.records]
     assert windows == [("round", 0), ("round", 1), ("span", -1), ("sentinel", -1)]
     assert run.wall_s["worker"] > 0
     assert run.wall_s["nsys"] > 0

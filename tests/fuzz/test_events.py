@@ -58,6 +58,11 @@ EVENTS: tuple[Event, ...] = (
 LINES = [json.dumps(event, ensure_ascii=False).encode() for event in EVENTS]
 
 
+def as_read(event: Event) -> Event:
+    """What is read of an event that was written so."""
+    return {"event": "window", "record": RECORD} if event["event"] == "window" else event
+
+
 def read(line: bytes) -> Event | None:
     """The event of a line; None where it is refused as it should be."""
     try:
@@ -69,14 +74,14 @@ def read(line: bytes) -> Event | None:
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: str(event["event"]))
 def test_a_good_event_is_read(event: Event) -> None:
-    assert read_event(json.dumps(event).encode()) == event
+    assert read_event(json.dumps(event).encode()) == as_read(event)
 
 
 def use(event: Event) -> None:
     """What the controller does with an event: nothing of it may fail later."""
     name = event["event"]
     if name == "window":
-        assert WindowRecord.from_json(event).label
+        assert event["record"].label
     elif name == "collected":
         assert set(event["nodeids"]) is not None
     elif name in ("start", "finish", "round"):
@@ -153,7 +158,7 @@ def test_a_worker_that_dies_while_it_writes_leaves_the_whole_lines(length: int) 
         tail.close()
     finally:
         os.close(int(path.name))
-    assert events == list(EVENTS[: data.count(b"\n")])
+    assert events == list(map(as_read, EVENTS[: data.count(b"\n")]))
 
 
 WRITER = """

@@ -22,10 +22,10 @@ from pytest_nsys.process.processes import run_program
     [
         (Limits(), 1e9, 10**15, ""),
         (Limits(duration_s=60), 59.9, 0, ""),
-        (Limits(duration_s=60), 60.0, 0, "nsys_max_duration (60 s) was reached"),
+        (Limits(60, None, ("longest", "")), 60.0, 0, "longest (60 s) was reached"),
         (Limits(size=2**21), 1e9, 2**21 - 1, ""),
-        (Limits(size=2**21), 0, 2**21, "nsys_max_capture_size (2 MiB) was reached"),
-        (Limits(1, 1), 2, 2, "nsys_max_duration (1 s) was reached"),
+        (Limits(size=2**21), 0, 2**21, "max_size (2 MiB) was reached"),
+        (Limits(1, 1), 2, 2, "max_duration (1 s) was reached"),
     ],
 )
 def test_a_limit_is_reached(limit: Limits, seconds: float, size: int, words: str) -> None:

@@ -20,7 +20,6 @@ from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.errors import EndpointFailed, ServerFailed
 from pytest_nsys.process.guard import marked
 from pytest_nsys.process.run_folder import RunFolder
-from pytest_nsys.servers.captured import TestCaptures
 from pytest_nsys.servers.context import ServerContext
 from pytest_nsys.servers.engines import presets
 from pytest_nsys.servers.engines.failure_patterns import first_failure
@@ -28,6 +27,7 @@ from pytest_nsys.servers.engines.ports import is_free
 from pytest_nsys.servers.engines.presets import BUILT_IN, preset_named
 from pytest_nsys.servers.factory import NsysServer
 from pytest_nsys.servers.load import synthetic, synthetic_text
+from pytest_nsys.servers.records import TestCaptures
 from pytest_nsys.servers.running.endpoint_session import EndpointRange
 from pytest_nsys.servers.server import Server
 from tests.support.harness import ROOT, TESTS

@@ -14,8 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.errors import CaptureError, ExportFailed, NoGpu, TimeNotCovered
-from pytest_nsys.servers.captured import SentRound, WindowCapture
-from pytest_nsys.servers.records import prove_rounds, round_records
+from pytest_nsys.servers.records import SentRound, WindowCapture, prove_rounds, round_records
 from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.trace.clock import capture_times
 from pytest_nsys.windows.record import WindowRecord
@@ -162,7 +161,8 @@ class TestRecordsOfRounds:
     def test_where_memory_is_known_a_span_is_around_them(
         self, rounds: tuple[tuple[int, int], ...]
     ) -> None:
-        *others, span = round_records(trace(), window(*rounds), "t", memory=True)
+        known = replace(window(*rounds), memory=True)
+        *others, span = round_records(trace(), known, "t")
         assert (span.kind, span.name, span.round, span.index) == ("span", "load", -1, len(others))
         assert span.times == ((10, 50) if rounds else (0, 2 * SECOND))
 

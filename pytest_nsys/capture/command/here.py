@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -18,6 +19,8 @@ from pytest_nsys.capture.importing import import_again
 from pytest_nsys.capture.nsys import NsysTool, override, profile_command
 from pytest_nsys.capture.proof import prove_report
 from pytest_nsys.capture.starting import (
+    end_nsys,
+    launch_repeatedly,
     not_started,
     printed_by_nsys,
     read_pid,
@@ -29,19 +32,14 @@ from pytest_nsys.errors import (
     CommandNotFound,
     DeadlineExceeded,
     NsysError,
-    NsysLaunchFailed,
 )
-from pytest_nsys.process.guard import end_marked
 from pytest_nsys.process.limits import demand_space, shortage
 from pytest_nsys.process.processes import is_running
 from pytest_nsys.process.shim_command import write_launch
 
 _POLL_S = 0.02
-_LAUNCHES = 3
 _PID_FILE = "command.pid"
-_AGENT_S = 1.0
 _SLACK_S = 2.0  # what nsys takes to begin and to end
-_INTERRUPTED_S = 3.0
 _LONGEST_NAME = 200
 
 REFUSED = "correct --nsys-args; an nsys that is too old knows less of them: use a newer one"
@@ -144,11 +142,12 @@ def capture_here(
     """
     demand_space(folder)
     program = _program(plan.command[0])
-    for attempt in range(1, _LAUNCHES):
-        # Now and then nsys fails to start its program at all.
-        with contextlib.suppress(NsysLaunchFailed):
-            return _Here(nsys, plan, program, _made(folder, attempt), watcher, deadline_s).take()
-    return _Here(nsys, plan, program, _made(folder, _LAUNCHES), watcher, deadline_s).take()
+    attempts = itertools.count(1)
+    return launch_repeatedly(
+        lambda: _Here(
+            nsys, plan, program, _made(folder, next(attempts)), watcher, deadline_s
+        ).take()
+    )
 
 
 def _made(folder: Path, attempt: int) -> Path:
@@ -244,12 +243,7 @@ class _Here:
         """End what is left of nsys, its agent, the command and all that it started."""
         self._seconds = time.monotonic() - self._started
         well = self._process.poll() is not None and self._is_alone()
-        terminate = (signal.SIGTERM, _INTERRUPTED_S)
-        signals = (terminate,) if well else ((signal.SIGINT, _INTERRUPTED_S), terminate)
-        end_marked(str(self._folder), patience_s=_AGENT_S if well else 0.0, signals=signals)
-        # What even SIGKILL does not end waits inside a driver; nobody shall wait for it.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=_AGENT_S)
+        end_nsys(self._process, self._folder, well=well)
         return self._process.returncode if self._process.returncode is not None else 0
 
     def _prove(self, code: int) -> None:

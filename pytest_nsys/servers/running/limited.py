@@ -5,35 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from pytest_nsys.process.limits import bytes_on_disk
+from pytest_nsys.process.limits import Limits, bytes_on_disk
 from pytest_nsys.servers.running.nsys_session import Collected, Collection
-from pytest_nsys.support.units import format_amount
 
 _POLL_S = 0.2
-
-
-@dataclass(frozen=True)
-class WindowLimits:
-    """What one window may use; None for as much as it likes.
-
-    Attributes:
-        duration_s: seconds of collecting.
-        size: bytes on disk that nsys may write meanwhile.
-    """
-
-    duration_s: float | None = None
-    size: int | None = None
-
-    def exceeded(self, seconds: float, size: int) -> str:
-        """The limit that is reached by now, in words; empty if none is."""
-        if self.duration_s is not None and seconds >= self.duration_s:
-            return f"max_duration ({format_amount(self.duration_s * 1e9, 'ns')}) was reached"
-        if self.size is not None and size >= self.size:
-            return f"max_size ({format_amount(self.size, 'B')}) was reached"
-        return ""
 
 
 class Limited:
@@ -50,7 +28,7 @@ class Limited:
     def __init__(
         self,
         inner: Collection,
-        limits: WindowLimits,
+        limits: Limits,
         folder: Path | None,
         reached: Callable[[str], None] | None = None,
     ) -> None:
@@ -79,7 +57,7 @@ class Limited:
         self._cut_short, self._collected, self._failure = "", None, None
         before = self._size()
         self._inner.start(output)
-        if self._limits == WindowLimits():
+        if not self._limits.any:
             return
         self._over.clear()
         self._watcher = threading.Thread(

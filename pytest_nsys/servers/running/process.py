@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -14,7 +15,13 @@ from pathlib import Path
 
 from pytest_nsys.capture.nsys import NsysTool, override, profile_command, trace_options
 from pytest_nsys.capture.run import worker_environment
-from pytest_nsys.capture.starting import not_started, read_pid, refused, start_nsys
+from pytest_nsys.capture.starting import (
+    launch_repeatedly,
+    not_started,
+    read_pid,
+    refused,
+    start_nsys,
+)
 from pytest_nsys.errors import (
     CommandMissing,
     DeadlineExceeded,
@@ -29,7 +36,7 @@ from pytest_nsys.process.environment import private_environment
 from pytest_nsys.process.guard import end_marked
 from pytest_nsys.process.limits import demand_space, shortage
 from pytest_nsys.process.logs import last_lines, read_end
-from pytest_nsys.process.processes import is_running, signal_name
+from pytest_nsys.process.processes import is_running, reap, signal_name
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.process.shim_command import write_launch
 from pytest_nsys.servers.engines.failure_patterns import failure_line, first_failure
@@ -47,12 +54,10 @@ from pytest_nsys.servers.running.orphans import end_orphans, session_name
 
 _POLL_S = 0.05
 _SLOW_POLL_S = 0.5
-_LAUNCHES = 3
 _PROBE_S = 5.0
 _DEATH_S = 30.0
 _NSYS_ENDS_S = 30.0
 _AGENT_S = 1.0
-_REAP_S = 15.0
 _PORT_S = 10.0
 _TAKEN = "is already in use"
 _LOG = "server.log"
@@ -213,9 +218,7 @@ class ServerProcess:
         finally:
             left = end_marked(str(self.folder), signals=((signal.SIGTERM, _AGENT_S),))
             if self._process is not None:
-                # What even SIGKILL does not end waits inside a driver; nobody shall wait for it.
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(timeout=_REAP_S)
+                reap(self._process)
             shutil.rmtree(self.folder, ignore_errors=True)
             self._stopped = True
         if left:
@@ -393,12 +396,10 @@ def start_server(
     demand_space(run.path)
     end_orphans()
     demand_free(spec.host, spec.port)
-    for _ in range(_LAUNCHES - 1):
-        try:
-            return _start_once(spec, run, nsys, nsys_args, deadlines)
-        except (NsysLaunchFailed, SessionTaken):
-            continue  # nsys now and then ends at once, on a busy machine
-    return _start_once(spec, run, nsys, nsys_args, deadlines)
+    return launch_repeatedly(
+        functools.partial(_start_once, spec, run, nsys, nsys_args, deadlines),
+        (NsysLaunchFailed, SessionTaken),
+    )
 
 
 def _start_once(

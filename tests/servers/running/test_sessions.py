@@ -26,6 +26,7 @@ from pytest_nsys.errors import (
 )
 from pytest_nsys.process.environment import minimal_environment
 from pytest_nsys.process.guard import MARK, end_marked
+from pytest_nsys.process.limits import Limits
 from pytest_nsys.process.processes import run_program
 from pytest_nsys.servers.engines.http import Answer, ask
 from pytest_nsys.servers.engines.ports import free_port
@@ -33,7 +34,7 @@ from pytest_nsys.servers.engines.preset import Endpoint, ProfileEndpoints
 from pytest_nsys.servers.engines.spec import spec_of
 from pytest_nsys.servers.running.attached import attach
 from pytest_nsys.servers.running.endpoint_session import EndpointRange
-from pytest_nsys.servers.running.limited import Limited, WindowLimits
+from pytest_nsys.servers.running.limited import Limited
 from pytest_nsys.servers.running.nsys_session import (
     Collected,
     Session,
@@ -171,7 +172,7 @@ def test_a_collection_is_cut_short_and_the_load_goes_on(
     server = bench.ready(small(), serving_nsys)
     assert server.collection is not None
     told: list[str] = []
-    limits = WindowLimits(duration_s=0.3)
+    limits = Limits(duration_s=0.3)
     limited = Limited(server.collection, limits, server.recorded, told.append)
     limited.start(tmp_path / "a.nsys-rep")
     assert post(server, "/early").ok
@@ -182,7 +183,7 @@ def test_a_collection_is_cut_short_and_the_load_goes_on(
     assert told == [limited.cut_short] == [collected.cut_short]
     assert ranges(serving_nsys, collected.report, tmp_path) == ["request /early"]
 
-    limited = Limited(server.collection, WindowLimits(duration_s=600.0), server.recorded)
+    limited = Limited(server.collection, Limits(duration_s=600.0), server.recorded)
     limited.start(tmp_path / "b.nsys-rep")
     assert post(server, "/b").ok
     collected = limited.stop()
@@ -214,17 +215,17 @@ class Fake:
 def test_the_size_is_of_what_nsys_writes_meanwhile(tmp_path: Path) -> None:
     (tmp_path / "before").write_bytes(b"x" * 5_000_000)
     fake = Fake(tmp_path)
-    limited = Limited(fake, WindowLimits(size=90_000), tmp_path)
+    limited = Limited(fake, Limits(size=90_000), tmp_path)
     limited.start(tmp_path / "a")
     until(lambda: fake.stops, "it is stopped")
     assert limited.stop().cut_short.startswith("max_size (")
     assert fake.stops == 1
-    assert WindowLimits(size=1_000_000).exceeded(1e9, 999_999) == ""
+    assert Limits(size=1_000_000).exceeded(1e9, 999_999) == ""
 
 
 def test_without_limits_nothing_watches(tmp_path: Path) -> None:
     fake = Fake(tmp_path)
-    limited = Limited(fake, WindowLimits(), tmp_path)
+    limited = Limited(fake, Limits(), tmp_path)
     limited.start(tmp_path / "a")
     assert limited.collecting
     assert limited.stop() == Collected(tmp_path / "report", "")
@@ -232,7 +233,7 @@ def test_without_limits_nothing_watches(tmp_path: Path) -> None:
 
 def test_without_a_folder_no_size_is_watched(tmp_path: Path) -> None:
     fake = Fake(tmp_path)
-    limited = Limited(fake, WindowLimits(size=1, duration_s=0.3), None)
+    limited = Limited(fake, Limits(size=1, duration_s=0.3), None)
     limited.start(tmp_path / "a")
     until(lambda: fake.stops, "it is stopped")
     assert limited.stop().cut_short.startswith("max_duration")
@@ -240,7 +241,7 @@ def test_without_a_folder_no_size_is_watched(tmp_path: Path) -> None:
 
 def test_a_failure_of_the_watcher_is_raised_where_it_is_stopped(tmp_path: Path) -> None:
     fake = Fake(tmp_path, CollectionFailed("it broke"))
-    limited = Limited(fake, WindowLimits(duration_s=0.0), tmp_path)
+    limited = Limited(fake, Limits(duration_s=0.0), tmp_path)
     limited.start(tmp_path / "a")
     until(lambda: fake.stops, "it is stopped")
     with pytest.raises(CollectionFailed, match="it broke"):
