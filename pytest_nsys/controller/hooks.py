@@ -23,7 +23,7 @@ from pytest_nsys.controller.reports import (
 )
 from pytest_nsys.controller.sources import (
     make_arms,
-    make_hold,
+    make_gpu_lock,
     make_judge,
     make_measurer,
     make_server_arm,
@@ -131,9 +131,9 @@ class Controller:
             arms,
             make_measurer(self._config, self._settings),
             judge,
-            hold=make_hold(self._settings, progress.waiting),
-            announce=_ignore if replays else progress.begin,
-            told=self._ledger.add_result,
+            gpu_lock=make_gpu_lock(self._settings, progress.waiting),
+            on_step=_ignore if replays else progress.begin,
+            on_result=self._ledger.add_result,
         )
         return _Run(folder, None if replays else progress, runner, judge.record, context)
 
@@ -171,9 +171,9 @@ class Controller:
         self, run: _Run, context: ServerContext, item: pytest.Item, nextitem: pytest.Item | None
     ) -> Runner:
         """What runs a server test, which runs here."""
-        announce = _ignore if run.progress is None else run.progress.begin_server
+        on_step = _ignore if run.progress is None else run.progress.begin_server
         arm = make_server_arm(item, nextitem, context, self._settings)
-        return replace(run.runner, arms=(arm,), announce=announce)
+        return replace(run.runner, arms=(arm,), on_step=on_step)
 
     def _capture(self, run: _Run, runner: Runner, batch: Batch, session: pytest.Session) -> None:
         maxfail = self._config.getoption("maxfail")

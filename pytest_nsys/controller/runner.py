@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -16,8 +15,6 @@ from pytest_nsys.measure.measurer import Measurer
 from pytest_nsys.measure.processes import join_captures, join_processes
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.marker import Spec
-from pytest_nsys.storage.baselines import Change
-from pytest_nsys.verdict.verdict import Verdict
 
 
 class CaptureSource(Protocol):
@@ -38,13 +35,10 @@ class CaptureSource(Protocol):
 
 
 class Judge(Protocol):
-    """Gives verdicts on tests, and writes what a run is to write of them."""
+    """Gives verdicts on tests."""
 
     def judge(self, spec: Spec, measurement: Measurement, reference: Measurement | None) -> Judged:
         """The verdict; ``reference`` is what another revision measured in the same run."""
-
-    def record(self, verdict: Verdict) -> Change | None:
-        """Make what was judged the baseline, if the run is to."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +91,8 @@ class Arm:
     _problems: dict[str, NsysError] = field(default_factory=dict)
     _remarks: dict[str, list[str]] = field(default_factory=dict)
 
-    def run(
-        self, step: Step, maxfail: int, measurer: Measurer, told: Callable[[CaptureResult], None]
-    ) -> None:
-        """Run a process and keep what it measured.
+    def run(self, step: Step, maxfail: int, measurer: Measurer) -> Iterator[CaptureResult]:
+        """Run a process and keep what it measured; gives its captures as they are made.
 
         Raises:
             NsysUsageError: nsys was asked for something that it does not know.
@@ -110,7 +102,7 @@ class Arm:
         found: dict[str, list[Measurement | NsysError | None]] = {}
         try:
             for result in self.source.capture(step.batch, maxfail, step.number - 1):
-                told(result)
+                yield result
                 measured = measurer.measure(result, specs)
                 for test in result.tests:
                     ran.setdefault(test.nodeid, []).append(test)
@@ -177,17 +169,17 @@ class Runner:
         arms: the revision under test last; before it the one that it is compared with, if any.
         measurer: measures captures.
         judge: gives the verdicts.
-        hold: keeps other runs off the GPUs meanwhile.
-        announce: told before each process.
-        told: told of each capture, and whether it is of the revision under test.
+        gpu_lock: keeps other runs off the GPUs meanwhile.
+        on_step: called before each process.
+        on_result: called with each capture, and whether it is of the revision under test.
     """
 
     arms: Sequence[Arm]
     measurer: Measurer
     judge: Judge
-    hold: Callable[[], AbstractContextManager[object]]
-    announce: Callable[[Step], None]
-    told: Callable[[CaptureResult, bool], None]
+    gpu_lock: Callable[[], AbstractContextManager[object]]
+    on_step: Callable[[Step], None]
+    on_result: Callable[[CaptureResult, bool], None]
 
     def run(self, batch: Batch, maxfail: int) -> Mapping[str, Outcome]:
         """The outcomes of the batch's tests, by node id, without those that were not reached.
@@ -210,7 +202,7 @@ class Runner:
             }
 
     def _run(self, batch: Batch, maxfail: int) -> Mapping[str, Outcome]:
-        with self.hold():
+        with self.gpu_lock():
             planned = max(arm.source.planned(test) for arm in self.arms for test in batch.tests)
             for number in range(planned):
                 self._process(batch.tests, number, planned, "plan", maxfail)
@@ -238,14 +230,11 @@ class Runner:
             due = [test for test in tests if purpose == "confirm" or arm.goes_on(test, number)]
             if due:
                 step = Step(Batch(tuple(due)), number + 1, of, purpose, arm.name)
-                self.announce(step)
+                self.on_step(step)
                 under_test = arm is self.arms[-1]
-                told = functools.partial(self._tell, under_test)
                 # What fails at the other revision is no failure of this run.
-                arm.run(step, maxfail if under_test else 0, self.measurer, told)
-
-    def _tell(self, under_test: bool, result: CaptureResult) -> None:
-        self.told(result, under_test)
+                for result in arm.run(step, maxfail if under_test else 0, self.measurer):
+                    self.on_result(result, under_test)
 
     def _judge(self, test: PlannedTest) -> Judged | None:
         measurement = self.arms[-1].measurement(test.nodeid)

@@ -16,13 +16,14 @@ from pytest_nsys.plan.settings import Settings
 if TYPE_CHECKING:
     from pytest_nsys.capture.nsys import NsysTool
     from pytest_nsys.capture.run import Listener
-    from pytest_nsys.controller.runner import Arm, Judge
+    from pytest_nsys.controller.judges import BaselineJudge, PairJudge
+    from pytest_nsys.controller.runner import Arm
     from pytest_nsys.measure.measurer import Measurer
     from pytest_nsys.process.run_folder import RunFolder
     from pytest_nsys.servers.context import ServerContext
 
 
-def make_judge(settings: Settings) -> Judge:
+def make_judge(settings: Settings) -> BaselineJudge | PairJudge:
     """Who gives the verdicts: against stored baselines, or another revision.
 
     Raises:
@@ -184,7 +185,7 @@ def make_server_arm(
     return Arm(ServerSource(item, nextitem, context, settings, make_explain(context.nsys)))
 
 
-def make_hold(
+def make_gpu_lock(
     settings: Settings, say: Callable[[str], None]
 ) -> Callable[[], AbstractContextManager[object]]:
     """What keeps other runs off the GPUs while one measures: nothing where none is measured on."""
@@ -192,7 +193,7 @@ def make_hold(
         return nullcontext
 
     @contextmanager
-    def hold() -> Iterator[None]:
+    def gpu_lock() -> Iterator[None]:
         from pytest_nsys.gpu.lock import gpu_locks
         from pytest_nsys.gpu.nvml import visible_gpu_uuids
 
@@ -202,7 +203,7 @@ def make_hold(
                 say(note)
             yield
 
-    return hold
+    return gpu_lock
 
 
 def _worker_args(config: pytest.Config) -> tuple[str, ...]:

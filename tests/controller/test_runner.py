@@ -105,9 +105,6 @@ class Judge:
         baseline = reference or _measured(measurement.nodeid, FAST)
         return Judged(judge(spec, measurement, baseline, Policy("gate")))
 
-    def record(self, verdict: object) -> None:
-        raise AssertionError("that is not the runner's business")
-
 
 class Stage:
     """A runner with everything around it made up."""
@@ -115,11 +112,11 @@ class Stage:
     def __init__(
         self,
         *sources: Source,
-        hold: Callable[[], AbstractContextManager[object]] | None = None,
+        gpu_lock: Callable[[], AbstractContextManager[object]] | None = None,
     ) -> None:
         self.log: list[str] = []
         self.steps: list[Step] = []
-        self.told: list[tuple[str, bool]] = []
+        self.results: list[tuple[str, bool]] = []
         self.held: list[str] = []
         for source in sources:
             source.log = self.log
@@ -129,14 +126,14 @@ class Stage:
             [Arm(source, source.name) for source in sources],
             measurer,
             judge,
-            hold=hold or self._hold,
-            announce=self.steps.append,
-            told=lambda result, under_test: self.told.append((result.nsys, under_test)),
+            gpu_lock=gpu_lock or self._lock,
+            on_step=self.steps.append,
+            on_result=lambda result, under_test: self.results.append((result.nsys, under_test)),
         )
         self._tests = dict.fromkeys(sources[-1].scenes, SPEC)
 
     @contextmanager
-    def _hold(self) -> Iterator[None]:
+    def _lock(self) -> Iterator[None]:
         self.held.append("entered")
         try:
             yield
@@ -173,7 +170,7 @@ def test_planned_sessions_are_run_and_judged_together() -> None:
     ]
     assert _times(outcomes["a"]) == [FAST, 1.001e6, 1.002e6]
     assert [len(outcome.processes) for outcome in outcomes.values()] == [3, 3]
-    assert stage.told == [("0", True), ("1", True), ("2", True)]
+    assert stage.results == [("0", True), ("1", True), ("2", True)]
     assert stage.held == ["entered", "left"]
 
 
@@ -237,7 +234,7 @@ def test_two_revisions_are_measured_a_b_b_a() -> None:
     assert stage.log[:4] == ["A0: a b", "B0: a b", "B1: a b", "A1: a b"]
     assert stage.log[4:] == ["A2: b", "B2: b", "B3: b", "A3: b"]
     assert [step.arm for step in stage.steps[:4]] == ["A", "B", "B", "A"]
-    assert [under_test for _, under_test in stage.told[:4]] == [False, True, True, False]
+    assert [under_test for _, under_test in stage.results[:4]] == [False, True, True, False]
     assert {name: _status(outcome) for name, outcome in outcomes.items()} == {
         "a": "ok",
         "b": "regressed",
@@ -379,7 +376,7 @@ def test_a_gpu_that_stays_in_use_is_the_problem_of_every_test() -> None:
         yield
 
     source = Source({"a": [FAST], "b": [FAST]})
-    stage = Stage(source, hold=busy)
+    stage = Stage(source, gpu_lock=busy)
     outcomes = stage.run()
     assert stage.log == []
     problems = [outcome.judged.problem for outcome in outcomes.values() if outcome.judged]
