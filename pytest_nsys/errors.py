@@ -39,7 +39,7 @@ them; whoever catches one also catches what is below it::
         ReportError
         RevisionError
         GpuBusy
-        AcceptedError
+        ExpectedChangeError
         HistoryError
             HistoryDamaged
         ServerError
@@ -229,8 +229,8 @@ class GpuBusy(NsysError):
     """A GPU stayed in use by another run."""
 
 
-class AcceptedError(NsysError):
-    """An entry of accepted changes, in the file or a marker, cannot be used."""
+class ExpectedChangeError(NsysError):
+    """An entry of expected changes, in the file or a marker, cannot be used."""
 
 
 class HistoryError(NsysError):

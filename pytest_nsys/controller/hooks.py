@@ -254,7 +254,7 @@ class Controller:
             longrepr = explain_verdict(verdict, item.location)
             return failed_by(item, reports, longrepr, by_verdict=True)
         if verdict.expected:
-            return expected_by(reports, verdict.expected[0].accepted)
+            return expected_by(reports, verdict.expected[0].reason)
         return reports
 
     def _shown_once(self, problem: NsysError) -> str:

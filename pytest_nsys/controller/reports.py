@@ -87,7 +87,7 @@ def with_properties(
 
 
 def expected_by(reports: list[pytest.TestReport], reason: str) -> list[pytest.TestReport]:
-    """The reports with the call phase failed as expected: a regression that was accepted."""
+    """The reports with the call phase failed as expected: an expected regression."""
     for report in reports:
         if report.when == "call" and report.passed and not hasattr(report, "context"):
             report.outcome = "skipped"

@@ -27,17 +27,17 @@ def make_judge(settings: Settings) -> BaselineJudge | PairJudge:
     """Who gives the verdicts: against stored baselines, or another revision.
 
     Raises:
-        AcceptedError: the list of accepted changes cannot be read.
+        ExpectedChangeError: the list of expected changes cannot be read.
     """
     from pytest_nsys.controller.judges import BaselineJudge, PairJudge
-    from pytest_nsys.plan.expected import FILE, read_accepted
+    from pytest_nsys.plan.expected import FILE, read_expected
     from pytest_nsys.storage.baselines import BaselineStore
     from pytest_nsys.verdict.judge import Policy
 
     policy = Policy(
         mode=settings.mode,
         inconclusive=settings.inconclusive,
-        accepted=read_accepted(settings.baseline_dir / FILE),
+        expected=read_expected(settings.baseline_dir / FILE),
     )
     if settings.against is not None:
         return PairJudge(policy, settings.against)

@@ -1,8 +1,8 @@
-"""Changes that somebody has accepted for a while: who may get worse, how far, why, until when.
+"""Expected changes, which somebody has accepted for a while: of what, how far, why, until when.
 
 They stand in ``accepted.toml`` in the folder of the baselines, or in the marker of a test
-(``expected=``). An accepted regression is an expected failure until the last day it was accepted
-for; after it, it is a failure again, and the reason is told.
+(``expected=``). An expected regression is an expected failure until the last day that it names;
+after it, it is a failure again, and the reason is told.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_nsys.catalogue import Metric, lookup, metric_names
-from pytest_nsys.errors import AcceptedError, NsysError, UnknownMetric
+from pytest_nsys.errors import ExpectedChangeError, NsysError, UnknownMetric
 from pytest_nsys.support.files import read_limited
 from pytest_nsys.support.patterns import matches
 from pytest_nsys.support.text import suggest
@@ -31,13 +31,13 @@ _OF_A_TEST = ("metric", "window", "limit", "reason", "until")
 _KEYS = ("test", "device", *_OF_A_TEST)
 _EXAMPLE = 'until = 2026-12-31, reason = "new attention kernel, see #123"'
 
-State = Literal["accepted", "exceeded", "expired"]
-"""accepted: it holds; exceeded: it got worse than accepted; expired: it held until lately."""
+State = Literal["expected", "exceeded", "expired"]
+"""expected: it holds; exceeded: it got worse than expected; expired: it held until lately."""
 
 
 @dataclass(frozen=True)
-class Accepted:
-    """One accepted change. In the patterns ``*`` and ``?`` are wild, and brackets are brackets.
+class ExpectedChange:
+    """One expected change. In the patterns ``*`` and ``?`` are wild, and brackets are brackets.
 
     Attributes:
         reason: why, for whoever reads the verdict.
@@ -58,7 +58,7 @@ class Accepted:
     limit: str | float | tuple[str | float, ...] | None = None
 
     def tolerance(self, unit: Unit) -> Tolerance | None:
-        """How far a metric of this unit may get worse; None where any amount is accepted.
+        """How far a metric of this unit may get worse; None where any amount is expected.
 
         Raises:
             QuantityError: the limit does not fit the unit.
@@ -67,7 +67,7 @@ class Accepted:
 
 
 @dataclass(frozen=True)
-class Acceptance:
+class Expectation:
     """What is to be said of a regression that an entry names.
 
     Attributes:
@@ -75,13 +75,13 @@ class Acceptance:
         state: whether it holds, and if not, why not.
     """
 
-    entry: Accepted
+    entry: ExpectedChange
     state: State
 
     @property
     def holds(self) -> bool:
         """Whether the regression is an expected one."""
-        return self.state == "accepted"
+        return self.state == "expected"
 
     @property
     def words(self) -> str:
@@ -98,8 +98,8 @@ def _limit_words(limit: object) -> str:
     return " or ".join(map(str, limit)) if isinstance(limit, tuple) else str(limit)
 
 
-def acceptance(
-    entries: Iterable[Accepted],
+def expectation(
+    entries: Iterable[ExpectedChange],
     *,
     nodeid: str,
     device: str,
@@ -108,7 +108,7 @@ def acceptance(
     baseline: float,
     current: float,
     today: date,
-) -> Acceptance | None:
+) -> Expectation | None:
     """What the entries say of a regression; None if none names it.
 
     Of several the one that holds counts; else the one that is exceeded; else the one that expired
@@ -127,29 +127,29 @@ def acceptance(
     names = {"test": nodeid, "device": device, "window": window, "metric": metric.key}
     worse = (current - baseline) * (1 if metric.worse == "up" else -1)
     found = [
-        Acceptance(entry, _state(entry, metric.unit, baseline, worse, today))
+        Expectation(entry, _state(entry, metric.unit, baseline, worse, today))
         for entry in entries
         if all(matches(getattr(entry, key), name) for key, name in names.items())
     ]
-    order = ("expired", "exceeded", "accepted")
+    order = ("expired", "exceeded", "expected")
     return max(found, key=lambda one: (order.index(one.state), one.entry.until), default=None)
 
 
-def _state(entry: Accepted, unit: Unit, baseline: float, worse: float, today: date) -> State:
+def _state(entry: ExpectedChange, unit: Unit, baseline: float, worse: float, today: date) -> State:
     if today > entry.until:
         return "expired"
     try:
         tolerance = entry.tolerance(unit)
     except NsysError:  # of a pattern that also names metrics of another unit
         return "exceeded"
-    return "accepted" if tolerance is None or worse <= tolerance.limit(baseline) else "exceeded"
+    return "expected" if tolerance is None or worse <= tolerance.limit(baseline) else "exceeded"
 
 
-def read_accepted(path: Path) -> tuple[Accepted, ...]:
+def read_expected(path: Path) -> tuple[ExpectedChange, ...]:
     """The entries of a file; none if there is no file.
 
     Raises:
-        AcceptedError: it cannot be read, or an entry is wrong; names file and entry.
+        ExpectedChangeError: it cannot be read, or an entry is wrong; names file and entry.
     """
     if sys.version_info >= (3, 11):
         import tomllib
@@ -161,25 +161,25 @@ def read_accepted(path: Path) -> tuple[Accepted, ...]:
     except FileNotFoundError:
         return ()
     except (OSError, UnicodeDecodeError) as error:
-        raise AcceptedError(
+        raise ExpectedChangeError(
             f"{path} cannot be read", evidence=str(error), remedy="see to the file"
         ) from None
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # of numbers and of depths, too
         evidence = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
-        raise AcceptedError(
+        raise ExpectedChangeError(
             f"{path}: this is not TOML", evidence=evidence[:200], remedy="mend the line"
         ) from None
     for key in data:
         if key != "accepted":
-            raise AcceptedError(
+            raise ExpectedChangeError(
                 f"{path}: there is no {key[:80]!r} in this file",
                 remedy="every entry begins with [[accepted]]",
             )
     entries = data.get("accepted", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise AcceptedError(
+        raise ExpectedChangeError(
             f"{path}: accepted is no list of tables",
             remedy="begin every entry with [[accepted]], in two pairs of brackets",
         )
@@ -188,20 +188,20 @@ def read_accepted(path: Path) -> tuple[Accepted, ...]:
     )
 
 
-def parse_expected(value: object) -> tuple[Accepted, ...]:
+def parse_expected(value: object) -> tuple[ExpectedChange, ...]:
     """The entries of a marker's ``expected``: a dictionary, or a list of dictionaries.
 
     Keys are those of the file, without ``test`` and ``device``; ``until`` may be a text.
 
     Raises:
-        AcceptedError: it is something else, or an entry is wrong.
+        ExpectedChangeError: it is something else, or an entry is wrong.
     """
     entries = list(value) if isinstance(value, (list, tuple)) else [value]
     found = []
     for number, entry in enumerate(entries, 1):
         where = f"entry {number}" if len(entries) > 1 else "the entry"
         if not isinstance(entry, Mapping):
-            raise AcceptedError(
+            raise ExpectedChangeError(
                 f"{where} is {entry!r:.80}",
                 remedy='write a dictionary such as {"metric": "gpu.kernel_time", "limit": "8%", '
                 '"reason": "...", "until": "2026-12-31"}',
@@ -210,16 +210,16 @@ def parse_expected(value: object) -> tuple[Accepted, ...]:
     return tuple(found)
 
 
-def _entry(data: Mapping[Any, Any], keys: tuple[str, ...], where: str) -> Accepted:
+def _entry(data: Mapping[Any, Any], keys: tuple[str, ...], where: str) -> ExpectedChange:
     for key in data:
         if key not in keys:
-            raise AcceptedError(
+            raise ExpectedChangeError(
                 f"{where}: there is no key {str(key)[:80]!r}",
                 remedy=suggest(str(key)[:80], keys),
             )
     for key in ("reason", "until"):
         if key not in data:
-            raise AcceptedError(f"{where}: {key} is missing", remedy=f"add it: {_EXAMPLE}")
+            raise ExpectedChangeError(f"{where}: {key} is missing", remedy=f"add it: {_EXAMPLE}")
     patterns = {
         key: _pattern(data[key], key, where)
         for key in ("test", "metric", "window", "device")
@@ -229,7 +229,7 @@ def _entry(data: Mapping[Any, Any], keys: tuple[str, ...], where: str) -> Accept
     if isinstance(limit, list):
         limit = tuple(limit)
     _check_metric(patterns.get("metric", "*"), limit, where)
-    return Accepted(
+    return ExpectedChange(
         reason=_line(data["reason"], where),
         until=_day(data["until"], where),
         limit=limit,
@@ -240,7 +240,7 @@ def _entry(data: Mapping[Any, Any], keys: tuple[str, ...], where: str) -> Accept
 def _pattern(value: object, key: str, where: str) -> str:
     if isinstance(value, str) and value:
         return value
-    raise AcceptedError(
+    raise ExpectedChangeError(
         f"{where}: {key} is {value!r:.80}", remedy="give a text in which * stands for anything"
     )
 
@@ -249,7 +249,7 @@ def _line(value: object, where: str) -> str:
     line = value.strip() if isinstance(value, str) else ""
     if line and line.isprintable():
         return line
-    raise AcceptedError(
+    raise ExpectedChangeError(
         f"{where}: reason is {value!r:.80}",
         remedy="say in one line why the change is accepted",
     )
@@ -263,7 +263,7 @@ def _day(value: object, where: str) -> date:
             return date.fromisoformat(value)
         except ValueError:  # such as the 31st of June
             pass
-    raise AcceptedError(
+    raise ExpectedChangeError(
         f"{where}: until is {str(value)[:80]!r}",
         remedy="give the last day on which it holds, such as 2026-12-31",
     )
@@ -276,9 +276,9 @@ def _check_metric(pattern: str, limit: object, where: str) -> None:
         try:
             known = [lookup(pattern)]
         except UnknownMetric as error:
-            raise AcceptedError(f"{where}: {error.what}", remedy=error.remedy) from None
+            raise ExpectedChangeError(f"{where}: {error.what}", remedy=error.remedy) from None
     if not known and not any(mark in pattern for mark in ("[", ".per_")):
-        raise AcceptedError(
+        raise ExpectedChangeError(
             f"{where}: no metric matches {pattern[:80]!r}", remedy=suggest(pattern, metric_names())
         )
     if limit is None:
@@ -289,7 +289,7 @@ def _check_metric(pattern: str, limit: object, where: str) -> None:
             parse_tolerance(limit, unit)
         except NsysError as error:
             fits = f" for {key}" if len(units) > 1 else ""
-            raise AcceptedError(
+            raise ExpectedChangeError(
                 f"{where}: limit: {error.what}{fits}", remedy=error.remedy
             ) from None
 

@@ -16,7 +16,7 @@ from pytest_nsys.catalogue import (
     plain_metrics,
 )
 from pytest_nsys.errors import MarkerError, NsysError
-from pytest_nsys.plan.expected import Accepted, parse_expected
+from pytest_nsys.plan.expected import ExpectedChange, parse_expected
 from pytest_nsys.plan.settings import Settings
 from pytest_nsys.support.text import suggest
 from pytest_nsys.support.units import Tolerance, parse_amount, parse_tolerance
@@ -47,7 +47,7 @@ class Spec:
             the same arguments.
         allow_empty: whether a test without any CUDA activity is all right.
         named: the metrics that the marker itself gives a tolerance, and that must be measured.
-        expected: regressions of this test that are accepted for a while.
+        expected: changes of this test that are expected for a while.
     """
 
     warmup: int
@@ -64,7 +64,7 @@ class Spec:
     nsys_args: tuple[str, ...] = ()
     allow_empty: bool = False
     named: frozenset[str] = frozenset()
-    expected: tuple[Accepted, ...] = ()
+    expected: tuple[ExpectedChange, ...] = ()
 
     def tolerance_of(self, metric: Metric, gates: Gates = "test") -> Tolerance | None:
         """The tolerance the metric is gated with; None where it is not gated.
@@ -217,7 +217,7 @@ def _patterns(item: pytest.Item, name: str, value: object) -> tuple[str, ...]:
     raise _error(item, f"has {name}={value!r}", remedy="give a string or a list of strings")
 
 
-def _expected(item: pytest.Item, value: object) -> tuple[Accepted, ...]:
+def _expected(item: pytest.Item, value: object) -> tuple[ExpectedChange, ...]:
     try:
         return parse_expected(value)
     except NsysError as error:

@@ -238,7 +238,7 @@ def _metric(
         "status": part.status,
         "gated": part.gated,
         "note": part.note,
-        "accepted": part.accepted,
+        "accepted": part.reason,
         "baseline": part.baseline,
         "current": part.current,
         "change": (part.current or 0.0) - (part.baseline or 0.0) if both else None,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_nsys.measure.measurement import Measurement
-from pytest_nsys.plan.expected import Accepted, acceptance
+from pytest_nsys.plan.expected import ExpectedChange, expectation
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.plan.options import Inconclusive, Mode
 from pytest_nsys.verdict.compare import compare, difference
@@ -27,14 +27,14 @@ class Policy:
     Attributes:
         mode: of the run; what fails a test depends on it.
         inconclusive: whether what cannot be told fails the gate.
-        accepted: regressions that are expected, of all tests.
+        expected: changes that are expected, of all tests.
         today: the day by which they expire.
         rule: how samples are compared.
     """
 
     mode: Mode = "profile"
     inconclusive: Inconclusive = "warn"
-    accepted: Sequence[Accepted] = ()
+    expected: Sequence[ExpectedChange] = ()
     today: datetime.date = field(default_factory=datetime.date.today)
     rule: Rule = default_rule
 
@@ -78,7 +78,7 @@ def judge(
         if reason:
             notes = (reason,)
             comparisons = tuple(_incomparable(part, reason) for part in comparisons)
-        comparisons, expired = _accept(comparisons, spec, measurement, policy)
+        comparisons, expired = _mark_expected(comparisons, spec, measurement, policy)
         notes += expired
     elif baseline is None and not recording:
         notes = (_no_baseline(measurement.device, other_devices),)
@@ -104,15 +104,15 @@ def _incomparable(part: Comparison, reason: str) -> Comparison:
     return replace(part, status=status, note=reason, beyond=False, culprits=())
 
 
-def _accept(
+def _mark_expected(
     comparisons: Sequence[Comparison], spec: Spec, measurement: Measurement, policy: Policy
 ) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:
-    """The comparisons with accepted regressions marked, and notes on those that have expired."""
-    entries = (*spec.expected, *policy.accepted)
+    """The comparisons with expected regressions marked, and notes on those that have expired."""
+    entries = (*spec.expected, *policy.expected)
     marked, notes = [], []
     for part in comparisons:
         if part.status == "regressed" and part.baseline is not None and part.current is not None:
-            answer = acceptance(
+            answer = expectation(
                 entries,
                 nodeid=measurement.nodeid,
                 device=measurement.device,
@@ -123,7 +123,7 @@ def _accept(
                 today=policy.today,
             )
             if answer is not None and answer.holds:
-                part = replace(part, status="expected", accepted=answer.words)
+                part = replace(part, status="expected", reason=answer.words)
             elif answer is not None:
                 notes.append(f"{place(part.window)}{part.metric.key} {answer.words}")
         marked.append(part)

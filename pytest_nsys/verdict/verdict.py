@@ -23,7 +23,7 @@ Status = Literal[
     "regressed",
 ]
 """Of a comparison, a requirement, or a whole test, whose status is the worst of its parts; from the
-best to the worst. "expected" is a regression that was accepted beforehand."""
+best to the worst. "expected" is a regression that was announced beforehand."""
 
 SEVERITY: Mapping[Status, int] = {status: place for place, status in enumerate(get_args(Status))}
 """The worse, the higher."""
@@ -80,7 +80,7 @@ class Comparison:
             probability; None of an exact metric.
         resolution: the change below which kernels' times say nothing; 0 for other metrics.
         beyond: whether a timed metric is beyond its tolerance, be it by noise or not.
-        accepted: why a regression is expected; "" if it is not.
+        reason: why a regression is expected, and until when; "" if it is not.
         culprits: what the change is made of, largest part first; only where it got worse.
         note: why it is incomparable, new or inconclusive, in words.
     """
@@ -97,7 +97,7 @@ class Comparison:
     detectable: float | None = None
     resolution: Resolution = field(default_factory=Resolution)
     beyond: bool = False
-    accepted: str = ""
+    reason: str = ""
     culprits: tuple[Contribution, ...] = ()
     note: str = ""
 
@@ -163,5 +163,5 @@ class Verdict:
 
     @property
     def expected(self) -> tuple[Comparison, ...]:
-        """The comparisons that are worse and were accepted beforehand."""
+        """The comparisons that are worse and were expected to be."""
         return tuple(part for part in self.comparisons if part.status == "expected")

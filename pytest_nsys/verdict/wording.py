@@ -40,7 +40,7 @@ def headline(verdict: Verdict) -> str:
         return f"{describe(unclear[0])}: {unclear[0].note}"
     if verdict.status == "expected" and verdict.expected:
         first = verdict.expected[0]
-        return f"{describe(first)}; {first.accepted}"
+        return f"{describe(first)}; {first.reason}"
     improved = [part for part in verdict.comparisons if part.status == "improved"]
     if improved:
         return describe(improved[0])

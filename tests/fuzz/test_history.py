@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import METRICS
-from pytest_nsys.errors import AcceptedError, HistoryDamaged, HistoryError
-from pytest_nsys.plan.expected import acceptance, parse_expected, read_accepted
+from pytest_nsys.errors import ExpectedChangeError, HistoryDamaged, HistoryError
+from pytest_nsys.plan.expected import expectation, parse_expected, read_expected
 from pytest_nsys.storage.history.document import Entry, parse, render
 from pytest_nsys.storage.history.json import history_document
 from pytest_nsys.storage.history.store import Series, read
@@ -123,7 +123,7 @@ def test_a_metric_that_is_divided_often_is_shown_and_without_end_refused() -> No
 
 def ask(entries: Any) -> None:
     for metric in METRICS:
-        acceptance(
+        expectation(
             entries,
             nodeid="tests/t.py::test[1]",
             device="nvidia-h200",
@@ -141,8 +141,8 @@ def test_a_list_of_accepted_changes_is_read_or_refused(data: bytes) -> None:
         path = Path(folder) / "accepted.toml"
         path.write_bytes(data)
         try:
-            ask(read_accepted(path))
-        except AcceptedError as error:
+            ask(read_expected(path))
+        except ExpectedChangeError as error:
             check_refusal(error, str(path), most=3000)
 
 
@@ -159,5 +159,5 @@ ENTRY = {
 def test_what_a_marker_expects_is_read_or_refused(value: Any) -> None:
     try:
         ask(parse_expected(value))
-    except AcceptedError as error:
+    except ExpectedChangeError as error:
         check_refusal(error, most=3000)

@@ -12,23 +12,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import lookup
-from pytest_nsys.errors import AcceptedError
+from pytest_nsys.errors import ExpectedChangeError
 from pytest_nsys.plan.expected import (
-    Acceptance,
-    Accepted,
-    acceptance,
+    Expectation,
+    ExpectedChange,
+    expectation,
     parse_expected,
-    read_accepted,
+    read_expected,
 )
 from pytest_nsys.support.patterns import matches
 
-ENTRY = Accepted("new attention kernel, see #123", date(2026, 12, 31))
+ENTRY = ExpectedChange("new attention kernel, see #123", date(2026, 12, 31))
 LAST = date(2026, 12, 31)
 GOOD = {"reason": "new kernel", "until": "2026-12-31"}
 
 
 def ask(
-    *entries: Accepted,
+    *entries: ExpectedChange,
     nodeid: str = "tests/test_x.py::test_y[b8]",
     device: str = "nvidia-h200",
     window: str = "test",
@@ -36,8 +36,8 @@ def ask(
     baseline: float = 100.0,
     current: float = 105.0,
     today: date = LAST,
-) -> Acceptance | None:
-    return acceptance(
+) -> Expectation | None:
+    return expectation(
         entries,
         nodeid=nodeid,
         device=device,
@@ -81,15 +81,15 @@ def test_a_metric_with_brackets_is_named_by_its_own_key() -> None:
 @pytest.mark.parametrize(
     ("limit", "metric", "baseline", "current", "state"),
     [
-        (None, "gpu.kernel_time", 100, 1e9, "accepted"),
-        ("5%", "gpu.kernel_time", 100, 105, "accepted"),
+        (None, "gpu.kernel_time", 100, 1e9, "expected"),
+        ("5%", "gpu.kernel_time", 100, 105, "expected"),
         ("5%", "gpu.kernel_time", 100, 106, "exceeded"),
-        ("1 us", "gpu.kernel_time", 100, 1100, "accepted"),
+        ("1 us", "gpu.kernel_time", 100, 1100, "expected"),
         ("1 us", "gpu.kernel_time", 100, 1101, "exceeded"),
-        (("1%", "1 us"), "gpu.kernel_time", 1e6, 1.01e6, "accepted"),
-        (2, "memcpy.h2d.count", 0, 2, "accepted"),
+        (("1%", "1 us"), "gpu.kernel_time", 1e6, 1.01e6, "expected"),
+        (2, "memcpy.h2d.count", 0, 2, "expected"),
         (2, "memcpy.h2d.count", 0, 3, "exceeded"),
-        ("50%", "memcpy.h2d.throughput", 100, 50, "accepted"),
+        ("50%", "memcpy.h2d.throughput", 100, 50, "expected"),
         ("50%", "memcpy.h2d.throughput", 100, 49, "exceeded"),
         # The pattern names metrics of another unit, too.
         ("16 MiB", "memcpy.h2d.count", 1, 2, "exceeded"),
@@ -101,7 +101,7 @@ def test_a_limit_is_a_tolerance_in_the_worse_direction(
     found = ask(replace(ENTRY, limit=limit), metric=metric, baseline=baseline, current=current)
     assert found is not None
     assert found.state == state
-    assert found.holds == (state == "accepted")
+    assert found.holds == (state == "expected")
 
 
 def test_it_holds_on_its_last_day_and_is_told_of_after_it() -> None:
@@ -139,9 +139,9 @@ def test_of_several_the_one_that_holds_counts_then_the_exceeded_then_the_last_to
 
 def test_a_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "accepted.toml"
-    assert read_accepted(path) == ()
+    assert read_expected(path) == ()
     path.write_text("")
-    assert read_accepted(path) == ()
+    assert read_expected(path) == ()
     path.write_text(
         """
         [[accepted]]
@@ -158,8 +158,8 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         until = "2026-12-31"
         """
     )
-    assert read_accepted(path) == (
-        Accepted(
+    assert read_expected(path) == (
+        ExpectedChange(
             "new attention kernel, see #123",
             LAST,
             "tests/test_x.py::test_y[*]",
@@ -168,7 +168,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
             "nvidia-h200",
             ("8%", "10 us"),
         ),
-        Accepted("everything", LAST),
+        ExpectedChange("everything", LAST),
     )
 
 
@@ -199,8 +199,8 @@ def test_a_wrong_file_is_one_error_that_names_file_and_entry(
 ) -> None:
     path = tmp_path / "accepted.toml"
     path.write_text(text)
-    with pytest.raises(AcceptedError) as caught:
-        read_accepted(path)
+    with pytest.raises(ExpectedChangeError) as caught:
+        read_expected(path)
     assert caught.value.what.startswith(f"{path}: ")
     assert message in caught.value.what
     assert caught.value.remedy
@@ -209,16 +209,16 @@ def test_a_wrong_file_is_one_error_that_names_file_and_entry(
 def test_a_file_that_is_none_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "accepted.toml"
     path.mkdir()
-    with pytest.raises(AcceptedError, match="cannot be read"):
-        read_accepted(path)
+    with pytest.raises(ExpectedChangeError, match="cannot be read"):
+        read_expected(path)
     other = tmp_path / "other.toml"
     other.write_bytes(b"\xff\xfe")
-    with pytest.raises(AcceptedError, match="cannot be read"):
-        read_accepted(other)
+    with pytest.raises(ExpectedChangeError, match="cannot be read"):
+        read_expected(other)
 
 
 def test_a_key_that_is_nearly_right_is_suggested() -> None:
-    with pytest.raises(AcceptedError) as caught:
+    with pytest.raises(ExpectedChangeError) as caught:
         parse_expected({**GOOD, "metrc": "gpu.kernel_time"})
     assert caught.value.what == "the entry: there is no key 'metrc'"
     assert caught.value.remedy == "did you mean 'metric'?"
@@ -258,7 +258,7 @@ def test_patterns_of_metrics_there_are_are_taken(metric: str) -> None:
     ],
 )
 def test_a_wrong_entry_says_what_is_wrong(value: object, message: str) -> None:
-    with pytest.raises(AcceptedError) as caught:
+    with pytest.raises(ExpectedChangeError) as caught:
         parse_expected(value)
     assert message in caught.value.what
     assert caught.value.remedy
@@ -266,13 +266,13 @@ def test_a_wrong_entry_says_what_is_wrong(value: object, message: str) -> None:
 
 def test_a_marker_gives_one_entry_or_several() -> None:
     assert parse_expected(()) == ()
-    assert parse_expected(GOOD) == (Accepted("new kernel", LAST),)
+    assert parse_expected(GOOD) == (ExpectedChange("new kernel", LAST),)
     day = {**GOOD, "until": LAST, "limit": "16 MiB", "metric": "memcpy.*.bytes"}
     assert parse_expected([GOOD, day]) == (
-        Accepted("new kernel", LAST),
-        Accepted("new kernel", LAST, metric="memcpy.*.bytes", limit="16 MiB"),
+        ExpectedChange("new kernel", LAST),
+        ExpectedChange("new kernel", LAST, metric="memcpy.*.bytes", limit="16 MiB"),
     )
-    with pytest.raises(AcceptedError, match="until"):
+    with pytest.raises(ExpectedChangeError, match="until"):
         parse_expected({**GOOD, "until": datetime(2026, 12, 31)})
 
 

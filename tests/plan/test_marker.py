@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import METRICS, lookup
 from pytest_nsys.errors import MarkerError
-from pytest_nsys.plan.expected import Accepted
+from pytest_nsys.plan.expected import ExpectedChange
 from pytest_nsys.plan.marker import Spec, read_spec
 from pytest_nsys.plan.options import MARKER_LINE
 from pytest_nsys.plan.settings import Settings
@@ -93,7 +93,7 @@ def test_every_argument_is_read() -> None:
         allow_empty=True,
         named=frozenset({"gpu.kernel_time", "mem.peak"}),
         processes=2,
-        expected=(Accepted("a cache", date(2026, 12, 31), metric="mem.peak"),),
+        expected=(ExpectedChange("a cache", date(2026, 12, 31), metric="mem.peak"),),
     )
 
 

@@ -16,7 +16,7 @@ from pytest_nsys.errors import NsysError
 from pytest_nsys.insights.bottlenecks import Finding
 from pytest_nsys.measure.measurement import Part
 from pytest_nsys.measure.processes import join_processes
-from pytest_nsys.plan.expected import Accepted
+from pytest_nsys.plan.expected import ExpectedChange
 from pytest_nsys.report.json import report_document, write_json
 from pytest_nsys.report.run import RunReport, Unmeasured
 from pytest_nsys.storage.baselines import Change
@@ -373,9 +373,9 @@ def test_sessions_stand_side_by_side_and_the_value_is_the_median_of_theirs() -> 
 
 
 def test_an_accepted_regression_says_why() -> None:
-    entry = Accepted(reason="new kernel", until=date(2999, 1, 1))
+    entry = ExpectedChange(reason="new kernel", until=date(2999, 1, 1))
     now = slower()
-    judged = judge(SPEC, now.measurement, now.baseline, Policy("gate", accepted=(entry,)))
+    judged = judge(SPEC, now.measurement, now.baseline, Policy("gate", expected=(entry,)))
     test = document(RunReport("gate", (replace(judged, against="main"),)))["tests"][0]
     time = metrics(test)["gpu.kernel_time"]
     assert (test["status"], test["failed"], test["against"]) == ("expected", False, "main")

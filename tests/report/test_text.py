@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_nsys.catalogue import METRICS, lookup
 from pytest_nsys.measure.measurement import Measurement, Part, WindowMeasurement
 from pytest_nsys.measure.processes import join_processes
-from pytest_nsys.plan.expected import Accepted
+from pytest_nsys.plan.expected import ExpectedChange
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.plan.options import Mode
 from pytest_nsys.report.longrepr import explain_verdict
@@ -447,8 +447,8 @@ def test_every_session_of_what_is_not_ok_is_shown() -> None:
 
 
 def test_the_first_line_of_what_was_accepted_says_so() -> None:
-    entry = Accepted(reason="new tiles", until=date(2999, 1, 1))
-    verdict = judge(SPEC, _slower(), BEFORE, Policy("gate", accepted=(entry,)))
+    entry = ExpectedChange(reason="new tiles", until=date(2999, 1, 1))
+    verdict = judge(SPEC, _slower(), BEFORE, Policy("gate", expected=(entry,)))
     assert headline(verdict).endswith("1 ms -> 1.525 ms; accepted until 2999-01-01: new tiles")
     assert not any("to accept it" in line for line in verdict_lines(verdict))
 

@@ -85,8 +85,7 @@ def hostile(text: str) -> RunReport:
     judged = verdict(now, replace(then, environment=replace(ENVIRONMENT, trace=(text,))))
     judged = replace(judged, notes=(text,), unmet=(Requirement(text, "violated", text),))
     noted = tuple(
-        replace(part, note=text, status="inconclusive", accepted=text)
-        for part in judged.comparisons
+        replace(part, note=text, status="inconclusive", reason=text) for part in judged.comparisons
     )
     unclear = replace(judged, comparisons=noted, unmet=(), status="inconclusive", against=text)
     return RunReport(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import Metric, lookup
 from pytest_nsys.measure.measurement import Measurement, Part, Samples, WindowMeasurement, centre
-from pytest_nsys.plan.expected import Accepted
+from pytest_nsys.plan.expected import ExpectedChange
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.plan.options import Mode
 from pytest_nsys.support.units import Tolerance
@@ -339,7 +339,7 @@ def _processes(
 
 
 STEADY = _processes(*[[1e6] * 5] * 3)
-LATE = Accepted(reason="new attention", until=date(2026, 6, 30))
+LATE = ExpectedChange(reason="new attention", until=date(2026, 6, 30))
 
 
 def test_a_slow_down_is_suspected_and_so_is_what_noise_makes_look_like_one() -> None:
@@ -392,24 +392,24 @@ def test_what_cannot_be_told_fails_only_where_it_is_to() -> None:
 )
 @pytest.mark.parametrize("where", ["file", "marker"])
 def test_a_regression_that_was_accepted_is_expected_as_long_as_it_was_accepted(
-    entry: Accepted, status: Status, where: str
+    entry: ExpectedChange, status: Status, where: str
 ) -> None:
     spec = replace(SPEC, expected=(entry,) if where == "marker" else ())
-    accepted = (entry,) if where == "file" else ()
-    policy = Policy("gate", accepted=accepted, today=date(2026, 6, 1))
+    expected = (entry,) if where == "file" else ()
+    policy = Policy("gate", expected=expected, today=date(2026, 6, 1))
     verdict = judge(spec, SLOW, FAST, policy)
     assert (verdict.status, verdict.failed) == (status, status == "regressed")
     assert not (verdict.is_suspected and status == "expected")
     if status == "expected":
         assert verdict.worse == ()
-        assert [part.accepted for part in verdict.expected] == [
+        assert [part.reason for part in verdict.expected] == [
             f"accepted until {entry.until}: new attention"
         ]
 
 
 def test_an_acceptance_that_no_longer_holds_is_told() -> None:
     past = replace(LATE, until=date(2026, 5, 31))
-    policy = Policy("gate", accepted=(past,), today=date(2026, 6, 1))
+    policy = Policy("gate", expected=(past,), today=date(2026, 6, 1))
     assert judge(SPEC, SLOW, FAST, policy).notes == (
         "gpu.kernel_time was accepted until 2026-05-31: new attention",
     )
@@ -418,7 +418,7 @@ def test_an_acceptance_that_no_longer_holds_is_told() -> None:
 
 def test_one_accepted_regression_does_not_excuse_another() -> None:
     more = made.measurement(made.kernels(Part("gemm", 3, ns=1_500_000)))
-    policy = Policy("gate", accepted=(replace(LATE, metric="gpu.*_time"),), today=date(2026, 6, 1))
+    policy = Policy("gate", expected=(replace(LATE, metric="gpu.*_time"),), today=date(2026, 6, 1))
     verdict = judge(SPEC, more, FAST, policy)
     assert (verdict.status, verdict.failed) == ("regressed", True)
     assert [part.metric.key for part in verdict.worse] == ["gpu.kernel_count"]

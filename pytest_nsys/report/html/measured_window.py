@@ -164,7 +164,7 @@ def _metric(verdict: Verdict, part: Comparison, *, drawn: bool) -> MetricRow:
         now_range=_range(verdict.measurement, part),
         change=shown_change(part.baseline, part.current, unit),
         limit=format_limit(part) or NOTHING,
-        note="" if part.note in verdict.notes else part.note or part.accepted,
+        note="" if part.note in verdict.notes else part.note or part.reason,
         strip=draw_strip(part, then, now) if drawn else None,
     )
 

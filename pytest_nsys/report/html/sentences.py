@@ -74,7 +74,7 @@ def said_of_window(gated: Iterable[Comparison], then: WindowMeasurement | None) 
     for status in ("regressed", "expected", "incomparable", "inconclusive", "improved"):
         found = [part for part in parts if part.status == status]
         if found:
-            note = found[0].accepted or found[0].note
+            note = found[0].reason or found[0].note
             said = _sentence(found[0])
             return f"{said} {note}" if note and note != said else said
     return f"All {len(parts)} gated metrics are within their limits."

@@ -460,7 +460,7 @@ def test_an_improvement_is_a_sentence() -> None:
 def test_what_is_accepted_and_what_is_unclear_says_why() -> None:
     judged = slower()
     first = judged.comparisons[0]
-    accepted = replace(first, status="expected", accepted="accepted until 2026-12-31: new layout")
+    accepted = replace(first, status="expected", reason="accepted until 2026-12-31: new layout")
     expected = replace(judged, status="expected", failed=False, comparisons=(accepted,))
     (test,) = view(expected).others
     assert "accepted until 2026-12-31" in test.headline
