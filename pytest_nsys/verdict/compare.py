@@ -194,7 +194,7 @@ class _Pair:
         ruling = self._rule(metric, tolerance, before, current, least.amount)
         comparison = replace(
             comparison,
-            status=ruling.outcome,
+            status=ruling.decision,
             baseline=ruling.baseline,
             current=ruling.current,
             limit=ruling.limit,
@@ -203,12 +203,12 @@ class _Pair:
             resolution=least,
             beyond=ruling.beyond,
         )
-        if ruling.outcome == "inconclusive":
+        if ruling.decision == "inconclusive":
             # Where noise is the larger of the two, it is what hides the change, if there is any.
             below = abs(ruling.current - ruling.baseline) <= ruling.limit <= least.amount
             note = _too_small(metric, least) if below else _too_noisy(metric, ruling)
             return replace(comparison, note=note)
-        if ruling.outcome != "regressed":
+        if ruling.decision != "regressed":
             return comparison
         by_clock = self._explained_by_clock(metric, tolerance, self.then, least.amount)
         if by_clock:
@@ -237,7 +237,7 @@ class _Pair:
         if before is None or current is None:
             return ""
         ruling = self._rule(metric, tolerance, before, current, least)
-        if ruling.outcome == "regressed":
+        if ruling.decision == "regressed":
             return ""
         was, is_now = (format_amount(hz, "Hz") for hz in pair)
         change = format_change(ruling.baseline, ruling.current, metric.unit)

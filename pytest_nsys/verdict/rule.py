@@ -14,7 +14,7 @@ from pytest_nsys.measure.measurement import Samples, centre, process_medians
 from pytest_nsys.support.units import Tolerance
 from pytest_nsys.verdict.noise import Noise, estimate, mean_rounds, prior_spread
 
-Outcome = Literal["ok", "improved", "regressed", "inconclusive"]
+Decision = Literal["ok", "improved", "regressed", "inconclusive"]
 
 Doubt = Literal["", "process", "ranks"]
 """Why a change beyond the limit is none for certain: a process that does not show it, or the
@@ -33,7 +33,7 @@ class Ruling:
     """What a rule says of one metric; amounts are in its unit.
 
     Attributes:
-        outcome: the answer.
+        decision: the answer.
         baseline: the value compared with.
         current: the value compared.
         limit: the largest change that passes: the tolerance, or the noise or the clock's resolution
@@ -45,7 +45,7 @@ class Ruling:
         doubt: what speaks against a change beyond the limit.
     """
 
-    outcome: Outcome
+    decision: Decision
     baseline: float
     current: float
     limit: float
@@ -102,14 +102,14 @@ def _exact(metric: Metric, tolerance: Tolerance, baseline: Samples, current: Sam
     """
     now, then = centre(current), [sample for process in baseline for sample in process]
     low, high = min(then), max(then)
-    outcome: Outcome = "ok"
+    decision: Decision = "ok"
     nearest = centre(baseline)
     if now > high + tolerance.limit(high):
-        nearest, outcome = high, "regressed" if metric.worse == "up" else "improved"
+        nearest, decision = high, "regressed" if metric.worse == "up" else "improved"
     elif now < low - tolerance.limit(low):
-        nearest, outcome = low, "improved" if metric.worse == "up" else "regressed"
+        nearest, decision = low, "improved" if metric.worse == "up" else "regressed"
     worst = high if metric.worse == "up" else low
-    return Ruling(outcome, nearest, now, tolerance.limit(worst) + abs(worst - nearest))
+    return Ruling(decision, nearest, now, tolerance.limit(worst) + abs(worst - nearest))
 
 
 def _timed(
@@ -138,18 +138,18 @@ def _timed(
     by_noise = critical(noise, level) * error
     limit = max(allowed, by_noise, resolution)
     change = now - then if metric.worse == "up" else then - now
-    outcome: Outcome
+    decision: Decision
     doubt = _doubt(baseline, current, up=now > then, level=level) if abs(change) > limit else ""
     if abs(change) > limit and not doubt:
-        outcome = "regressed" if change > 0 else "improved"
+        decision = "regressed" if change > 0 else "improved"
     elif change > allowed:
-        outcome = "inconclusive"
+        decision = "inconclusive"
     elif by_noise <= allowed or change + critical(noise, 1 - POWER) * error <= allowed:
-        outcome = "ok"
+        decision = "ok"
     else:
-        outcome = "inconclusive"
+        decision = "inconclusive"
     return Ruling(
-        outcome,
+        decision,
         baseline=then,
         current=now,
         limit=limit,

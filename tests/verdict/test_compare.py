@@ -72,7 +72,7 @@ def test_a_comparison_holds_what_the_rule_says() -> None:
     then, now = _noisy(*[1e6] * 5), _noisy(*[1.2e6] * 5)
     found = _only(compare(SPEC, now, then, default_rule))
     ruling = default_rule(found.metric, Tolerance(0.03, 2e4), ((1e6,) * 5,), ((1.2e6,) * 5,))
-    assert found.status == ruling.outcome == "regressed"
+    assert found.status == ruling.decision == "regressed"
     assert (found.limit, found.noise) == (ruling.limit, ruling.noise)
     assert (found.detectable, found.beyond) == (ruling.detectable, True)
     exact = _only(compare(SPEC, now, then, default_rule), "gpu.kernel_count")

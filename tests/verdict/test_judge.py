@@ -17,7 +17,7 @@ from pytest_nsys.plan.marker import Spec
 from pytest_nsys.plan.options import Mode
 from pytest_nsys.support.units import Tolerance
 from pytest_nsys.verdict.judge import Policy, judge
-from pytest_nsys.verdict.rule import Outcome, Ruling
+from pytest_nsys.verdict.rule import Decision, Ruling
 from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Status, Verdict
 from pytest_nsys.windows.record import MAIN
 from tests.support import made
@@ -235,9 +235,9 @@ def test_culprits_are_looked_for_only_where_something_got_worse() -> None:
     assert _of(judge(SPEC, FAST, SLOW, Policy("gate")), "gpu.kernel_time").culprits == ()
 
 
-@pytest.mark.parametrize("outcome", ["ok", "improved", "regressed", "inconclusive"])
+@pytest.mark.parametrize("decision", ["ok", "improved", "regressed", "inconclusive"])
 @pytest.mark.parametrize("mode", ["profile", "gate"])
-def test_another_rule_takes_the_place_of_the_medians(mode: Mode, outcome: Outcome) -> None:
+def test_another_rule_takes_the_place_of_the_medians(mode: Mode, decision: Decision) -> None:
     seen: list[tuple[str, Samples, Samples]] = []
 
     def rule(
@@ -250,11 +250,11 @@ def test_another_rule_takes_the_place_of_the_medians(mode: Mode, outcome: Outcom
         resolution: float = 0.0,
     ) -> Ruling:
         seen.append((metric.key, baseline, current))
-        return Ruling(outcome, centre(baseline), centre(current), limit=1.0)
+        return Ruling(decision, centre(baseline), centre(current), limit=1.0)
 
     verdict = judge(SPEC, SLOW, FAST, Policy(mode, rule=rule))
-    assert verdict.status == outcome
-    assert verdict.failed is (outcome == "regressed")
+    assert verdict.status == decision
+    assert verdict.failed is (decision == "regressed")
     assert ("gpu.kernel_time", ((1e6,) * 5,), ((1.5e6,) * 5,)) in seen
 
 

@@ -32,18 +32,18 @@ def _times(*values: float) -> Samples:
     return (tuple(map(float, values)),)
 
 
-def _outcome(
+def _decision(
     metric: Metric,
     tolerance: Tolerance,
     baseline: Samples,
     current: Samples,
     level: float = FAMILY_LEVEL,
 ) -> str:
-    return default_rule(metric, tolerance, baseline, current, level=level).outcome
+    return default_rule(metric, tolerance, baseline, current, level=level).decision
 
 
 @pytest.mark.parametrize(
-    ("tolerance", "baseline", "current", "outcome"),
+    ("tolerance", "baseline", "current", "decision"),
     [
         (Tolerance(0.1), [100, 100, 100], [110, 110, 110], "ok"),
         (Tolerance(0.1), [100, 100, 100], [110.1, 111, 112], "regressed"),
@@ -60,16 +60,16 @@ def _outcome(
     ],
 )
 def test_a_timed_metric_is_judged_by_its_medians(
-    tolerance: Tolerance, baseline: list[float], current: list[float], outcome: str
+    tolerance: Tolerance, baseline: list[float], current: list[float], decision: str
 ) -> None:
-    assert _outcome(TIME, tolerance, _times(*baseline), _times(*current)) == outcome
+    assert _decision(TIME, tolerance, _times(*baseline), _times(*current)) == decision
 
 
 NOISY = _times(90, 95, 100, 105, 110)
 
 
 @pytest.mark.parametrize(
-    ("current", "outcome"),
+    ("current", "decision"),
     [
         (NOISY, "inconclusive"),  # as it was, but +3 % would not have been seen either
         (_times(95, 100, 105, 110, 115), "inconclusive"),
@@ -79,17 +79,17 @@ NOISY = _times(90, 95, 100, 105, 110)
     ],
 )
 def test_noise_that_hides_the_tolerance_is_told_from_a_change_that_is_larger(
-    current: Samples, outcome: str
+    current: Samples, decision: str
 ) -> None:
     ruling = default_rule(TIME, Tolerance(0.03), NOISY, current)
-    assert ruling.outcome == outcome
+    assert ruling.decision == decision
     assert ruling.noise is not None
     assert 3 < ruling.limit < ruling.detectable
 
 
 def test_a_ruling_says_what_was_compared_and_what_would_have_been_seen() -> None:
     ruling = default_rule(TIME, Tolerance(0.03), _times(*[1000] * 5), _times(*[1050] * 5))
-    assert (ruling.outcome, ruling.baseline, ruling.current) == ("regressed", 1000, 1050)
+    assert (ruling.decision, ruling.baseline, ruling.current) == ("regressed", 1000, 1050)
     # Nothing seen, so the prior of 0.3 % with four degrees of freedom is all there is:
     # 0.003 * 1050 in each of two processes, and t(4, 95 %) = 2.132.
     assert ruling.noise == pytest.approx(0.003 * 1050 * math.sqrt(2))
@@ -125,38 +125,38 @@ AS_BEFORE, SLOWER = (430.8, 429.1, 430.0), (454.1, 454.3, 452.8)
 @pytest.mark.parametrize("current", [(SLOWER, AS_BEFORE, SLOWER), (SLOWER, SLOWER, AS_BEFORE)])
 def test_a_regression_is_seen_in_every_process(current: Samples) -> None:
     ruling = default_rule(TIME, Tolerance(0.03), QUIET, current)
-    assert (ruling.outcome, ruling.doubt, ruling.beyond) == ("inconclusive", "process", True)
-    assert default_rule(TIME, Tolerance(0.03), QUIET, (SLOWER,) * 3).outcome == "regressed"
+    assert (ruling.decision, ruling.doubt, ruling.beyond) == ("inconclusive", "process", True)
+    assert default_rule(TIME, Tolerance(0.03), QUIET, (SLOWER,) * 3).decision == "regressed"
 
 
 def test_an_improvement_is_seen_in_every_session_or_is_none() -> None:
     faster = (400.0, 401.0, 402.0)
     ruling = default_rule(TIME, Tolerance(0.03), QUIET, (faster, (430.0, 429.5, 428.0), faster))
-    assert (ruling.outcome, ruling.doubt) == ("ok", "process")
-    assert default_rule(TIME, Tolerance(0.03), QUIET, (faster,) * 3).outcome == "improved"
+    assert (ruling.decision, ruling.doubt) == ("ok", "process")
+    assert default_rule(TIME, Tolerance(0.03), QUIET, (faster,) * 3).decision == "improved"
 
 
 def test_a_change_of_the_medians_that_the_ranks_deny_is_inconclusive() -> None:
     baseline, current = _times(*[100] * 5), _times(100, 150, 150, 150)
     ruling = default_rule(TIME, Tolerance(0.03), baseline, current)
-    assert (ruling.outcome, ruling.beyond, ruling.limit) == ("inconclusive", True, 3)
+    assert (ruling.decision, ruling.beyond, ruling.limit) == ("inconclusive", True, 3)
     # Five of five is more than chance, and so few rounds that they cannot tell do not count.
-    assert _outcome(TIME, Tolerance(0.03), baseline, _times(*[150] * 5)) == "regressed"
-    assert _outcome(TIME, Tolerance(0.03), _times(100), _times(150)) == "regressed"
+    assert _decision(TIME, Tolerance(0.03), baseline, _times(*[150] * 5)) == "regressed"
+    assert _decision(TIME, Tolerance(0.03), _times(100), _times(150)) == "regressed"
 
 
 def test_one_odd_session_of_three_does_not_decide() -> None:
     steady: Samples = ((1000.0,) * 5,) * 3
     odd: Samples = ((1000.0,) * 5, (1200.0,) * 5, (1000.0,) * 5)
-    assert _outcome(TIME, Tolerance(0.03), steady, odd) != "regressed"
-    assert _outcome(TIME, Tolerance(0.03), odd, steady) != "regressed"
+    assert _decision(TIME, Tolerance(0.03), steady, odd) != "regressed"
+    assert _decision(TIME, Tolerance(0.03), odd, steady) != "regressed"
 
 
 def test_a_change_in_every_session_is_found_though_sessions_differ() -> None:
     then: Samples = ((1000.0,) * 5, (1004.0,) * 5, (998.0,) * 5)
     now: Samples = ((1050.0,) * 5, (1046.0,) * 5, (1055.0,) * 5)
-    assert _outcome(TIME, Tolerance(0.03), then, now) == "regressed"
-    assert _outcome(TIME, Tolerance(0.03), now, then) == "improved"
+    assert _decision(TIME, Tolerance(0.03), then, now) == "regressed"
+    assert _decision(TIME, Tolerance(0.03), now, then) == "improved"
 
 
 def test_a_smaller_share_of_false_alarms_asks_for_a_larger_change() -> None:
@@ -168,7 +168,7 @@ def test_a_smaller_share_of_false_alarms_asks_for_a_larger_change() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tolerance", "baseline", "current", "outcome"),
+    ("tolerance", "baseline", "current", "decision"),
     [
         (Tolerance(), [12, 12, 12], [12, 12, 12], "ok"),
         (Tolerance(), [12, 12, 12], [13, 13, 13], "regressed"),
@@ -182,27 +182,27 @@ def test_a_smaller_share_of_false_alarms_asks_for_a_larger_change() -> None:
     ],
 )
 def test_an_exact_metric_is_compared_with_the_range_of_its_baseline(
-    tolerance: Tolerance, baseline: list[float], current: list[float], outcome: str
+    tolerance: Tolerance, baseline: list[float], current: list[float], decision: str
 ) -> None:
     ruling = default_rule(COUNT, tolerance, _times(*baseline), _times(*current))
-    assert ruling.outcome == outcome
+    assert ruling.decision == decision
     assert (ruling.noise, ruling.beyond) == (None, False)
     assert min(baseline) <= ruling.baseline <= max(baseline)
-    assert (ruling.current - ruling.baseline > ruling.limit) is (outcome == "regressed")
+    assert (ruling.current - ruling.baseline > ruling.limit) is (decision == "regressed")
 
 
 def test_the_range_of_an_exact_metric_is_that_of_all_processes() -> None:
     baseline: Samples = ((100.0, 100.0), (200.0, 200.0))
-    assert _outcome(COUNT, Tolerance(), baseline, _times(200)) == "ok"
-    assert _outcome(COUNT, Tolerance(), baseline, _times(201)) == "regressed"
+    assert _decision(COUNT, Tolerance(), baseline, _times(200)) == "ok"
+    assert _decision(COUNT, Tolerance(), baseline, _times(201)) == "regressed"
 
 
 @given(metrics, tolerances, processes)
 def test_a_measurement_is_never_worse_or_better_than_itself(
     metric: Metric, tolerance: Tolerance, found: Samples
 ) -> None:
-    outcome = _outcome(metric, tolerance, found, found)
-    assert outcome == "ok" or (metric.kind == "timed" and outcome == "inconclusive")
+    decision = _decision(metric, tolerance, found, found)
+    assert decision == "ok" or (metric.kind == "timed" and decision == "inconclusive")
 
 
 @given(st.integers(0, 10_000), processes, st.sampled_from(["up", "down"]))
@@ -210,8 +210,8 @@ def test_without_tolerance_a_deterministic_exact_metric_must_be_equal(
     value: int, current: Samples, worse: str
 ) -> None:
     metric = replace(COUNT, worse=worse)  # type: ignore[arg-type]
-    outcome = _outcome(metric, Tolerance(), ((float(value),) * 3,), current)
-    assert (outcome == "ok") is (centre(current) == value)
+    decision = _decision(metric, Tolerance(), ((float(value),) * 3,), current)
+    assert (decision == "ok") is (centre(current) == value)
 
 
 ORDER = ["improved", "ok", "inconclusive", "regressed"]
@@ -225,8 +225,8 @@ def test_getting_worse_never_makes_the_verdict_milder(
     # Times are never below zero; where they would be, the noise has another size.
     assume(sign > 0 or min(min(process) for process in current) >= step)
     worse = tuple(tuple(sample + sign * step for sample in process) for process in current)
-    before = _outcome(metric, tolerance, baseline, current)
-    after = _outcome(metric, tolerance, baseline, worse)
+    before = _decision(metric, tolerance, baseline, current)
+    after = _decision(metric, tolerance, baseline, worse)
     assert ORDER.index(after) >= ORDER.index(before)
 
 
@@ -235,8 +235,8 @@ def test_a_wider_tolerance_never_finds_more(
     metric: Metric, baseline: Samples, current: Samples, one: Tolerance, other: Tolerance
 ) -> None:
     assume(one.relative <= other.relative and one.absolute <= other.absolute)
-    narrow = _outcome(metric, one, baseline, current)
-    wide = _outcome(metric, other, baseline, current)
+    narrow = _decision(metric, one, baseline, current)
+    wide = _decision(metric, other, baseline, current)
     assert (
         wide
         in {
@@ -253,8 +253,8 @@ def test_the_direction_turns_the_verdict_round(
     tolerance: Tolerance, baseline: Samples, current: Samples
 ) -> None:
     turned = {"improved": "regressed", "regressed": "improved"}
-    up = _outcome(TIME, tolerance, baseline, current)
-    down = _outcome(DOWN, tolerance, baseline, current)
+    up = _decision(TIME, tolerance, baseline, current)
+    down = _decision(DOWN, tolerance, baseline, current)
     if up in turned:
         assert down == turned[up]
     else:
@@ -268,10 +268,10 @@ def test_what_a_ruling_says_belongs_together(
     ruling = default_rule(metric, tolerance, baseline, current)
     change = (ruling.current - ruling.baseline) * (1 if metric.worse == "up" else -1)
     assert ruling.limit >= tolerance.limit(ruling.baseline)
-    if ruling.outcome == "regressed":
+    if ruling.decision == "regressed":
         assert change > ruling.limit
         assert ruling.beyond is (metric.kind == "timed")
-    if ruling.outcome == "ok":
+    if ruling.decision == "ok":
         assert change <= ruling.limit
         assert not ruling.beyond
     if metric.kind == "timed":
