@@ -7,7 +7,7 @@ imported when it is first asked for.
   `LoadResult`, `Exchange`, `Finished`.
 - What ``check=`` functions and hooks get: `WindowMeasurement`, `Parts`, `Part`; `Verdict`,
   `Comparison`, `Contribution`, `Resolution`, `Requirement`, `Status`, `Measurement`, `Environment`,
-  `Finding`.
+  `Bottleneck`.
 - Metrics of one's own: `Metric`, `Unit`, `Tolerance`, `CustomMetric`, and what it is computed from:
   `Cut`, `Trace`, `TraceGpu`, `Members`, `NameSums`.
 - Engines of one's own: `register_preset`, `Preset`, `Endpoint`, `ProfileEndpoints`,
@@ -24,6 +24,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Ask",
+    "Bottleneck",
     "Comparison",
     "Contribution",
     "CustomMetric",
@@ -33,7 +34,6 @@ __all__ = [
     "Environment",
     "Exchange",
     "FailurePattern",
-    "Finding",
     "Finished",
     "LoadResult",
     "Measurement",
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
     from pytest_nsys.catalogue import Metric
     from pytest_nsys.errors import NsysError
     from pytest_nsys.fixture import Nsys
-    from pytest_nsys.insights.bottlenecks.finding import Finding
+    from pytest_nsys.insights.bottlenecks.bottleneck import Bottleneck
     from pytest_nsys.measure.measurement import (
         Environment,
         Measurement,
@@ -114,7 +114,7 @@ else:
         "catalogue": "Metric",
         "errors": "NsysError",
         "fixture": "Nsys",
-        "insights.bottlenecks.finding": "Finding",
+        "insights.bottlenecks.bottleneck": "Bottleneck",
         "measure.measurement": "Environment Measurement Part Parts WindowMeasurement",
         "metrics.custom": "CustomMetric",
         "process.processes": "Finished",

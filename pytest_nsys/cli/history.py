@@ -59,9 +59,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from pytest_nsys.errors import HistoryError
     from pytest_nsys.plan.settings import read_tolerances
     from pytest_nsys.storage.history.json import history_document
-    from pytest_nsys.storage.history.sparkline import levels_for
     from pytest_nsys.storage.history.store import read
-    from pytest_nsys.storage.history.text import MISSING, REMEDY, history_lines
+    from pytest_nsys.storage.history.text import MISSING, REMEDY, history_lines, levels_for
     from pytest_nsys.storage.history.trend import select, trends_of
 
     series, torn = read(arguments.folder)

@@ -67,7 +67,7 @@ def make_measurer(config: pytest.Config, settings: Settings) -> Measurer:
         device_key,
         settings.device,
         timelines=settings.html is not None or (settings.records and settings.timeline),
-        findings=settings.html is not None or settings.json is not None,
+        bottlenecks=settings.html is not None or settings.json is not None,
     )
 
 

@@ -18,7 +18,7 @@ from pytest_nsys.insights.timeline import Timeline
 from pytest_nsys.windows.record import MAIN
 
 if TYPE_CHECKING:
-    from pytest_nsys.insights.bottlenecks import Finding
+    from pytest_nsys.insights.bottlenecks import Bottleneck
 
 Samples = tuple[tuple[float, ...], ...]
 """Samples of one metric: one tuple per process (worker process), one number per round."""
@@ -229,7 +229,7 @@ class Measurement:
             kept in baselines.
         timeline: one round of the test's body, or of its first window where it has none; None where
             none was wanted or kept.
-        findings: what keeps the rounds of the test's body, or of its windows where it has none,
+        bottlenecks: what keeps the rounds of the test's body, or of its windows where it has none,
             from being faster, where it was asked for; not kept in baselines.
     """
 
@@ -241,7 +241,7 @@ class Measurement:
     environment: Environment
     remarks: tuple[str, ...] = ()
     timeline: Timeline | None = None
-    findings: tuple[Finding, ...] = ()
+    bottlenecks: tuple[Bottleneck, ...] = ()
 
     @property
     def bodies(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from pytest_nsys.trace import Trace
 from pytest_nsys.windows.record import MAIN, WindowRecord
 
 if TYPE_CHECKING:
-    from pytest_nsys.insights.bottlenecks import Finding
+    from pytest_nsys.insights.bottlenecks import Bottleneck
 
 DeviceKey = Callable[[tuple[str, ...]], str]
 NO_GPU = "no-gpu"
@@ -45,14 +45,14 @@ class Measurer:
         device_key: the folder of baselines for the GPUs that a test used.
         device: the folder instead, where the user named one.
         timelines: whether timelines are made.
-        findings: whether bottlenecks are looked for.
+        bottlenecks: whether they are looked for.
     """
 
     naming: Naming = Naming()
     device_key: DeviceKey = default_device_key
     device: str | None = None
     timelines: bool = False
-    findings: bool = False
+    bottlenecks: bool = False
 
     def measure(
         self, result: CaptureResult, specs: Mapping[str, Spec]
@@ -76,7 +76,7 @@ class Measurer:
             )
         except NsysError as error:
             return found | dict.fromkeys(wanted, error)
-        findings = self._findings(result.trace, result.records, windows.keys())
+        bottlenecks = self._bottlenecks(result.trace, result.records, windows.keys())
         for test in ran:
             if test.nodeid not in windows:
                 found[test.nodeid] = _unmeasured()
@@ -96,16 +96,16 @@ class Measurer:
                     *automatic_remarks(specs[test.nodeid], measured.windows),
                 ),
                 timeline=measured.timeline,
-                findings=findings.get(test.nodeid, ()),
+                bottlenecks=bottlenecks.get(test.nodeid, ()),
             )
         return found
 
-    def _findings(
+    def _bottlenecks(
         self, trace: Trace, records: Iterable[WindowRecord], nodeids: Collection[str]
-    ) -> Mapping[str, tuple[Finding, ...]]:
-        if not self.findings:
+    ) -> Mapping[str, tuple[Bottleneck, ...]]:
+        if not self.bottlenecks:
             return {}
-        from pytest_nsys.insights.bottlenecks.rounds import diagnose_rounds
+        from pytest_nsys.insights.bottlenecks import diagnose_rounds
 
         return diagnose_rounds(trace, records, nodeids, self.naming)
 

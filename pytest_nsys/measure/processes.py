@@ -46,7 +46,7 @@ def join_captures(measurements: Sequence[Measurement]) -> Measurement:
         first,
         windows={name: window for one in measurements for name, window in one.windows.items()},
         remarks=tuple(dict.fromkeys(text for one in measurements for text in one.remarks)),
-        findings=tuple(finding for one in measurements for finding in one.findings),
+        bottlenecks=tuple(found for one in measurements for found in one.bottlenecks),
         timeline=next((one.timeline for one in measurements if one.timeline is not None), None),
     )
 

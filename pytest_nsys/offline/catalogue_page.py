@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,9 @@ from pytest_nsys.catalogue import (
     lookup,
 )
 from pytest_nsys.kernels import CATEGORIES
+from pytest_nsys.support.text import markdown_row, wrapped
 from pytest_nsys.support.units import format_tolerance
 
-_WIDTH = 80
 _HEADS = ("metric", "unit", "kind", "worse", "tolerance", "default")
 _OF_METRIC = "as METRIC"
 
@@ -194,7 +193,7 @@ def catalogue_lines() -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [_row(_HEADS, widths)]
     for entry in entries:
-        lines += [_row(entry.cells, widths), *_wrapped(entry.about)]
+        lines += [_row(entry.cells, widths), *wrapped(entry.about, "    ", "    ")]
     lines += ["", "gated by default where clients load a server, in the place of the above:"]
     longest = max(map(len, SERVER_GATES))
     lines += [f"  {key.ljust(longest)}  {tolerance}" for key, tolerance in _server_gates()]
@@ -212,13 +211,6 @@ def _server_gates() -> list[tuple[str, str]]:
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-
-
-def _wrapped(text: str) -> list[str]:
-    indent = "    "
-    return textwrap.wrap(
-        text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
-    )
 
 
 def catalogue_page() -> str:
@@ -241,7 +233,7 @@ def catalogue_page() -> str:
 
 def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
     for cells in (heads, ["---"] * len(heads), *rows):
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+        yield markdown_row(cell.replace("|", "\\|") for cell in cells) + "\n"
 
 
 def _entry(metric: Metric) -> Entry:

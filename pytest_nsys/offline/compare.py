@@ -10,14 +10,13 @@ from typing import Any
 
 from pytest_nsys.catalogue import CLIENT, Metric, is_gated, lookup, plain_metrics
 from pytest_nsys.measure.measurement import Environment, Part, WindowMeasurement
-from pytest_nsys.report.text import table
+from pytest_nsys.support.text import WIDTH, code, markdown_row, table
 from pytest_nsys.support.units import Unit, format_amount, format_change
 from pytest_nsys.verdict.wording import shorten
 from pytest_nsys.windows.record import MAIN
 
 SCHEMA = 1
 
-WIDTH = 80
 _CHOSEN = ("gpu.busy", "gpu.busy_pct", "wall.time")
 """Shown besides what is gated by default."""
 
@@ -300,17 +299,15 @@ def _tables(lines: Sequence[Line], sides: int) -> Iterator[str]:
 
 def compare_markdown(sides: Sequence[Side], compared: Sequence[Compared], top: int) -> str:
     """The same as tables of Markdown, each with all captures."""
-    from pytest_nsys.report.markdown import code
-
     lines = [f"- {letter}: {code(side.path)}" for letter, side in _lettered(sides)]
     for one in compared:
         if one.subject.name:
             window = "" if one.subject.window == MAIN else f" {code(one.subject.window)}"
             lines += ["", f"### {code(one.subject.name)}{window}"]
         for title, part in _parts(one, top):
-            lines += ["", f"| {title} | {' | '.join(letters(len(sides)))} |"]
+            lines += ["", markdown_row([title, *letters(len(sides))])]
             lines.append("| :--- |" + " ---: |" * len(sides))
-            lines += [f"| {code(line.name)} | {' | '.join(_cells(line))} |" for line in part]
+            lines += [markdown_row([code(line.name), *_cells(line)]) for line in part]
     return "\n".join(lines) + "\n"
 
 

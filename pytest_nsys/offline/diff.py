@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_nsys.errors import NotACapture
-from pytest_nsys.insights.bottlenecks import diagnose
-from pytest_nsys.insights.bottlenecks.rounds import diagnose_rounds
+from pytest_nsys.insights.bottlenecks import diagnose, diagnose_rounds
 from pytest_nsys.insights.timeline import Timeline
 from pytest_nsys.insights.timeline.build import timeline_of
 from pytest_nsys.measure.measurement import Environment, Measurement
@@ -122,7 +121,7 @@ def _captured(
         windows={MAIN: measure_cut(cut, MAIN, extra=extra)},
         environment=_environment(trace),
         timeline=_timeline(cut) if in_full else None,
-        findings=diagnose(cut) if in_full else (),
+        bottlenecks=diagnose(cut) if in_full else (),
     )
 
 
@@ -147,7 +146,7 @@ def _recorded(
         records = [record for record in capture.records if record.nodeid in tests]
         unified = records_unified_memory(capture.options)
         windows = measure(trace, records, extra=extra, unified=unified, timelines=in_full)
-        findings = diagnose_rounds(trace, records, windows.keys()) if in_full else {}
+        bottlenecks = diagnose_rounds(trace, records, windows.keys()) if in_full else {}
         for nodeid, found in windows.items():
             measurement = Measurement(
                 nodeid=nodeid,
@@ -157,7 +156,7 @@ def _recorded(
                 windows=found.windows,
                 environment=_environment(trace, capture.options),
                 timeline=found.timeline,
-                findings=findings.get(nodeid, ()),
+                bottlenecks=bottlenecks.get(nodeid, ()),
             )
             found_of.setdefault(places[nodeid], []).append(measurement)
     processes: dict[str, list[Measurement]] = {}

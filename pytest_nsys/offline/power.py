@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_nsys.catalogue import Metric, default_gates, default_tolerance, lookup
 from pytest_nsys.measure.measurement import Measurement, Samples, WindowMeasurement, centre
-from pytest_nsys.report.text import table
+from pytest_nsys.support.text import table
 from pytest_nsys.support.units import Tolerance, format_amount, format_change, format_tolerance
 from pytest_nsys.verdict.noise import Noise, estimate, prior_spread
 from pytest_nsys.verdict.power import PROCESSES, ROUNDS, Plan, cheapest, plan

@@ -139,13 +139,13 @@ def stats_document(
         },
         "findings": [
             {
-                "name": finding.name,
-                "share": finding.share,
-                "summary": finding.summary,
-                "evidence": [*finding.evidence],
-                "advice": finding.advice,
+                "name": one.name,
+                "share": one.share,
+                "summary": one.summary,
+                "evidence": [*one.evidence],
+                "advice": one.advice,
             }
-            for finding in diagnose(measured, naming)
+            for one in diagnose(measured, naming)
         ],
     }
 

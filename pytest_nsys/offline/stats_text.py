@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pytest_nsys.catalogue import METRICS, lookup
-from pytest_nsys.insights.bottlenecks import Finding
-from pytest_nsys.insights.bottlenecks.text import finding_lines
-from pytest_nsys.report.text import table
-from pytest_nsys.support.units import Unit, format_amount
+from pytest_nsys.insights.bottlenecks import Bottleneck
+from pytest_nsys.insights.bottlenecks.bottleneck import bottleneck_lines
+from pytest_nsys.support.text import WIDTH, cut, table, wrapped
+from pytest_nsys.support.units import Unit, format_amount, format_count
 
-_WIDTH = 80
 _SHOWN = 30
 _SHOWN_KERNELS = 20
 _SHOWN_PARTS = 12
@@ -70,7 +68,7 @@ def stats_lines(document: Row) -> list[str]:
         *_outside(document["outside"]["tests"], "round of a test"),
         *_section("NVTX ranges:", [_ranges(document["ranges"])]),
         *_outside(document["outside"]["ranges"], "NVTX range"),
-        *_section(_of_what(document), [_findings(document["findings"])]),
+        *_section(_of_what(document), [_bottlenecks(document["findings"])]),
     ]
 
 
@@ -87,7 +85,7 @@ def _environment(environment: Row) -> list[str]:
         "cuda": _cuda_version(environment["cuda"]),
     }
     text = ", ".join(f"{name} {value}" for name, value in shown.items() if value)
-    return textwrap.wrap(_plain(text), _WIDTH, subsequent_indent="  ")
+    return wrapped(_plain(text), "", "  ")
 
 
 def _cuda_version(number: str) -> str:
@@ -96,13 +94,7 @@ def _cuda_version(number: str) -> str:
 
 
 def _bullet(text: str) -> list[str]:
-    return textwrap.wrap(
-        _plain(text),
-        _WIDTH,
-        initial_indent="  - ",
-        subsequent_indent="    ",
-        break_on_hyphens=False,
-    )
+    return wrapped(_plain(text), "  - ", "    ")
 
 
 def _metrics(metrics: Mapping[str, float]) -> list[str]:
@@ -121,7 +113,7 @@ def _kernels(kernels: Sequence[Row]) -> list[str]:
         total, median = (format_amount(kernel[name], "ns") for name in ("total_ns", "median_ns"))
         lines.append(f"  {total:>9} = {kernel['count']:>6} x {median:>9}  {kernel['category']}")
         # What tells kernels of one template apart stands far behind in their names: two lines.
-        room = _WIDTH - 6
+        room = WIDTH - 6
         name = _short(kernel["canonical"], 2 * room, head=1.0)
         lines += ["      " + name[at : at + room].rstrip() for at in range(0, len(name), room)]
     return _section("kernels (total, count, median):", [lines, _more(kernels, _SHOWN_KERNELS)])
@@ -200,7 +192,7 @@ def _overview(
         heads = [counts[0], *heads]
         figures = [[count, *line] for count, line in zip(counts[1], figures, strict=False)]
     widths = [max(map(len, column)) for column in zip(heads, *figures, strict=True)]
-    room = _WIDTH - 2 - sum(2 + width for width in widths)
+    room = WIDTH - 2 - sum(2 + width for width in widths)
     lines = [
         (_short(name, room, head), *line, "") for name, line in zip(names, figures, strict=False)
     ]
@@ -210,14 +202,13 @@ def _overview(
 def _outside(outside: Row | None, what: str) -> list[str]:
     if outside is None or not outside["count"]:
         return []
-    count, time = outside["count"], format_amount(outside["total_ns"], "ns")
-    plural = "" if count == 1 else "s"
-    return [f"  in no {what}: {count} GPU operation{plural}, {time}"]
+    time = format_amount(outside["total_ns"], "ns")
+    return [f"  in no {what}: {format_count(outside['count'], 'GPU operation')}, {time}"]
 
 
-def _findings(findings: Sequence[Row]) -> list[str]:
-    found = [Finding(**{**row, "evidence": tuple(row["evidence"])}) for row in findings]
-    return finding_lines(found)
+def _bottlenecks(rows: Sequence[Row]) -> list[str]:
+    found = (Bottleneck(**{**row, "evidence": tuple(row["evidence"])}) for row in rows)
+    return bottleneck_lines(found)
 
 
 def _more(rows: Sequence[object], shown: int) -> list[str]:
@@ -226,11 +217,7 @@ def _more(rows: Sequence[object], shown: int) -> list[str]:
 
 def _short(text: str, width: int, head: float = 0.5) -> str:
     """The text on one line; if it is too long, without its middle: names differ at both ends."""
-    text = _plain(text)
-    if len(text) <= width:
-        return text
-    begin = int((width - 3) * head)
-    return f"{text[:begin]}...{text[len(text) - (width - 3 - begin) :]}"
+    return cut(_plain(text), width, int((width - 3) * head))
 
 
 def _plain(text: str) -> str:

@@ -204,7 +204,7 @@ def _test(verdict: Verdict) -> dict[str, Any]:
         "against": verdict.against,
         "family_level": verdict.family_level,
         "demands": [vars(one) for one in verdict.unmet],
-        "findings": [vars(finding) for finding in verdict.measurement.findings],
+        "findings": [vars(one) for one in verdict.measurement.bottlenecks],
         "windows": [
             _window_document(verdict, name, parts) for name, parts in compared(verdict).items()
         ],

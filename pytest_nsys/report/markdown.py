@@ -16,7 +16,7 @@ from pathlib import Path
 from pytest_nsys.errors import ReportError
 from pytest_nsys.report.json import write_report
 from pytest_nsys.report.run import RunReport
-from pytest_nsys.support.text import visible
+from pytest_nsys.support.text import code, markdown_row, prose, visible
 from pytest_nsys.support.units import format_amount, format_change
 from pytest_nsys.verdict.verdict import Comparison, Verdict
 from pytest_nsys.verdict.wording import (
@@ -31,8 +31,6 @@ from pytest_nsys.windows.record import MAIN
 LIMIT = 60_000
 """The most bytes of a text: GitHub takes comments of 65,536 characters."""
 
-_NAME = 160
-_SENTENCE = 400
 _COMMAND = 500
 _ROWS = 10
 _CULPRITS = 2
@@ -42,14 +40,6 @@ _RESERVED = 1000
 
 _WORSE = ("regressed", "over budget", "violated")
 _FOLDED = ("inconclusive", "incomparable", "expected", "new", "improved")
-
-_MARKUP = re.compile(
-    r"[&<|`*~\[\]\\#!$^{}]"
-    r"|^[-+=>0-9]"  # what begins a list, a quotation or a heading
-    r"|:(?=/)|(?<=www)\."  # what looks like an address becomes a link
-    r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])",  # within a word it is only an underscore
-    re.IGNORECASE,
-)
 
 
 def write_markdown(run: RunReport, path: Path, url: str | None = None) -> None:
@@ -95,34 +85,6 @@ def render_markdown(run: RunReport, url: str | None = None) -> str:
     text.folded("not measured", [f"- {code(test.nodeid)}: {prose(test.reason)}\n" for test in lost])
     text.folded("notes", [f"- {prose(note)}\n" for note in run.notes])
     return str(text)
-
-
-def code(text: str, most: int = _NAME) -> str:
-    """A name as it is, in ``<code>``; of what is too long the middle is left out."""
-    return f"<code>{_escape(_cut(_one_line(text), most))}</code>"
-
-
-def prose(text: str, most: int = _SENTENCE) -> str:
-    """A sentence that may hold names, on one line, without any markup of its own."""
-    return _escape(_cut(_one_line(text), most))
-
-
-def _one_line(text: str) -> str:
-    spelled: str = visible(text)
-    return " ".join(spelled.split())
-
-
-def _cut(text: str, most: int) -> str:
-    if len(text) <= most:
-        return text
-    head = most * 2 // 3
-    return f"{text[:head]}...{text[head + 3 - most :]}"
-
-
-def _escape(text: str) -> str:
-    escaped = _MARKUP.sub(lambda found: f"&#{ord(found[0])};", text)
-    # A reference is read as the character before mentions are looked for; a comment parts them.
-    return escaped.replace("@", "&#64;<!-- -->")
 
 
 class _Text:
@@ -258,14 +220,10 @@ def _table(rows: Iterable[_Row]) -> Iterator[str]:
         ("culprits", ":---"),
     ]
     shown = [(name, rule) for name, rule in columns if any(getattr(row, name) for row in rows)]
-    yield _cells(name for name, _ in shown)
-    yield _cells(rule for _, rule in shown)
+    yield markdown_row(name for name, _ in shown)
+    yield markdown_row(rule for _, rule in shown)
     for row in rows:
-        yield _cells(getattr(row, name) for name, _ in shown)
-
-
-def _cells(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+        yield markdown_row(getattr(row, name) for name, _ in shown)
 
 
 def _line(verdict: Verdict) -> str:

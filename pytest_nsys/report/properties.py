@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pytest_nsys.support.text import printable
 from pytest_nsys.verdict.verdict import Verdict
 from pytest_nsys.verdict.wording import headline
 from pytest_nsys.windows.record import MAIN
@@ -20,13 +21,9 @@ def properties(verdict: Verdict) -> Properties:
     for part in verdict.comparisons:
         if part.gated and part.current is not None:
             place = "" if part.window == MAIN else f"[{part.window}]"
-            found.append((_printable(f"nsys{place}.{part.metric.key}"), _plain(part.current)))
-    return [*found, ("nsys.headline", _printable(headline(verdict)))]
+            found.append((printable(f"nsys{place}.{part.metric.key}"), _plain(part.current)))
+    return [*found, ("nsys.headline", printable(headline(verdict)))]
 
 
 def _plain(value: float) -> float:
     return int(value) if value == int(value) else value
-
-
-def _printable(text: str) -> str:
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)

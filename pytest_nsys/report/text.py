@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from pytest_nsys.catalogue import Metric, default_gates, lookup, parse_family, parse_range
 from pytest_nsys.measure.measurement import WindowMeasurement, process_medians
 from pytest_nsys.report.run import RunReport
 from pytest_nsys.storage.baselines import Change
+from pytest_nsys.support.text import table
 from pytest_nsys.support.units import format_amount, format_change
 from pytest_nsys.verdict.culprit import contributions
 from pytest_nsys.verdict.verdict import Comparison, Verdict
@@ -24,7 +25,7 @@ from pytest_nsys.verdict.wording import (
 from pytest_nsys.windows.record import MAIN
 
 _CULPRITS_UPDATED = 3
-_SESSIONS = 5
+_PROCESSES = 5
 _HEADER = ("metric", "baseline", "current", "change", "limit", "")
 
 
@@ -77,8 +78,8 @@ def _by_process(verdict: Verdict, part: Comparison) -> list[str]:
         return []
     lines = ["", f"{place(part.window)}{part.metric.key} by process:"]
     for name, medians in zip(("baseline", "current"), rows, strict=True):
-        shown = [format_amount(median, part.metric.unit) for median in medians[:_SESSIONS]]
-        more = [f"and {len(medians) - _SESSIONS} more"] if len(medians) > _SESSIONS else []
+        shown = [format_amount(median, part.metric.unit) for median in medians[:_PROCESSES]]
+        more = [f"and {len(medians) - _PROCESSES} more"] if len(medians) > _PROCESSES else []
         lines.append(f"  {name:8}  {', '.join(shown + more)}")
     return lines
 
@@ -115,19 +116,6 @@ def _row(part: Comparison) -> tuple[str, ...]:
 
 def _mark(part: Comparison) -> str:
     return {"regressed": "<- worse", "improved": "better", "ok": ""}.get(part.status, part.status)
-
-
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns under each other: the first to the left, figures to the right."""
-    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if n in (0, len(row) - 1) else cell.rjust(width)
-            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append(("  " + "  ".join(cells)).rstrip())
-    return lines
 
 
 def summary_lines(run: RunReport) -> list[str]:

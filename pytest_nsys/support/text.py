@@ -1,11 +1,18 @@
-"""Text for people: made safe to look at and to hand on, and the name that was probably meant."""
+"""Text for people: made safe to look at and to hand on, in lines, in tables, and in Markdown."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+WIDTH = 80
+"""Characters of a line on a terminal."""
+
+_NAME = 160
+_SENTENCE = 400
 
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, but for tab and newline
@@ -17,6 +24,13 @@ _UNSEEN = re.compile(
 
 _QUOTED_PATH = re.compile(r"(?P<quote>['\"])/(?:[^'\"\n]*/)?(?P<last>[^'\"/\n]*)(?P=quote)")
 _PATH = re.compile(r"(?<![\w.])/(?:[^/\s'\"]+/)+")
+_MARKUP = re.compile(
+    r"[&<|`*~\[\]\\#!$^{}]"
+    r"|^[-+=>0-9]"  # what begins a list, a quotation or a heading
+    r"|:(?=/)|(?<=www)\."  # what looks like an address becomes a link
+    r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])",  # within a word it is only an underscore
+    re.IGNORECASE,
+)
 
 
 def visible(value: Any) -> Any:
@@ -27,6 +41,42 @@ def visible(value: Any) -> Any:
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
     return _UNSEEN.sub(lambda found: f"<U+{ord(found[0]):04X}>", value)
+
+
+def printable(text: str) -> str:
+    """The text with characters that are not printable spelled as in Python."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+def cut(text: str, most: int, head: int) -> str:
+    """The text, of at most so many characters: of a longer one the first ``head`` and the last."""
+    return text if len(text) <= most else f"{text[:head]}...{text[len(text) + head + 3 - most :]}"
+
+
+def wrapped(text: str, first: str, rest: str) -> list[str]:
+    """The text in lines of at most `WIDTH`; a word that is longer is broken, not cut off.
+
+    Args:
+        text: what is to be shown.
+        first: what the first line begins with.
+        rest: what the others begin with.
+    """
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+    )
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns under each other: the first and the last to the left, those between to the right."""
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if n in (0, len(row) - 1) else cell.rjust(width)
+            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append(("  " + "  ".join(cells)).rstrip())
+    return lines
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:
@@ -47,3 +97,24 @@ def without_folders(text: str) -> str:
 def line_without_folders(text: str) -> str:
     """The first line of a text, and of absolute paths in it their last part."""
     return without_folders(text.partition("\n")[0])
+
+
+# Markdown
+
+
+def code(text: str, most: int = _NAME) -> str:
+    """A name as it is, in ``<code>``; of what is too long the middle is left out."""
+    return f"<code>{prose(text, most)}</code>"
+
+
+def prose(text: str, most: int = _SENTENCE) -> str:
+    """A sentence that may hold names, on one line, without any markup of its own."""
+    line = " ".join(str(visible(text)).split())
+    escaped = _MARKUP.sub(lambda found: f"&#{ord(found[0])};", cut(line, most, most * 2 // 3))
+    # A reference is read as the character before mentions are looked for; a comment parts them.
+    return escaped.replace("@", "&#64;<!-- -->")
+
+
+def markdown_row(cells: Iterable[str]) -> str:
+    """A line of a table."""
+    return f"| {' | '.join(cells)} |"

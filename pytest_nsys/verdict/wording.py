@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 
 from pytest_nsys.measure.measurement import Part
+from pytest_nsys.support.text import cut
 from pytest_nsys.support.units import format_amount, format_change, format_tolerance
 from pytest_nsys.verdict.verdict import Cause, Comparison, Contribution, Verdict
 from pytest_nsys.windows.record import MAIN
@@ -110,10 +111,7 @@ def shorten(label: str) -> str:
     Of what is still too long the middle is left out: what tells one templated kernel from another
     is at the end as often as at the start.
     """
-    plain = _BORING.sub("", _NAMESPACES.sub("", label))
-    if len(plain) <= _LABEL:
-        return plain
-    return f"{plain[:_HEAD]}...{plain[-(_LABEL - _HEAD - 3) :]}"
+    return cut(_BORING.sub("", _NAMESPACES.sub("", label)), _LABEL, _HEAD)
 
 
 def notable(comparison: Comparison) -> tuple[tuple[Contribution, ...], float]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_nsys.errors import NsysError
-from pytest_nsys.insights.bottlenecks import Finding
+from pytest_nsys.insights.bottlenecks import Bottleneck
 from pytest_nsys.measure.measurement import Part
 from pytest_nsys.measure.processes import join_processes
 from pytest_nsys.plan.expected import ExpectedChange
@@ -270,8 +270,8 @@ def test_the_page_is_that_of_this_schema_and_names_every_key() -> None:
 
 
 def test_bottlenecks_are_told_with_their_evidence() -> None:
-    finding = Finding("host-bound", 0.7, "The device waits.", ("idle 7 ms",), "Launch less.", "w")
-    now = replace(slower().measurement, findings=(finding,))
+    one = Bottleneck("host-bound", 0.7, "The device waits.", ("idle 7 ms",), "Launch less.", "w")
+    now = replace(slower().measurement, bottlenecks=(one,))
     found = document(RunReport("profile", (verdict(now),)))
     check(found, DOCUMENT)
     assert found["tests"][0]["findings"] == [

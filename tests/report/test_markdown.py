@@ -16,13 +16,12 @@ from pytest_nsys.errors import ReportError
 from pytest_nsys.report.markdown import (
     LIMIT,
     append_summary,
-    code,
-    prose,
     render_markdown,
     write_markdown,
 )
 from pytest_nsys.report.run import RunReport, Unmeasured
 from pytest_nsys.storage.baselines import Change
+from pytest_nsys.support.text import code, prose
 from pytest_nsys.verdict.verdict import Requirement, Verdict
 from tests.support.builders import (
     ENVIRONMENT,

@@ -19,8 +19,9 @@ from pytest_nsys.plan.marker import Spec
 from pytest_nsys.plan.options import Mode
 from pytest_nsys.report.longrepr import explain_verdict
 from pytest_nsys.report.run import RunReport, Unmeasured
-from pytest_nsys.report.text import comparison_lines, summary_lines, table, verdict_lines
+from pytest_nsys.report.text import comparison_lines, summary_lines, verdict_lines
 from pytest_nsys.storage.baselines import Change
+from pytest_nsys.support.text import table
 from pytest_nsys.support.units import Tolerance
 from pytest_nsys.verdict.judge import Policy, judge
 from pytest_nsys.verdict.verdict import Comparison, Contribution, Requirement, Verdict

@@ -16,7 +16,7 @@ from pytest_nsys.capture.result import CaptureResult, RanTest
 from pytest_nsys.controller.runner import Arm, Step
 from pytest_nsys.errors import NsysError
 from pytest_nsys.gpu.state import GpuState, RoundState
-from pytest_nsys.insights.bottlenecks.rounds import diagnose_rounds
+from pytest_nsys.insights.bottlenecks import diagnose_rounds
 from pytest_nsys.measure.measurement import Measurement, WindowMeasurement
 from pytest_nsys.measure.measurer import Measurer
 from pytest_nsys.measure.processes import join_captures, join_processes
@@ -407,7 +407,7 @@ class TestReports:
     @pytest.fixture
     def worse(self) -> Verdict:
         slower = served("two", kernel_ns=1_200_000)
-        both = thrice(served("one"), slower, timelines=True, findings=True)
+        both = thrice(served("one"), slower, timelines=True, bottlenecks=True)
         return judge(SPEC, both, thrice(served("one"), served("two")), Policy("gate"))
 
     def test_the_terminal_names_the_window(self, worse: Verdict) -> None:
@@ -428,7 +428,7 @@ class TestReports:
         assert test.drawing is not None
         assert test.drawing.title == "GPU timeline of window one"
         assert test.windows[0].units == "64 tokens, 8 requests"
-        assert {finding.name[:6] for finding in test.findings} == {"[one] ", "[two] "}
+        assert {finding.name[:6] for finding in test.bottlenecks} == {"[one] ", "[two] "}
         rows = {row.key for row in test.windows[1].gated}
         assert "gpu.kernel_time.per_token" in rows
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from pytest_nsys.insights.bottlenecks import Finding
+from pytest_nsys.insights.bottlenecks import Bottleneck
 from pytest_nsys.insights.timeline import Element, Label, Lane, Timeline
 from pytest_nsys.measure.measurement import Part
 from pytest_nsys.offline.diff import compare_stored
@@ -75,8 +75,8 @@ def hostile(text: str) -> RunReport:
         nodeid=text,
         environment=environment,
     )
-    finding = Finding(text, 0.5, text, (text, text), text)
-    now = replace(now, device=text, remarks=(text,), findings=(finding,), timeline=timeline(text))
+    found = Bottleneck(text, 0.5, text, (text, text), text)
+    now = replace(now, device=text, remarks=(text,), bottlenecks=(found,), timeline=timeline(text))
     then = before(
         now,
         window(kernel(text, 2, 5e5), copies=parts[:1], units={text: 3}),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from pytest_nsys.insights.bottlenecks import Finding, diagnose
+from pytest_nsys.insights.bottlenecks import Bottleneck, diagnose
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.trace.schema import MemcpyKind, MemKind
 from pytest_nsys.trace.tables import Trace
@@ -149,6 +149,6 @@ class Program:
         starts, ends = zip(*(windows or ((0, MS),)), strict=True)
         return Cut(self.trace(), np.array(starts, np.int64), np.array(ends, np.int64))
 
-    def findings(self, *windows: tuple[int, int]) -> dict[str, Finding]:
+    def findings(self, *windows: tuple[int, int]) -> dict[str, Bottleneck]:
         """What is found, by name, most severe first."""
         return {found.name: found for found in diagnose(self.cut(*windows), NAMING)}

@@ -1,6 +1,6 @@
-"""Diagnosis: what keeps a window from being faster, as named findings with their evidence."""
+"""What keeps windows from being faster: bottlenecks by name, with their evidence."""
 
-from pytest_nsys.insights.bottlenecks.finding import Finding
-from pytest_nsys.insights.bottlenecks.rules import RULES, diagnose
+from pytest_nsys.insights.bottlenecks.bottleneck import Bottleneck
+from pytest_nsys.insights.bottlenecks.rules import RULES, diagnose, diagnose_rounds
 
-__all__ = ["RULES", "Finding", "diagnose"]
+__all__ = ["RULES", "Bottleneck", "diagnose", "diagnose_rounds"]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from pytest_nsys.insights.bottlenecks.bottleneck import Bottleneck, percent
 from pytest_nsys.insights.bottlenecks.calls import CallClass
-from pytest_nsys.insights.bottlenecks.finding import Finding
 from pytest_nsys.insights.bottlenecks.gaps import Cause
 from pytest_nsys.insights.bottlenecks.view import View, length
-from pytest_nsys.insights.bottlenecks.wording import percent
 from pytest_nsys.support.arrays.intervals import intersection, merged
 from pytest_nsys.support.units import format_amount
 
@@ -20,7 +19,7 @@ HOST_TIME = 0.05
 """Part of the time that the host must spend in them."""
 
 
-def allocation(view: View) -> Finding | None:
+def allocation(view: View) -> Bottleneck | None:
     """Memory is allocated and released through the driver, which is slow and may wait."""
     rows = view.calls_of(CallClass.ALLOCATION)
     every = np.concatenate(rows)  # a process that drives several devices calls for each of them
@@ -30,7 +29,7 @@ def allocation(view: View) -> Finding | None:
         return None
     took = view.background.call_durations[every]
     idle = length(view.gaps.of(Cause.ALLOCATION)) if view.devices else 0
-    return Finding(
+    return Bottleneck(
         "allocation",
         share,
         f"The host spends {percent(length(calls), view.total)} of {view.scope} in"

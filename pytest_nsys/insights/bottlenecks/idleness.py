@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from pytest_nsys.insights.bottlenecks.bottleneck import Bottleneck, percent
 from pytest_nsys.insights.bottlenecks.calls import CallClass
-from pytest_nsys.insights.bottlenecks.finding import Finding
 from pytest_nsys.insights.bottlenecks.gaps import BRIEF, Cause
 from pytest_nsys.insights.bottlenecks.view import View, length
-from pytest_nsys.insights.bottlenecks.wording import percent
 from pytest_nsys.support.arrays.intervals import Intervals, intersection, length_before, merged
 from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.support.units import format_amount
@@ -36,7 +35,7 @@ NAMED = 3
 """Functions that a line of evidence names."""
 
 
-def host_bound(view: View) -> Finding | None:
+def host_bound(view: View) -> Bottleneck | None:
     """The devices are idle because the host has not given them work."""
     gaps = view.gaps.of(Cause.HOST)
     idle = length(gaps)
@@ -58,7 +57,7 @@ def host_bound(view: View) -> Finding | None:
         ),
         *_after_waits(view, Cause.HOST),
     ]
-    return Finding(
+    return Bottleneck(
         "host-bound",
         share,
         f"The GPU is idle for {percent(idle, view.total)} of {view.scope} because the host"
@@ -68,7 +67,7 @@ def host_bound(view: View) -> Finding | None:
     )
 
 
-def sync_bound(view: View) -> Finding | None:
+def sync_bound(view: View) -> Bottleneck | None:
     """The host waits until the device has run dry, and only then launches on."""
     chosen = view.gaps.cause == Cause.WAIT
     gaps = view.gaps.intervals.only(chosen)
@@ -82,7 +81,7 @@ def sync_bound(view: View) -> Finding | None:
         f" {format_amount(ns / count, 'ns')} each"
         for name, count, ns in named[:NAMED]
     ]
-    return Finding(
+    return Bottleneck(
         "sync-bound",
         share,
         f"The GPU is idle for {percent(idle, view.total)} of {view.scope} after"
@@ -94,7 +93,7 @@ def sync_bound(view: View) -> Finding | None:
     )
 
 
-def launch_bound(view: View) -> Finding | None:
+def launch_bound(view: View) -> Bottleneck | None:
     """Kernels are shorter than the calls that launch them, so the device waits for each."""
     if not view.launch_limited:
         return None
@@ -108,7 +107,7 @@ def launch_bound(view: View) -> Finding | None:
     operations = view.operations
     took = operations.end[short] - operations.start[short]
     launch = view.background.call_durations[operations.call[short]]
-    return Finding(
+    return Bottleneck(
         "launch-bound",
         share,
         f"The GPU is idle for {percent(idle, view.total)} of {view.scope} between kernels that are"

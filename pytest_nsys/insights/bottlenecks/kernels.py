@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pytest_nsys.insights.bottlenecks.finding import Finding
+from pytest_nsys.insights.bottlenecks.bottleneck import Bottleneck, percent, shortened
 from pytest_nsys.insights.bottlenecks.transfers import HIDEABLE
 from pytest_nsys.insights.bottlenecks.view import View, length
-from pytest_nsys.insights.bottlenecks.wording import percent, shortened
 from pytest_nsys.support.arrays.intervals import difference
 from pytest_nsys.support.units import format_amount
 
@@ -20,7 +19,7 @@ WORTHWHILE = 0.3
 takes the time."""
 
 
-def one_kernel(view: View) -> Finding | None:
+def one_kernel(view: View) -> Bottleneck | None:
     """One kernel, under its canonical name, takes most of the kernels' time."""
     chosen = view.of_table("kernels")
     operations, names = view.operations, view.background.kernels
@@ -44,7 +43,7 @@ def one_kernel(view: View) -> Finding | None:
     category = view.background.naming.category(list(labels)[largest])
     name = texts[largest]
     others = np.argsort(-sums, kind="stable")[1:3]
-    return Finding(
+    return Bottleneck(
         "one-kernel",
         share,
         f"One kernel takes {percent(float(sums[largest]), float(sums.sum()))} of the kernels' time"
@@ -79,7 +78,7 @@ _OTHER_KERNEL = (
 )
 
 
-def communication_overlap(view: View) -> Finding | None:
+def communication_overlap(view: View) -> Bottleneck | None:
     """Communication between GPUs and computing take turns."""
     communicates = view.background.communicates
     chosen = view.of_table("kernels", communicates)
@@ -93,7 +92,7 @@ def communication_overlap(view: View) -> Finding | None:
     share = view.share(saved)
     if share < HIDEABLE:
         return None
-    return Finding(
+    return Bottleneck(
         "communication-overlap",
         share,
         "Communication and computing take turns: side by side they would save up to"

@@ -1,12 +1,14 @@
-"""All rules, and what they find together."""
+"""All rules, and what they find together: in windows, and in the rounds of tests."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 
 from pytest_nsys.insights.bottlenecks.allocations import allocation
 from pytest_nsys.insights.bottlenecks.background import Background
-from pytest_nsys.insights.bottlenecks.finding import Finding
+from pytest_nsys.insights.bottlenecks.bottleneck import Bottleneck
 from pytest_nsys.insights.bottlenecks.idleness import host_bound, launch_bound, sync_bound
 from pytest_nsys.insights.bottlenecks.kernels import communication_overlap, one_kernel
 from pytest_nsys.insights.bottlenecks.sampling import (
@@ -22,11 +24,11 @@ from pytest_nsys.insights.bottlenecks.transfers import (
 )
 from pytest_nsys.insights.bottlenecks.view import View, build_view
 from pytest_nsys.kernels.naming import Naming
-from pytest_nsys.windows.cut import Cut
+from pytest_nsys.trace import Trace
+from pytest_nsys.windows.cut import Cut, cut_records
+from pytest_nsys.windows.record import MAIN, WindowRecord
 
-Rule = Callable[[View], Finding | None]
-
-RULES: tuple[Rule, ...] = (
+RULES: tuple[Callable[[View], Bottleneck | None], ...] = (
     host_bound,
     sync_bound,
     launch_bound,
@@ -44,18 +46,18 @@ RULES: tuple[Rule, ...] = (
 """Every rule, a pure function of a view; causes come before what they lead to."""
 
 TOO_SHORT = 50_000
-"""ns. Windows that are shorter than this on average get no findings: a launch, a synchronisation
+"""ns. Windows that are shorter than this on average have none: a launch, a synchronisation
 and what tracing adds to them take about as long, so shares of such a window say nothing."""
 
 
 def diagnose(
     cut: Cut, naming: Naming = Naming(), background: Background | None = None
-) -> tuple[Finding, ...]:
+) -> tuple[Bottleneck, ...]:
     """What keeps the windows from being faster, all of them taken together.
 
     Args:
         cut: windows of one kind: the rounds of a test, or the instances of a range. Amounts in the
-            findings are means per window.
+            bottlenecks are means per window.
         naming: how kernels are named and classed.
         background: that of the cut's trace and the naming; given one, many cuts of a trace are
             diagnosed in time proportional to the cuts.
@@ -64,8 +66,8 @@ def diagnose(
         ValueError: the background is that of another trace.
 
     Returns:
-        The findings, those that concern the most time first; none for windows that are empty or too
-        short, or have nothing wrong with them.
+        The bottlenecks, those that concern the most time first; none for windows that are empty or
+        too short, or have nothing wrong with them.
     """
     if background is None:
         background = Background(cut.trace, naming)
@@ -74,5 +76,38 @@ def diagnose(
     view = build_view(cut, background)
     if view.each < TOO_SHORT:
         return ()
-    found = [finding for rule in RULES if (finding := rule(view)) is not None]
-    return tuple(sorted(found, key=lambda finding: -finding.share))
+    found = [one for rule in RULES if (one := rule(view)) is not None]
+    return tuple(sorted(found, key=lambda one: -one.share))
+
+
+def diagnose_rounds(
+    trace: Trace,
+    records: Iterable[WindowRecord],
+    nodeids: Collection[str],
+    naming: Naming = Naming(),
+) -> dict[str, tuple[Bottleneck, ...]]:
+    """Per test, the bottlenecks of the rounds of its body taken together.
+
+    Of a server test, which has no body, they are of each of its windows.
+
+    Args:
+        trace: the capture.
+        records: of the windows, the worker's or those of rounds that were sent to a server.
+        nodeids: the tests that are wanted.
+        naming: how kernels are named and classed.
+
+    Raises:
+        WindowsMissing: the capture lacks a window of them.
+    """
+    rounds: dict[tuple[str, str], list[WindowRecord]] = defaultdict(list)
+    for record in records:
+        if record.kind == "round" and record.nodeid in nodeids:
+            rounds[record.nodeid, record.name].append(record)
+    background = Background(trace, naming)
+    found: dict[str, tuple[Bottleneck, ...]] = {}
+    for (nodeid, name), of_window in rounds.items():
+        bottlenecks = diagnose(cut_records(trace, of_window), naming, background)
+        window = "" if name == MAIN else name
+        of_test = (replace(one, window=window) for one in bottlenecks)
+        found[nodeid] = (*found.get(nodeid, ()), *of_test)
+    return found

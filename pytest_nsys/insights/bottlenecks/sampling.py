@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_nsys.insights.bottlenecks.finding import Finding
+from pytest_nsys.insights.bottlenecks.bottleneck import Bottleneck, percent, shortened
 from pytest_nsys.insights.bottlenecks.view import View, length
-from pytest_nsys.insights.bottlenecks.wording import percent, shortened
 from pytest_nsys.metrics.sampled import SAMPLED
 from pytest_nsys.support.arrays.intervals import Intervals, length_before
 from pytest_nsys.support.arrays.rows import Flags, Ints
@@ -60,13 +59,13 @@ class _Activity:
     ran: int
 
 
-def low_sm_activity(view: View) -> Finding | None:
+def low_sm_activity(view: View) -> Bottleneck | None:
     """While kernels run, most SMs have nothing to do."""
     every = np.ones(len(view.background.kernels.codes), dtype=np.bool_)
     sms = _activity(view, _SMS, every)
     if sms is None or sms.percent >= SM_LOW:
         return None
-    return Finding(
+    return Bottleneck(
         "low-sm-activity",
         view.share(sms.ran),
         f"While kernels ran, {sms.percent:.0f}% of the SMs were active on average.",
@@ -76,7 +75,7 @@ def low_sm_activity(view: View) -> Finding | None:
     )
 
 
-def low_tensor_activity(view: View) -> Finding | None:
+def low_tensor_activity(view: View) -> Bottleneck | None:
     """Kernels that multiply matrices hardly use tensor cores, and memory is no reason for it."""
     matrix = view.background.in_categories(MATRIX)
     tensor = _activity(view, _TENSOR, matrix)
@@ -85,7 +84,7 @@ def low_tensor_activity(view: View) -> Finding | None:
         return None
     if memory is not None and memory.percent >= MEMORY_LOW:
         return None  # products with few rows are limited by memory, as they should be
-    return Finding(
+    return Bottleneck(
         "low-tensor-activity",
         view.share(tensor.ran),
         f"While matrix kernels ran, tensor cores were {tensor.percent:.0f}% active on average.",
@@ -100,13 +99,13 @@ def low_tensor_activity(view: View) -> Finding | None:
     )
 
 
-def low_memory_throughput(view: View) -> Finding | None:
+def low_memory_throughput(view: View) -> Bottleneck | None:
     """Kernels that only move data are far from the memory's bandwidth."""
     streaming = view.background.in_categories(STREAMING)
     memory = _activity(view, _MEMORY, streaming)
     if memory is None or memory.percent >= MEMORY_LOW:
         return None
-    return Finding(
+    return Bottleneck(
         "low-memory-throughput",
         view.share(memory.ran),
         "While kernels that only move data ran, the memory was at"

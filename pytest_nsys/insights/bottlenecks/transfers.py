@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from pytest_nsys.insights.bottlenecks.bottleneck import Bottleneck, percent
 from pytest_nsys.insights.bottlenecks.calls import CallClass
-from pytest_nsys.insights.bottlenecks.finding import Finding
 from pytest_nsys.insights.bottlenecks.gaps import CLOCK_SLACK
 from pytest_nsys.insights.bottlenecks.view import View, length
-from pytest_nsys.insights.bottlenecks.wording import percent
 from pytest_nsys.support.arrays.intervals import difference, intersection, merged
 from pytest_nsys.support.arrays.rows import Flags, Ints
 from pytest_nsys.support.units import format_amount
@@ -37,7 +36,7 @@ KIND_NAMES = {
 }
 
 
-def transfer_bound(view: View) -> Finding | None:
+def transfer_bound(view: View) -> Bottleneck | None:
     """Copies between host and devices, or between devices, run while nothing computes."""
     chosen = _transfers(view)
     copies = view.union(chosen)
@@ -47,7 +46,7 @@ def transfer_bound(view: View) -> Finding | None:
     share = view.share(length(exposed))
     if share < EXPOSED:
         return None
-    return Finding(
+    return Bottleneck(
         "transfer-bound",
         share,
         f"Copies that no kernel runs beside take {percent(length(exposed), view.total)} of"
@@ -63,7 +62,7 @@ def transfer_bound(view: View) -> Finding | None:
     )
 
 
-def pageable_copies(view: View) -> Finding | None:
+def pageable_copies(view: View) -> Bottleneck | None:
     """Asynchronous copies from or to pageable memory: staged by the host, so slow and blocking."""
     large = view.background.column("copies", "bytes") > STAGED
     chosen = view.of_table("copies", view.background.pageable & large)
@@ -71,7 +70,7 @@ def pageable_copies(view: View) -> Finding | None:
     share = view.share(cost)
     if share < COST:
         return None
-    return Finding(
+    return Bottleneck(
         "pageable-copies",
         share,
         f"Asynchronous copies from or to pageable memory take {percent(cost, view.total)} of"
@@ -83,7 +82,7 @@ def pageable_copies(view: View) -> Finding | None:
     )
 
 
-def synchronous_copies(view: View) -> Finding | None:
+def synchronous_copies(view: View) -> Bottleneck | None:
     """Copies and memory sets that hold the host until they are done, by calls without Async."""
     background = view.background
     copied = view.of_table("copies", background.copy_classes == CallClass.COPY)
@@ -94,7 +93,7 @@ def synchronous_copies(view: View) -> Finding | None:
     if share < COST:
         return None
     rows = view.launching(copied | set_)
-    return Finding(
+    return Bottleneck(
         "synchronous-copies",
         share,
         "Copies and memory sets that hold the host until they are done take"
@@ -112,7 +111,7 @@ def synchronous_copies(view: View) -> Finding | None:
     )
 
 
-def copy_overlap(view: View) -> Finding | None:
+def copy_overlap(view: View) -> Bottleneck | None:
     """Copies and kernels take turns, though each device can do both at once."""
     chosen = _transfers(view)
     copies = view.union(chosen)
@@ -125,7 +124,7 @@ def copy_overlap(view: View) -> Finding | None:
     share = view.share(saved)
     if share < HIDEABLE:
         return None
-    return Finding(
+    return Bottleneck(
         "copy-overlap",
         share,
         f"Copies and kernels take turns: side by side they would save up to"

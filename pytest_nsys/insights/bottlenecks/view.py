@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 
 from pytest_nsys.insights.bottlenecks.background import OPERATION_TABLES, Background
+from pytest_nsys.insights.bottlenecks.bottleneck import shortened
 from pytest_nsys.insights.bottlenecks.calls import CallClass
 from pytest_nsys.insights.bottlenecks.gaps import Following, Gaps, classify
 from pytest_nsys.insights.bottlenecks.operations import Operations, observed_until, operations_of
-from pytest_nsys.insights.bottlenecks.wording import shortened
 from pytest_nsys.metrics.window import api_name
 from pytest_nsys.support.arrays.intervals import (
     Intervals,

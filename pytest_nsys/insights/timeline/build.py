@@ -29,6 +29,7 @@ from pytest_nsys.metrics.breakdown import copy_name, memset_name
 from pytest_nsys.metrics.memory import MemoryTimeline
 from pytest_nsys.metrics.window import COPY_KINDS, api_name, blocking_calls, is_pageable
 from pytest_nsys.support.arrays.rows import Ints
+from pytest_nsys.support.text import cut
 from pytest_nsys.trace.schema import MemcpyKind
 from pytest_nsys.trace.source import ABSENT
 from pytest_nsys.trace.tables import Trace
@@ -144,7 +145,7 @@ class _Labels:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 3] + "..."
+    return cut(text, LONGEST_TEXT, LONGEST_TEXT - 3)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from pytest_nsys.insights.bottlenecks import Bottleneck
 from pytest_nsys.measure.measurement import Environment
 from pytest_nsys.report.html.breakdowns import NOTHING, Row
 from pytest_nsys.report.html.measured_window import window_of
-from pytest_nsys.report.html.model import BADGES, Drawing, Finding, Stored, Test
+from pytest_nsys.report.html.model import BADGES, Drawing, Stored, Test
 from pytest_nsys.report.html.sentences import glance, plan, said_of_test
 from pytest_nsys.report.html.timeline_svg import timeline_notes, timeline_svg
 from pytest_nsys.report.json import compared
@@ -45,7 +47,7 @@ def test_of(verdict: Verdict, number: int, *, full: bool, most: int, stored: Sto
             window_of(verdict, name, parts, alone, full) for name, parts in metrics.items()
         ),
         drawing=_drawing(verdict, f"test-{number}", most),
-        findings=_findings(verdict) if full else (),
+        bottlenecks=_bottlenecks(verdict) if full else (),
         open=verdict.failed,
         same_environment=_SAME if full and verdict.baseline and not verdict.against else "",
         differences=tuple(differences_of(verdict)) if full else (),
@@ -68,17 +70,10 @@ def _drawing(verdict: Verdict, ident: str, most: int) -> Drawing | None:
     )
 
 
-def _findings(verdict: Verdict) -> tuple[Finding, ...]:
-    return tuple(
-        Finding(
-            place(one.window or MAIN) + one.name,
-            f"{one.share:.0%}",
-            one.summary,
-            tuple(one.evidence),
-            one.advice,
-        )
-        for one in verdict.measurement.findings
-    )
+def _bottlenecks(verdict: Verdict) -> tuple[Bottleneck, ...]:
+    """Those of a window are named with it."""
+    found = verdict.measurement.bottlenecks
+    return tuple(replace(one, name=place(one.window or MAIN) + one.name) for one in found)
 
 
 def described(environment: Environment) -> dict[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from pytest_nsys.insights.bottlenecks import Bottleneck
 from pytest_nsys.report.html.breakdowns import Origin, Row, Table
 from pytest_nsys.report.html.cascade import Cascade
 from pytest_nsys.report.html.strip import Strip
@@ -68,17 +69,6 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A bottleneck of the test's body, or of the window that its name says."""
-
-    name: str
-    share: str
-    summary: str
-    evidence: tuple[str, ...]
-    advice: str
-
-
-@dataclass(frozen=True)
 class Drawing:
     """The GPU timelines of a round, the baseline's above the current one, and what to know."""
 
@@ -103,7 +93,7 @@ class Test:
     unmet: tuple[tuple[Badge, str], ...]
     windows: tuple[Window, ...]
     drawing: Drawing | None
-    findings: tuple[Finding, ...]
+    bottlenecks: tuple[Bottleneck, ...]
     open: bool
     same_environment: str
     differences: tuple[Row, ...]

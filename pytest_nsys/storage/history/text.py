@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import textwrap
+import itertools
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_nsys.storage.history.changes import Drift, Shift
 from pytest_nsys.storage.history.document import Entry
-from pytest_nsys.storage.history.sparkline import BLOCKS, sparkline
 from pytest_nsys.storage.history.trend import TestTrends, Trend
-from pytest_nsys.support.units import format_amount, format_change, format_tolerance
+from pytest_nsys.support.text import WIDTH, printable, wrapped
+from pytest_nsys.support.units import format_amount, format_change, format_count, format_tolerance
 from pytest_nsys.verdict.wording import place
 
-_WIDTH = 80
+BLOCKS = "▁▂▃▄▅▆▇█"
+ASCII = "_.:-=+*#"
 _SHIFTS = 5
 MISSING = "changes of level are not looked for where metrics are noisy"
 REMEDY = "pip install 'pytest-nsys[history]'"
@@ -38,36 +40,38 @@ def _test_lines(test: TestTrends, levels: str) -> Iterator[str]:
     statuses = Counter(entry.status for entry in test.entries)
     counted = ", ".join(f"{count} {printable(name)}" for name, count in statuses.most_common())
     days = dict.fromkeys((test.entries[0].day, test.entries[-1].day))
-    number = len(test.entries)
-    runs = "1 run" if number == 1 else f"{number} runs"
-    yield from _wrapped(f"{printable(test.device)}, {runs}, {' to '.join(days)}: {counted}", "  ")
+    runs = format_count(len(test.entries), "run")
+    yield from wrapped(
+        f"{printable(test.device)}, {runs}, {' to '.join(days)}: {counted}", "  ", "    "
+    )
     for trend in test.trends:
         if not trend.is_constant:
             yield from _trend_lines(trend, levels)
     constant = [trend for trend in test.trends if trend.is_constant and trend.values[0]]
     if constant:
         names = [f"{_name(one)} {_amount(one, one.values[0])}" for one in constant]
-        yield from _wrapped("the same in every run: " + ", ".join(names), "  ")
+        yield from wrapped("the same in every run: " + ", ".join(names), "  ", "    ")
 
 
 def _trend_lines(trend: Trend, levels: str) -> Iterator[str]:
     values = trend.values
     first, last = values[0], values[-1]
     low, high = min(values), max(values)
-    yield from _wrapped(
+    yield from wrapped(
         f"{_name(trend)} {_amount(trend, first)} -> {_amount(trend, last)} "
         f"({format_change(first, last, trend.metric.unit)}), "
         f"min {_amount(trend, low)}, max {_amount(trend, high)}",
         "  ",
+        "    ",
     )
-    yield "    " + sparkline(values, _WIDTH - 4, levels)
+    yield "    " + sparkline(values, WIDTH - 4, levels)
     earlier = len(trend.shifts) - _SHIFTS
     if earlier > 0:
         yield f"    {earlier} earlier changes"
     for shift in trend.shifts[-_SHIFTS:]:
-        yield from _wrapped(_shift_words(trend, shift), "    ")
+        yield from wrapped(_shift_words(trend, shift), "    ", "      ")
     if trend.drift is not None:
-        yield from _wrapped(_drift_words(trend, trend.drift), "    ")
+        yield from wrapped(_drift_words(trend, trend.drift), "    ", "      ")
 
 
 def _shift_words(trend: Trend, shift: Shift) -> str:
@@ -116,12 +120,29 @@ def _amount(trend: Trend, value: float) -> str:
     return format_amount(value, trend.metric.unit)
 
 
-def _wrapped(text: str, indent: str) -> Sequence[str]:
-    return textwrap.wrap(
-        text, _WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False
-    )
+def sparkline(values: Sequence[float], width: int, levels: str = BLOCKS) -> str:
+    """One character per value, from the smallest to the largest; of more than ``width`` values
+    the median of neighbours.
+
+    Args:
+        values: any finite numbers, at least one.
+        width: the most characters.
+        levels: the characters, from low to high.
+    """
+    count = min(width, len(values))
+    edges = [len(values) * place // count for place in range(count + 1)]
+    shown = [statistics.median(values[start:end]) for start, end in itertools.pairwise(edges)]
+    low, high = min(shown), max(shown)
+    if low == high:
+        return levels[0] * count
+    top = len(levels) - 1
+    return "".join(levels[round((value - low) / (high - low) * top)] for value in shown)
 
 
-def printable(text: str) -> str:
-    """A text of unknown origin without what moves a terminal's cursor."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+def levels_for(encoding: str | None) -> str:
+    """The characters that a terminal of this encoding has."""
+    try:
+        BLOCKS.encode(encoding or "ascii")
+    except (LookupError, UnicodeEncodeError):
+        return ASCII
+    return BLOCKS

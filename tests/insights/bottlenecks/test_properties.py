@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from pytest_nsys.insights.bottlenecks import RULES, diagnose
 from pytest_nsys.insights.bottlenecks.background import Background
-from pytest_nsys.insights.bottlenecks.text import WIDTH, finding_lines
+from pytest_nsys.insights.bottlenecks.bottleneck import bottleneck_lines
 from pytest_nsys.insights.bottlenecks.view import build_view, length
 from pytest_nsys.support.arrays.intervals import intersection
+from pytest_nsys.support.text import WIDTH
 from pytest_nsys.windows.cut import Cut
 from tests.support.programs import COLUMNS, NAMING, PID, US, Program
 
@@ -94,7 +95,7 @@ def test_no_rule_fails_and_shares_are_parts_of_the_time(
     findings = diagnose(cut, NAMING)
     assert [f.share for f in findings] == sorted((f.share for f in findings), reverse=True)
     assert len({f.name for f in findings}) == len(findings)
-    assert all(len(line) <= WIDTH for line in finding_lines(findings))
+    assert all(len(line) <= WIDTH for line in bottleneck_lines(findings))
 
 
 @FEW

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_nsys.insights.bottlenecks import RULES, Finding, diagnose
+from pytest_nsys.insights.bottlenecks import RULES, Bottleneck, diagnose
 from pytest_nsys.insights.bottlenecks.background import Background
+from pytest_nsys.insights.bottlenecks.bottleneck import percent
 from pytest_nsys.insights.bottlenecks.calls import CallClass, call_class
-from pytest_nsys.insights.bottlenecks.wording import percent
 from pytest_nsys.trace.schema import MemcpyKind, MemKind
 from pytest_nsys.windows.cut import Cut
 from tests.support.programs import LAUNCH, MS, NAMING, PID, US, Program
@@ -17,7 +17,7 @@ SYNC = "cudaStreamSynchronize_v3020"
 ASYNC = "cudaMemcpyAsync_v3020"
 
 
-def _shown(finding: Finding) -> str:
+def _shown(finding: Bottleneck) -> str:
     return "\n".join((finding.summary, *finding.evidence, finding.advice))
 
 

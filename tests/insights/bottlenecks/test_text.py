@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pytest_nsys.insights.bottlenecks import Finding
-from pytest_nsys.insights.bottlenecks.text import WIDTH, finding_lines
+from pytest_nsys.insights.bottlenecks import Bottleneck
+from pytest_nsys.insights.bottlenecks.bottleneck import bottleneck_lines
+from pytest_nsys.support.text import WIDTH
 
 
 def test_a_finding_is_its_sentence_its_evidence_and_its_advice() -> None:
-    finding = Finding("sync-bound", 0.5, "It waits.", ("one", "two"), "Do not wait.")
-    assert finding_lines([finding]) == [
+    finding = Bottleneck("sync-bound", 0.5, "It waits.", ("one", "two"), "Do not wait.")
+    assert bottleneck_lines([finding]) == [
         "sync-bound: It waits.",
         "  - one",
         "  - two",
@@ -18,7 +19,7 @@ def test_a_finding_is_its_sentence_its_evidence_and_its_advice() -> None:
 
 def test_long_lines_are_wrapped_and_names_without_spaces_broken() -> None:
     name = "k" * 200
-    lines = finding_lines([Finding("one-kernel", 0.9, "word " * 40, (name,), "word " * 40)])
+    lines = bottleneck_lines([Bottleneck("one-kernel", 0.9, "word " * 40, (name,), "word " * 40)])
     assert all(len(line) <= WIDTH for line in lines)
     assert "".join(line.strip(" -") for line in lines).count("k" * 70) >= 2
     assert sum(line.count("k") for line in lines if "-kernel" not in line) == 200
@@ -26,4 +27,4 @@ def test_long_lines_are_wrapped_and_names_without_spaces_broken() -> None:
 
 
 def test_no_finding_is_no_line() -> None:
-    assert finding_lines([]) == []
+    assert bottleneck_lines([]) == []

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from pytest_nsys import (
+        Bottleneck,
         Comparison,
         Contribution,
         Cut,
         Environment,
-        Finding,
         Measurement,
         Members,
         NameSums,
@@ -122,9 +122,9 @@ def pytest_nsys_verdict(nodeid: str, verdict: Verdict) -> None:
     status: Status = verdict.status
     measured: Measurement = verdict.measurement
     environment: Environment = measured.environment
-    findings: tuple[Finding, ...] = measured.findings
+    bottlenecks: tuple[Bottleneck, ...] = measured.bottlenecks
     unmet: tuple[Requirement, ...] = verdict.unmet
-    print(nodeid, status, environment.gpu, *(finding.advice for finding in findings))
+    print(nodeid, status, environment.gpu, *(one.advice for one in bottlenecks))
     print(*(requirement.text for requirement in unmet))
     for comparison in verdict.worse:
         show(comparison)

@@ -60,8 +60,8 @@ def test_says_what_it_always_said(name: str) -> None:
 def described(test: Test) -> Iterator[str]:
     yield f"{test.badge.word}: {test.headline}"
     yield f"drawing: {test.drawing.title if test.drawing else 'none'}"
-    for finding in test.findings:
-        yield f"finding: {finding.name}, {finding.share}: {finding.summary}"
+    for one in test.bottlenecks:
+        yield f"finding: {one.name}, {one.share:.0%}: {one.summary}"
     for shown in test.windows:
         yield from ("  " * bool(line) + line for line in described_window(shown))
 

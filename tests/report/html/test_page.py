@@ -13,13 +13,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import Breakdown, lookup
-from pytest_nsys.insights.bottlenecks import Finding
+from pytest_nsys.insights.bottlenecks import Bottleneck
 from pytest_nsys.insights.timeline import Element, Label, Lane, Timeline
 from pytest_nsys.measure.measurement import Part, Parts
 from pytest_nsys.plan.options import Mode
 from pytest_nsys.report.html.breakdowns import KINDS, NOTHING, Origin, Row, short_names
 from pytest_nsys.report.html.model import Page, Stored, Test
 from pytest_nsys.report.html.page import FULL, FULL_FAILURES, page
+from pytest_nsys.report.html.render import render_html
 from pytest_nsys.report.json import report_document
 from pytest_nsys.report.run import RunReport
 from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Contribution, Verdict
@@ -507,11 +508,12 @@ def test_notes_on_the_run_are_on_top() -> None:
 
 
 def test_findings_are_told() -> None:
-    found = Finding("host-bound", 0.41, "the GPU waits", ("12 gaps",), "use a CUDA graph")
+    found = Bottleneck("host-bound", 0.41, "the GPU waits", ("12 gaps",), "use a CUDA graph")
     judged = steady()
-    judged = replace(judged, measurement=replace(judged.measurement, findings=(found,)))
-    ((told,),) = (test.findings for test in view(judged).others)
-    assert (told.name, told.share, told.evidence) == ("host-bound", "41%", ("12 gaps",))
+    judged = replace(judged, measurement=replace(judged.measurement, bottlenecks=(found,)))
+    ((told,),) = (test.bottlenecks for test in view(judged).others)
+    assert (told.name, told.share, told.evidence) == ("host-bound", 0.41, ("12 gaps",))
+    assert "41% of the time" in render_html(RunReport("profile", (judged,)))
 
 
 def a_timeline(length: int = 1000) -> Timeline:

@@ -24,10 +24,10 @@ from pytest_nsys.storage.history.changes import (
     shifts,
 )
 from pytest_nsys.storage.history.document import Entry
-from pytest_nsys.storage.history.sparkline import ASCII, BLOCKS, levels_for, sparkline
 from pytest_nsys.storage.history.store import Series, append, history_path
-from pytest_nsys.storage.history.text import history_lines, printable
+from pytest_nsys.storage.history.text import ASCII, BLOCKS, history_lines, levels_for, sparkline
 from pytest_nsys.storage.history.trend import trends_of
+from pytest_nsys.support.text import printable
 from pytest_nsys.support.units import Tolerance
 from tests.support.command import Answer
 
