@@ -220,6 +220,7 @@ def _record(target: Path, plan: CommandPlan, taken: Taken) -> None:
     from pytest_nsys.capture.nsys import trace_options
     from pytest_nsys.plan.privacy import published_options
     from pytest_nsys.storage.recordings.recording import RecordedCapture, Recording, write_recording
+    from pytest_nsys.support.files import written
 
     options = published_options(trace_options(plan.arguments))
     recording = Recording(
@@ -229,14 +230,9 @@ def _record(target: Path, plan: CommandPlan, taken: Taken) -> None:
         nsys=taken.nsys.version_text,
         date=datetime.date.today().isoformat(),
     )
-    try:
+    remedy = "name another folder with -o, and check that the disk is not full"
+    with written(str(target), RecordingError, remedy):
         write_recording(target, recording, [taken.export])
-    except OSError as error:
-        raise RecordingError(
-            f"{target} cannot be written",
-            evidence=str(error),
-            remedy="name another folder with -o, and check that the disk is not full",
-        ) from None
 
 
 def _say_what_it_is(target: Path, trace: Trace) -> None:

@@ -10,6 +10,9 @@ SAME_OR_BETTER, WORSE, CANNOT_COMPARE = 0, 1, 2
 INTERRUPTED = 130  # what shells give a program that Ctrl-C ended
 """Exit codes."""
 
+ANOTHER_FILE = "name another file with -o, and check that the disk is not full"
+"""What to do where an output cannot be written."""
+
 CAPTURE = "a .nsys-rep (where nsys is installed), an .sqlite, or a recording"
 
 

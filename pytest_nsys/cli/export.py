@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from pytest_nsys.cli.common import CAPTURE, add_nsys, show
+from pytest_nsys.cli.common import ANOTHER_FILE, CAPTURE, add_nsys, show
 from pytest_nsys.errors import ReportError
 
 _ENDINGS = (".nsys-rep", ".sqlite", ".sqlite.xz")
@@ -39,6 +39,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from pytest_nsys.offline.perfetto import perfetto_text
     from pytest_nsys.storage.recordings.stored import load_stored
+    from pytest_nsys.support.files import written
     from pytest_nsys.support.units import format_amount
 
     report: Path = arguments.report
@@ -49,14 +50,8 @@ def _run(arguments: argparse.Namespace) -> int:
             remedy="name another file with -o, or replace it with --force",
         )
     pieces = perfetto_text(load_stored(report, arguments.nsys_executable), arguments.range)
-    try:
+    with written(str(target), ReportError, ANOTHER_FILE):
         _write(target, pieces)
-    except OSError as error:
-        raise ReportError(
-            f"{target} cannot be written",
-            evidence=str(error),
-            remedy="name another file with -o, and check that the disk is not full",
-        ) from None
     show(f"{target}: {format_amount(target.stat().st_size, 'B')}; open it in ui.perfetto.dev")
     return 0
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_nsys.cli.common import add_nsys, show
+from pytest_nsys.cli.common import ANOTHER_FILE, add_nsys, show
 from pytest_nsys.errors import NotACapture, ReportError
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def add_scrub(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from pytest_nsys.storage.recordings.scrub import scrub
     from pytest_nsys.storage.recordings.stored import exported, is_recording
+    from pytest_nsys.support.files import written
 
     report: Path = arguments.report
     target: Path = arguments.output or _beside(report)
@@ -58,15 +59,11 @@ def _run(arguments: argparse.Namespace) -> int:
             f"{report} is a recording, which is scrubbed already",
             remedy="hand it on as it is, or name one of its captures to hide its ranges",
         )
-    with exported(report, arguments.nsys_executable) as export:
-        try:
-            scrubbed = scrub(export, target, hide_ranges=arguments.hide_ranges)
-        except OSError as error:
-            raise ReportError(
-                f"{target} cannot be written",
-                evidence=str(error),
-                remedy="name another file with -o, and check that the disk is not full",
-            ) from None
+    with (
+        exported(report, arguments.nsys_executable) as export,
+        written(str(target), ReportError, ANOTHER_FILE),
+    ):
+        scrubbed = scrub(export, target, hide_ranges=arguments.hide_ranges)
     show("\n".join(_lines(target, scrubbed, hidden=arguments.hide_ranges)))
     return 0
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pytest_nsys.catalogue import CLIENT_METRICS, COUNTED_UNITS, Breakdown, Gates, split_per_unit
 from pytest_nsys.insights.timeline import Timeline
+from pytest_nsys.support.units import Unit
 from pytest_nsys.windows.record import MAIN
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ class Part:
     bytes: float = 0.0
     category: str = ""
     raw: tuple[str, ...] = ()
+
+    def amount(self, unit: Unit) -> float:
+        """How much of it there is in a unit of bytes, counts or time."""
+        return {"1": self.count, "B": self.bytes}.get(unit, self.ns)
 
     def matches(self, pattern: str) -> bool:
         """Whether the label or a raw name matches the shell-style pattern (case counts)."""
@@ -156,10 +161,15 @@ class WindowMeasurement:
         Raises:
             KeyError: it was not measured.
         """
-        processes = self.by_process(key)
-        if not any(processes):
+        value = self.get(key)
+        if value is None:
             raise KeyError(key)
-        return centre(processes)
+        return value
+
+    def get(self, key: str) -> float | None:
+        """The value of a metric; None if it was not measured."""
+        processes = self.by_process(key)
+        return centre(processes) if any(processes) else None
 
     @property
     def kernels(self) -> Parts:

@@ -31,8 +31,15 @@ from pytest_nsys.trace.narrow import (
 )
 from pytest_nsys.trace.schema import process_number
 from pytest_nsys.trace.source import ABSENT
-from pytest_nsys.windows.cut import Cut, cut_named, cut_ranges, cut_records, user_ranges, whole
-from pytest_nsys.windows.labels import labelled_records
+from pytest_nsys.windows.cut import (
+    Cut,
+    cut_named,
+    cut_ranges,
+    cut_records,
+    labelled_records,
+    user_ranges,
+    whole,
+)
 from pytest_nsys.windows.record import WindowRecord
 
 SCHEMA = 2

@@ -84,16 +84,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pytest_nsys import __version__
-from pytest_nsys.catalogue import Breakdown, lookup
-from pytest_nsys.errors import ReportError
-from pytest_nsys.measure.measurement import Measurement, Part, Parts, WindowMeasurement
-from pytest_nsys.report.run import RunReport
-from pytest_nsys.support.files import replace_text
+from pytest_nsys.catalogue import Breakdown
+from pytest_nsys.measure.measurement import WindowMeasurement
+from pytest_nsys.report.run import RunReport, compared, pairs, sides_of, write_report
 from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Contribution, Verdict
 from pytest_nsys.verdict.wording import headline
 
@@ -109,22 +106,6 @@ def write_json(run: RunReport, path: Path) -> None:
         ReportError: the file cannot be written.
     """
     write_report(path, json.dumps(report_document(run), indent=1, allow_nan=False) + "\n")
-
-
-def write_report(path: Path, text: str) -> None:
-    """Replace a file's content in one step, making the folders above it.
-
-    Raises:
-        ReportError: the file cannot be written.
-    """
-    try:
-        replace_text(path, text)
-    except OSError as error:
-        raise ReportError(
-            f"the report {path} cannot be written",
-            evidence=str(error),
-            remedy="make its folder writable, or name another file",
-        ) from None
 
 
 def report_document(run: RunReport) -> dict[str, Any]:
@@ -156,43 +137,6 @@ def report_document(run: RunReport) -> dict[str, Any]:
     return document
 
 
-def compared(verdict: Verdict) -> dict[str, list[Comparison]]:
-    """Every metric of every window, also where the judgement holds no comparison of it.
-
-    The windows are those of the measurement, then those that only the baseline has.
-    """
-    found: dict[str, list[Comparison]] = {name: [] for name in verdict.measurement.windows}
-    for part in verdict.comparisons:
-        found.setdefault(part.window, []).append(part)
-    for name, window in verdict.measurement.windows.items():
-        judged = [
-            replace(part, current=_median(window, part.metric.key))
-            if part.current is None
-            else part
-            for part in found[name]
-        ]
-        known = {part.metric.key for part in judged}
-        rest = [
-            Comparison(name, lookup(key), "new", False, None, _median(window, key))
-            for key in window.samples
-            if key not in known
-        ]
-        if _window(verdict.baseline, name) is not None:
-            apart = any(part.status == "incomparable" for part in judged)
-            rest = [replace(part, status="incomparable" if apart else "ok") for part in rest]
-        found[name] = judged + rest
-    return found
-
-
-def pairs(
-    now: tuple[Part, ...], then: tuple[Part, ...]
-) -> list[tuple[str, Part | None, Part | None]]:
-    """Label, then and now of the parts of two breakdowns, in the order of the newer one."""
-    before = {part.label: part for part in then}
-    after = {part.label: part for part in now}
-    return [(label, before.get(label), after.get(label)) for label in {**after, **before}]
-
-
 def _test(verdict: Verdict) -> dict[str, Any]:
     return {
         "nodeid": verdict.nodeid,
@@ -212,16 +156,12 @@ def _test(verdict: Verdict) -> dict[str, Any]:
 
 
 def _window_document(verdict: Verdict, name: str, parts: list[Comparison]) -> dict[str, Any]:
-    now, then = _window(verdict.measurement, name), _window(verdict.baseline, name)
+    now, then = sides_of(verdict, name)
     return {
         "name": name,
         "units": now.units if now else {},
         "metrics": [_metric(part, now, then) for part in parts],
-        "kernels": _breakdown("kernels", now, then),
-        "copies": _breakdown("copies", now, then),
-        "memsets": _breakdown("memsets", now, then),
-        "calls": _breakdown("calls", now, then),
-        "syncs": _breakdown("syncs", now, then),
+        **{kind: _breakdown(kind, now, then) for kind in _KINDS},
     }
 
 
@@ -262,15 +202,15 @@ def _culprit(culprit: Contribution) -> dict[str, Any]:
     }
 
 
+_KINDS: tuple[Breakdown, ...] = ("kernels", "copies", "memsets", "calls", "syncs")
 _HAVE_BYTES = ("copies", "memsets")
 
 
 def _breakdown(
     kind: Breakdown, now: WindowMeasurement | None, then: WindowMeasurement | None
 ) -> list[dict[str, Any]]:
-    sides = [window.breakdown.get(kind, Parts()).parts if window else () for window in (now, then)]
     rows = []
-    for label, before, after in pairs(*sides):
+    for label, before, after in pairs(kind, (now, then)):
         row: dict[str, Any] = {"name": label}
         if kind == "kernels":
             row["category"] = next(part.category for part in (after, before) if part)
@@ -286,14 +226,6 @@ def _breakdown(
 def _of(window: WindowMeasurement | None, value: float | None) -> float | None:
     """A number of a part of the window: 0 where the part is not in it, None without a window."""
     return None if window is None else value or 0
-
-
-def _window(measurement: Measurement | None, name: str) -> WindowMeasurement | None:
-    return measurement.windows.get(name) if measurement else None
-
-
-def _median(window: WindowMeasurement, key: str) -> float | None:
-    return window[key] if window.values(key) else None
 
 
 def _clean(value: Any) -> Any:

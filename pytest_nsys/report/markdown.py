@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_nsys.errors import ReportError
-from pytest_nsys.report.json import write_report
-from pytest_nsys.report.run import RunReport
+from pytest_nsys.report.run import RunReport, write_report
+from pytest_nsys.support.files import written
 from pytest_nsys.support.text import code, markdown_row, prose, visible
 from pytest_nsys.support.units import format_amount, format_change
 from pytest_nsys.verdict.verdict import Comparison, Verdict
@@ -57,15 +57,12 @@ def append_summary(run: RunReport, path: Path, url: str | None = None) -> None:
     Raises:
         ReportError: the file cannot be written.
     """
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write("\n" + render_markdown(run, url))
-    except OSError as error:
-        raise ReportError(
-            f"the job summary {path} cannot be written",
-            evidence=str(error),
-            remedy="make it writable, or set nsys_job_summary = false",
-        ) from None
+    remedy = "make it writable, or set nsys_job_summary = false"
+    with (
+        written(f"the job summary {path}", ReportError, remedy),
+        path.open("a", encoding="utf-8") as file,
+    ):
+        file.write("\n" + render_markdown(run, url))
 
 
 def render_markdown(run: RunReport, url: str | None = None) -> str:

@@ -1,14 +1,19 @@
-"""What a run found: the value that every report is made from."""
+"""What a run found: the value that every report is made from, and what several take from it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from pytest_nsys.catalogue import Breakdown, lookup
+from pytest_nsys.errors import ReportError
+from pytest_nsys.measure.measurement import Part, WindowMeasurement
 from pytest_nsys.plan.options import Mode
 from pytest_nsys.storage.baselines import Change
-from pytest_nsys.verdict.verdict import Verdict
+from pytest_nsys.support.files import replace_text, written
+from pytest_nsys.verdict.verdict import Comparison, Verdict
 
 
 @dataclass(frozen=True)
@@ -54,3 +59,56 @@ class RunReport:
         if self.unmeasured:
             counts["unmeasured"] = len(self.unmeasured)
         return counts
+
+
+Sides = tuple[WindowMeasurement | None, WindowMeasurement | None]
+
+
+def sides_of(verdict: Verdict, window: str) -> Sides:
+    """The window now and in the baseline; None where one of them does not have it."""
+    then = verdict.baseline.windows.get(window) if verdict.baseline else None
+    return verdict.measurement.windows.get(window), then
+
+
+def compared(verdict: Verdict) -> dict[str, list[Comparison]]:
+    """Every metric of every window, also where the judgement holds no comparison of it.
+
+    The windows are those of the measurement, then those that only the baseline has.
+    """
+    found: dict[str, list[Comparison]] = {name: [] for name in verdict.measurement.windows}
+    for part in verdict.comparisons:
+        found.setdefault(part.window, []).append(part)
+    for name, window in verdict.measurement.windows.items():
+        judged = [
+            replace(part, current=window.get(part.metric.key)) if part.current is None else part
+            for part in found[name]
+        ]
+        known = {part.metric.key for part in judged}
+        rest = [
+            Comparison(name, lookup(key), "new", False, None, window.get(key))
+            for key in window.samples
+            if key not in known
+        ]
+        if sides_of(verdict, name)[1] is not None:
+            apart = any(part.status == "incomparable" for part in judged)
+            rest = [replace(part, status="incomparable" if apart else "ok") for part in rest]
+        found[name] = judged + rest
+    return found
+
+
+def pairs(key: Breakdown, sides: Sides) -> list[tuple[str, Part | None, Part | None]]:
+    """Label, then and now of the parts of a breakdown, in the order of the newer one."""
+    after, before = ({p.label: p for p in w.breakdown.get(key, ())} if w else {} for w in sides)
+    return [(label, before.get(label), after.get(label)) for label in {**after, **before}]
+
+
+def write_report(path: Path, text: str) -> None:
+    """Replace a file's content in one step, making the folders above it.
+
+    Raises:
+        ReportError: the file cannot be written.
+    """
+    with written(
+        f"the report {path}", ReportError, "make its folder writable, or name another file"
+    ):
+        replace_text(path, text)

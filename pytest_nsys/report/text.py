@@ -7,7 +7,7 @@ from itertools import groupby
 
 from pytest_nsys.catalogue import Metric, default_gates, lookup, parse_family, parse_range
 from pytest_nsys.measure.measurement import WindowMeasurement, process_medians
-from pytest_nsys.report.run import RunReport
+from pytest_nsys.report.run import RunReport, sides_of
 from pytest_nsys.storage.baselines import Change
 from pytest_nsys.support.text import table
 from pytest_nsys.support.units import format_amount, format_change
@@ -69,8 +69,7 @@ def _tables(verdict: Verdict) -> list[str]:
 
 def _by_process(verdict: Verdict, part: Comparison) -> list[str]:
     """The processes of a timed metric that is not simply ok, where it was measured in several."""
-    now = verdict.measurement.windows.get(part.window)
-    then = verdict.baseline.windows.get(part.window) if verdict.baseline else None
+    now, then = sides_of(verdict, part.window)
     if part.noise is None or part.status == "ok" or now is None or then is None:
         return []
     rows = [process_medians(window.by_process(part.metric.key)) for window in (then, now)]
@@ -182,9 +181,7 @@ def _moved_window(name: str, before: WindowMeasurement, after: WindowMeasurement
     named: set[str] = set()
     for metric in _updated_metrics(before, after):
         unit = metric.unit
-        then, now = (
-            part[metric.key] if part.values(metric.key) else None for part in (before, after)
-        )
+        then, now = before.get(metric.key), after.get(metric.key)
         if then is None or now is None:
             found = "new" if then is None else "gone"
             yield f"{place(name)}{metric.key} is {found}"

@@ -50,6 +50,24 @@ def locked_folder(root: Path, deadline_s: float, error: type[NsysError]) -> Iter
         lock.release()
 
 
+@contextlib.contextmanager
+def written(what: str, error: type[NsysError], remedy: str) -> Iterator[None]:
+    """Whatever keeps a file from being written within this is an error that says what to do.
+
+    Args:
+        what: what is written, for people.
+        error: what to raise.
+        remedy: what to do.
+
+    Raises:
+        NsysError: it could not be written.
+    """
+    try:
+        yield
+    except OSError as problem:
+        raise error(f"{what} cannot be written", evidence=str(problem), remedy=remedy) from None
+
+
 def replace_text(path: Path, text: str) -> None:
     """Replace a file's content, as UTF-8; see `replace_bytes`."""
     replace_bytes(path, text.encode("utf-8", "backslashreplace"))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal
 
 from pytest_nsys.errors import QuantityError
@@ -40,6 +42,9 @@ _NUMBER = re.compile(r"\s*([0-9][0-9_]*\.?[0-9]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+)\s
 _LARGEST = 2**1000  # well within what a float can hold; an int can be larger
 
 Amount = str | int | float
+
+_MOST_DECIMALS = 7
+"""Of two amounts to a thousandth, as floats, the difference may be 0.0009995."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +191,15 @@ def format_change(baseline: float, current: float, unit: Unit) -> str:
     return f"{sign}{format_amount(abs(difference), unit)}"
 
 
+def format_full_change(baseline: float, current: float, unit: Unit) -> str:
+    """The change in the unit, and as a share where that says something: ``+20 us (+4.0%)``."""
+    change = format_change(baseline, current, unit)
+    if unit in ("1", "%") or not baseline or current == baseline:
+        return change
+    sign = "+" if current > baseline else "-"
+    return f"{sign}{format_amount(abs(current - baseline), unit)} ({change})"
+
+
 def format_tolerance(tolerance: Tolerance, unit: Unit) -> str:
     """The tolerance as a person would write it: ``"3% or 20 us"``; "0" allows no change."""
     parts = []
@@ -198,3 +212,41 @@ def format_tolerance(tolerance: Tolerance, unit: Unit) -> str:
             else format_amount(tolerance.absolute, unit)
         )
     return " or ".join(parts) or "0"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A unit and a number of decimals; amounts are whole numbers of its smallest step."""
+
+    factor: float
+    unit: str
+    decimals: int
+
+    @classmethod
+    def of(cls, amount: float, unit: Unit, all_amounts: Sequence[float]) -> Scale:
+        """The scale in which `format_amount` shows the amount: four digits, fewer if they do."""
+        name = format_amount(abs(amount), unit).partition(" ")[2]
+        factor = parse_amount(f"1 {name}", unit) if name else 1.0
+        scaled = abs(amount) / factor
+        most = min(_MOST_DECIMALS, max(0, 3 - math.floor(math.log10(scaled)))) if scaled else 0
+        scales = [cls(factor, name, decimals) for decimals in range(most + 1)]
+        exact = (s for s in scales if all(map(s.holds, all_amounts)))
+        return next(exact, scales[-1])
+
+    @property
+    def _power(self) -> int:
+        return int(10**self.decimals)
+
+    def holds(self, amount: float) -> bool:
+        """Whether the amount is shown without any rounding."""
+        return float(amount / self.factor * self._power).is_integer()
+
+    def steps(self, amount: float) -> int:
+        """The amount in steps, rounded."""
+        return round(amount / self.factor * self._power)
+
+    def signed(self, steps: int) -> str:
+        """So many steps as a change for people: ``+144.3 us``."""
+        # Not as a float: a large change in small steps has more digits than that holds.
+        amount = Decimal(steps).scaleb(-self.decimals)
+        return f"{amount:+.{self.decimals}f} {self.unit}".rstrip()

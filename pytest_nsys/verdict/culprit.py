@@ -28,9 +28,9 @@ def contributions(
     then, now = units_factor(metric, baseline), units_factor(metric, current)
     found = []
     for label in sorted(labels):
-        change = now * _size(metric, after.get(label)) - then * _size(metric, before.get(label))
+        was, is_now = before.get(label), after.get(label)
+        change = now * _amount(is_now, metric) - then * _amount(was, metric)
         if change:
-            was, is_now = before.get(label), after.get(label)
             found.append(Contribution(label, was, is_now, change, (then, now)))
     sign = 1 if metric.worse == "up" else -1
     return tuple(sorted(found, key=lambda part: -sign * part.change))
@@ -40,10 +40,8 @@ def _by_label(parts: Parts, labels: set[str]) -> dict[str, Part]:
     return {part.label: part for part in parts if part.label in labels}
 
 
-def _size(metric: Metric, part: Part | None) -> float:
-    if part is None:
-        return 0.0
-    return {"1": part.count, "B": part.bytes}.get(metric.unit, part.ns)
+def _amount(part: Part | None, metric: Metric) -> float:
+    return part.amount(metric.unit) if part else 0.0
 
 
 def units_factor(metric: Metric, window: WindowMeasurement) -> float:

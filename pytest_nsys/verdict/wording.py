@@ -8,7 +8,12 @@ from collections.abc import Mapping
 
 from pytest_nsys.measure.measurement import Part
 from pytest_nsys.support.text import cut
-from pytest_nsys.support.units import format_amount, format_change, format_tolerance
+from pytest_nsys.support.units import (
+    format_amount,
+    format_change,
+    format_full_change,
+    format_tolerance,
+)
 from pytest_nsys.verdict.verdict import Cause, Comparison, Contribution, Verdict
 from pytest_nsys.windows.record import MAIN
 
@@ -49,7 +54,7 @@ def headline(verdict: Verdict) -> str:
 
 
 def describe(comparison: Comparison) -> str:
-    """A comparison in a sentence: metric, change, limit, culprit, values.
+    """A comparison in a line: metric, change, limit, culprit, values.
 
     The change and the culprit come first, because the line may be cut off at the right.
     """
@@ -63,6 +68,24 @@ def describe(comparison: Comparison) -> str:
     if comparison.culprits:
         text += f": {describe_contribution(comparison, comparison.culprits[0])}"
     return text + f"; {format_amount(then, metric.unit)} -> {format_amount(now, metric.unit)}"
+
+
+def sentence(comparison: Comparison) -> str:
+    """A comparison in a sentence: by how much, what is allowed, and what makes up most of it."""
+    metric, then, now = comparison.metric, comparison.baseline, comparison.current
+    if then is None or now is None:
+        return comparison.note
+    verb = "rose" if now > then else "fell"
+    change = format_full_change(then, now, metric.unit).lstrip("+-")
+    change = change.replace("(+", "(").replace("(-", "(")
+    values = f"from {format_amount(then, metric.unit)} to {format_amount(now, metric.unit)}"
+    text = f"{place(comparison.window)}{metric.key} {verb} by {change}, {values}"
+    limit = format_limit(comparison)
+    if limit:
+        text += "; no change is allowed" if limit == "0" else f"; the limit is {limit}"
+    if comparison.culprits:
+        text += f". Largest part: {describe_contribution(comparison, comparison.culprits[0])}"
+    return text + "."
 
 
 def format_limit(comparison: Comparison) -> str:

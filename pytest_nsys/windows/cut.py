@@ -7,6 +7,7 @@ example, PyTorch's autograd threads launch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,9 @@ from pytest_nsys.support.arrays.grouping import name_sums
 from pytest_nsys.support.arrays.rows import Floats, Ints, Members, NameSums
 from pytest_nsys.trace.source import ABSENT
 from pytest_nsys.trace.tables import Trace
-from pytest_nsys.windows.record import DOMAIN, WindowRecord
+from pytest_nsys.windows.record import DOMAIN, MAIN, WindowRecord
+
+_LABEL = re.compile(r"(\d+) (.+) (?:round (\d+)|span)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ def _own_ranges(trace: Trace, records: Sequence[WindowRecord]) -> dict[int, list
     Where several have an index, another pytest ran below the worker: then those count that have
     the whole text.
     """
-    own = trace.ranges[(trace.ranges["domain"] == DOMAIN) & (trace.ranges["end"] != ABSENT)]
+    own = _closed_own(trace)
     labels = {str(record.index): record.label for record in records}
     found: dict[str, list[tuple[str, int, int]]] = {}
     columns = (own[name].tolist() for name in ("text", "start", "end"))
@@ -207,3 +210,30 @@ def _evidence(trace: Trace, missing: Sequence[WindowRecord], found: int) -> str:
     if trace.nsys:
         lines.append(f"nsys {trace.nsys}")
     return "\n".join(lines)
+
+
+def labelled_records(trace: Trace) -> list[WindowRecord]:
+    """A record of every closed window of the plugin's, read from the labels of their NVTX ranges.
+
+    For captures whose records are not at hand. A label does not tell a test's name from that of a
+    part of it, so a part appears as a test of its own, named by both. The closing sentinel is left
+    out. Where two captures were made one, and windows have the same index, the last counts.
+    """
+    records = {}
+    for text in _closed_own(trace)["text"]:
+        match = _LABEL.fullmatch(text)
+        if match is not None:
+            index, name, round_ = int(match[1]), match[2], match[3]
+            records[index] = WindowRecord(
+                index=index,
+                kind="span" if round_ is None else "round",
+                nodeid=name,
+                name=MAIN,
+                round=-1 if round_ is None else int(round_),
+            )
+    return [*records.values()]
+
+
+def _closed_own(trace: Trace) -> pd.DataFrame:
+    """The closed ranges of the plugin."""
+    return trace.ranges[(trace.ranges["domain"] == DOMAIN) & (trace.ranges["end"] != ABSENT)]

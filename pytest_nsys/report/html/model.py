@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from pytest_nsys.insights.bottlenecks import Bottleneck
-from pytest_nsys.report.html.breakdowns import Origin, Row, Table
-from pytest_nsys.report.html.cascade import Cascade
-from pytest_nsys.report.html.strip import Strip
 
 
 @dataclass(frozen=True)
@@ -20,6 +17,126 @@ class Badge:
     symbol: str
     word: str
     tone: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table; what a table has no column for stays empty.
+
+    Attributes:
+        name: what it is, shortened where that loses nothing.
+        then: the baseline's amount.
+        now: the current amount.
+        change: from then to now.
+        count: how many.
+        kind: category of a kernel.
+        tag: new, gone, renamed, re-tuned; empty for what is as it was.
+        full: the whole name; empty where ``name`` is all of it.
+        before: the name in the baseline, where it was another.
+        raw: names as the capture has them.
+        value: the change as a number, by which a script sorts.
+        then_value: the baseline's amount so.
+        now_value: the current amount so.
+    """
+
+    name: str
+    then: str = ""
+    now: str = ""
+    change: str = ""
+    count: str = ""
+    kind: str = ""
+    tag: str = ""
+    full: str = ""
+    before: str = ""
+    raw: tuple[str, ...] = ()
+    value: str = ""
+    then_value: str = ""
+    now_value: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One breakdown of a window; ``more`` is what is folded, ``rest`` says what is not listed."""
+
+    title: str
+    glance: str
+    item: str
+    amount: str
+    compared: bool
+    has_kinds: bool
+    open: bool
+    rows: tuple[Row, ...]
+    more: tuple[Row, ...]
+    rest: str = ""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One step of a waterfall as a row; the bar goes from ``x`` on, in pixels of the drawing.
+
+    Attributes:
+        row: its name, amounts and change.
+        x: where the bar begins, from the left.
+        width: how long it is.
+        direction: "up" where it makes the total larger, else "down".
+        zero: where no change is.
+        level: "category", "part", "rest" or "total".
+    """
+
+    row: Row
+    x: str
+    width: str
+    direction: str
+    zero: str
+    level: str
+
+
+@dataclass(frozen=True)
+class Waterfall:
+    """Where the change of a metric comes from: its bars add up to the total, the last of them."""
+
+    metric: str
+    title: str
+    open: bool
+    width: int
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True)
+class Band:
+    """A stretch of a drawing's axis, pixels."""
+
+    x: str
+    width: str
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A drawing of samples; lengths in pixels of a box ``width`` x ``height``.
+
+    Attributes:
+        width: of the box.
+        height: of the box.
+        middle: where the baseline's rows end and the current ones begin; 0 without a baseline.
+        limit: what may change without failing; None where nothing is compared.
+        noise: the standard error of the change about the baseline's median; None if not known.
+        then: SVG path of the baseline's marks.
+        now: SVG path of the current marks.
+        then_median: where the baseline's median is; empty without one.
+        now_median: where the current median is; empty without one.
+        text: the drawing in words.
+    """
+
+    width: int
+    height: int
+    middle: int
+    limit: Band | None
+    noise: Band | None
+    then: str
+    now: str
+    then_median: str
+    now_median: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -50,7 +167,7 @@ class Transfer:
 
 
 @dataclass(frozen=True)
-class Window:
+class MeasuredWindow:
     """One window of a test; its title is empty where that is the body alone."""
 
     title: str
@@ -62,8 +179,7 @@ class Window:
     unchanged: str
     shown: tuple[MetricRow, ...]
     state: tuple[MetricRow, ...]
-    cascade: Cascade | None
-    origins: tuple[Origin, ...]
+    waterfalls: tuple[Waterfall, ...]
     transfers: tuple[Transfer, ...]
     tables: tuple[Table, ...]
 
@@ -78,10 +194,8 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Test:
+class MeasuredTest:
     """One test; ``unmet`` are requirements that do not hold; a brief one has only what is gated."""
-
-    __test__ = False
 
     anchor: str
     badge: Badge
@@ -91,7 +205,7 @@ class Test:
     plan: str
     notes: tuple[str, ...]
     unmet: tuple[tuple[Badge, str], ...]
-    windows: tuple[Window, ...]
+    windows: tuple[MeasuredWindow, ...]
     drawing: Drawing | None
     bottlenecks: tuple[Bottleneck, ...]
     open: bool
@@ -147,8 +261,8 @@ class Page:
     notes: tuple[str, ...]
     counts: tuple[tuple[Badge, str], ...]
     tests: tuple[Overview, ...]
-    failures: tuple[Test, ...]
-    others: tuple[Test, ...]
+    failures: tuple[MeasuredTest, ...]
+    others: tuple[MeasuredTest, ...]
     unmeasured: tuple[Row, ...]
     differences: tuple[Row, ...]
     written: tuple[Row, ...]

@@ -11,15 +11,14 @@ from pytest_nsys import __version__
 from pytest_nsys.catalogue import lookup
 from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.plan.options import Mode
-from pytest_nsys.report.html.breakdowns import NOTHING, Row, shown_amount, shown_change, sortable
-from pytest_nsys.report.html.cascade import KERNEL_TIME
 from pytest_nsys.report.html.measured_test import described, differences_of, test_of
-from pytest_nsys.report.html.model import BADGES, Overview, Page, Stored
-from pytest_nsys.report.html.sentences import NAMED
-from pytest_nsys.report.json import compared
-from pytest_nsys.report.run import RunReport
+from pytest_nsys.report.html.model import BADGES, Overview, Page, Row, Stored
+from pytest_nsys.report.html.sentences import listed
+from pytest_nsys.report.html.shown import NOTHING, shown_amount, shown_change, sortable
+from pytest_nsys.report.html.waterfall import KERNEL_TIME
+from pytest_nsys.report.run import RunReport, compared
 from pytest_nsys.storage.baselines import Change
-from pytest_nsys.support.units import format_change
+from pytest_nsys.support.units import format_change, format_count
 from pytest_nsys.verdict.verdict import SEVERITY, Verdict
 from pytest_nsys.verdict.wording import place
 
@@ -124,8 +123,6 @@ def _overview(verdict: Verdict, number: int) -> Overview:
     relative = (now - then) / then if then and now is not None else None
     worse = dict.fromkeys(place(part.window) + part.metric.key for part in verdict.worse)
     worse |= dict.fromkeys(place(one.window) + one.status for one in verdict.unmet)
-    names = [*worse]
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return Overview(
         anchor=f"test-{number}",
         badge=BADGES[verdict.status],
@@ -137,7 +134,7 @@ def _overview(verdict: Verdict, number: int) -> Overview:
         change=NOTHING if then is None or now is None else format_change(then, now, "ns"),
         value=sortable(relative),
         severity=SEVERITY[verdict.status] + 100 * verdict.failed,
-        worse=", ".join(names[:NAMED]) + more,
+        worse=listed(worse),
     )
 
 
@@ -147,18 +144,16 @@ def _title(run: RunReport, stored: Stored | None) -> str:
         several = f"{failed} of {len(run.verdicts)} tests {'is' if failed == 1 else 'are'}"
         alone = "This is" if failed and len(run.verdicts) == 1 else several
         return f"{alone if failed else 'Nothing is'} worse than the baseline"
-    tests = _tests(len(run.verdicts) + len(run.unmeasured))
+    tests = format_count(len(run.verdicts) + len(run.unmeasured), "test")
     title = f"{failed} of {tests} failed" if failed else f"{tests}, no performance failure"
     return title + (f", {len(run.unmeasured)} not measured" if run.unmeasured else "")
 
 
-def _tests(count: int) -> str:
-    return f"{count} test{'' if count == 1 else 's'}"
-
-
 def _common_differences(verdicts: Iterable[Verdict]) -> tuple[Row, ...]:
     found = Counter(row for verdict in verdicts for row in differences_of(verdict))
-    return tuple(replace(row, count=_tests(count)) for row, count in found.most_common())
+    return tuple(
+        replace(row, count=format_count(count, "test")) for row, count in found.most_common()
+    )
 
 
 def _written(change: Change) -> Row:
@@ -176,7 +171,7 @@ def _written(change: Change) -> Row:
 
 def _kernel_time(measurement: Measurement | None) -> float | None:
     for window in measurement.windows.values() if measurement else ():
-        return window[KERNEL_TIME] if window.values(KERNEL_TIME) else None
+        return window.get(KERNEL_TIME)
     return None
 
 

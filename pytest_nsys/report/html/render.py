@@ -17,8 +17,7 @@ from markupsafe import Markup
 
 from pytest_nsys.report.html.model import Stored
 from pytest_nsys.report.html.page import page
-from pytest_nsys.report.json import write_report
-from pytest_nsys.report.run import RunReport
+from pytest_nsys.report.run import RunReport, write_report
 from pytest_nsys.support.text import visible
 
 

@@ -5,53 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from pytest_nsys.measure.measurement import Measurement, WindowMeasurement
-from pytest_nsys.report.html.breakdowns import shown_amount, shown_change
-from pytest_nsys.report.html.cascade import KERNEL_TIME
-from pytest_nsys.support.units import format_amount, format_change
+from pytest_nsys.report.html.waterfall import KERNEL_TIME
+from pytest_nsys.support.units import format_amount, format_change, format_count
 from pytest_nsys.verdict.verdict import Comparison, Verdict
-from pytest_nsys.verdict.wording import describe_contribution, format_limit, headline, place
+from pytest_nsys.verdict.wording import headline, place, sentence
 
-NAMED = 3
-"""So many metrics are named in a sentence or a line; of the others there is the number."""
+_NAMED = 3
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first of the names, each once, and how many more there are."""
+    found = [*dict.fromkeys(names)]
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return ", ".join(found[:_NAMED]) + more
 
 
 def said_of_test(verdict: Verdict) -> str:
     """The verdict in a sentence; empty where there is nothing to say but its status."""
     worse = verdict.worse
     if worse:
-        said = _sentence(worse[0])
-        others = dict.fromkeys(place(part.window) + part.metric.key for part in worse[1:])
-        broken = [place(one.window) + one.text for one in verdict.unmet]
-        if others:
-            names = [*others]
-            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            said += f" Also worse: {', '.join(names[:NAMED])}{more}."
-        return " ".join([said, *broken[:1]])
+        said = [sentence(worse[0])]
+        others = listed(place(part.window) + part.metric.key for part in worse[1:])
+        said += [f"Also worse: {others}."] if others else []
+        said += [place(one.window) + one.text for one in verdict.unmet[:1]]
+        return " ".join(said)
     text = headline(verdict)
     if text == verdict.status:
         return ""
     improved = [part for part in verdict.comparisons if part.status == "improved"]
-    if verdict.status == "improved" and improved:
-        return _sentence(improved[0])
-    return text
-
-
-def _sentence(part: Comparison) -> str:
-    """A change in a sentence: by how much, what is allowed, and what makes up most of it."""
-    then, now, unit = part.baseline, part.current, part.metric.unit
-    if then is None or now is None:
-        return part.note
-    verb = "rose" if now > then else "fell"
-    change = shown_change(then, now, unit).lstrip("+-").replace("(+", "(").replace("(-", "(")
-    text = f"{place(part.window)}{part.metric.key} {verb} by {change}, "
-    text += f"from {shown_amount(then, unit)} to {shown_amount(now, unit)}"
-    limit = format_limit(part)
-    if limit:
-        allowed = "no change is allowed" if limit == "0" else f"the limit is {limit}"
-        text += f"; {allowed}"
-    if part.culprits:
-        text += f". Largest part: {describe_contribution(part, part.culprits[0])}"
-    return text + "."
+    return sentence(improved[0]) if verdict.status == "improved" and improved else text
 
 
 def glance(metrics: Mapping[str, list[Comparison]]) -> str:
@@ -75,7 +57,7 @@ def said_of_window(gated: Iterable[Comparison], then: WindowMeasurement | None) 
         found = [part for part in parts if part.status == status]
         if found:
             note = found[0].reason or found[0].note
-            said = _sentence(found[0])
+            said = sentence(found[0])
             return f"{said} {note}" if note and note != said else said
     return f"All {len(parts)} gated metrics are within their limits."
 
@@ -93,10 +75,7 @@ def plan(verdict: Verdict) -> str:
 
 
 def _measured(measurement: Measurement) -> str:
-    processes = max(
-        (len(s) for w in measurement.windows.values() for s in w.samples.values()), default=0
-    )
-    rounds = f"{measurement.rounds} round{'' if measurement.rounds == 1 else 's'}"
+    processes, rounds = measurement.processes, format_count(measurement.rounds, "round")
     if measurement.warmup:
         rounds += f" after {measurement.warmup} to warm up"
     return f"{processes} processes of {rounds}" if processes > 1 else rounds

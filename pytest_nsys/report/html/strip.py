@@ -9,53 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from pytest_nsys.measure.measurement import Samples
-from pytest_nsys.support.units import Unit, format_amount
+from pytest_nsys.report.html.model import Band, Strip
+from pytest_nsys.support.units import Unit, format_amount, format_count
 from pytest_nsys.verdict.verdict import Comparison
 
 WIDTH = 190
 _MARGIN = 5.0
 _PITCH = 11.0
 _MOST_HEIGHT = 100.0
-
-
-@dataclass(frozen=True)
-class Bar:
-    """A span along the axis, pixels."""
-
-    x: str
-    width: str
-
-
-@dataclass(frozen=True)
-class Strip:
-    """A drawing of samples; lengths in pixels of a box ``width`` x ``height``.
-
-    Attributes:
-        width: of the box.
-        height: of the box.
-        middle: where the baseline's rows end and the current ones begin; 0 without a baseline.
-        limit: what may change without failing; None where nothing is compared.
-        noise: the standard error of the change about the baseline's median; None if not known.
-        then: SVG path of the baseline's marks.
-        now: SVG path of the current marks.
-        then_median: where the baseline's median is; empty without one.
-        now_median: where the current median is; empty without one.
-        text: the drawing in words.
-    """
-
-    width: int
-    height: int
-    middle: int
-    limit: Bar | None
-    noise: Bar | None
-    then: str
-    now: str
-    then_median: str
-    now_median: str
-    text: str
 
 
 def draw_strip(part: Comparison, then: Samples, now: Samples) -> Strip | None:
@@ -83,12 +46,12 @@ def draw_strip(part: Comparison, then: Samples, now: Samples) -> Strip | None:
     def median(value: float | None) -> str:
         return "" if value is None else _number(place(value))
 
-    def bar(distance: float | None) -> Bar | None:
+    def bar(distance: float | None) -> Band | None:
         bounds = _bounds(part, distance)
         if not bounds:
             return None
         start, end = map(place, bounds)
-        return Bar(_number(start), _number(max(end - start, 1.0)))
+        return Band(_number(start), _number(max(end - start, 1.0)))
 
     rows = len(then) + len(now)
     pitch = min(_PITCH, (_MOST_HEIGHT - 4) / rows)
@@ -145,7 +108,7 @@ def _described(processes: Samples, unit: Unit) -> str:
     ends = [format_amount(end(values), unit) for end in (min, max)]
     several = f" of {len(processes)} processes" if len(processes) > 1 else ""
     spread = f"from {ends[0]} to {ends[1]}" if ends[0] != ends[1] else ends[0]
-    rounds = f"{len(values)} round{'' if len(values) == 1 else 's'}"
+    rounds = format_count(len(values), "round")
     return f"{rounds}{several}, {spread}"
 
 

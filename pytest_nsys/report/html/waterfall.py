@@ -1,80 +1,49 @@
-"""A change taken apart into steps that add up to exactly the change that is shown.
+"""Where a change comes from: rows with bars, by category and kernel, that add up to the change.
 
 All amounts are whole numbers of the last digit that is shown, so that no rounding is left over:
-a category's step is the sum of its kernels' steps, and what the kernels do not explain, because
-the medians of parts need not add up to the median of the whole, is a step of its own.
+a category's row is the sum of its kernels' rows, and what the kernels do not explain, because
+the medians of parts need not add up to the median of the whole, is a row of its own. What is no
+kernel has no category.
 """
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from pytest_nsys.measure.measurement import Part
-from pytest_nsys.support.units import Unit, format_amount, parse_amount
-from pytest_nsys.verdict.verdict import Contribution
+from pytest_nsys.report.html.breakdowns import how_changed
+from pytest_nsys.report.html.model import Bar, Row, Waterfall
+from pytest_nsys.report.html.shown import short_names, shown_amount, shown_part, shown_share
+from pytest_nsys.report.run import Sides
+from pytest_nsys.support.units import Scale, Unit, format_amount
+from pytest_nsys.verdict.culprit import contributions
+from pytest_nsys.verdict.verdict import Comparison, Contribution
 
-MOST_KERNELS = 12
-"""So many kernels are steps of their own; of the others a category has one step together."""
-
-_MOST_DECIMALS = 7
-"""Baselines keep thousandths: of two of these, as floats, the difference may be 0.0009995."""
+KERNEL_TIME = "gpu.kernel_time"
+MOST_NAMED = 12
+"""So many parts have rows of their own; of the others a category has one row together."""
 
 _ALWAYS = 3
 _LEAST = 0.01
+_WIDTH = 160
+_COUNTS = (".kernel_count", "2h.count", "2d.count", "p.count")
+"""Their waterfalls are folded: what is counted stands under the time or the bytes already."""
 
 
 @dataclass(frozen=True)
-class Scale:
-    """A unit and a number of decimals; amounts are whole numbers of its smallest step."""
-
-    factor: float
-    unit: str
-    decimals: int
-
-    @classmethod
-    def of(cls, amount: float, unit: Unit, all_amounts: Sequence[float]) -> Scale:
-        """The scale in which `format_amount` shows the amount: four digits, fewer if they do."""
-        name = format_amount(abs(amount), unit).partition(" ")[2]
-        factor = parse_amount(f"1 {name}", unit) if name else 1.0
-        scaled = abs(amount) / factor
-        most = min(_MOST_DECIMALS, max(0, 3 - math.floor(math.log10(scaled)))) if scaled else 0
-        scales = [cls(factor, name, decimals) for decimals in range(most + 1)]
-        exact = (s for s in scales if all(map(s.holds, all_amounts)))
-        return next(exact, scales[-1])
-
-    @property
-    def _power(self) -> int:
-        return int(10**self.decimals)
-
-    def holds(self, amount: float) -> bool:
-        """Whether the amount is shown without any rounding."""
-        return float(amount / self.factor * self._power).is_integer()
-
-    def steps(self, amount: float) -> int:
-        """The amount in steps, rounded."""
-        return round(amount / self.factor * self._power)
-
-    def signed(self, steps: int) -> str:
-        """So many steps as a change for people: ``+144.3 us``."""
-        # Not as a float: a large change in small steps has more digits than that holds.
-        amount = Decimal(steps).scaleb(-self.decimals)
-        return f"{amount:+.{self.decimals}f} {self.unit}".rstrip()
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one kernel, or several small ones, contribute.
+class Piece:
+    """What one part of a round, or several small ones, make up of a change.
 
     Attributes:
         label: what it is; of a renamed kernel the name now; of several, how many.
+        change: in steps of the scale.
         before: the name it had, where it was another.
         then: its part of a round then; None if it is new, or stands for several.
         now: its part of a round now; None if it is gone, or stands for several.
-        change: in steps of the scale.
+        factors: what the amounts then and now are multiplied by (`Contribution.factors`).
     """
 
     label: str
@@ -82,23 +51,24 @@ class Step:
     before: str = ""
     then: Part | None = None
     now: Part | None = None
+    factors: tuple[float, float] = (1.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Group:
-    """What the kernels of one category contribute together: the sum of its steps."""
+    """What the parts of one category make up together: the sum of its pieces."""
 
     category: str
-    steps: tuple[Step, ...]
+    pieces: tuple[Piece, ...]
 
     @property
     def change(self) -> int:
         """In steps of the scale."""
-        return sum(step.change for step in self.steps)
+        return sum(piece.change for piece in self.pieces)
 
 
 @dataclass(frozen=True)
-class Waterfall:
+class TakenApart:
     """A change: ``total == sum of the groups' changes + rest``, in steps of the scale.
 
     Attributes:
@@ -117,13 +87,35 @@ class Waterfall:
     unexplained: bool
 
 
-def waterfall(
+def waterfalls(
+    parts: Iterable[Comparison], sides: Sides, renamed: Mapping[str, str]
+) -> Iterator[Waterfall]:
+    """Where the changes of a window come from: of its kernel time first, then of what got worse.
+
+    Args:
+        parts: the window's comparisons.
+        sides: the window now and in the baseline.
+        renamed: by the name in the baseline, the name now, of kernels that are one under two names.
+    """
+    now, then = sides
+    for part in sorted(parts, key=lambda part: part.metric.key != KERNEL_TIME):
+        found = part.culprits
+        if part.metric.key == KERNEL_TIME and now and then:
+            found = contributions(part.metric, then, now)
+        if not found or part.baseline is None or part.current is None:
+            continue
+        taken = take_apart(part.baseline, part.current, part.metric.unit, found, renamed)
+        if taken.total or taken.groups:
+            yield _drawn(part, taken, (part.baseline, part.current))
+
+
+def take_apart(
     then: float,
     now: float,
     unit: Unit,
     contributions: Sequence[Contribution],
     renamed: Mapping[str, str] | None = None,
-) -> Waterfall:
+) -> TakenApart:
     """The change from ``then`` to ``now`` by category and kernel.
 
     Args:
@@ -135,58 +127,58 @@ def waterfall(
     """
     total = now - then
     scale = Scale.of(total, unit, [total, *(part.change for part in contributions)])
-    steps = _joined(contributions, scale, renamed or {})
-    kept = _kept(list(steps), abs(scale.steps(total)))
-    groups: dict[str, list[Step]] = defaultdict(list)
-    small: dict[str, list[Step]] = defaultdict(list)
-    for step in steps:
-        part = step.now or step.then
-        category = (part.category if part else "") or "other"
-        (groups if step in kept else small)[category].append(step)
+    pieces = _joined(contributions, scale, renamed or {})
+    kept = _kept(pieces, abs(scale.steps(total)))
+    groups: dict[str, list[Piece]] = defaultdict(list)
+    small: dict[str, list[Piece]] = defaultdict(list)
+    for piece in pieces:
+        part = piece.now or piece.then
+        (groups if piece in kept else small)[part.category if part else ""].append(piece)
     for category, several in small.items():
-        change = sum(step.change for step in several)
+        change = sum(piece.change for piece in several)
         if len(several) == 1 and several[0].change:
             groups[category].append(several[0])
         elif change:
-            groups[category].append(Step(f"{len(several)} smaller changes", change))
-    found = [Group(category, tuple(steps)) for category, steps in groups.items()]
+            groups[category].append(Piece(f"{len(several)} smaller changes", change))
+    found = [Group(category, tuple(pieces)) for category, pieces in groups.items()]
     found.sort(key=lambda group: (-group.change, group.category))
     shown = _shown(total, unit, scale)
     rest = shown - sum(group.change for group in found)
     missing = total - sum(part.change for part in contributions)
-    return Waterfall(scale, shown, tuple(found), rest, bool(scale.steps(missing)))
+    return TakenApart(scale, shown, tuple(found), rest, bool(scale.steps(missing)))
 
 
 def _joined(
     contributions: Sequence[Contribution], scale: Scale, renamed: Mapping[str, str]
-) -> list[Step]:
-    """The steps; those of a renamed kernel, gone under one name and new under another, as one."""
+) -> list[Piece]:
+    """The pieces; those of a renamed kernel, gone under one name and new under another, as one."""
     changes = {part.label: part for part in contributions}
     pairs = {old: new for old, new in renamed.items() if old in changes and new in changes}
     old_of = {new: old for old, new in pairs.items()}
-    steps = []
+    pieces = []
     for part in contributions:
         if part.label in pairs:
             continue
         old = changes[old_of[part.label]] if part.label in old_of else None
-        steps.append(
-            Step(
+        pieces.append(
+            Piece(
                 part.label,
                 scale.steps(part.change) + (scale.steps(old.change) if old else 0),
                 old.label if old else "",
                 old.baseline if old else part.baseline,
                 part.current,
+                part.factors,
             )
         )
-    return sorted(steps, key=lambda step: (-step.change, step.label))
+    return sorted(pieces, key=lambda piece: (-piece.change, piece.label))
 
 
-def _kept(steps: Sequence[Step], total: int) -> list[Step]:
-    ranked = sorted(steps, key=lambda step: -abs(step.change))[:MOST_KERNELS]
+def _kept(pieces: Sequence[Piece], total: int) -> list[Piece]:
+    ranked = sorted(pieces, key=lambda piece: -abs(piece.change))[:MOST_NAMED]
     return [
-        step
-        for rank, step in enumerate(ranked)
-        if step.change and (rank < _ALWAYS or abs(step.change) >= _LEAST * total)
+        piece
+        for rank, piece in enumerate(ranked)
+        if piece.change and (rank < _ALWAYS or abs(piece.change) >= _LEAST * total)
     ]
 
 
@@ -195,3 +187,68 @@ def _shown(total: float, unit: Unit, scale: Scale) -> int:
     digits = format_amount(abs(total), unit).partition(" ")[0].replace(",", "").rstrip("%")
     steps = int(Decimal(digits).scaleb(scale.decimals))
     return -steps if total < 0 else steps
+
+
+def _drawn(part: Comparison, taken: TakenApart, values: tuple[float, float]) -> Waterfall:
+    unit = part.metric.unit
+    then, now = (shown_amount(value, unit) for value in values)
+    changed = part.status in ("regressed", "expected", "improved", "inconclusive")
+    return Waterfall(
+        metric=part.metric.key,
+        title=f"{then} -> {now}: {taken.scale.signed(taken.total)}",
+        open=changed and not part.metric.key.endswith(_COUNTS),
+        width=_WIDTH,
+        bars=tuple(_bars(taken, unit, Row("Total", then, now))),
+    )
+
+
+def _bars(taken: TakenApart, unit: Unit, total: Row) -> Iterator[Bar]:
+    names = short_names([piece.label for group in taken.groups for piece in group.pieces])
+    spans = [*_spans(taken, unit, names, total)]
+    low = min(0, *(min(start, end) for _, _, start, end in spans))
+    high = max(0, *(max(start, end) for _, _, start, end in spans))
+    scale = _WIDTH / max(high - low, 1)
+    for level, row, start, end in spans:
+        yield Bar(
+            replace(
+                row,
+                change=taken.scale.signed(end - start),
+                count=shown_share(end - start, taken.total),
+            ),
+            x=f"{min((min(start, end) - low) * scale, _WIDTH - 1):.1f}",
+            width=f"{max(abs(end - start) * scale, 1.0):.1f}",
+            direction="up" if end >= start else "down",
+            zero=f"{-low * scale:.1f}",
+            level=level,
+        )
+
+
+def _spans(
+    taken: TakenApart, unit: Unit, names: Mapping[str, str], total: Row
+) -> Iterator[tuple[str, Row, int, int]]:
+    """Level, row, and from where to where the running total goes."""
+    at = 0
+    for group in taken.groups:
+        if group.category:
+            yield "category", Row(group.category), at, at + group.change
+        for piece in group.pieces:
+            yield "part", _row(piece, unit, names[piece.label]), at, at + piece.change
+            at += piece.change
+    if taken.rest:
+        why = "differences of medians" if taken.unexplained else "rounding"
+        yield "rest", Row(why), at, at + taken.rest
+    yield "total", total, 0, taken.total
+
+
+def _row(piece: Piece, unit: Unit, name: str) -> Row:
+    if piece.then is None and piece.now is None:
+        return Row(name)
+    then, now = piece.factors
+    return Row(
+        name,
+        then=shown_part(piece.then, unit, then),
+        now=shown_part(piece.now, unit, now),
+        tag="renamed" if piece.before else how_changed(piece.then, piece.now),
+        full=piece.label if piece.label != name else "",
+        before=piece.before,
+    )

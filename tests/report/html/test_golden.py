@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nsys.report.html.breakdowns import Row
-from pytest_nsys.report.html.model import MetricRow, Test, Window
+from pytest_nsys.report.html.model import MeasuredTest, MeasuredWindow, MetricRow, Row
 from pytest_nsys.report.html.page import page
 from pytest_nsys.report.run import RunReport
 from pytest_nsys.verdict.verdict import Verdict
@@ -57,7 +56,7 @@ def test_says_what_it_always_said(name: str) -> None:
     assert text == golden.read_text(encoding="utf-8")
 
 
-def described(test: Test) -> Iterator[str]:
+def described(test: MeasuredTest) -> Iterator[str]:
     yield f"{test.badge.word}: {test.headline}"
     yield f"drawing: {test.drawing.title if test.drawing else 'none'}"
     for one in test.bottlenecks:
@@ -66,19 +65,16 @@ def described(test: Test) -> Iterator[str]:
         yield from ("  " * bool(line) + line for line in described_window(shown))
 
 
-def described_window(shown: Window) -> Iterator[str]:
+def described_window(shown: MeasuredWindow) -> Iterator[str]:
     yield ""
     yield f"{shown.title or 'the only window'}: {shown.said}"
     for row in shown.gated:
         yield f"{metric(row)}, limit {row.limit}: {row.badge.word}"
     yield shown.unchanged or "nothing unchanged"
-    if shown.cascade:
-        yield f"{shown.cascade.metric} {shown.cascade.title}"
-        for bar in shown.cascade.bars:
+    for one in shown.waterfalls:
+        yield f"{one.metric} {one.title}"
+        for bar in one.bars:
             yield f"  {bar.level} {line(bar.row)} [{bar.x} +{bar.width} {bar.direction}]"
-    for origin in shown.origins:
-        yield f"{origin.metric} {origin.then} -> {origin.now}: {origin.total}"
-        yield from (f"  {line(row)}" for row in (*origin.rows, *origin.rest))
     for copies in shown.transfers:
         yield f"{copies.name}: {copies.count}, {copies.bytes}, {copies.time}"
     for table in shown.tables:

@@ -17,10 +17,12 @@ from pytest_nsys.insights.bottlenecks import Bottleneck
 from pytest_nsys.insights.timeline import Element, Label, Lane, Timeline
 from pytest_nsys.measure.measurement import Part, Parts
 from pytest_nsys.plan.options import Mode
-from pytest_nsys.report.html.breakdowns import KINDS, NOTHING, Origin, Row, short_names
-from pytest_nsys.report.html.model import Page, Stored, Test
+from pytest_nsys.report.html.breakdowns import KINDS
+from pytest_nsys.report.html.model import MeasuredTest, Page, Row, Stored, Waterfall
 from pytest_nsys.report.html.page import FULL, FULL_FAILURES, page
 from pytest_nsys.report.html.render import render_html
+from pytest_nsys.report.html.shown import NOTHING, short_names
+from pytest_nsys.report.html.waterfall import MOST_NAMED
 from pytest_nsys.report.json import report_document
 from pytest_nsys.report.run import RunReport
 from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Contribution, Verdict
@@ -41,7 +43,7 @@ def view(*verdicts: Verdict, mode: Mode = "profile") -> Page:
     return page(RunReport(mode, verdicts))
 
 
-def failure(judged: Verdict) -> Test:
+def failure(judged: Verdict) -> MeasuredTest:
     (test,) = view(judged).failures
     return test
 
@@ -53,34 +55,41 @@ def number(text: str) -> tuple[Decimal, str]:
     return Decimal(match[1]), match[2]
 
 
-def adds_up(origin: Origin) -> bool:
-    total, unit = number(origin.total)
-    changes = [number(row.change) for row in (*origin.rows, *origin.rest)]
-    assert {name for _, name in changes} <= {unit}
-    return sum((change for change, _ in changes), Decimal(0)) == total
+def adds_up(waterfall: Waterfall) -> bool:
+    """Whether the parts and what is left, and the categories and that, make the total."""
+    assert [bar.level for bar in waterfall.bars].count("total") == 1
+    total, unit = number(waterfall.bars[-1].row.change)
+    assert waterfall.title.endswith(f": {waterfall.bars[-1].row.change}")
+    for levels in ({"part", "rest"}, {"category", "rest"}):
+        changes = [number(bar.row.change) for bar in waterfall.bars if bar.level in levels]
+        assert {name for _, name in changes} <= {unit}
+        categories = any(bar.level == "category" for bar in waterfall.bars)
+        if "part" in levels or categories:
+            assert sum((change for change, _ in changes), Decimal(0)) == total
+    return True
 
 
 def test_a_change_of_kernel_time_is_a_waterfall() -> None:
-    cascade = failure(slower()).windows[0].cascade
-    assert cascade is not None
-    assert cascade.open
-    assert cascade.title == "2.366 ms -> 2.532 ms: +166.1 us"
+    waterfall = failure(slower()).windows[0].waterfalls[0]
+    assert waterfall.metric == "gpu.kernel_time"
+    assert waterfall.open
+    assert waterfall.title == "2.366 ms -> 2.532 ms: +166.1 us"
     shown = [
         (bar.level, bar.row.name, bar.row.tag, bar.row.then, bar.row.now, bar.row.change)
-        for bar in cascade.bars
+        for bar in waterfall.bars
     ]
     assert shown == [
         ("category", "attention", "", "", "", "+180.4 us"),
-        ("kernel", FLASH, "", "1.01 ms (32x)", "1.19 ms (32x)", "+180.4 us"),
+        ("part", FLASH, "", "1.01 ms (32x)", "1.19 ms (32x)", "+180.4 us"),
         ("category", "gemm", "", "", "", "-1.8 us"),
-        ("kernel", GEMM, "", "1.242 ms (64x)", "1.24 ms (64x)", "-1.8 us"),
+        ("part", GEMM, "", "1.242 ms (64x)", "1.24 ms (64x)", "-1.8 us"),
         ("category", "norm", "", "", "", "-12.6 us"),
-        ("kernel", "rms_norm_v2", "renamed", "52.84 us (65x)", "40.21 us (65x)", "-12.6 us"),
+        ("part", "rms_norm_v2", "renamed", "52.84 us (65x)", "40.21 us (65x)", "-12.6 us"),
         ("rest", "rounding", "", "", "", "+0.1 us"),
         ("total", "Total", "", "2.366 ms", "2.532 ms", "+166.1 us"),
     ]
-    assert cascade.bars[-3].row.before == "rms_norm"
-    first, *_, norm, rest, total = cascade.bars
+    assert waterfall.bars[-3].row.before == "rms_norm"
+    first, *_, norm, rest, total = waterfall.bars
     assert (first.x, first.zero, first.direction) == ("0.0", "0.0", "up")
     assert (norm.direction, rest.direction) == ("down", "up")
     end = float(rest.x) + float(rest.width)
@@ -91,23 +100,27 @@ def test_no_waterfall_of_what_is_less_than_is_shown() -> None:
     now = measurement(window(kernel("a", 1, 1000.2), kernel("b", 1, 2000.0)))
     then = before(now, window(kernel("a", 1, 1000.0), kernel("b", 1, 2000.2)))
     (test,) = view(verdict(now, then)).others
-    assert test.windows[0].cascade is None
+    assert test.windows[0].waterfalls == ()
 
 
 def test_no_waterfall_without_a_change() -> None:
     now = steady().measurement
     (test,) = view(verdict(now, now)).others
-    assert test.windows[0].cascade is None
+    assert test.windows[0].waterfalls == ()
     alone = view(verdict(now)).others[0]
-    assert alone.windows[0].cascade is None
+    assert alone.windows[0].waterfalls == ()
 
 
 def test_exact_changes_are_shown_without_idle_digits() -> None:
-    origins = {origin.metric: origin for origin in failure(slower()).windows[0].origins}
-    assert "gpu.kernel_time" not in origins, "it has a waterfall"
-    assert origins["memcpy.h2d.bytes"].total == "+4 KiB"
-    assert origins["memcpy.h2d.count"].total == "+1"
-    assert origins["memcpy.h2d.count"].rows[0].now == "2"
+    found = failure(slower()).windows[0].waterfalls
+    bars = {one.metric: one.bars for one in found}
+    assert len(bars) == len(found)
+    assert bars["memcpy.h2d.bytes"][-1].row.change == "+4 KiB"
+    assert bars["memcpy.h2d.count"][-1].row.change == "+1"
+    assert [bar.row.now for bar in bars["memcpy.h2d.count"]] == ["2", "2"]
+    opened = {one.metric: one.open for one in found}
+    assert opened["memcpy.h2d.bytes"]
+    assert not opened["memcpy.h2d.count"]
 
 
 # To a thousandth, as baselines keep them.
@@ -129,9 +142,12 @@ def test_what_is_shown_always_adds_up(
         "test", lookup(key), "regressed", True, baseline, current, culprits=culprits
     )
     judged = replace(slower(), comparisons=(made_up,))
-    (origin,) = failure(judged).windows[0].origins
-    assert adds_up(origin)
-    assert len(origin.rows) <= 10
+    found = failure(judged).windows[0].waterfalls
+    # Nothing is shown of what did not change, nor has a part whose change is seen.
+    unseen = baseline == current and all(abs(now - then) <= 0.5 for then, now in parts)
+    assert len(found) == 1 or (unseen and not found)
+    assert all(map(adds_up, found))
+    assert all(len(one.bars) <= MOST_NAMED + 3 for one in found)
 
 
 def test_parts_of_a_quotient_are_shown_per_unit() -> None:
@@ -147,10 +163,10 @@ def test_parts_of_a_quotient_are_shown_per_unit() -> None:
         80e3,
         culprits=(part,),
     )
-    (origin,) = failure(replace(slower(), comparisons=(made_up,))).windows[0].origins
-    (row,) = origin.rows
+    (waterfall,) = failure(replace(slower(), comparisons=(made_up,))).windows[0].waterfalls
+    row, total = (bar.row for bar in waterfall.bars)
     assert (row.then, row.now, row.change) == ("40 us (10x)", "80 us (20x)", "+40 us")
-    assert (origin.then, origin.now) == ("40 us", "80 us")
+    assert (total.then, total.now) == ("40 us", "80 us")
 
 
 def test_the_remainder_is_named() -> None:
@@ -161,12 +177,13 @@ def test_the_remainder_is_named() -> None:
     made_up = Comparison(
         "test", lookup("gpu.busy"), "regressed", True, 0.0, 240e3, culprits=culprits
     )
-    (origin,) = failure(replace(slower(), comparisons=(made_up,))).windows[0].origins
-    assert origin.rest[0].name.startswith("2 smaller and remainder (medians")
+    (waterfall,) = failure(replace(slower(), comparisons=(made_up,))).windows[0].waterfalls
+    names = [bar.row.name for bar in waterfall.bars]
+    assert names[3:] == ["2 smaller changes", "differences of medians", "Total"]
     alone = replace(made_up, culprits=culprits[:1])
-    (origin,) = failure(replace(slower(), comparisons=(alone,))).windows[0].origins
-    assert origin.rest[0].name.startswith("remainder")
-    assert adds_up(origin)
+    (waterfall,) = failure(replace(slower(), comparisons=(alone,))).windows[0].waterfalls
+    assert [bar.row.name for bar in waterfall.bars[1:]] == ["differences of medians", "Total"]
+    assert adds_up(waterfall)
 
 
 def test_metrics_gated_first() -> None:
@@ -452,10 +469,9 @@ def test_an_improvement_is_a_sentence() -> None:
     (test,) = view(verdict(now, before(now, window(kernel(GEMM, 1, 1e6))))).others
     assert test.badge.word == "improved"
     assert test.headline.startswith("gpu.kernel_time fell by 500 us (50.0%)")
-    cascade = test.windows[0].cascade
-    assert cascade is not None
-    assert cascade.open
-    assert cascade.bars[-1].row.change == "-500 us"
+    (waterfall,) = test.windows[0].waterfalls
+    assert waterfall.open
+    assert waterfall.bars[-1].row.change == "-500 us"
 
 
 def test_what_is_accepted_and_what_is_unclear_says_why() -> None:
@@ -554,7 +570,7 @@ def test_of_many_tests_only_failures_are_in_full() -> None:
     assert all(test.brief and test.drawing is None for test in shown.others)
     brief = shown.failures[-1].windows[0]
     assert [row.key for row in brief.gated][:1] == ["gpu.kernel_time"]
-    assert (brief.tables, brief.shown, brief.cascade) == ((), (), None)
+    assert (brief.tables, brief.shown, brief.waterfalls) == ((), (), ())
     assert shown.brief.startswith("20 tests are shown in full")
     assert view(*fine, *bad[:1]).brief.startswith("1 test is shown in full")
     assert view(*fine, *fine).brief.startswith("No test is shown in full")

@@ -153,8 +153,7 @@ def test_hostile_text_stays_text() -> None:
     assert shown[1] == 2
     assert "{{ 7 * 7 }}" in page.find("h3")[0].text
     assert "<U+202E>" in page.find("h3")[0].text
-    assert page.find("table", class_="origin")
-    assert page.find("table", class_="cascade")
+    assert page.find("table", class_="waterfall")
     assert page.find("svg", class_="timeline")
 
 

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_nsys.measure.measurement import Part
-from pytest_nsys.report.html.waterfall import MOST_KERNELS, Group, Step, Waterfall, waterfall
+from pytest_nsys.report.html.waterfall import MOST_NAMED, Group, Piece, TakenApart, take_apart
 from pytest_nsys.support.units import Unit, format_amount
 from pytest_nsys.verdict.verdict import Contribution
 
@@ -28,7 +28,7 @@ def contribution(
     return Contribution(label, before, after, (now or 0) - (then or 0))
 
 
-def shown(taken: Waterfall, steps: int) -> Decimal:
+def shown(taken: TakenApart, steps: int) -> Decimal:
     return Decimal(taken.scale.signed(steps).split(" ")[0])
 
 
@@ -51,13 +51,13 @@ def test_steps_add_up_to_the_change_that_is_shown(
     if data is not None:
         kept = data.draw(st.sets(st.sampled_from(labels)) if labels else st.just(set()))
         renamed = {old: new for old, new in renamed.items() if old in kept}
-    taken = waterfall(then, now, unit, found, renamed)
+    taken = take_apart(then, now, unit, found, renamed)
     total = shown(taken, taken.total)
     # The groups as they are shown, one by one, and the rest, make the total; so do their steps.
     groups = [shown(taken, group.change) for group in taken.groups]
     assert sum(groups, shown(taken, taken.rest)) == total
     for group, change in zip(taken.groups, groups, strict=True):
-        assert sum((shown(taken, step.change) for step in group.steps), Decimal(0)) == change
+        assert sum((shown(taken, step.change) for step in group.pieces), Decimal(0)) == change
     # And the total is the change as every other table shows it.
     amount = format_amount(abs(now - then), unit).split(" ")[0].replace(",", "")
     assert abs(total) == Decimal(amount)
@@ -71,14 +71,14 @@ def test_by_category_and_then_by_kernel() -> None:
         contribution("gemm_b", None, 60e3),
         contribution("gelu", 30e3, None, "elementwise"),
     ]
-    taken = waterfall(630e3, 731e3, "ns", parts)
+    taken = take_apart(630e3, 731e3, "ns", parts)
     assert taken.scale.signed(taken.total) == "+101 us"
     assert [(group.category, group.change) for group in taken.groups] == [
         ("attention", 90),
         ("gemm", 40),
         ("elementwise", -30),
     ]
-    assert [(step.label, step.change) for step in taken.groups[1].steps] == [
+    assert [(step.label, step.change) for step in taken.groups[1].pieces] == [
         ("gemm_b", 60),
         ("gemm_a", -20),
     ]
@@ -87,14 +87,14 @@ def test_by_category_and_then_by_kernel() -> None:
 
 def test_what_is_only_rounding_is_not_taken_for_unexplained() -> None:
     parts = [contribution("a", 0.0, 1000.4), contribution("b", 0.0, 2000.4)]
-    taken = waterfall(0.0, 3000.8, "ns", parts)
+    taken = take_apart(0.0, 3000.8, "ns", parts)
     assert not taken.unexplained
 
 
 def test_a_renamed_kernel_is_one_step() -> None:
     parts = [contribution("rms_norm_v2", None, 40e3), contribution("rms_norm", 52e3, None)]
-    (group,) = waterfall(52e3, 40e3, "ns", parts, {"rms_norm": "rms_norm_v2"}).groups
-    (step,) = group.steps
+    (group,) = take_apart(52e3, 40e3, "ns", parts, {"rms_norm": "rms_norm_v2"}).groups
+    (step,) = group.pieces
     assert (step.label, step.before, step.change) == ("rms_norm_v2", "rms_norm", -12)
     assert step.then is not None
     assert step.now is not None
@@ -104,20 +104,20 @@ def test_a_renamed_kernel_is_one_step() -> None:
 @pytest.mark.parametrize("name", ["rms_norm", "other"])
 def test_a_new_name_without_its_old_one_is_new(name: str) -> None:
     parts = [contribution("rms_norm_v2", None, 40e3)]
-    (group,) = waterfall(52e3, 40e3, "ns", parts, {name: "rms_norm_v2"}).groups
-    assert group.steps[0].before == ""
+    (group,) = take_apart(52e3, 40e3, "ns", parts, {name: "rms_norm_v2"}).groups
+    assert group.pieces[0].before == ""
 
 
 def test_small_changes_are_one_step_of_their_category() -> None:
     parts = [contribution(f"k{n}", 0.0, 1000.0 * (n + 1)) for n in range(30)]
     parts += [contribution("odd", 0.0, 100.0, "norm")]
     total = sum(part.change for part in parts)
-    gemm, norm = waterfall(0.0, total, "ns", parts).groups
-    assert len(gemm.steps) == MOST_KERNELS + 1
-    assert gemm.steps[-1] == Step("18 smaller changes", gemm.change - 1000 * 294 // 100)
-    assert norm == Group("norm", (Step("odd", 1, then=parts[-1].baseline, now=parts[-1].current),))
+    gemm, norm = take_apart(0.0, total, "ns", parts).groups
+    assert len(gemm.pieces) == MOST_NAMED + 1
+    assert gemm.pieces[-1] == Piece("18 smaller changes", gemm.change - 1000 * 294 // 100)
+    assert norm == Group("norm", (Piece("odd", 1, then=parts[-1].baseline, now=parts[-1].current),))
 
 
 def test_nothing_changed() -> None:
-    taken = waterfall(5.0, 5.0, "ns", ())
+    taken = take_apart(5.0, 5.0, "ns", ())
     assert (taken.total, taken.groups, taken.rest) == (0, (), 0)
