@@ -29,7 +29,7 @@ from pytest_nsys.errors import (
 )
 from pytest_nsys.process.limits import NO_LIMITS, Limits, bytes_on_disk, demand_space, shortage
 from pytest_nsys.process.processes import end_trees, is_running, signal_name
-from pytest_nsys.process.shim_command import write_launch
+from pytest_nsys.process.shim_command import write_shim_command
 from pytest_nsys.windows.record import WindowRecord
 from pytest_nsys.worker import __main__ as worker_main
 from pytest_nsys.worker.job import Job
@@ -196,7 +196,7 @@ class _RunningWorker:
         self._report = folder / "report.nsys-rep"
         job.write(folder / "job.json")
         command = profile_command(
-            nsys, folder / "report", _write_launch(folder, folder / "job.json", program), nsys_args
+            nsys, folder / "report", _shim_command(folder, folder / "job.json", program), nsys_args
         )
         self._process = start_nsys(command, folder)
 
@@ -403,10 +403,10 @@ class _RunningWorker:
         )
 
 
-def _write_launch(folder: Path, job: Path, program: Program) -> list[str]:
-    """Write the launcher's private file; returns the command for nsys to run."""
+def _shim_command(folder: Path, job: Path, program: Program) -> list[str]:
+    """Write the exec shim's private file; returns the command for nsys to run."""
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    return write_launch(
+    return write_shim_command(
         folder,
         [program.python, *flags, worker_main.__file__, str(job)],
         environment={**worker_environment(os.environ), **program.environment},

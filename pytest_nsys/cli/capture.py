@@ -67,7 +67,7 @@ def add_capture(parser: argparse.ArgumentParser) -> None:
         "--fetch",
         metavar="TEMPLATE",
         help="the command that copies a file from there, with {remote} and {local} for the "
-        "paths (default: kubectl cp, docker cp or scp, as PREFIX has it; else cat)",
+        "paths (default: it is printed by cat, so PREFIX must not ask for a terminal, as -t does)",
     )
     parser.add_argument(
         "--nsys-executable", metavar="FILE", help="the nsys to use, where the command runs"
@@ -159,8 +159,8 @@ def _check_target(target: Path, *, force: bool) -> None:
 def _taken(arguments: argparse.Namespace, plan: CommandPlan, folder: Path) -> Taken:
     from pytest_nsys.capture.command.elsewhere import capture_elsewhere
     from pytest_nsys.capture.command.here import Watcher, capture_here
+    from pytest_nsys.capture.command.launcher import read_launcher
     from pytest_nsys.capture.command.place import Elsewhere
-    from pytest_nsys.capture.command.prefix import read_launcher
     from pytest_nsys.capture.nsys import find_nsys
 
     watcher = Watcher(

@@ -36,18 +36,18 @@ def merge_environment(
 def main(path: str) -> None:
     """Become the command described in the JSON file at ``path``."""
     with open(path, encoding="utf-8") as file:  # noqa: PTH123
-        launch = json.load(file)
+        told = json.load(file)
     os.unlink(path)  # noqa: PTH108
-    with open(launch["pid_file"], "w", encoding="utf-8") as file:  # noqa: PTH123
+    with open(told["pid_file"], "w", encoding="utf-8") as file:  # noqa: PTH123
         file.write(str(os.getpid()))
     for fd, name in ((1, "stdout"), (2, "stderr")):
-        target = os.open(launch[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        target = os.open(told[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(target, fd)
         os.close(target)
-    if launch.get("directory"):
-        os.chdir(launch["directory"])
-    environment = merge_environment(launch["environment"], launch["minimal"], dict(os.environ))
-    os.execve(launch["command"][0], launch["command"], environment)
+    if told.get("directory"):
+        os.chdir(told["directory"])
+    environment = merge_environment(told["environment"], told["minimal"], dict(os.environ))
+    os.execve(told["command"][0], told["command"], environment)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pytest_nsys.process import exec_shim
 from pytest_nsys.process.environment import marked_environment, private_environment
 
 
-def write_launch(
+def write_shim_command(
     folder: Path,
     command: Sequence[str],
     *,
@@ -36,7 +36,7 @@ def write_launch(
     Returns:
         The command line to be run, below nsys or not, in `private_environment` of the folder.
     """
-    launch = {
+    told = {
         "command": [*command],
         "directory": directory,
         "environment": marked_environment(folder, environment),
@@ -48,5 +48,5 @@ def write_launch(
     path = folder / "launch.json"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(fd, "w", encoding="utf-8") as file:
-        json.dump(launch, file)
+        json.dump(told, file)
     return [sys.executable, "-S", "-E", exec_shim.__file__, str(path)]

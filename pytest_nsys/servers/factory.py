@@ -46,7 +46,7 @@ class NsysServer:
         self._own: Server | None = None
 
     def __getattr__(self, name: str) -> Callable[..., Server]:
-        """The launcher of a preset."""
+        """What starts a server of a preset."""
         if name.startswith("_"):
             raise AttributeError(name)
         return functools.partial(self._preset, preset_named(name).name)

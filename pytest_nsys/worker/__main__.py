@@ -1,4 +1,4 @@
-"""Entry of the worker: ``python .../worker/__main__.py JOB``, started by the launcher below nsys.
+"""Entry of the worker: ``python .../worker/__main__.py JOB``, started by the exec shim below nsys.
 
 It is started by path, so that nothing has to be importable before the job has said where.
 """

@@ -155,7 +155,7 @@ def test_the_environment_is_in_no_file_when_code_of_the_project_runs(
 def test_the_file_with_the_environment_is_private_and_goes_also_when_nsys_is_killed(
     simulated: Project, looking: Path, temporary: Path, umask: int
 ) -> None:
-    """nsys dies before it has started the launcher, which would have deleted the file."""
+    """nsys dies before it has started the exec shim, which would have deleted the file."""
     nsys = simulated.path / "bin" / "nsys"
     nsys.rename(nsys.with_name("real-nsys"))
     nsys.write_text(

@@ -35,7 +35,7 @@ from pytest_nsys.errors import (
 )
 from pytest_nsys.process.limits import demand_space, shortage
 from pytest_nsys.process.processes import is_running
-from pytest_nsys.process.shim_command import write_launch
+from pytest_nsys.process.shim_command import write_shim_command
 
 _POLL_S = 0.02
 _PID_FILE = "command.pid"
@@ -193,14 +193,14 @@ class _Here:
         self._deadline_s = deadline_s
         self._report = folder / "report.nsys-rep"
         self._pid_file = folder / _PID_FILE
-        launch = write_launch(
+        shim = write_shim_command(
             folder,
             [program, *plan.command[1:]],
             environment=os.environ if plan.environment is None else plan.environment,
             directory=plan.directory,
             pid_file=_PID_FILE,
         )
-        command = profile_command(nsys, folder / "report", launch, plan.arguments)
+        command = profile_command(nsys, folder / "report", shim, plan.arguments)
         self._started = time.monotonic()
         self._process = start_nsys(command, folder)
 

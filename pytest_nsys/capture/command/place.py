@@ -1,7 +1,7 @@
 """Running nsys somewhere else: in a pod, in a container, on another machine.
 
-What leads there is a launcher: see `pytest_nsys.capture.command.prefix`. Nothing of ours has to be
-installed there, and no shell is asked for: only nsys, and mktemp, find, ls, wc, cat and rm.
+What leads there is a launcher: see `pytest_nsys.capture.command.launcher`. Nothing of ours has to
+be installed there, and no shell is asked for: only nsys, and mktemp, find, ls, wc, cat and rm.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from pytest_nsys.capture.command.prefix import Launcher
+from pytest_nsys.capture.command.launcher import Launcher
 from pytest_nsys.capture.nsys import INSTALL_PATTERNS, NsysTool, newest_first, read_version
 from pytest_nsys.errors import FetchFailed, LauncherFailed, NsysError, NsysNotFound
 from pytest_nsys.process.environment import marked_environment
@@ -151,29 +151,20 @@ class Elsewhere:
             LauncherFailed: its size cannot be asked for.
         """
         size = self.size(remote)
-        failures = []
-        for how in self._ways(remote, local):
-            local.unlink(missing_ok=True)
-            failure = how()
-            arrived = local.stat().st_size if local.is_file() else 0
-            if not failure and size is not None and arrived == size:
-                return
-            failures.append(failure or f"{arrived:,} of {size or 0:,} bytes arrived")
+        if self.launcher.fetch:
+            failure = self._copy(self.launcher.fetching(remote, local))
+        else:
+            failure = self._print(self.launcher.command(["cat", remote]), local)
+        arrived = local.stat().st_size if local.is_file() else 0
+        if not failure and size is not None and arrived == size:
+            return
         local.unlink(missing_ok=True)
         raise FetchFailed(
             f"{PurePosixPath(remote).name} cannot be fetched from where --launcher leads",
-            evidence="\n".join(failures),
+            evidence=failure or f"{arrived:,} of {size or 0:,} bytes arrived",
             remedy="leave out what makes the launcher use a terminal (-t, -it), or name a command "
             "that copies a file with --fetch, such as 'scp host:{remote} {local}'",
         )
-
-    def _ways(self, remote: str, local: Path) -> Iterator[Callable[[], str]]:
-        """What copies the file, one after another; each says why it failed, or nothing."""
-        if self.launcher.fetch:
-            yield lambda: self._copy(self.launcher.fetching(remote, local))
-        if not self.launcher.chosen:
-            # kubectl needs a tar there, docker cannot copy from a tmpfs, and scp may be forbidden.
-            yield lambda: self._print(self.launcher.command(["cat", remote]), local)
 
     def _copy(self, command: Sequence[str]) -> str:
         try:

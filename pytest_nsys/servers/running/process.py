@@ -38,7 +38,7 @@ from pytest_nsys.process.limits import demand_space, shortage
 from pytest_nsys.process.logs import last_lines, read_end
 from pytest_nsys.process.processes import is_running, reap, signal_name
 from pytest_nsys.process.run_folder import RunFolder
-from pytest_nsys.process.shim_command import write_launch
+from pytest_nsys.process.shim_command import write_shim_command
 from pytest_nsys.servers.engines.failure_patterns import failure_line, first_failure
 from pytest_nsys.servers.engines.http import first_model, get
 from pytest_nsys.servers.engines.ports import demand_free, wait_until_free
@@ -233,7 +233,7 @@ class ServerProcess:
         spec, folder = self.spec, self.folder
         environment = {**worker_environment(os.environ), **_KEEPS_MARK, **spec.environment}
         program = _program(spec.command[0], environment, spec.directory)
-        command = write_launch(
+        command = write_shim_command(
             folder,
             [program, *spec.command[1:]],
             environment=environment,

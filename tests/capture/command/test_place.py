@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_nsys.capture.command.launcher import Launcher
 from pytest_nsys.capture.command.place import Elsewhere
-from pytest_nsys.capture.command.prefix import Launcher
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.errors import FetchFailed, LauncherFailed
 
