@@ -14,10 +14,15 @@ TEST_PROCESSES ?= $(shell expr $$(nproc) + 2)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint typecheck unit format docs demo gpu vllm clean
+.PHONY: help setup test lint typecheck unit format docs demo gpu vllm clean
 
 help:  ## Show this list
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)$$/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: $(VENV)/.installed  ## Make the environment, and on Debian 12 install what tests need: real nsys, a browser
+	@if grep -qs VERSION_CODENAME=bookworm /etc/os-release; \
+	then .ci/install-nsys && .ci/install-browser; \
+	else echo "setup: this is no Debian 12: the tests with real nsys and with a browser need both from you"; fi
 
 test: lint typecheck unit  ## Check everything that needs no GPU: format, rules, types, tests, coverage
 
