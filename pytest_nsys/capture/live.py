@@ -27,14 +27,12 @@ from pytest_nsys.errors import (
 )
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.privacy import published_options
-from pytest_nsys.plan.settings import Settings
-from pytest_nsys.process.limits import Limits
+from pytest_nsys.process.limits import NO_LIMITS, Limits
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.windows.record import WindowRecord
 from pytest_nsys.worker.job import Job, Repeats
 
-_LIMITS = ("nsys_max_duration", "nsys_max_capture_size")
 _FRAMEWORKS = ("torch", "triton", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x", "transformers")
 
 
@@ -59,43 +57,60 @@ class Command:
     away_from: str = ""
 
 
+@dataclass(frozen=True)
+class CaptureOptions:
+    """How a run makes its captures.
+
+    Attributes:
+        nsys_args: further arguments of ``nsys profile``, before those of tests.
+        needs_gpu: whether a capture in which nsys saw no GPU is no good.
+        confirmations: how often what is suspected can be measured again.
+        keep: the folder for the raw reports; None where they are not kept.
+        limits: what a worker may use before it is told to stop.
+        deadlines: longest times for what is not a test.
+    """
+
+    nsys_args: tuple[str, ...] = ()
+    needs_gpu: bool = True
+    confirmations: int = 0
+    keep: Path | None = None
+    limits: Limits = NO_LIMITS
+    deadlines: Deadlines = Deadlines()
+
+
 class LiveCapture:
     """Captures batches with a real nsys.
 
     Args:
         nsys: the nsys.
-        settings: of the run.
+        options: how captures are made.
         command: how the worker's pytest is started.
         folder: for the captures' files.
         listener: told of what workers do.
-        deadlines: longest times for what is not a test.
         explain: adds to an error what on this machine may be its cause.
     """
 
     def __init__(
         self,
         nsys: NsysTool,
-        settings: Settings,
+        options: CaptureOptions,
         command: Command,
         folder: RunFolder,
         listener: Listener,
-        deadlines: Deadlines = Deadlines(),
         explain: Callable[[NsysError], NsysError] = lambda error: error,
     ) -> None:
         self._nsys = nsys
-        self._settings = settings
+        self._options = options
         self._command = command
         self._folder = folder
         self._listener = listener
-        self._deadlines = deadlines
         self._explain = explain
-        self._limits = Limits(settings.max_duration_s, settings.max_capture_size, _LIMITS)
         self._number = 0
 
     @property
     def confirmations(self) -> int:
         """How often what is suspected can be measured again."""
-        return self._settings.confirm
+        return self._options.confirmations
 
     def planned(self, test: PlannedTest) -> int:
         """How many processes the test is to have."""
@@ -170,13 +185,13 @@ class LiveCapture:
             self._listener,
             nsys_args=self._nsys_args(tests),
             timeouts={test.nodeid: test.spec.timeout_s for test in tests},
-            deadlines=self._deadlines,
-            limits=self._limits,
+            deadlines=self._options.deadlines,
+            limits=self._options.limits,
             program=self._command.program,
         )
 
     def _nsys_args(self, tests: Sequence[PlannedTest]) -> tuple[str, ...]:
-        return override(self._settings.nsys_args, tests[0].spec.nsys_args)
+        return override(self._options.nsys_args, tests[0].spec.nsys_args)
 
     def _analyse(
         self, run: WorkerRun, planned: Sequence[PlannedTest], batch: Batch
@@ -217,11 +232,11 @@ class LiveCapture:
                 remedy="look for what fails when the session ends: fixtures of session scope, "
                 "plugins, or the frameworks' own clean-up",
             )
-        keep_report(run.report, self._settings.keep, self._number)
+        keep_report(run.report, self._options.keep, self._number)
         prove_report(run.report, run.nsys_output)
         began = time.monotonic()
         export = export_report(
-            self._nsys, run.report, run.report.parent, deadline_s=self._deadlines.export
+            self._nsys, run.report, run.report.parent, deadline_s=self._options.deadlines.export
         )
         seconds["export"] = time.monotonic() - began
         return export
@@ -247,14 +262,9 @@ class LiveCapture:
         planned: Sequence[PlannedTest],
         passed: set[str],
     ) -> None:
-        needs_gpu = self._settings.device is None
+        needs_gpu = self._options.needs_gpu
         uses_gpu = any(t.nodeid in passed and not t.spec.allow_empty for t in planned)
-        prove_trace(
-            trace,
-            records,
-            needs_gpu=needs_gpu,
-            needs_cuda=needs_gpu and uses_gpu,
-        )
+        prove_trace(trace, records, needs_gpu=needs_gpu, needs_cuda=needs_gpu and uses_gpu)
 
 
 def _ran_tests(run: WorkerRun, planned: Sequence[PlannedTest]) -> list[RanTest]:

@@ -3,8 +3,6 @@ verdicts are known, and are then logged in pytest's own order as if they had run
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,45 +14,22 @@ from pytest_nsys.controller.reports import (
     failed_by,
     lost_report,
     make_report,
-    pass_on_warning,
     read_report,
     teardown_report,
     with_properties,
 )
-from pytest_nsys.controller.sources import (
-    make_arms,
-    make_gpu_lock,
-    make_judge,
-    make_measurer,
-    make_server_arm,
-    serve,
-)
-from pytest_nsys.errors import NsysError, NsysUsageError
+from pytest_nsys.errors import NsysError
 from pytest_nsys.plan.batches import Batch, PlannedTest, make_plan
 from pytest_nsys.plan.marker import Spec, read_spec
 from pytest_nsys.plan.settings import Settings
 
 if TYPE_CHECKING:
-    from pytest_nsys.controller.progress import Progress
-    from pytest_nsys.controller.runner import Outcome, Runner, Step
-    from pytest_nsys.process.run_folder import RunFolder
-    from pytest_nsys.servers.context import ServerContext
+    from pytest_nsys.controller.run import Run
+    from pytest_nsys.controller.runner import Outcome
     from pytest_nsys.storage.baselines import Change
-    from pytest_nsys.verdict.verdict import Verdict
 
 
 _NOT_AGAINST = "server tests are not measured at another revision: it ran without nsys"
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What a run that measures works with, from the end of collection on."""
-
-    folder: RunFolder
-    progress: Progress | None
-    runner: Runner
-    record: Callable[[Verdict], Change | None]
-    context: ServerContext | None = None
 
 
 class Controller:
@@ -69,7 +44,7 @@ class Controller:
         self._specs: dict[str, Spec] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._told: set[int] = set()
-        self._run: _Run | None = None
+        self._run: Run | None = None
 
     # Collection
 
@@ -103,39 +78,11 @@ class Controller:
         for batch in make_plan(unique.values(), alone=self._servers):
             self._batches.update({test.nodeid: batch for test in batch.tests})
         if self._batches and not only_looks(self._config):
-            self._run = self._start()
+            from pytest_nsys.controller.run import start_run
 
-    def _start(self) -> _Run:
-        from pytest_nsys.capture.nsys import find_nsys
-        from pytest_nsys.capture.run import Listener
-        from pytest_nsys.controller.progress import Progress
-        from pytest_nsys.controller.runner import Runner
-        from pytest_nsys.process.run_folder import RunFolder
-
-        progress = Progress(self._config)
-        listener = Listener(self._worker_event, progress.stdout, progress.stderr)
-        try:
-            folder = RunFolder()
-        except NsysError as error:
-            raise _usage_error(error) from None
-        replays = self._settings.replay is not None
-        try:
-            judge = make_judge(self._settings)
-            nsys = None if replays else find_nsys(self._settings.executable)
-            arms = make_arms(self._config, self._settings, folder, listener, progress.waiting, nsys)
-            context = serve(self._config, self._settings, folder, nsys) if self._servers else None
-        except NsysError as error:
-            folder.remove()
-            raise _usage_error(error) from None
-        runner = Runner(
-            arms,
-            make_measurer(self._config, self._settings),
-            judge,
-            gpu_lock=make_gpu_lock(self._settings, progress.waiting),
-            on_step=_ignore if replays else progress.begin,
-            on_result=self._ledger.add_result,
-        )
-        return _Run(folder, None if replays else progress, runner, judge.record, context)
+            self._run = start_run(
+                self._config, self._settings, self._ledger.add_result, servers=bool(self._servers)
+            )
 
     # Running
 
@@ -147,14 +94,11 @@ class Controller:
         if item.nodeid not in self._batches or self._run is None:
             return None
         if item.nodeid not in self._outcomes:
-            runner = self._run.runner
-            if item.nodeid in self._servers:
-                if self._run.context is None:
-                    self._ledger.add_unmeasured(item.nodeid, _NOT_AGAINST)
-                    return None
-                runner = self._serving(self._run, self._run.context, item, nextitem)
+            if item.nodeid in self._servers and self._run.context is None:
+                self._ledger.add_unmeasured(item.nodeid, _NOT_AGAINST)
+                return None
             _stop_the_clock(item)
-            self._capture(self._run, runner, self._batches[item.nodeid], item.session)
+            self._measure(self._run, item, nextitem)
         outcome = self._outcomes.get(item.nodeid)
         if outcome is None or outcome.ran.stopped:
             self._not_run(item, outcome)
@@ -167,30 +111,15 @@ class Controller:
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
-    def _serving(
-        self, run: _Run, context: ServerContext, item: pytest.Item, nextitem: pytest.Item | None
-    ) -> Runner:
-        """What runs a server test, which runs here."""
-        on_step = _ignore if run.progress is None else run.progress.begin_server
-        arm = make_server_arm(item, nextitem, context, self._settings)
-        return replace(run.runner, arms=(arm,), on_step=on_step)
-
-    def _capture(self, run: _Run, runner: Runner, batch: Batch, session: pytest.Session) -> None:
+    def _measure(self, run: Run, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """Run the batch of a test, and keep what became of its tests."""
+        batch = self._batches[item.nodeid]
         maxfail = self._config.getoption("maxfail")
-        left = max(1, maxfail - session.testsfailed) if maxfail else 0
-        try:
-            self._outcomes.update(runner.run(batch, left))
-        except NsysUsageError as error:
-            raise pytest.UsageError(str(error)) from None
-        finally:
-            if run.progress is not None:
-                run.progress.end()
-
-    def _worker_event(self, event: dict[str, Any]) -> None:
-        if self._run is not None and self._run.progress is not None:
-            self._run.progress.event(event)
-        if event["event"] == "warning":
-            pass_on_warning(self._config, event)
+        left = max(1, maxfail - item.session.testsfailed) if maxfail else 0
+        if item.nodeid in self._servers:
+            self._outcomes.update(run.server_outcomes(item, nextitem, batch, left))
+        else:
+            self._outcomes.update(run.outcomes(batch, left))
 
     def _not_run(self, item: pytest.Item, outcome: Outcome | None) -> None:
         """The worker left this test out: it was told to stop, and so are we."""
@@ -214,7 +143,7 @@ class Controller:
         item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
 
-    def _reports(self, run: _Run, item: pytest.Item, outcome: Outcome) -> list[pytest.TestReport]:
+    def _reports(self, run: Run, item: pytest.Item, outcome: Outcome) -> list[pytest.TestReport]:
         """The worker's reports with what the capture adds to them."""
         ran, judged = outcome.ran, outcome.judged
         for process in outcome.processes:
@@ -290,17 +219,6 @@ class Controller:
         """Remove the run's private folder."""
         if self._run is not None:
             self._run.folder.remove()
-
-
-def _ignore(step: Step) -> None:
-    """A replay has nothing to announce."""
-
-
-def _usage_error(error: NsysError) -> pytest.UsageError:
-    """The error, with what on this machine may be its cause."""
-    from pytest_nsys.doctor.explain import explained
-
-    return pytest.UsageError(str(explained(error)))
 
 
 def _stop_the_clock(item: pytest.Item) -> None:

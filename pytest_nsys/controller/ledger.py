@@ -145,7 +145,9 @@ class Ledger:
         if settings.history is not None:
             from pytest_nsys.storage.history import record_run
 
-            record_run(settings, run.verdicts)
+            record_run(
+                settings.history, run.verdicts, settings.rootdir, ignoring=[settings.baseline_dir]
+            )
 
     def _append_summary(self, run: RunReport, path: Path) -> None:
         """Nobody asked for it by an option, so that it fails no run: the terminal tells."""

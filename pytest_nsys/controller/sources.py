@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from pytest_nsys.capture.live import CaptureOptions, Command, LiveCapture
+from pytest_nsys.capture.nsys import NsysTool
+from pytest_nsys.capture.run import Deadlines, Listener
+from pytest_nsys.controller.against import check_out, command_at, prepare
+from pytest_nsys.controller.judges import BaselineJudge, PairJudge
+from pytest_nsys.controller.runner import Arm
 from pytest_nsys.errors import NsysError
+from pytest_nsys.gpu.lock import gpu_locks
+from pytest_nsys.gpu.monitor import Monitor
+from pytest_nsys.gpu.nvml import visible_gpu_uuids
+from pytest_nsys.kernels.naming import Naming
+from pytest_nsys.measure.measurer import Measurer, default_device_key
+from pytest_nsys.plan.expected import FILE, read_expected
 from pytest_nsys.plan.settings import Settings
-
-if TYPE_CHECKING:
-    from pytest_nsys.capture.nsys import NsysTool
-    from pytest_nsys.capture.run import Listener
-    from pytest_nsys.controller.judges import BaselineJudge, PairJudge
-    from pytest_nsys.controller.runner import Arm
-    from pytest_nsys.measure.measurer import Measurer
-    from pytest_nsys.process.run_folder import RunFolder
-    from pytest_nsys.servers.context import ServerContext
+from pytest_nsys.process.guard import MARK
+from pytest_nsys.process.limits import Limits
+from pytest_nsys.process.run_folder import RunFolder
+from pytest_nsys.servers.context import CONTEXT, ServerContext, tell_nobody
+from pytest_nsys.storage.baselines import BaselineStore
+from pytest_nsys.verdict.judge import Policy
 
 
 def make_judge(settings: Settings) -> BaselineJudge | PairJudge:
@@ -29,11 +38,6 @@ def make_judge(settings: Settings) -> BaselineJudge | PairJudge:
     Raises:
         ExpectedChangeError: the list of expected changes cannot be read.
     """
-    from pytest_nsys.controller.judges import BaselineJudge, PairJudge
-    from pytest_nsys.plan.expected import FILE, read_expected
-    from pytest_nsys.storage.baselines import BaselineStore
-    from pytest_nsys.verdict.judge import Policy
-
     policy = Policy(
         mode=settings.mode,
         inconclusive=settings.inconclusive,
@@ -47,9 +51,6 @@ def make_judge(settings: Settings) -> BaselineJudge | PairJudge:
 
 def make_measurer(config: pytest.Config, settings: Settings) -> Measurer:
     """What measures captures, with the project's hooks before the built-in rules."""
-    from pytest_nsys.kernels.naming import Naming
-    from pytest_nsys.measure.measurer import Measurer, default_device_key
-
     hook = config.hook
     plain = Naming()
 
@@ -71,63 +72,63 @@ def make_measurer(config: pytest.Config, settings: Settings) -> Measurer:
     )
 
 
+def capture_options(settings: Settings) -> CaptureOptions:
+    """How the run makes its captures."""
+    limit_s = settings.tool_timeout_s
+    names = ("nsys_max_duration", "nsys_max_capture_size")
+    return CaptureOptions(
+        nsys_args=settings.nsys_args,
+        needs_gpu=settings.device is None,
+        confirmations=settings.confirm,
+        keep=settings.keep,
+        limits=Limits(settings.max_duration_s, settings.max_capture_size, names),
+        deadlines=Deadlines(start=limit_s, finish=limit_s, export=limit_s),
+    )
+
+
 def make_arms(
     config: pytest.Config,
     settings: Settings,
+    options: CaptureOptions,
+    nsys: NsysTool,
     folder: RunFolder,
     listener: Listener,
     say: Callable[[str], None],
-    nsys: NsysTool | None,
-) -> tuple[Arm, ...]:
-    """The recording to replay, or a live nsys whose files go to ``folder``.
-
-    The revision under test is the last; the one that it is compared with, if any, is before it.
+) -> Sequence[Arm]:
+    """A live nsys for each revision: last the one under test, before it the one that it is compared
+    with, if any.
 
     Args:
         config: of the run.
-        settings: of the run.
+        settings: of the run; name the other revision.
+        options: how captures are made.
+        nsys: what makes them.
         folder: for the captures' files, and the other revision.
         listener: told of what workers do.
         say: told what takes long.
-        nsys: what captures; None where a recording is replayed.
 
     Raises:
-        NsysError: the recording cannot be read, or there is no such revision.
+        RevisionError: there is no such revision, or it cannot be prepared.
     """
-    from pytest_nsys.controller.runner import Arm
-
-    if settings.replay is not None:
-        from pytest_nsys.storage.recordings.replay import Replay
-
-        return (Arm(Replay(settings.replay)),)
-    assert nsys is not None
-    from pytest_nsys.capture.live import Command, LiveCapture
-    from pytest_nsys.capture.run import Deadlines
-
     command = Command(
         args=_worker_args(config),
         argv=tuple(sys.argv),
         sys_path=tuple(sys.path),
         basetemp=_worker_basetemp(config),
     )
-    limit = settings.tool_timeout_s
-    deadlines = Deadlines(start=limit, finish=limit, export=limit)
 
-    def live(of: Command) -> LiveCapture:
-        return LiveCapture(nsys, settings, of, folder, listener, deadlines, make_explain(nsys))
+    def arm(of: Command, name: str = "") -> Arm:
+        return Arm(LiveCapture(nsys, options, of, folder, listener, make_explain(nsys)), name)
 
-    arm = Arm(live(command))
     if settings.against is None:
-        return (arm,)
-    from pytest_nsys.controller.against import check_out, command_at, prepare
-
+        return [arm(command)]
     checkout = check_out(settings.against, settings.rootdir, folder.path)
     if settings.against_setup:
         say(f"preparing {checkout.name}: {shlex.join(settings.against_setup)}")
         prepare(checkout, settings.against_setup)
     positional = [str(arg) for arg in config.option.file_or_dir]
     there = command_at(command, checkout, positional, settings.against_python)
-    return (Arm(live(there), checkout.name), arm)
+    return [arm(there, checkout.name), arm(command)]
 
 
 def make_explain(nsys: NsysTool | None) -> Callable[[NsysError], NsysError]:
@@ -142,19 +143,14 @@ def make_explain(nsys: NsysTool | None) -> Callable[[NsysError], NsysError]:
 
 
 def serve(
-    config: pytest.Config, settings: Settings, folder: RunFolder, nsys: NsysTool | None
+    config: pytest.Config, settings: Settings, nsys: NsysTool, folder: RunFolder
 ) -> ServerContext | None:
     """What the fixture ``nsys_server`` starts servers with, from now on; None where it measures
     none: two revisions are compared."""
-    from pytest_nsys.gpu.monitor import Monitor
-    from pytest_nsys.process.guard import MARK
-    from pytest_nsys.servers.context import CONTEXT, ServerContext, tell_nobody
-
     if settings.against is not None:
         return None
     limit = settings.tool_timeout_s
-    mark = (MARK, str(folder.path))
-    gpus = None if nsys is None else Monitor(tell_nobody, mark=mark)
+    gpus = Monitor(tell_nobody, mark=(MARK, str(folder.path)))
     context = ServerContext(folder, nsys, settings.nsys_args, limit, _sayer(config), gpus=gpus)
     config.stash[CONTEXT] = context
     return context
@@ -175,30 +171,19 @@ def _sayer(config: pytest.Config) -> Callable[[str], None]:
     return say
 
 
-def make_server_arm(
-    item: pytest.Item, nextitem: pytest.Item | None, context: ServerContext, settings: Settings
-) -> Arm:
-    """A server test as a source of captures."""
-    from pytest_nsys.controller.runner import Arm
-    from pytest_nsys.servers.source import ServerSource
-
-    return Arm(ServerSource(item, nextitem, context, settings, make_explain(context.nsys)))
-
-
 def make_gpu_lock(
-    settings: Settings, say: Callable[[str], None]
+    deadline_s: float, say: Callable[[str], None]
 ) -> Callable[[], AbstractContextManager[object]]:
-    """What keeps other runs off the GPUs while one measures: nothing where none is measured on."""
-    if settings.replay is not None:
-        return nullcontext
+    """What keeps other runs off the GPUs while one measures.
+
+    Args:
+        deadline_s: how long to wait for another run.
+        say: told what is waited for.
+    """
 
     @contextmanager
     def gpu_lock() -> Iterator[None]:
-        from pytest_nsys.gpu.lock import gpu_locks
-        from pytest_nsys.gpu.nvml import visible_gpu_uuids
-
-        uuids = visible_gpu_uuids()
-        with gpu_locks(uuids, deadline_s=settings.lock_timeout_s, waiting=say) as notes:
+        with gpu_locks(visible_gpu_uuids(), deadline_s=deadline_s, waiting=say) as notes:
             for note in notes:
                 say(note)
             yield

@@ -13,14 +13,13 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from pytest_nsys.capture.export import export_report, keep_report
-from pytest_nsys.capture.live import installed_versions
+from pytest_nsys.capture.live import CaptureOptions, installed_versions
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.capture.proof import prove_report
 from pytest_nsys.capture.result import CaptureResult, RanTest
 from pytest_nsys.errors import CaptureError, NsysError
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.privacy import published_options
-from pytest_nsys.plan.settings import Settings
 from pytest_nsys.servers.context import ServerContext
 from pytest_nsys.servers.records import TestCaptures, WindowCapture, prove_rounds, round_records
 from pytest_nsys.trace import load_trace
@@ -34,20 +33,20 @@ class ServerSource:
         item: the test.
         nextitem: the one after it, for which pytest keeps fixtures.
         context: what its fixture starts servers with.
-        settings: of the run.
+        options: how captures are made.
         explain: adds to an error what on this machine may be its cause.
     """
 
     item: pytest.Item
     nextitem: pytest.Item | None
     context: ServerContext
-    settings: Settings
+    options: CaptureOptions
     explain: Callable[[NsysError], NsysError]
 
     @property
     def confirmations(self) -> int:
         """How often what is suspected can be measured again."""
-        return self.settings.confirm
+        return self.options.confirmations
 
     def planned(self, test: PlannedTest) -> int:
         """How many processes the test is to have."""
@@ -91,13 +90,13 @@ class ServerSource:
                 f"window {window.name!r} was cut short: {window.cut_short}",
                 remedy="ask for a smaller window: fewer requests, rounds or tokens",
             )
-        keep_report(window.report, self.settings.keep, self.context.folder.next_number())
+        keep_report(window.report, self.options.keep, self.context.folder.next_number())
         began = time.monotonic()
         export = window.export or self._exported(self.context.nsys, window)
         exported = time.monotonic()
         trace = load_trace(export)
         records = round_records(trace, window, ran.nodeid)
-        needs_gpu = self.settings.device is None
+        needs_gpu = self.options.needs_gpu
         prove_rounds(trace, records, needs_gpu=needs_gpu, needs_cuda=needs_gpu and needs_cuda)
         seconds = {"export": exported - began, "load": time.monotonic() - exported}
         return replace(
@@ -107,7 +106,7 @@ class ServerSource:
     def _exported(self, nsys: NsysTool, window: WindowCapture) -> Path:
         prove_report(window.report, window.printed)
         folder = window.report.parent
-        deadline_s = self.settings.tool_timeout_s
+        deadline_s = self.options.deadlines.export
         return export_report(nsys, window.report, folder, deadline_s=deadline_s)
 
     def _result(self, ran: RanTest, window: WindowCapture | None) -> CaptureResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from pytest_nsys.capture import export as export_module
 from pytest_nsys.capture import live as live_module
 from pytest_nsys.capture.export import export_report
+from pytest_nsys.capture.live import CaptureOptions
 from pytest_nsys.capture.nsys import DEFAULT_FLAGS, NsysTool
 from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.capture.run import Deadlines
@@ -29,7 +31,7 @@ from pytest_nsys.errors import (
     WindowsMissing,
 )
 from pytest_nsys.windows.cut import cut_records
-from tests.support.capture_bench import Bench, Captured, nothing_left, old_standin, outcomes
+from tests.support.capture_bench import NO_GPU, Bench, Captured, nothing_left, old_standin, outcomes
 
 DEATHS = """
     import os, signal
@@ -237,8 +239,8 @@ def test_a_capture_that_cannot_be_trusted_is_not_used(
 ) -> None:
     bench = Bench(tmp_path / "project", old_standin(tmp_path / "bin", fault), simulated=True)
     bench.write("import simgpu\ndef test_it(): simgpu.launch('k', 5)\ndef test_bad(): assert 0\n")
-    settings = bench.settings(device=None)
-    (result,) = bench.capture("test_it", "test_bad", settings=settings, allow_empty=False)
+    needed = CaptureOptions()
+    (result,) = bench.capture("test_it", "test_bad", options=needed, allow_empty=False)
     kind, text = FAULTS[fault]
     good, bad = result.tests
     assert isinstance(good.problem, kind)
@@ -275,7 +277,9 @@ def test_an_export_that_hangs_is_ended(tmp_path: Path, clean_environment: None) 
     )
     bench.write("def test_it(): pass")
     with nothing_left(tmp_path):
-        (result,) = bench.capture("test_it", deadlines=Deadlines(export=0.3))
+        (result,) = bench.capture(
+            "test_it", options=replace(NO_GPU, deadlines=Deadlines(export=0.3))
+        )
     problem = result.tests[0].problem
     assert isinstance(problem, DeadlineExceeded)
     assert problem.what == "nsys export did not end within 0.3 s"
@@ -322,9 +326,9 @@ class TestTryingAgain:
 
 def test_a_test_replaces_arguments_of_the_run(simulated_bench: Bench) -> None:
     simulated_bench.write("def test_it(): pass")
-    settings = simulated_bench.settings(nsys_args=("--cuda-graph-trace=graph", "-t", "cuda"))
+    options = replace(NO_GPU, nsys_args=("--cuda-graph-trace=graph", "-t", "cuda"))
     given = ("--trace=cuda,nvtx",)
-    (result,) = simulated_bench.capture("test_it", settings=settings, nsys_args=given)
+    (result,) = simulated_bench.capture("test_it", options=options, nsys_args=given)
     assert result.tests[0].problem is None
     assert result.options == (
         "--sample=none",

@@ -14,18 +14,20 @@ from typing import Any
 import psutil
 import pytest
 
-from pytest_nsys.capture.live import Command, LiveCapture
+from pytest_nsys.capture.live import CaptureOptions, Command, LiveCapture
 from pytest_nsys.capture.nsys import NsysTool, find_nsys
 from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.capture.run import Deadlines, Listener, WorkerRun, run_worker
 from pytest_nsys.errors import NsysLaunchFailed
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.marker import Spec
-from pytest_nsys.plan.settings import Settings
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.worker.job import Job, Repeats
 from tests.simgpu.standin import write_standin
 from tests.support.harness import REAL_NSYS, SIMGPU
+
+NO_GPU = CaptureOptions(needs_gpu=False)
+"""For machines without a GPU."""
 
 NAMES = tuple(sorted(REAL_NSYS))
 """The real nsys, by the name they have in `REAL_NSYS`."""
@@ -183,16 +185,10 @@ class Bench:
             attempts=attempts - 1,
         )
 
-    def settings(self, **values: Any) -> Settings:
-        """Settings for machines without a GPU, unless told otherwise."""
-        values = {"device": "cpu", **values}
-        return Settings("profile", self.folder, self.folder / "baselines", **values)
-
     def capture(
         self,
         *tests: str,
-        settings: Settings | None = None,
-        deadlines: Deadlines = Deadlines(),
+        options: CaptureOptions = NO_GPU,
         folder: RunFolder | None = None,
         maxfail: int = 0,
         **spec: Any,
@@ -202,8 +198,7 @@ class Bench:
             with RunFolder() as temporary:
                 return self.capture(
                     *tests,
-                    settings=settings,
-                    deadlines=deadlines,
+                    options=options,
                     folder=temporary,
                     maxfail=maxfail,
                     **spec,
@@ -213,11 +208,10 @@ class Bench:
         planned = (PlannedTest(f"test_it.py::{name}", Spec(**spec)) for name in tests)
         live = LiveCapture(
             self.nsys,
-            settings or self.settings(),
+            options,
             Command(self.args, ("pytest", *self.args), tuple(self._path)),
             folder,
             self.heard.listener(),
-            deadlines,
         )
         return list(live.capture(Batch(tuple(planned)), maxfail))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_nsys.capture.live import CaptureOptions
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.cli.main import main
 from pytest_nsys.process.run_folder import RunFolder
@@ -95,12 +96,12 @@ def simulated_bench(tmp_path: Path, clean_environment: None) -> Bench:
     return Bench(tmp_path / "project", old_standin(tmp_path / "bin"), simulated=True)
 
 
-def _captured(bench: Bench, text: str, *tests: str, device: str | None) -> Iterator[Captured]:
+def _captured(bench: Bench, text: str, *tests: str, needs_gpu: bool) -> Iterator[Captured]:
     bench.write(text)
     kept = bench.folder / "kept"
     with _clean_environment(), RunFolder() as folder:
-        settings = bench.settings(device=device, keep=kept)
-        (result,) = bench.capture(*tests, settings=settings, folder=folder, rounds=2, warmup=1)
+        options = CaptureOptions(needs_gpu=needs_gpu, keep=kept)
+        (result,) = bench.capture(*tests, options=options, folder=folder, rounds=2, warmup=1)
         report = max(folder.path.glob("*/report.nsys-rep"))
         yield Captured(bench, result, report, kept)
 
@@ -112,7 +113,7 @@ def captured(
     """A capture made by each of the real nsys: NVTX ranges and no GPU."""
     nsys = real(request.param)
     bench = Bench(tmp_path_factory.mktemp("captured") / "project", nsys, simulated=False)
-    yield from _captured(bench, PARTS, "test_parts", "test_other", device="cpu")
+    yield from _captured(bench, PARTS, "test_parts", "test_other", needs_gpu=False)
 
 
 @pytest.fixture(scope="session")
@@ -120,7 +121,7 @@ def simulated_capture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capt
     """A capture made by the stand-in: something of everything."""
     folder = tmp_path_factory.mktemp("simulated")
     bench = Bench(folder / "project", standin(folder / "bin"), simulated=True)
-    yield from _captured(bench, GPU, "test_work", "test_idle", device=None)
+    yield from _captured(bench, GPU, "test_work", "test_idle", needs_gpu=True)
 
 
 @pytest.fixture

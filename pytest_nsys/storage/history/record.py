@@ -5,25 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timezone
+from pathlib import Path
 
-from pytest_nsys.plan.settings import Settings
 from pytest_nsys.storage.history.commit import head_commit
 from pytest_nsys.storage.history.document import LONGEST_KEY, Entry
 from pytest_nsys.storage.history.store import append
 from pytest_nsys.verdict.verdict import Verdict
 
 
-def record_run(settings: Settings, verdicts: Iterable[Verdict]) -> None:
-    """Append a line for every test that has a verdict to the history of the settings.
+def record_run(
+    folder: Path, verdicts: Iterable[Verdict], project: Path, ignoring: Iterable[Path] = ()
+) -> None:
+    """Append a line for every test that has a verdict to a history.
+
+    Args:
+        folder: that of the history.
+        verdicts: of the run.
+        project: a folder of the working tree whose commit was measured.
+        ignoring: folders in it, besides the history's, whose changes make no other commit of it.
 
     Raises:
         HistoryError: it cannot be written.
     """
-    folder = settings.history
     judged = list(verdicts)
-    if folder is None or not judged:
+    if not judged:
         return
-    commit = head_commit(settings.rootdir, ignoring=(settings.baseline_dir, folder))
+    commit = head_commit(project, ignoring=(folder, *ignoring))
     now = datetime.now(timezone.utc)
     append(folder, [replace(entry_of(verdict, now), commit=commit) for verdict in judged])
 

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.errors import HistoryDamaged, HistoryError
-from pytest_nsys.plan.settings import Settings
 from pytest_nsys.storage.history import record as recording
 from pytest_nsys.storage.history import record_run
 from pytest_nsys.storage.history.commit import head_commit
@@ -249,14 +248,10 @@ def test_a_replay_is_dated_by_its_recording(day: str, date: datetime) -> None:
     assert entry_of(verdict(date=day), NOW).date == date
 
 
-def test_a_run_without_verdicts_or_without_the_option_writes_nothing(tmp_path: Path) -> None:
-    settings = Settings(
-        mode="profile", rootdir=tmp_path, baseline_dir=tmp_path / "b", history=tmp_path / "h"
-    )
-    record_run(settings, [])
-    record_run(replace(settings, history=None), [verdict()])
+def test_a_run_without_verdicts_writes_nothing(tmp_path: Path) -> None:
+    record_run(tmp_path / "h", [], tmp_path)
     assert list(tmp_path.iterdir()) == []
-    record_run(settings, [verdict()])
+    record_run(tmp_path / "h", [verdict()], tmp_path)
     (series,), _ = read(tmp_path / "h")
     assert series.entries[0].commit == ""
 
@@ -332,9 +327,6 @@ def test_a_git_that_is_missing_or_hangs_is_as_none(
 def test_the_commit_is_that_of_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "head_commit", lambda folder, ignoring: "b" * 40)
     history = tmp_path / "h"
-    record_run(
-        Settings(mode="gate", rootdir=tmp_path, baseline_dir=tmp_path, history=history),
-        [verdict()],
-    )
+    record_run(history, [verdict()], tmp_path)
     (series,), _ = read(history)
     assert [entry.short_commit for entry in series.entries] == ["bbbbbbb"]

@@ -1,0 +1,144 @@
+"""A run that measures, from the end of collection on: what it works with, made and taken down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from pytest_nsys.capture.live import CaptureOptions
+from pytest_nsys.capture.nsys import find_nsys
+from pytest_nsys.capture.result import CaptureResult
+from pytest_nsys.capture.run import Listener
+from pytest_nsys.controller.progress import Progress
+from pytest_nsys.controller.reports import pass_on_warning
+from pytest_nsys.controller.runner import Arm, Outcome, Runner, Step
+from pytest_nsys.controller.sources import (
+    capture_options,
+    make_arms,
+    make_explain,
+    make_gpu_lock,
+    make_judge,
+    make_measurer,
+    serve,
+)
+from pytest_nsys.errors import NsysError, NsysUsageError
+from pytest_nsys.plan.batches import Batch
+from pytest_nsys.plan.settings import Settings
+from pytest_nsys.process.run_folder import RunFolder
+from pytest_nsys.servers.context import ServerContext
+from pytest_nsys.servers.source import ServerSource
+from pytest_nsys.storage.baselines import Change
+from pytest_nsys.storage.recordings.replay import Replay
+from pytest_nsys.verdict.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Run:
+    """What measured tests are run with.
+
+    Attributes:
+        folder: for the run's private files, which are removed with it.
+        runner: runs batches of tests that workers run.
+        record: makes what was judged the baseline, if the run is to.
+        options: how captures are made.
+        progress: shows what is measured; None where a recording is replayed.
+        context: what servers are started with; None where none are measured.
+    """
+
+    folder: RunFolder
+    runner: Runner
+    record: Callable[[Verdict], Change | None]
+    options: CaptureOptions
+    progress: Progress | None = None
+    context: ServerContext | None = None
+
+    def outcomes(self, batch: Batch, maxfail: int) -> Mapping[str, Outcome]:
+        """What became of the tests of a batch, by node id, of those that were reached.
+
+        Raises:
+            pytest.UsageError: nsys was asked for something that it does not know.
+        """
+        return self._outcomes(self.runner, batch, maxfail)
+
+    def server_outcomes(
+        self, item: pytest.Item, nextitem: pytest.Item | None, batch: Batch, maxfail: int
+    ) -> Mapping[str, Outcome]:
+        """The same of the batch of a server test, which runs here."""
+        assert self.context is not None
+        assert self.progress is not None
+        explain = make_explain(self.context.nsys)
+        arm = Arm(ServerSource(item, nextitem, self.context, self.options, explain))
+        runner = replace(self.runner, arms=(arm,), on_step=self.progress.begin_server)
+        return self._outcomes(runner, batch, maxfail)
+
+    def _outcomes(self, runner: Runner, batch: Batch, maxfail: int) -> Mapping[str, Outcome]:
+        try:
+            return runner.run(batch, maxfail)
+        except NsysUsageError as error:
+            raise pytest.UsageError(str(error)) from None
+        finally:
+            if self.progress is not None:
+                self.progress.end()
+
+
+def start_run(
+    config: pytest.Config,
+    settings: Settings,
+    on_result: Callable[[CaptureResult, bool], None],
+    *,
+    servers: bool,
+) -> Run:
+    """Make what the run needs: find nsys, or read the recording, before any test has run.
+
+    Args:
+        config: of the run.
+        settings: of the run.
+        on_result: called with each capture, and whether it is of the revision under test.
+        servers: whether there are server tests.
+
+    Raises:
+        pytest.UsageError: something is missing or cannot be read.
+    """
+    try:
+        folder = RunFolder()
+    except NsysError as error:
+        raise _usage_error(error) from None
+    try:
+        judge = make_judge(settings)
+        measurer = make_measurer(config, settings)
+        options = capture_options(settings)
+        if settings.replay is not None:
+            replay = Arm(Replay(settings.replay))
+            runner = Runner([replay], measurer, judge, nullcontext, _ignore, on_result)
+            return Run(folder, runner, judge.record, options)
+        nsys = find_nsys(settings.executable)
+        progress = Progress(config)
+
+        def on_event(event: dict[str, Any]) -> None:
+            progress.event(event)
+            if event["event"] == "warning":
+                pass_on_warning(config, event)
+
+        listener = Listener(on_event, progress.stdout, progress.stderr)
+        say = progress.waiting
+        arms = make_arms(config, settings, options, nsys, folder, listener, say)
+        gpu_lock = make_gpu_lock(settings.lock_timeout_s, say)
+        runner = Runner(arms, measurer, judge, gpu_lock, progress.begin, on_result)
+        context = serve(config, settings, nsys, folder) if servers else None
+    except NsysError as error:
+        folder.remove()
+        raise _usage_error(error) from None
+    return Run(folder, runner, judge.record, options, progress, context)
+
+
+def _ignore(step: Step) -> None:
+    """A replay has nothing to announce."""
+
+
+def _usage_error(error: NsysError) -> pytest.UsageError:
+    """The error, with what on this machine may be its cause."""
+    return pytest.UsageError(str(make_explain(None)(error)))
