@@ -20,6 +20,7 @@ import filelock
 
 from tests.simgpu.standin import write_standin
 from tests.support.harness import REAL_NSYS, SIMGPU
+from tests.support.plugins import without_others
 
 STAND_IN = "stand-in"
 
@@ -102,7 +103,12 @@ class Scene:
         self.command = [sys.executable, "-m", "pytest"]
         self._printed = b""
         self._running: subprocess.Popen[bytes] | None = None
-        self._ini = ["[pytest]", "filterwarnings = ignore", "nsys_processes = 1"]
+        self._ini = [
+            "[pytest]",
+            without_others(),
+            "filterwarnings = ignore",
+            "nsys_processes = 1",
+        ]
         self._sessions = self.sessions()
         self.write(_WORK, "work.py")
         self.write(_CONFTEST, "conftest.py")

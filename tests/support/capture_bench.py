@@ -25,6 +25,7 @@ from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.worker.job import Job, Repeats
 from tests.simgpu.standin import write_standin
 from tests.support.harness import REAL_NSYS, SIMGPU
+from tests.support.plugins import without_others
 
 NO_GPU = CaptureOptions(needs_gpu=False)
 """For machines without a GPU."""
@@ -119,9 +120,7 @@ class Bench:
         self._path = [entry for entry in sys.path if entry != _SIMULATED]
         if simulated:
             self._path.insert(0, _SIMULATED)
-        (folder / "pytest.ini").write_text(
-            "[pytest]\nasyncio_default_fixture_loop_scope = function\n"
-        )
+        (folder / "pytest.ini").write_text(f"[pytest]\n{without_others()}\n")
 
     def write(self, text: str, name: str = "test_it.py") -> None:
         """Write a module of the project."""
@@ -131,7 +130,7 @@ class Bench:
     def args(self) -> tuple[str, ...]:
         """How the project's pytest is started."""
         ini = str(self.folder / "pytest.ini")
-        return (str(self.folder), "-c", ini, "-p", "no:cacheprovider", "-p", "no:cov")
+        return (str(self.folder), "-c", ini, "-p", "no:cacheprovider")
 
     def job(self, tests: Sequence[str], repeats: Repeats, folder: Path, **options: Any) -> Job:
         """A job of tests of ``test_it.py``, given by their names."""

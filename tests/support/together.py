@@ -15,18 +15,29 @@ from typing import Any
 import pytest
 
 from pytest_nsys.support.files import replace_text
+from tests.support.apart import move_apart
 
-FIXTURES = ("alone", "scrubbed", "traces")
-"""Their tests must stay together, or the fixture takes long to make."""
+FIXTURES = ("captured", "scrubbed", "traces")
+"""They take long to make: their tests stay together."""
+
+ALONE = "alone"
+"""Tests with this fixture stay together where real nsys of several processes would meet."""
 
 _GROUPS = pytest.StashKey[Path]()
+_APART = pytest.StashKey[bool]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Move one of several processes apart from the others."""
+    config.stash[_APART] = hasattr(config, "workerinput") and move_apart()
 
 
 def group_of(item: pytest.Item) -> str | None:
     """The group of a test, if it is in one."""
     marked = item.get_closest_marker("xdist_group")
     fixtures = getattr(item, "fixturenames", ())
-    return marked.args[0] if marked else next((f for f in FIXTURES if f in fixtures), None)
+    together = FIXTURES if item.config.stash[_APART] else (ALONE, *FIXTURES)
+    return marked.args[0] if marked else next((f for f in together if f in fixtures), None)
 
 
 @pytest.hookimpl(trylast=True)
