@@ -1,7 +1,7 @@
 """A /dev/shm of its own for each process of tests, so that real nsys in them do not meet.
 
 nsys 2022 and 2023 keep tables of what runs in /dev/shm, one for all nsys of a version, and a lock
-in /tmp/nvidia. Two that record at once on a machine lose each other's ranges, or do not start. Where
+in /tmp/nvidia. Two that record at once lose each other's ranges, or do not start. Where
 the machine lets a process have mounts of its own (a CI's container, root), they never meet.
 """
 
