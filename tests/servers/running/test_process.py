@@ -228,8 +228,9 @@ def test_an_nsys_that_hangs_after_its_server(
 ) -> None:
     monkeypatch.setattr(server_process, "_DEATH_S", 0.2)
     monkeypatch.setattr(server_process, "_NSYS_ENDS_S", 0.2)
+    # After its server alone: one that did not start it has to end, to be started anew.
     hangs = wrapped(
-        serving_nsys, tmp_path, '[ $1 = profile ] && { "$NSYS" "$@"; sleep 60; }; "$NSYS" "$@"'
+        serving_nsys, tmp_path, '"$NSYS" "$@"; code=$?; [ $code = 143 ] && sleep 60; exit $code'
     )
     server = bench.ready(small(), hangs)
     os.kill(server.pid or 0, signal.SIGTERM)

@@ -349,19 +349,21 @@ def others(
     monkeypatch.setenv(MARK, str(folder))
     started: list[subprocess.Popen[bytes]] = []
     sessions: list[str] = []
+    log = tmp_path / "others.log"
 
     def start(*how: str) -> tuple[str, str]:
-        port, session = free_port("127.0.0.1"), f"theirs-{len(sessions)}"
-        sessions.append(session)
-        words = [str(serving_nsys.path), *how, f"--session-new={session}", "--trace=nvtx"]
-        command = [*words, sys.executable, SMALL, "--port", str(port)]
-        with (tmp_path / "others.log").open("wb") as log:
-            started.append(
-                subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            )
-        url = f"http://127.0.0.1:{port}"
-        until(lambda: ask(url, Endpoint("/health", "GET"), 5.0).ok, "their server answers")
-        return url, session
+        for _ in range(3):  # nsys now and then ends without starting its program
+            port, session = free_port("127.0.0.1"), f"theirs-{len(sessions)}"
+            sessions.append(session)
+            words = [str(serving_nsys.path), *how, f"--session-new={session}", "--trace=nvtx"]
+            command = [*words, sys.executable, SMALL, "--port", str(port)]
+            with log.open("ab") as file:
+                nsys = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+            started.append(nsys)
+            url = f"http://127.0.0.1:{port}"
+            if _answers(url, nsys):
+                return url, session
+        pytest.fail(f"nsys did not start their server: {log.read_text()}")
 
     yield start
     for session in sessions:
@@ -370,6 +372,13 @@ def others(
     end_marked(str(folder), patience_s=5.0)
     for process in started:
         process.wait(timeout=30)
+
+
+def _answers(url: str, nsys: subprocess.Popen[bytes]) -> bool:
+    """Waits until a server answers, or the nsys around it has ended."""
+    health = Endpoint("/health", "GET")
+    until(lambda: ask(url, health, 5.0).ok or nsys.poll() is not None, "their server answers")
+    return nsys.poll() is None
 
 
 def send(url: str, path: str) -> Answer:
