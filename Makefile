@@ -10,11 +10,16 @@ VLLM ?= /opt/vllm-cpu
 # Tests wait a good deal: for deadlines, for nsys, for servers.
 TEST_PROCESSES ?= $(shell expr $$(nproc) + 2)
 
+# Those of pure functions: no nsys, no browser, and few processes.
+QUICK := $(addprefix tests/,cli controller ground insights kernels measure metrics plan report storage trace verdict \
+	windows) --ignore=tests/report/html/test_in_browser.py
+
 # Or Python and pytest compile everything anew in each of the many processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test lint typecheck unit format docs demo gpu vllm clean
+.NOTPARALLEL:
+.PHONY: help setup test quick lint typecheck unit format docs demo gpu vllm clean
 
 help:  ## Show this list
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)$$/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -24,7 +29,10 @@ setup: $(VENV)/.installed  ## Make the environment, and on Debian 12 install wha
 	then .ci/install-nsys && .ci/install-browser; \
 	else echo "setup: this is no Debian 12: the tests with real nsys and with a browser need both from you"; fi
 
-test: lint typecheck unit  ## Check everything that needs no GPU: format, rules, types, tests, coverage
+test: setup lint typecheck unit  ## Check everything that needs no GPU: format, rules, types, tests, coverage
+
+quick: lint typecheck  ## Check what a minute is enough for: format, rules, types, and the tests that start nothing
+	$(BIN)/python -m pytest $(QUICK) -n $(TEST_PROCESSES) --dist loadgroup --hypothesis-profile=quick -q
 
 lint: $(VENV)/.installed  ## Check rules, format, and which module imports which
 	$(BIN)/ruff check
@@ -36,7 +44,7 @@ typecheck: $(VENV)/.installed  ## Check types
 
 unit: $(VENV)/.installed  ## Run the tests and measure their coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n $(TEST_PROCESSES) --dist loadgroup --timeout=300
+	$(BIN)/coverage run -m pytest -n $(TEST_PROCESSES) --dist loadgroup --timeout=300 --durations=20
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
