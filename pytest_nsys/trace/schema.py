@@ -36,27 +36,13 @@ ANALYSIS: Final = "ANALYSIS_DETAILS"
 EXPORT: Final = "META_DATA_EXPORT"
 OLD_EXPORT: Final = "EXPORT_META_DATA"  # its name in nsys 2022
 
+_ON_GPU = ("start", "end", "deviceId", "contextId", "streamId", "correlationId", "globalPid")
+"""Of whatever runs on a GPU."""
+
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    KERNEL: (
-        "start",
-        "end",
-        "deviceId",
-        "contextId",
-        "streamId",
-        "correlationId",
-        "globalPid",
-        "demangledName",
-        "shortName",
-        "graphNodeId",
-    ),
+    KERNEL: (*_ON_GPU, "demangledName", "shortName", "graphNodeId"),
     MEMCPY: (
-        "start",
-        "end",
-        "deviceId",
-        "contextId",
-        "streamId",
-        "correlationId",
-        "globalPid",
+        *_ON_GPU,
         "bytes",
         "copyKind",
         "srcKind",
@@ -65,28 +51,8 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
         "dstDeviceId",
         "graphNodeId",
     ),
-    MEMSET: (
-        "start",
-        "end",
-        "deviceId",
-        "contextId",
-        "streamId",
-        "correlationId",
-        "globalPid",
-        "bytes",
-        "memKind",
-        "graphNodeId",
-    ),
-    GRAPH_TRACE: (
-        "start",
-        "end",
-        "deviceId",
-        "contextId",
-        "streamId",
-        "correlationId",
-        "globalPid",
-        "graphId",
-    ),
+    MEMSET: (*_ON_GPU, "bytes", "memKind", "graphNodeId"),
+    GRAPH_TRACE: (*_ON_GPU, "graphId"),
     RUNTIME: ("start", "end", "globalTid", "correlationId", "nameId"),
     MEMORY: (
         "start",

@@ -10,7 +10,6 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
@@ -55,27 +54,21 @@ class Source(Protocol):
         Integers are exact, also beside NULLs.
         """
 
-    def __enter__(self) -> Source: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
-
-
-def open_source(path: Path) -> Source:
-    """The source for an export.
+@contextmanager
+def open_source(path: Path) -> Iterator[Source]:
+    """The source for an export, for as long as the block.
 
     Raises:
         NotACapture: it is not an export: no SQLite file or folder, or one of something else.
     """
     if path.is_dir():
-        return ParquetSource(path)
+        yield ParquetSource(path)
+        return
     if not path.is_file():
         raise NotACapture(f"there is no file {path}", remedy="correct the path")
-    return SqliteSource(path)
+    with closing(SqliteSource(path)) as source:
+        yield source
 
 
 class SqliteSource:
@@ -119,15 +112,8 @@ class SqliteSource:
         if not self._tables:
             raise _not_an_export(self._path)
 
-    def __enter__(self) -> SqliteSource:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self._connection.close()
 
     def _present(self, name: str, columns: tuple[str, ...]) -> list[str] | None:
@@ -230,17 +216,6 @@ class ParquetSource:
                 f"{folder} is a folder of Parquet files, and pyarrow is not installed",
                 remedy="pip install pyarrow, or export to SQLite",
             )
-
-    def __enter__(self) -> ParquetSource:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
 
     def table(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
         """See `Source.table`."""

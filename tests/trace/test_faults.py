@@ -832,8 +832,11 @@ class TestDamage:
             raise PermissionError(13, "Permission denied")
 
         monkeypatch.setattr(Path, "open", refuse)
-        with pytest.raises(NotACapture, match="cannot be read") as caught:
-            open_source(export)
+        with (
+            pytest.raises(NotACapture, match="cannot be read") as caught,
+            open_source(export),
+        ):
+            pass
         assert "Permission denied" in caught.value.evidence
 
     def test_parquet_without_pyarrow(

@@ -19,6 +19,7 @@ from pytest_nsys.servers.engines.preset import Endpoint, ProfileEndpoints
 from pytest_nsys.servers.running.nsys_session import (
     COLLECTING,
     Collected,
+    OpenCollection,
     SessionTool,
     finish_report,
     start_options,
@@ -35,7 +36,7 @@ def range_options(endpoints: ProfileEndpoints) -> tuple[str, ...]:
     return (f"--capture-range={endpoints.trigger}", "--capture-range-end=stop")
 
 
-class EndpointRange:
+class EndpointRange(OpenCollection):
     """Collects between two requests to the engine.
 
     Args:
@@ -57,19 +58,14 @@ class EndpointRange:
         *,
         begin_s: float = _BEGIN_S,
     ) -> None:
+        super().__init__()
         self._tool = tool
         self._options = (*start_options(options), *range_options(endpoints))
         self._endpoints = endpoints
         self._url = url
         self._first = first
         self._begin_s = begin_s
-        self._output: Path | None = None
         self._written = first
-
-    @property
-    def collecting(self) -> bool:
-        """Whether it has been started and not stopped."""
-        return self._output is not None
 
     def start(self, output: Path) -> None:
         """Arm nsys, and ask the engine to begin.
@@ -110,11 +106,7 @@ class EndpointRange:
             ImporterFailed, CaptureMissing: nsys could not make a report.
             DeadlineExceeded: it took too long.
         """
-        output, self._output = self._output, None
-        if output is None:
-            raise CollectionFailed(
-                "nothing is being collected", remedy="start a collection before it is stopped"
-            )
+        output = self._close()
         self._ask(self._endpoints.stop)
         self._wait_until_done()
         return finish_report(self._tool, output, "", written=self._written)

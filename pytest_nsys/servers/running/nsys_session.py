@@ -235,7 +235,32 @@ class SessionTool:
         return done
 
 
-class StartStop:
+class OpenCollection:
+    """What any `Collection` remembers: where the report of a collection that is open shall be."""
+
+    def __init__(self) -> None:
+        self._output: Path | None = None
+
+    @property
+    def collecting(self) -> bool:
+        """Whether it has been started and not stopped."""
+        return self._output is not None
+
+    def _close(self) -> Path:
+        """It is open no more; where its report shall be.
+
+        Raises:
+            CollectionFailed: none was open.
+        """
+        output, self._output = self._output, None
+        if output is None:
+            raise CollectionFailed(
+                "nothing is being collected", remedy="start a collection before it is stopped"
+            )
+        return output
+
+
+class StartStop(OpenCollection):
     """Collects by ``nsys start`` and ``nsys stop``.
 
     Args:
@@ -244,14 +269,9 @@ class StartStop:
     """
 
     def __init__(self, tool: SessionTool, options: Sequence[str]) -> None:
+        super().__init__()
         self._tool = tool
         self._options = start_options(options)
-        self._output: Path | None = None
-
-    @property
-    def collecting(self) -> bool:
-        """Whether it has been started and not stopped."""
-        return self._output is not None
 
     def start(self, output: Path) -> None:
         """Begin to collect.
@@ -276,11 +296,7 @@ class StartStop:
             ImporterFailed, CaptureMissing: nsys could not make a report.
             DeadlineExceeded: it took too long.
         """
-        output, self._output = self._output, None
-        if output is None:
-            raise CollectionFailed(
-                "nothing is being collected", remedy="start a collection before it is stopped"
-            )
+        output = self._close()
         done = self._tool.run("stop", f"--session={self._tool.name}")
         if done.code != 0:
             raise CollectionFailed(
