@@ -29,6 +29,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import parquet as pq
 
+from pytest_nsys.support.json_values import written
 from pytest_nsys.windows.record import DOMAIN, MAIN, WindowRecord
 
 SCHEMA = Path(__file__).parent.parent / "tests" / "simgpu" / "schema.sql"
@@ -398,7 +399,7 @@ def write_export(folder: Path, size: Size, *, sqlite: bool = False, old: bool = 
         export.write("NVTX_EVENTS", nvtx(records, times, strings))
         for table, columns in small_tables(strings).items():
             export.write(table, columns)
-    lines = [json.dumps({"event": "window", **record.to_json()}) + "\n" for record in records]
+    lines = [json.dumps({"event": "window", **written(record)}) + "\n" for record in records]
     (folder / "records.jsonl").write_text("".join(lines), encoding="utf-8")
     return path
 

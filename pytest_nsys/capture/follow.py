@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pytest_nsys.capture.result import Report
 from pytest_nsys.errors import WorkerFailed
-from pytest_nsys.support.json_values import listing, load, mapping, text_of, whole
+from pytest_nsys.support.json_values import load, read, read_keys
 from pytest_nsys.windows.record import WindowRecord
 
 Event = dict[str, Any]
@@ -70,16 +71,14 @@ def read_event(line: bytes) -> Event:
         WorkerFailed: it is not what a worker writes.
     """
     try:
-        event = mapping(load(line))
-        for name, check in _FIELDS.get(text_of(event["event"]), {}).items():
-            check(event[name])
-        if event["event"] == "window":
-            return {"event": "window", "record": WindowRecord.from_json(event)}
-    except KeyError as error:
-        raise _damaged(line, f"it has no {error}") from None
+        event = read(dict[str, Any], load(line))
+        name = read_keys({"event": str}, event)["event"]
+        read_keys(_FIELDS.get(name, {}), event)
+        if name == "window":
+            return {"event": name, "record": WindowRecord.from_json(event)}
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise _damaged(line, f"it is not JSON: {error}") from None
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise _damaged(line, str(error)) from None
     return event
 
@@ -94,37 +93,27 @@ def _damaged(line: bytes, why: str) -> WorkerFailed:
     )
 
 
-def _texts(value: object) -> None:
-    for text in listing(value):
-        text_of(text)
-
-
-def _report(value: object) -> None:
-    for name in ("when", "outcome"):
-        text_of(mapping(value)[name])
-
-
-_FIELDS: Mapping[str, Mapping[str, Callable[[object], object]]] = {
-    "collected": {"nodeids": _texts},
-    "strays": {"files": _texts},
-    "start": {"nodeid": text_of},
-    "finish": {"nodeid": text_of},
-    "round": {"nodeid": text_of, "round": whole},
-    "disturbed": {"nodeid": text_of, "round": whole, "reason": text_of},
-    "auto": {"nodeid": text_of, "rounds": whole},
-    "gpu_unknown": {"text": text_of},
-    "report": {"nodeid": text_of, "data": _report},
-    "collect_error": {"nodeid": text_of, "text": text_of},
+_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    "collected": {"nodeids": tuple[str, ...]},
+    "strays": {"files": tuple[str, ...]},
+    "start": {"nodeid": str},
+    "finish": {"nodeid": str},
+    "round": {"nodeid": str, "round": int},
+    "disturbed": {"nodeid": str, "round": int, "reason": str},
+    "auto": {"nodeid": str, "rounds": int},
+    "gpu_unknown": {"text": str},
+    "report": {"nodeid": str, "data": Report},
+    "collect_error": {"nodeid": str, "text": str},
     "warning": {
-        "when": text_of,
-        "nodeid": text_of,
-        "text": text_of,
-        "category": text_of,
-        "filename": text_of,
-        "lineno": whole,
+        "when": str,
+        "nodeid": str,
+        "text": str,
+        "category": str,
+        "filename": str,
+        "lineno": int,
     },
-    "internal_error": {"text": text_of},
-    "exit": {"reason": text_of},
-    "end": {"exitstatus": whole, "stop": text_of},
+    "internal_error": {"text": str},
+    "exit": {"reason": str},
+    "end": {"exitstatus": int, "stop": str},
 }
-"""What the controller asks of each event."""
+"""What the controller asks of each event: keys, and of what type they are."""

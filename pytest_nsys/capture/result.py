@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pytest_nsys.errors import NsysError
+from pytest_nsys.support.json_values import read, read_keys
 from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows.record import WindowRecord
 
 PHASES = ("setup", "call", "teardown")
+
+
+def _report(value: object) -> Mapping[str, Any]:
+    read_keys({"when": str, "outcome": str}, value)
+    return read(Mapping[str, Any], value)
+
+
+Report = Annotated[Mapping[str, Any], _report]
+"""A report as pytest serialises it; read, it says how its phase ended."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,7 @@ class RanTest:
     """
 
     nodeid: str
-    reports: tuple[Mapping[str, Any], ...]
+    reports: tuple[Report, ...]
     warmup: int
     rounds: int
     lost: str = ""

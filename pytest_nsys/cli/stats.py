@@ -30,7 +30,7 @@ def _run(arguments: argparse.Namespace) -> int:
     document = stats_document(
         trace,
         arguments.range,
-        records=capture.records or None if capture else None,
+        records=capture.windows or None if capture else None,
         unified=capture is not None and records_unified_memory(capture.options),
     )
     if arguments.format == "json":

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_nsys.errors import GpuBusy
-from pytest_nsys.support.json_values import load, mapping, number, text_of, whole
+from pytest_nsys.support.json_values import Positive, load, read
 
 FOLDER = Path("/tmp/pytest-nsys-gpu-locks")
 """The same for all users, which the folder for temporary files (TMPDIR) may not be."""
@@ -49,7 +49,7 @@ class Holder:
         since: when it got the lock, seconds since 1970.
     """
 
-    pid: int
+    pid: Positive
     user: str
     since: float
 
@@ -202,9 +202,8 @@ def _sign(fd: int) -> None:
 def _holder(fd: int) -> Holder | None:
     """Who says that it holds the lock; None where that cannot be read, or is nonsense."""
     try:
-        data = mapping(load(os.pread(fd, _LONGEST, 0)))
-        holder = Holder(whole(data["pid"], 1), text_of(data["user"]), number(data["since"]))
+        holder = read(Holder, load(os.pread(fd, _LONGEST, 0)))
         datetime.datetime.fromtimestamp(holder.since)
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+    except (OSError, ValueError, OverflowError):
         return None
     return holder if holder.user.isprintable() else None

@@ -9,9 +9,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pytest_nsys.support.json_values import listing, mapping, number, text_of, whole
+from pytest_nsys.support.json_values import Amount, Check, Count, Maybe, at_least
 
 Quantity = Literal["sm_clock_hz", "memory_clock_hz", "temperature_c", "power_w"]
 """What is measured of a GPU, in Hz, degrees Celsius and W."""
@@ -30,8 +30,6 @@ _DISTURBING = {
 
 _GENERAL = "hw_slowdown"
 """What the driver reports beside the more exact hardware reasons, or alone."""
-
-_LARGEST_TEMPERATURE = 1000.0
 
 
 @dataclass(frozen=True)
@@ -56,64 +54,23 @@ class GpuState:
         digest: which GPU it is, as a digest of its UUID; "" if unknown.
     """
 
-    index: int
-    sm_clock_hz: float | None = None
-    memory_clock_hz: float | None = None
-    temperature_c: float | None = None
-    power_w: float | None = None
+    index: Count
+    sm_clock_hz: Amount | None = None
+    memory_clock_hz: Amount | None = None
+    temperature_c: Annotated[float, at_least(-1000.0)] | None = None
+    power_w: Amount | None = None
     reasons: tuple[str, ...] | None = None
-    slowed_ns: Mapping[str, int] = field(default_factory=dict)
-    foreign_processes: int | None = None
-    ecc_errors: int | None = None
+    slowed_ns: Mapping[str, Count] = field(default_factory=dict)
+    foreign_processes: Count | None = None
+    ecc_errors: Count | None = None
     mig: bool | None = None
-    digest: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """What is known, as JSON values."""
-        known: dict[str, Any] = {
-            name: value for name, value in vars(self).items() if value is not None
-        }
-        known["slowed_ns"] = dict(self.slowed_ns)
-        if self.reasons is not None:
-            known["reasons"] = list(self.reasons)
-        return known
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> GpuState:
-        """The inverse of `to_json`.
-
-        Raises:
-            KeyError, TypeError, ValueError: the data is something else.
-        """
-        reasons, mig = data.get("reasons"), data.get("mig")
-        if mig is not None and not isinstance(mig, bool):
-            raise TypeError(f"{type(mig).__name__} where there should be true or false")
-        return cls(
-            index=whole(data["index"], 0),
-            sm_clock_hz=_amount(data, "sm_clock_hz"),
-            memory_clock_hz=_amount(data, "memory_clock_hz"),
-            temperature_c=_amount(data, "temperature_c", -_LARGEST_TEMPERATURE),
-            power_w=_amount(data, "power_w"),
-            reasons=None if reasons is None else tuple(map(text_of, listing(reasons))),
-            slowed_ns={reason: whole(ns, 0) for reason, ns in mapping(data["slowed_ns"]).items()},
-            foreign_processes=_count(data, "foreign_processes"),
-            ecc_errors=_count(data, "ecc_errors"),
-            mig=mig,
-            digest=text_of(data.get("digest", "")),
-        )
+    digest: Maybe[str] = ""
 
 
-def _amount(data: Mapping[str, Any], name: str, least: float = 0.0) -> float | None:
-    if data.get(name) is None:
-        return None
-    value = number(data[name])
-    if value < least:
-        raise ValueError(f"a {name} of {value:g}")
-    return value
-
-
-def _count(data: Mapping[str, Any], name: str) -> int | None:
-    return None if data.get(name) is None else whole(data[name], 0)
+_Gpus = Annotated[
+    tuple[GpuState, ...],
+    Check(lambda gpus: len({gpu.index for gpu in gpus}) == len(gpus), "has a GPU twice"),
+]
 
 
 @dataclass(frozen=True)
@@ -126,8 +83,8 @@ class RoundState:
         discarded: what disturbed each of the rounds that this one is the repetition of.
     """
 
-    before: tuple[GpuState, ...] = ()
-    after: tuple[GpuState, ...] = ()
+    before: _Gpus = ()
+    after: _Gpus = ()
     discarded: tuple[str, ...] = ()
 
     @property
@@ -224,34 +181,6 @@ class RoundState:
         values = [getattr(state, quantity) for state in self._of(index)]
         known = [value for value in values if value is not None]
         return statistics.fmean(known) if known else None
-
-    def to_json(self) -> dict[str, Any]:
-        """The state as JSON values."""
-        return {
-            "before": [state.to_json() for state in self.before],
-            "after": [state.to_json() for state in self.after],
-            "discarded": list(self.discarded),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> RoundState:
-        """The inverse of `to_json`.
-
-        Raises:
-            KeyError, TypeError, ValueError: the data is something else.
-        """
-        return cls(
-            before=_states(data["before"]),
-            after=_states(data["after"]),
-            discarded=tuple(map(text_of, listing(data["discarded"]))),
-        )
-
-
-def _states(value: object) -> tuple[GpuState, ...]:
-    states = tuple(GpuState.from_json(mapping(one)) for one in listing(value))
-    if len({state.index for state in states}) < len(states):
-        raise ValueError("a GPU that is there twice")
-    return states
 
 
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pytest_nsys.catalogue import CLIENT_METRICS, COUNTED_UNITS, Breakdown, Gates, split_per_unit
 from pytest_nsys.insights.timeline import Timeline
+from pytest_nsys.support.json_values import Maybe
 from pytest_nsys.support.units import Unit
 from pytest_nsys.windows.record import MAIN
 
@@ -216,7 +217,7 @@ class Environment:
     trace: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     date: str = ""
-    gpu_digests: tuple[str, ...] = ()
+    gpu_digests: Maybe[tuple[str, ...]] = ()
 
     def is_elsewhere(self, other: Environment) -> bool:
         """Whether it is known that the other has no GPU of this."""

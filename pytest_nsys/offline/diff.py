@@ -143,7 +143,7 @@ def _recorded(
         }
         tests = {nodeid: recording.tests[place] for nodeid, place in places.items()}
         trace = load_capture(folder, capture)
-        records = [record for record in capture.records if record.nodeid in tests]
+        records = [record for record in capture.windows if record.nodeid in tests]
         unified = records_unified_memory(capture.options)
         windows = measure(trace, records, extra=extra, unified=unified, timelines=in_full)
         bottlenecks = diagnose_rounds(trace, records, windows.keys()) if in_full else {}

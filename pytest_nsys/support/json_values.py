@@ -1,16 +1,60 @@
 """JSON of unknown origin: read strictly, so that what is wrong is found here and not far away.
 
-It imports only the standard library: the worker reads its job and its records with it.
+`read` makes a value of what its annotations say, and `written` is the way back. The fields of a
+dataclass are the keys of an object: who renames one changes the files that it is in.
+
+It imports only the standard library: workers write their records with it, in whatever Python the
+tests have. msgspec reads by annotations, too, but it lets keys be there twice, and does not name
+those of mappings, of which our files mostly consist (``$.windows[...].samples[...][0]``); with it,
+baselines and histories took as many lines as without, and as long to be read.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
+from functools import cache, partial
+from itertools import pairwise
+from types import NoneType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
+T = TypeVar("T")
+Reader = Callable[[object], Any]
 
 LARGEST = 2**200
 """No number that is read is larger: its square and its sums are still floats."""
+
+_LONGEST = 80
+_MAYBE = "may be missing"
+
+
+class Misread(ValueError):
+    """A value that is not what should be there.
+
+    Attributes:
+        problem: what is wrong.
+        place: with what, as jq names it: ``.windows.test.samples["wall.time"][0]``.
+    """
+
+    def __init__(self, problem: str, place: str = "") -> None:
+        super().__init__(f"{place}: {problem}" if place else problem)
+        self.problem = problem
+        self.place = place
 
 
 def load(text: str | bytes) -> object:
@@ -27,70 +71,198 @@ def load(text: str | bytes) -> object:
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {key[:80]!r} is there twice")
-        found[key] = value
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = sorted(key for key, _ in pairs)
+        twice = next(key for key, other in pairwise(keys) if key == other)
+        raise Misread(f"the key {twice[:_LONGEST]!r} is there twice")
     return found
 
 
-def mapping(value: object) -> dict[str, Any]:
-    """An object.
+class Check(NamedTuple):
+    """For ``Annotated``: what else has to hold, and what to say of a value if not: "is odd"."""
+
+    holds: Callable[[Any], object]
+    problem: str
+
+
+def at_least(least: float) -> Check:
+    """For ``Annotated``: numbers from there on."""
+    return Check(lambda number: number >= least, "is out of range")
+
+
+def shown(value: object) -> str:
+    """A value as an error shows it."""
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else "a list"
+    return f"{json.dumps(value):.{_LONGEST}}"
+
+
+def read(kind: TypeForm[T], value: object) -> T:
+    """A JSON value as what a type says: a dataclass, Mapping, tuple, Literal, str, float, int...
+
+    A key may be missing where the field is `Maybe`, or may be None; keys that are no fields are
+    left alone. A function in ``Annotated`` reads a value in its own way, and raises `ValueError`.
 
     Raises:
-        TypeError: it is none.
+        Misread: it is something else.
     """
-    if not isinstance(value, dict):
-        raise TypeError(f"{type(value).__name__} where there should be an object")
+    reader: Callable[[object], T] = _reader(cast("Any", kind))
+    return reader(value)
+
+
+def read_keys(kinds: Mapping[str, Any], value: object) -> dict[str, Any]:
+    """Of an object, these keys, each as what its type says.
+
+    Raises:
+        Misread: it is something else, or one is missing.
+    """
+    readers = {name: _reader(kind) for name, kind in kinds.items()}
+    return _record(dict, readers, frozenset(), value)
+
+
+def written(value: object, decimals: int | None = None) -> Any:
+    """A value as JSON values; of what `read` can do without, only what is there.
+
+    With ``decimals``, numbers are rounded, and whole ones are whole numbers.
+    """
+    if is_dataclass(value):
+        kind: Any = type(value)
+        value = {
+            name: item
+            for name, item in vars(value).items()
+            if item is not None and (item or name not in _maybe(kind))
+        }
+    if isinstance(value, Mapping):
+        return {key: written(item, decimals) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [written(item, decimals) for item in value]
+    if isinstance(value, float) and decimals is not None:
+        rounded = round(value, decimals)
+        return int(rounded) if rounded == int(rounded) else rounded
     return value
 
 
-def listing(value: object) -> list[Any]:
-    """A list.
-
-    Raises:
-        TypeError: it is none.
-    """
-    if not isinstance(value, list):
-        raise TypeError(f"{type(value).__name__} where there should be a list")
+def _exactly(kinds: tuple[type, ...], what: str, value: object) -> Any:
+    if type(value) not in kinds:  # true is an int, too
+        raise Misread(f"{shown(value)} where there should be {what}")
     return value
 
 
-def text_of(value: object) -> str:
-    """A text.
+def _number(kinds: tuple[type, ...], what: str, value: Any) -> Any:
+    if type(value) in kinds and -LARGEST <= value <= LARGEST:
+        return kinds[0](value)
+    raise Misread(f"{shown(_exactly(kinds, what, value))} is out of range")  # NaN, too
 
-    Raises:
-        TypeError: it is none.
-    """
-    if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} where there should be a text")
+
+def _checked(reader: Reader, check: Check, value: object) -> Any:
+    found = reader(value)
+    if check.holds(found):
+        return found
+    raise Misread(f"{shown(value)} {check.problem}")
+
+
+_object = partial(_exactly, (dict,), "an object")
+_list = partial(_exactly, (list,), "a list")
+
+_PLAIN: Mapping[Any, Reader] = {
+    Any: lambda value: value,
+    bool: partial(_exactly, (bool,), "true or false"),
+    float: partial(_number, (float, int), "a number"),
+    int: partial(_number, (int,), "a whole number"),
+    str: partial(_exactly, (str,), "a text"),
+}
+
+Maybe = Annotated[T, _MAYBE]
+"""A field whose key may be missing; its default is false, and then not written."""
+
+Count = Annotated[int, at_least(0)]
+Positive = Annotated[int, at_least(1)]
+Amount = Annotated[float, at_least(0)]
+
+
+@cache
+def _reader(kind: Any) -> Reader:
+    origin, args = get_origin(kind), get_args(kind)
+    if kind in _PLAIN:
+        return _PLAIN[kind]
+    if hasattr(kind, "__dataclass_fields__"):
+        hints = get_type_hints(kind, include_extras=True)
+        readers = {name: _reader(hint) for name, hint in hints.items()}
+        optional = {name for name, hint in hints.items() if NoneType in get_args(hint)}
+        return partial(_record, kind, readers, _maybe(kind) | optional)
+    if origin is Annotated:
+        reader = None
+        for mark in args[1:]:
+            if isinstance(mark, Check):
+                reader = partial(_checked, reader or _reader(args[0]), mark)
+            elif callable(mark):
+                reader = mark
+        return reader or _reader(args[0])
+    if origin is Literal:
+        return partial(_one_of, args)
+    if origin is tuple:
+        several = args[-1] is ...
+        return partial(_row, several, tuple(map(_reader, args[:1] if several else args)))
+    if NoneType in args:  # a field of a dataclass: its key is missing, and never null
+        return _reader(args[0])
+    return partial(_items, *map(_reader, args))
+
+
+@cache
+def _maybe(kind: Any) -> frozenset[str]:
+    """The fields of a class that are `Maybe`."""
+    hints = get_type_hints(kind, include_extras=True)
+    return frozenset(name for name, hint in hints.items() if _MAYBE in get_args(hint))
+
+
+def _inside(step: str | int, error: ValueError) -> Misread:
+    """The same error of the value that has the misread one under a key or an index."""
+    problem, place = getattr(error, "problem", str(error)), getattr(error, "place", "")
+    plain = isinstance(step, str) and step.isascii() and step.isidentifier()
+    return Misread(problem, (f".{step:.{_LONGEST}}" if plain else f"[{shown(step)}]") + place)
+
+
+def _record(
+    kind: Callable[..., T], readers: Mapping[str, Reader], optional: frozenset[str], value: object
+) -> T:
+    data, found, name = _object(value), {}, ""
+    try:
+        for name, reader in readers.items():
+            if name in data:
+                found[name] = reader(data[name])
+            elif name not in optional:
+                raise Misread("it is missing")
+    except ValueError as error:
+        raise _inside(name, error) from None
+    return kind(**found)
+
+
+def _items(key: Reader, reader: Reader, value: object) -> dict[Any, Any]:
+    data, found, name = _object(value), {}, ""
+    try:
+        for name, item in data.items():
+            found[key(name)] = reader(item)
+    except ValueError as error:
+        raise _inside(name, error) from None
+    return found
+
+
+def _row(several: bool, readers: tuple[Reader, ...], value: object) -> tuple[Any, ...]:
+    items, found = _list(value), []
+    if several:
+        readers *= len(items)
+    if len(items) != len(readers):
+        raise Misread(f"{len(items)} values where there should be {len(readers)}")
+    try:
+        for reader, item in zip(readers, items, strict=True):
+            found.append(reader(item))
+    except ValueError as error:
+        raise _inside(len(found), error) from None
+    return tuple(found)
+
+
+def _one_of(allowed: Sequence[str], value: object) -> Any:
+    if value not in allowed:
+        raise Misread(f"{shown(value)} where there should be one of {', '.join(allowed)}")
     return value
-
-
-def whole(value: object, least: int = -LARGEST) -> int:
-    """A whole number from ``least`` on.
-
-    Raises:
-        TypeError: it is none.
-        ValueError: it is smaller, or too large to be meant.
-    """
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{type(value).__name__} where there should be a whole number")
-    if not least <= value <= LARGEST:
-        raise ValueError("a whole number that is out of range")
-    return value
-
-
-def number(value: object) -> float:
-    """A finite number.
-
-    Raises:
-        TypeError: it is no number.
-        ValueError: it is not finite, or too large to be meant.
-    """
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise TypeError(f"{type(value).__name__} where there should be a number")
-    if not abs(value) <= LARGEST:  # NaN is not, either
-        raise ValueError("a number that is not finite")
-    return float(value)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Annotated, Literal
 
 from pytest_nsys.catalogue import CLIENT
 from pytest_nsys.gpu.state import RoundState
-from pytest_nsys.support.json_values import listing, mapping, number, text_of, whole
+from pytest_nsys.support.json_values import Amount, Check, Count, Maybe, at_least, read
 
 DOMAIN = "pytest-nsys"
 """NVTX domain of the plugin's ranges; whatever else a program marks is in other domains."""
@@ -28,6 +28,16 @@ _LATEST = 2**62
 WindowKind = Literal["span", "round", "range", "sentinel"]
 """span: all rounds of a test; round: one measured call; range: a named part of a round;
 sentinel: an empty range that closes the capture."""
+
+
+_Units = Annotated[float, Check(lambda count: count > 0, "is not above zero")]
+_Times = Annotated[
+    tuple[Count, Count],
+    Check(lambda times: times[0] < times[1] <= _LATEST, "is no stretch of a capture"),
+]
+_ClientMetric = Annotated[
+    str, Check(lambda key: key.startswith(CLIENT), "is no metric of a client")
+]
 
 
 @dataclass(frozen=True)
@@ -47,15 +57,15 @@ class WindowRecord:
         values: what a client measured in the round, by metric key (``client.ttft_p50``).
     """
 
-    index: int
+    index: Count
     kind: WindowKind
     nodeid: str
     name: str
-    round: int
-    units: Mapping[str, float] = field(default_factory=dict)
+    round: Annotated[int, at_least(-1)]
+    units: Mapping[str, _Units] = field(default_factory=dict)
     state: RoundState | None = None
-    times: tuple[int, int] | None = None
-    values: Mapping[str, float] = field(default_factory=dict)
+    times: _Times | None = None
+    values: Maybe[Mapping[_ClientMetric, Amount]] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -64,67 +74,18 @@ class WindowRecord:
         when = f" round {self.round}" if self.round >= 0 else f" {self.kind}"
         return f"{self.index} {self.nodeid[:_LABEL_LENGTH]}{part[:_LABEL_LENGTH]}{when}"
 
-    def to_json(self) -> dict[str, Any]:
-        """The record as JSON values."""
-        rest: dict[str, Any] = {} if self.state is None else {"state": self.state.to_json()}
-        if self.times is not None:
-            rest["times"] = list(self.times)
-        if self.values:
-            rest["values"] = dict(self.values)
-        return {
-            "index": self.index,
-            "kind": self.kind,
-            "nodeid": self.nodeid,
-            "name": self.name,
-            "round": self.round,
-            "units": dict(self.units),
-            **rest,
-        }
-
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> WindowRecord:
-        """The inverse of `to_json`.
+    def from_json(cls, data: object) -> WindowRecord:
+        """The record that was ``written`` as JSON values.
 
         Raises:
-            KeyError, TypeError, ValueError: the data is something else.
+            ValueError: the data is something else.
         """
-        units = {name: number(count) for name, count in mapping(data["units"]).items()}
-        if not all(count > 0 for count in units.values()):
-            raise ValueError("units that are not above zero")
-        if data["kind"] not in get_args(WindowKind):
-            raise ValueError(f"a window of the kind {data['kind']!r:.80}")
-        state = data.get("state")
-        if state is not None and data["kind"] != "round":
-            raise ValueError(f"a {data['kind']} with the state of a round")
-        times = None if "times" not in data else _times(data["times"])
-        if times is not None and data["kind"] == "sentinel":
+        record = read(cls, data)
+        if record.state is not None and record.kind != "round":
+            raise ValueError(f"a {record.kind} with the state of a round")
+        if record.times is not None and record.kind == "sentinel":
             raise ValueError("a sentinel with times")
-        values = _values(mapping(data["values"])) if "values" in data else {}
-        if values and data["kind"] != "round":
-            raise ValueError(f"a {data['kind']} with the values of a round")
-        return cls(
-            index=whole(data["index"], 0),
-            kind=data["kind"],
-            nodeid=text_of(data["nodeid"]),
-            name=text_of(data["name"]),
-            round=whole(data["round"], -1),
-            units=units,
-            state=None if state is None else RoundState.from_json(mapping(state)),
-            times=times,
-            values=values,
-        )
-
-
-def _times(value: object) -> tuple[int, int]:
-    start, end = (whole(time, 0) for time in listing(value))
-    if not start < end <= _LATEST:
-        raise ValueError("times that are no stretch of a capture")
-    return start, end
-
-
-def _values(data: Mapping[str, Any]) -> dict[str, float]:
-    found = {key: number(value) for key, value in data.items()}
-    for key, value in found.items():
-        if not key.startswith(CLIENT) or value < 0:
-            raise ValueError(f"{key!r:.80} is no value of a client")
-    return found
+        if record.values and record.kind != "round":
+            raise ValueError(f"a {record.kind} with the values of a round")
+        return record

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+
+from pytest_nsys.support.json_values import load, read, written
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,9 @@ class Job:
 
     def write(self, path: Path) -> None:
         """Write the job where `read` finds it."""
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        path.write_text(json.dumps(written(self)), encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Job:
         """The inverse of `write`."""
-        data = json.loads(path.read_text(encoding="utf-8"))
-        data["tests"] = {nodeid: Repeats(**part) for nodeid, part in data["tests"].items()}
-        for key in ("args", "argv", "sys_path"):
-            data[key] = tuple(data[key])
-        return cls(**data)
+        return read(cls, load(path.read_text(encoding="utf-8")))

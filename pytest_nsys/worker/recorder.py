@@ -15,6 +15,7 @@ import nvtx
 from pytest_nsys.errors import NsysError
 from pytest_nsys.gpu.monitor import Monitor
 from pytest_nsys.gpu.state import RoundState
+from pytest_nsys.support.json_values import written
 from pytest_nsys.support.precision import is_precise
 from pytest_nsys.windows.record import DOMAIN, MAIN, WindowKind, WindowRecord
 from pytest_nsys.worker.device import synchronize
@@ -58,7 +59,7 @@ class WindowLog:
 
     def write(self, record: WindowRecord) -> None:
         """Append the record to the event log."""
-        self._events.write("window", **record.to_json())
+        self._events.write("window", **written(record))
 
     def close(self) -> None:
         """Write the sentinel, which shows that the capture reached the end of the run."""

@@ -179,7 +179,7 @@ def test_what_cannot_be_scrubbed_is_said(
     command: Command, report: Path, tmp_path: Path, captures: Mapping[str, Path]
 ) -> None:
     (tmp_path / "text.sqlite").write_text("hello")
-    write_recording(tmp_path / "recording", Recording((), (), {}, "", ""), [])
+    write_recording(tmp_path / "recording", Recording("", "", {}, (), ()), [])
     cases = {
         tmp_path / "recording": "is a recording, which is scrubbed already",
         tmp_path / "none.sqlite": "there is no file",

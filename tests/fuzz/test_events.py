@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pytest_nsys.capture import follow
 from pytest_nsys.capture.follow import Event, EventTail, read_event
 from pytest_nsys.errors import WorkerFailed
+from pytest_nsys.support.json_values import written
 from pytest_nsys.windows.record import WindowRecord
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Job, Repeats
@@ -37,7 +38,7 @@ EVENTS: tuple[Event, ...] = (
     {"event": "collected", "nodeids": ["t.py::test_ü[a]"]},
     {"event": "start", "nodeid": "t.py::test_ü[a]"},
     {"event": "round", "nodeid": "t.py::test_ü[a]", "round": -1},
-    {"event": "window", **RECORD.to_json()},
+    {"event": "window", **written(RECORD)},
     {"event": "report", "nodeid": "t.py::test_ü[a]", "data": REPORT},
     {"event": "collect_error", "nodeid": "u.py", "text": "no"},
     {
@@ -237,25 +238,25 @@ SERVED = replace(RECORD, times=(5, 2**61), values={"client.ttft_p50": 1.5, "clie
 )
 def test_times_and_values_that_mean_nothing_are_refused(key: str, value: object) -> None:
     with pytest.raises((TypeError, ValueError)):
-        WindowRecord.from_json({**SERVED.to_json(), key: value})
+        WindowRecord.from_json({**written(SERVED), key: value})
 
 
 @pytest.mark.parametrize(("kind", "key"), [("sentinel", "times"), ("span", "values")])
 def test_times_and_values_are_those_of_windows_that_can_have_them(kind: str, key: str) -> None:
-    data = {**RECORD.to_json(), "kind": kind, key: SERVED.to_json()[key]}
+    data = {**written(RECORD), "kind": kind, key: written(SERVED)[key]}
     with pytest.raises(ValueError, match=f"a {kind} with"):
         WindowRecord.from_json(data)
 
 
 def test_what_a_record_lacks_is_not_in_its_json() -> None:
-    assert RECORD.to_json().keys().isdisjoint({"times", "values", "state"})
-    assert WindowRecord.from_json(SERVED.to_json()) == SERVED
+    assert written(RECORD).keys().isdisjoint({"times", "values", "state"})
+    assert WindowRecord.from_json(written(SERVED)) == SERVED
 
 
-@given(st.sampled_from([RECORD, SERVED]).flatmap(lambda record: changed(record.to_json())))
+@given(st.sampled_from([RECORD, SERVED]).flatmap(lambda record: changed(written(record))))
 def test_a_changed_record_is_read_or_refused(data: Any) -> None:
     try:
         record = WindowRecord.from_json(data)
     except (KeyError, TypeError, ValueError):
         return
-    assert WindowRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
+    assert WindowRecord.from_json(json.loads(json.dumps(written(record)))) == record

@@ -46,7 +46,7 @@ def watched(simulated: Project, story: Story, monkeypatch: pytest.MonkeyPatch) -
 def states(project: Project) -> list[Any]:
     """The states of the recorded rounds."""
     (capture,) = read_recording(project.path / "recorded").captures
-    return [record.state for record in capture.records if record.kind == "round"]
+    return [record.state for record in capture.windows if record.kind == "round"]
 
 
 def test_a_disturbed_round_gives_no_sample_and_is_repeated(watched: Project, story: Story) -> None:
@@ -101,7 +101,7 @@ def test_what_stays_disturbed_is_measured_and_said(watched: Project, story: Stor
     assert story.of("worker").count("called") == 2 + 2
     assert samples(tests["test_it"], "gpu.kernel_time") == [100e3] * 2
     (capture,) = read_recording(watched.path / "recorded").captures
-    assert disturbances(capture.records) == (
+    assert disturbances(capture.windows) == (
         "2 rounds repeated: thermal slow-down of GPU 0",
         "rounds 1, 2 are disturbed: thermal slow-down of GPU 0",
     )

@@ -29,7 +29,7 @@ from pytest_nsys.report.html.page import page
 from pytest_nsys.report.json import report_document
 from pytest_nsys.report.run import RunReport
 from pytest_nsys.report.text import summary_lines, verdict_lines
-from pytest_nsys.storage.baselines.document import from_json, render
+from pytest_nsys.storage.baselines.document import parse, render
 from pytest_nsys.storage.recordings.recording import (
     RecordedCapture,
     RecordedTest,
@@ -214,7 +214,7 @@ class TestMeasuring:
 
     def test_a_baseline_keeps_all_of_it(self) -> None:
         both = measured(served("one"), served("two"))
-        again = from_json(json.loads(render(both)))
+        again = parse(render(both), "x.json")
         assert [*again.windows] == ["one", "two"]
         for name, one in again.windows.items():
             assert one.samples.keys() == both.windows[name].samples.keys()
@@ -467,7 +467,7 @@ def recorded(folder: Path, *sessions: Sequence[TraceBuilder]) -> Path:
             captures.append(RecordedCapture(file, ("--trace=cuda",), tuple(builder.windows)))
         numbers = tuple(range(first, len(captures)))
         tests.append(RecordedTest(NODEID, PUBLISHED, numbers, 0, 3))
-    recording = Recording(tuple(captures), tuple(tests), {}, "2023.4.4", "2026-01-10")
+    recording = Recording("2023.4.4", "2026-01-10", {}, tuple(captures), tuple(tests))
     write_recording(folder, recording, exports)
     return folder
 

@@ -63,7 +63,7 @@ def record(folder: Path, *builders: TraceBuilder, problem: str = "", warmup: int
         for number, names in enumerate(nodeids)
         for nodeid in names
     )
-    write_recording(folder, Recording(captures, tests, {}, "2025.3.2", "2026-01-10"), exports)
+    write_recording(folder, Recording("2025.3.2", "2026-01-10", {}, captures, tests), exports)
     return folder
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.errors import WindowsMissing
+from pytest_nsys.support.json_values import written
 from pytest_nsys.windows.cut import Cut, cut_ranges, cut_records, whole
 from pytest_nsys.windows.record import DOMAIN, WindowRecord
 from tests.support.traces import TraceBuilder
@@ -150,6 +151,6 @@ def test_a_record_survives_json_and_its_label_names_it(
     index: int, nodeid: str, name: str, round_: int, tokens: int
 ) -> None:
     record = WindowRecord(index, "round", nodeid, name, round_, {"tokens": tokens})
-    assert WindowRecord.from_json(record.to_json()) == record
+    assert WindowRecord.from_json(written(record)) == record
     assert record.label.partition(" ")[0] == str(index)
     assert len(record.label) < 500

@@ -105,9 +105,10 @@ class Stage:
             elif event["event"] == "auto":
                 lines.append(f"auto {event['rounds']} {event['reached']}")
             else:
-                self.records.append(WindowRecord.from_json(event))
-                units = "".join(f" {name}={count:g}" for name, count in event["units"].items())
-                lines.append(f"{event['kind']} {event['name']} {event['round']}{units}")
+                record: WindowRecord = event["record"]
+                self.records.append(record)
+                units = "".join(f" {name}={count:g}" for name, count in record.units.items())
+                lines.append(f"{record.kind} {record.name} {record.round}{units}")
         return lines
 
     def windows(self) -> list[str]:

@@ -6,8 +6,10 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, pairwise
-from typing import Any, cast, get_args
+from dataclasses import dataclass
+from itertools import accumulate, pairwise, starmap
+from operator import add
+from typing import Annotated, Any
 
 from pytest_nsys.insights.timeline.model import (
     LONGEST_TEXT,
@@ -21,7 +23,15 @@ from pytest_nsys.insights.timeline.model import (
     Point,
     Timeline,
 )
-from pytest_nsys.support.json_values import listing, load, mapping, text_of, whole
+from pytest_nsys.support.json_values import (
+    Check,
+    Count,
+    Positive,
+    at_least,
+    load,
+    read,
+    read_keys,
+)
 
 SCHEMA = 1
 
@@ -30,6 +40,11 @@ LARGEST_FILE = 4 * 2**20
 
 _LARGEST_TEXT = 16 * 2**20
 _LARGEST = 2**53
+_Numbers = tuple[Annotated[int, at_least(-_LARGEST)], ...]
+_Time = Annotated[Count, Check(lambda time: time <= _LARGEST, "is out of range")]
+_Flag = Annotated[int, Check(lambda flag: flag in (0, 1), "is neither 0 nor 1")]
+_Text = Annotated[str, Check(lambda text: len(text) <= LONGEST_TEXT, "is too long")]
+
 _MOST_DISTINCT = sum(MOST_LANES.values()) * 64  # lanes and categories are not made fewer
 
 
@@ -40,21 +55,23 @@ def render(timeline: Timeline, recording: str) -> bytes:
         timeline: the timeline.
         recording: what the baseline is known by that it belongs to.
     """
-    document = {"schema": SCHEMA, "recording": recording, **to_json(timeline)}
+    document = {"schema": SCHEMA, "recording": recording, **_to_json(timeline)}
     text = json.dumps(document, separators=(",", ":"), sort_keys=True)
     return gzip.compress(text.encode("ascii"), 9, mtime=0)
 
 
-def parse(data: bytes) -> tuple[Timeline, str]:
+def parse(packed: bytes) -> tuple[Timeline, str]:
     """A timeline and what its baseline is known by; the inverse of `render`.
 
     Raises:
-        KeyError, TypeError, ValueError: the data is something else, or too large.
+        ValueError: the data is something else, or too large.
     """
-    document = mapping(load(_unpacked(data)))
-    if whole(document["schema"]) != SCHEMA:
-        raise ValueError(f"it is of schema {document['schema']}, and not {SCHEMA}")
-    return from_json(document), text_of(document["recording"])
+    data = load(_unpacked(packed))
+    schema = read_keys({"schema": Positive}, data)["schema"]
+    if schema != SCHEMA:
+        raise ValueError(f"it is of schema {schema}, and not {SCHEMA}")
+    document = read(_Document, data)
+    return _timeline(document), document.recording
 
 
 def _unpacked(data: bytes) -> bytes:
@@ -68,7 +85,7 @@ def _unpacked(data: bytes) -> bytes:
     return text
 
 
-def to_json(timeline: Timeline) -> dict[str, Any]:
+def _to_json(timeline: Timeline) -> dict[str, Any]:
     """The timeline as JSON values: a list of numbers per column, each the difference to the one
     before; ends, and times that operations took, as what they are longer than what is expected."""
     rows = timeline.elements
@@ -98,98 +115,80 @@ def _differences(values: Iterable[int]) -> list[int]:
     return [after - before for before, after in pairwise([0, *values])]
 
 
-def from_json(data: object) -> Timeline:
-    """The inverse of `to_json`.
+@dataclass(frozen=True)
+class _Elements:
+    lane: _Numbers
+    start: _Numbers
+    duration: _Numbers
+    label: _Numbers
+    operations: _Numbers
+    busy: _Numbers
+    mixed: tuple[_Flag, ...]
 
-    Raises:
-        KeyError, TypeError, ValueError: the data is something else.
-    """
-    top = mapping(data)
-    lanes = tuple(map(_lane, _few(top["lanes"], sum(MOST_LANES.values()))))
+
+@dataclass(frozen=True)
+class _Memory:
+    time: _Numbers
+    live: _Numbers
+
+
+@dataclass(frozen=True)
+class _Document:
+    recording: str
+    length: _Time
+    lanes: tuple[tuple[LaneKind, _Text], ...]
+    labels: tuple[tuple[_Text, _Text], ...]
+    elements: _Elements
+    memory: _Memory
+    cell: _Time
+    sparse: _Flag
+
+
+def _timeline(document: _Document) -> Timeline:
+    lanes, labels = document.lanes, document.labels
+    columns, memory = document.elements, document.memory
     most = MOST_ELEMENTS + _MOST_DISTINCT
-    labels = tuple(map(_label, _few(top["labels"], most)))
-    columns = mapping(top["elements"])
+    _limited(sum(MOST_LANES.values()), lanes)
+    _limited(most, labels)
+    _limited(most, *vars(columns).values())
+    _limited(MOST_POINTS, memory.time, memory.live)
     lane, start, duration, label = (
-        _sums(columns[name], most) for name in ("lane", "start", "duration", "label")
+        _column(accumulate(column))
+        for column in (columns.lane, columns.start, columns.duration, columns.label)
     )
-    operations = _column([count + 1 for count in _numbers(columns["operations"], most)], least=1)
-    longer = _numbers(columns["busy"], most)
-    busy = _column([sum(pair) for pair in zip(longer, duration, strict=True)])
-    end = _column([sum(pair) for pair in zip(start, duration, strict=True)])
-    mixed = [_flag(value) for value in _few(columns["mixed"], most)]
-    elements = tuple(map(Element, *_equally_long(lane, start, end, label, operations, busy), mixed))
-    if len(mixed) != len(lane):
-        raise ValueError("columns that are not equally long")
+    end = _column(map(add, start, duration))
+    operations = _column((count + 1 for count in columns.operations), least=1)
+    busy = _column(map(add, columns.busy, duration))
+    mixed = map(bool, columns.mixed)
+    elements = tuple(map(Element, lane, start, end, label, operations, busy, mixed))
     if any(row.lane >= len(lanes) or row.label >= len(labels) for row in elements):
         raise ValueError("an element of a lane, or with a label, that is not there")
     if any((a.lane, a.start) > (b.lane, b.start) for a, b in pairwise(elements)):
         raise ValueError("elements that are not in order")
-    points = mapping(top["memory"])
-    memory = [_sums(points[name], MOST_POINTS) for name in ("time", "live")]
-    if any(a > b for a, b in pairwise(memory[0])):
+    times = _column(accumulate(memory.time))
+    if any(a > b for a, b in pairwise(times)):
         raise ValueError("points of memory that are not in order")
     return Timeline(
-        length=_time(top["length"]),
-        lanes=lanes,
-        labels=labels,
+        length=document.length,
+        lanes=tuple(starmap(Lane, lanes)),
+        labels=tuple(starmap(Label, labels)),
         elements=elements,
-        memory=tuple(map(Point, *_equally_long(*memory))),
-        cell=_time(top["cell"]),
-        sparse=_flag(top["sparse"]),
+        memory=tuple(map(Point, times, _column(accumulate(memory.live)))),
+        cell=document.cell,
+        sparse=bool(document.sparse),
     )
 
 
-def _few(value: object, most: int) -> list[Any]:
-    found = listing(value)
-    if len(found) > most:
-        raise ValueError(f"{len(found)} values where there are at most {most}")
-    return found
-
-
-def _pair(value: object) -> tuple[str, str]:
-    first, second = map(text_of, _few(value, 2))
-    if len(first) > LONGEST_TEXT or len(second) > LONGEST_TEXT:
-        raise ValueError("a text that is too long")
-    return first, second
-
-
-def _lane(value: object) -> Lane:
-    kind, title = _pair(value)
-    if kind not in get_args(LaneKind):
-        raise ValueError(f"a lane of the kind {kind!r:.80}")
-    return Lane(cast(LaneKind, kind), title)
-
-
-def _label(value: object) -> Label:
-    return Label(*_pair(value))
-
-
-def _numbers(value: object, most: int) -> list[int]:
-    return [whole(number, -_LARGEST) for number in _few(value, most)]
-
-
-def _sums(value: object, most: int) -> list[int]:
-    return _column([*accumulate(_numbers(value, most))])
-
-
-def _column(values: list[int], least: int = 0) -> list[int]:
-    if any(not least <= value <= _LARGEST for value in values):
-        raise ValueError("a number that is out of range")
-    return values
-
-
-def _time(value: object) -> int:
-    (number,) = _column([whole(value)])
-    return number
-
-
-def _flag(value: object) -> bool:
-    if whole(value) not in (0, 1):
-        raise ValueError("a flag that is neither 0 nor 1")
-    return bool(value)
-
-
-def _equally_long(*columns: Sequence[int]) -> tuple[Sequence[int], ...]:
-    if len({len(column) for column in columns}) > 1:
+def _limited(most: int, *columns: Sequence[object]) -> None:
+    longest = max(map(len, columns))
+    if longest > most:
+        raise ValueError(f"{longest} values where there are at most {most}")
+    if any(len(column) < longest for column in columns):
         raise ValueError("columns that are not equally long")
-    return columns
+
+
+def _column(values: Iterable[int], least: int = 0) -> list[int]:
+    column = list(values)
+    if any(not least <= value <= _LARGEST for value in column):
+        raise ValueError("a number that is out of range")
+    return column

@@ -5,10 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from pytest_nsys.servers.engines.preset import Endpoint
-from pytest_nsys.support.json_values import listing, load, mapping, text_of
+from pytest_nsys.support.json_values import load, read_keys
 
 _LONGEST = 1 << 20
 
@@ -76,7 +77,8 @@ def first_model(url: str, timeout_s: float) -> str:
     """The first model that ``/v1/models`` of a server names; "" if it names none."""
     answer = get(url, "/v1/models", timeout_s)
     try:
-        name = text_of(mapping(listing(mapping(load(answer.text))["data"])[0])["id"])
-    except (ValueError, LookupError, TypeError):
+        models = read_keys({"data": tuple[Any, ...]}, load(answer.text))["data"]
+        name = read_keys({"id": str}, models[0])["id"]
+    except (ValueError, IndexError):
         return ""
     return name if name.isprintable() else ""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, cast, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import starmap
+from typing import Annotated, Any
 
 from pytest_nsys.catalogue import Breakdown
 from pytest_nsys.errors import BaselineDamaged
@@ -14,10 +17,20 @@ from pytest_nsys.measure.measurement import (
     Measurement,
     Part,
     Parts,
+    Samples,
     WindowMeasurement,
     largest_first,
 )
-from pytest_nsys.support.json_values import listing, load, mapping, number, text_of, whole
+from pytest_nsys.support.json_values import (
+    Check,
+    Count,
+    Maybe,
+    Positive,
+    load,
+    read,
+    read_keys,
+    written,
+)
 
 SCHEMA = 1
 
@@ -55,24 +68,18 @@ def _layout(value: Any, indent: str, *, top: bool = False) -> str:
 
 def to_json(measurement: Measurement) -> dict[str, Any]:
     """The measurement as JSON values."""
-    environment = measurement.environment
-    return {
-        "schema": SCHEMA,
-        "nodeid": measurement.nodeid,
-        "device": measurement.device,
-        "plan": {"warmup": measurement.warmup, "rounds": measurement.rounds},
-        "environment": {
-            "gpu": environment.gpu,
-            "driver": environment.driver,
-            "cuda": environment.cuda,
-            "nsys": environment.nsys,
-            "trace": list(environment.trace),
-            "versions": dict(environment.versions),
-            "date": environment.date,
-            **({"gpu_digests": list(digests)} if (digests := environment.gpu_digests) else {}),
+    data: dict[str, Any] = written(
+        {
+            "schema": SCHEMA,
+            "nodeid": measurement.nodeid,
+            "device": measurement.device,
+            "plan": {"warmup": measurement.warmup, "rounds": measurement.rounds},
+            "environment": measurement.environment,
+            "windows": {name: _window(window) for name, window in measurement.windows.items()},
         },
-        "windows": {name: _window(window) for name, window in measurement.windows.items()},
-    }
+        _DECIMALS,
+    )
+    return data
 
 
 def recording_digest(measurement: Measurement) -> str:
@@ -92,34 +99,12 @@ def recording_digest(measurement: Measurement) -> str:
 
 
 def _window(window: WindowMeasurement) -> dict[str, Any]:
-    return {
-        "samples": {
-            key: [[_number(value) for value in process] for process in processes]
-            for key, processes in window.samples.items()
-        },
-        "units": {name: _number(count) for name, count in window.units.items()},
-        **{
-            kind: {part.label: _part(part) for part in parts}
-            for kind, parts in window.breakdown.items()
-            if len(parts)
-        },
+    breakdown: dict[str, Any] = {
+        kind: {one.label: _Part(one.count, one.ns, one.bytes, one.category) for one in parts}
+        for kind, parts in window.breakdown.items()
+        if len(parts)
     }
-
-
-def _part(part: Part) -> dict[str, Any]:
-    data: dict[str, Any] = {"count": _number(part.count)}
-    if part.ns:
-        data["ns"] = _number(part.ns)
-    if part.bytes:
-        data["bytes"] = _number(part.bytes)
-    if part.category:
-        data["category"] = part.category
-    return data
-
-
-def _number(value: float) -> float | int:
-    rounded = round(value, _DECIMALS)
-    return int(rounded) if rounded == int(rounded) else rounded
+    return {"samples": window.samples, "units": window.units, **breakdown}
 
 
 def parse(text: str, where: str) -> Measurement:
@@ -149,90 +134,78 @@ def parse(text: str, where: str) -> Measurement:
         ) from None
     except ValueError as error:
         raise _damaged(where, error) from None
-    schema = data.get("schema") if isinstance(data, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise BaselineDamaged(
-            f"{where}:1: the baseline was written by a newer pytest-nsys (schema {schema}, "
-            f"this one reads {SCHEMA})",
-            remedy="upgrade pytest-nsys",
-        )
     try:
-        return from_json(data)
-    except (KeyError, TypeError, ValueError) as error:
+        schema = read_keys({"schema": Positive}, data)["schema"]
+        if schema <= SCHEMA:
+            return _measurement(read(_Document, data))
+    except ValueError as error:
         raise _damaged(where, error) from None
+    raise BaselineDamaged(
+        f"{where}:1: the baseline was written by a newer pytest-nsys (schema {schema}, "
+        f"this one reads {SCHEMA})",
+        remedy="upgrade pytest-nsys",
+    )
 
 
-def _damaged(where: str, error: Exception) -> BaselineDamaged:
+def _damaged(where: str, error: ValueError) -> BaselineDamaged:
     return BaselineDamaged(
-        f"{where}:1: a value is missing or of the wrong kind",
-        evidence=f"{type(error).__name__}: {error}",
-        remedy=_REMEDY,
+        f"{where}:1: a value is missing or of the wrong kind", evidence=str(error), remedy=_REMEDY
     )
 
 
-def from_json(data: object) -> Measurement:
-    """The inverse of `to_json`, but for raw names, which are not kept.
+_Samples = Annotated[Samples, Check(any, "holds no samples")]
+_Units = Annotated[float, Check(lambda count: round(count, _DECIMALS) > 0, "is not above zero")]
 
-    Raises:
-        KeyError, TypeError, ValueError: the data is something else.
-    """
-    top = mapping(data)
-    if whole(top["schema"]) < 1:
-        raise ValueError(f"schema {top['schema']}")
-    plan, environment = mapping(top["plan"]), mapping(top["environment"])
-    versions = mapping(environment["versions"])
+
+@dataclass(frozen=True)
+class _Plan:
+    warmup: Count
+    rounds: Positive
+
+
+@dataclass(frozen=True)
+class _Part:
+    count: float
+    ns: Maybe[float] = 0.0
+    bytes: Maybe[float] = 0.0
+    category: Maybe[str] = ""
+
+
+@dataclass(frozen=True)
+class _Window:
+    samples: Mapping[str, _Samples]
+    units: Mapping[str, _Units]
+
+
+@dataclass(frozen=True)
+class _Document:
+    nodeid: str
+    device: str
+    plan: _Plan
+    environment: Environment
+    windows: Mapping[str, Annotated[WindowMeasurement, _read_window]]
+
+
+def _measurement(document: _Document) -> Measurement:
     return Measurement(
-        nodeid=text_of(top["nodeid"]),
-        device=text_of(top["device"]),
-        warmup=whole(plan["warmup"], 0),
-        rounds=whole(plan["rounds"], 1),
-        windows={
-            name: _read_window(name, window) for name, window in mapping(top["windows"]).items()
-        },
-        environment=Environment(
-            gpu=text_of(environment["gpu"]),
-            driver=text_of(environment["driver"]),
-            cuda=text_of(environment["cuda"]),
-            nsys=text_of(environment["nsys"]),
-            trace=tuple(map(text_of, listing(environment["trace"]))),
-            versions={name: text_of(version) for name, version in versions.items()},
-            date=text_of(environment["date"]),
-            gpu_digests=tuple(map(text_of, listing(environment.get("gpu_digests", [])))),
-        ),
+        nodeid=document.nodeid,
+        device=document.device,
+        warmup=document.plan.warmup,
+        rounds=document.plan.rounds,
+        windows={name: replace(one, name=name) for name, one in document.windows.items()},
+        environment=document.environment,
     )
 
 
-def _read_window(name: str, value: object) -> WindowMeasurement:
-    data = mapping(value)
-    unknown = data.keys() - {"samples", "units", *get_args(Breakdown)}
-    if unknown:
-        raise ValueError(f"a window has no {min(unknown)[:80]!r}")
+def _read_window(value: object) -> WindowMeasurement:
+    window, data = read(_Window, value), read(Mapping[str, Any], value)
+    rest = {kind: data[kind] for kind in sorted(data.keys() - vars(window).keys())}
     breakdown = {
-        cast(Breakdown, kind): Parts(
-            tuple(sorted((_read_part(*item) for item in mapping(parts).items()), key=largest_first))
-        )
-        for kind, parts in data.items()
-        if kind not in ("samples", "units")
+        kind: Parts(tuple(sorted(starmap(_read_part, parts.items()), key=largest_first)))
+        for kind, parts in read(Mapping[Breakdown, Mapping[str, _Part]], rest).items()
     }
-    samples = {
-        key: tuple(tuple(map(number, listing(process))) for process in listing(processes))
-        for key, processes in mapping(data["samples"]).items()
-    }
-    for key, processes in samples.items():
-        if not any(processes):
-            raise ValueError(f"no samples of {key}")
-    units = {unit: number(count) for unit, count in mapping(data["units"]).items()}
-    if not all(_number(count) > 0 for count in units.values()):
-        raise ValueError("units that are not above zero")
-    return WindowMeasurement(name=name, samples=samples, units=units, breakdown=breakdown)
+    return WindowMeasurement("", window.samples, window.units, breakdown)
 
 
-def _read_part(label: str, value: object) -> Part:
-    data = mapping(value)
-    return Part(
-        label,
-        count=number(data["count"]),
-        ns=number(data.get("ns", 0)),
-        bytes=number(data.get("bytes", 0)),
-        category=text_of(data.get("category", "")),
-    )
+def _read_part(label: str, part: _Part) -> Part:
+    return Part(label, part.count, part.ns, part.bytes, part.category)

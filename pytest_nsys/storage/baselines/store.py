@@ -94,10 +94,10 @@ class BaselineStore:
             raise BaselineError(
                 f"{path} cannot be read", evidence=str(error), remedy="see to the file"
             ) from None
-        except (KeyError, TypeError, ValueError) as error:
+        except ValueError as error:
             raise BaselineDamaged(
                 f"{path} is no timeline",
-                evidence=f"{type(error).__name__}: {error}",
+                evidence=str(error),
                 remedy="delete it: only reports show it, and --nsys-update writes it anew",
             ) from None
         return timeline if recording == recording_digest(baseline) else None

@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from typing import Annotated
 
 from pytest_nsys.errors import HistoryDamaged
-from pytest_nsys.support.json_values import listing, load, mapping, number, text_of, whole
+from pytest_nsys.support.json_values import Check, Positive, load, read, read_keys, written
 
 SCHEMA = 1
 
@@ -18,6 +19,7 @@ LONGEST_KEY = 1000
 
 _DECIMALS = 3
 _COMMIT = re.compile(r"(?:[0-9a-f]{7,64}(?:\+dirty)?)?")
+_Key = Annotated[str, Check(lambda key: len(key) <= LONGEST_KEY, "is too long")]
 _CONFLICT = re.compile(r"<{7}( |$)|={7}$|>{7}( |$)|\|{7}( |$)")
 _REMEDY = "delete the line, or restore the file"
 _DATE = "%Y-%m-%dT%H:%M:%SZ"
@@ -42,13 +44,13 @@ class Entry:
 
     nodeid: str
     device: str
-    date: datetime
-    commit: str = ""
+    date: Annotated[datetime, _date]
+    commit: Annotated[str, Check(_COMMIT.fullmatch, "is no commit")] = ""
     nsys: str = ""
     driver: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     status: str = ""
-    windows: Mapping[str, Mapping[str, tuple[float, int]]] = field(default_factory=dict)
+    windows: Mapping[str, Mapping[_Key, tuple[float, Positive]]] = field(default_factory=dict)
 
     @property
     def day(self) -> str:
@@ -71,27 +73,9 @@ class Torn:
 
 def render(entry: Entry) -> bytes:
     """The line, with its end; ASCII, so that a part of it is never half a character."""
-    data = {
-        "schema": SCHEMA,
-        "date": entry.date.strftime(_DATE),
-        "nodeid": entry.nodeid,
-        "device": entry.device,
-        "commit": entry.commit,
-        "status": entry.status,
-        "nsys": entry.nsys,
-        "driver": entry.driver,
-        "versions": dict(entry.versions),
-        "windows": {
-            name: {key: [_short(value), count] for key, (value, count) in metrics.items()}
-            for name, metrics in entry.windows.items()
-        },
-    }
-    return json.dumps(data, separators=(",", ":")).encode("ascii") + b"\n"
-
-
-def _short(value: float) -> float | int:
-    rounded = round(value, _DECIMALS)
-    return int(rounded) if rounded == int(rounded) else rounded
+    data = {"schema": SCHEMA, **vars(entry), "date": entry.date.strftime(_DATE)}
+    text = json.dumps(written(data, _DECIMALS), separators=(",", ":"))
+    return text.encode("ascii") + b"\n"
 
 
 def parse(content: bytes, where: str) -> tuple[tuple[Entry, ...], tuple[Torn, ...]]:
@@ -138,55 +122,26 @@ def _parse_line(line: bytes, where: str) -> Entry | None:
         ) from None
     except ValueError as error:  # not UTF-8, too deep, a key twice
         raise _damaged(where, error) from None
-    schema = data.get("schema") if isinstance(data, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise HistoryDamaged(
-            f"{where}: the line was written by a newer pytest-nsys "
-            f"(schema {str(schema)[:20]}, this one reads {SCHEMA})",
-            remedy="upgrade pytest-nsys",
-        )
     try:
-        return _entry(data)
-    except (KeyError, TypeError, ValueError) as error:
+        schema = read_keys({"schema": Positive}, data)["schema"]
+        if schema <= SCHEMA:
+            return read(Entry, data)
+    except ValueError as error:
         raise _damaged(where, error) from None
+    raise HistoryDamaged(
+        f"{where}: the line was written by a newer pytest-nsys "
+        f"(schema {str(schema)[:20]}, this one reads {SCHEMA})",
+        remedy="upgrade pytest-nsys",
+    )
 
 
-def _damaged(where: str, error: Exception) -> HistoryDamaged:
+def _damaged(where: str, error: ValueError) -> HistoryDamaged:
     return HistoryDamaged(
         f"{where}: a value is missing or of the wrong kind",
-        evidence=ascii(f"{type(error).__name__}: {error}"[:200])[1:-1],
+        evidence=ascii(str(error)[:200])[1:-1],
         remedy=_REMEDY,
     )
 
 
-def _entry(data: object) -> Entry:
-    top = mapping(data)
-    whole(top["schema"], 1)
-    commit = text_of(top["commit"])
-    if not _COMMIT.fullmatch(commit):
-        raise ValueError("a commit that is none")
-    return Entry(
-        nodeid=text_of(top["nodeid"]),
-        device=text_of(top["device"]),
-        date=datetime.strptime(text_of(top["date"]), _DATE).replace(tzinfo=timezone.utc),
-        commit=commit,
-        status=text_of(top["status"]),
-        nsys=text_of(top["nsys"]),
-        driver=text_of(top["driver"]),
-        versions={name: text_of(value) for name, value in mapping(top["versions"]).items()},
-        windows={
-            name: {_key(key): _value(pair) for key, pair in mapping(metrics).items()}
-            for name, metrics in mapping(top["windows"]).items()
-        },
-    )
-
-
-def _key(key: str) -> str:
-    if len(key) > LONGEST_KEY:
-        raise ValueError("a metric's key that is too long")
-    return key
-
-
-def _value(pair: object) -> tuple[float, int]:
-    value, count = listing(pair)
-    return number(value), whole(count, 1)
+def _date(value: object) -> datetime:
+    return datetime.strptime(read(str, value), _DATE).replace(tzinfo=timezone.utc)

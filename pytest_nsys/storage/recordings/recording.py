@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pytest_nsys.capture.result import Report
 from pytest_nsys.errors import NsysError, RecordingError
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.storage.recordings.scrub import scrub
 from pytest_nsys.support.files import read_limited, replace_text
-from pytest_nsys.support.json_values import listing, load, mapping, text_of, whole
+from pytest_nsys.support.json_values import Check, Count, Positive, load, read, read_keys, written
 from pytest_nsys.support.xz import unpack
 from pytest_nsys.trace.load import load_trace
 from pytest_nsys.trace.tables import Trace
@@ -32,6 +33,9 @@ the place of an NVTX range; what has the form of 1 is read as before."""
 INDEX = "recording.json"
 
 _LARGEST_INDEX = 256 * 2**20
+_Numbers = Annotated[
+    tuple[Count, ...], Check(lambda given: len({*given}) == len(given), "has a capture twice")
+]
 _FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}")
 
 
@@ -50,10 +54,10 @@ class RecordedTest:
     """
 
     nodeid: str
-    reports: tuple[Mapping[str, Any], ...]
-    captures: tuple[int, ...]
-    warmup: int
-    rounds: int
+    reports: tuple[Report, ...]
+    captures: _Numbers
+    warmup: Count
+    rounds: Positive
     problem: str = ""
 
 
@@ -64,12 +68,12 @@ class RecordedCapture:
     Attributes:
         file: its file in the folder.
         options: the options it was made with.
-        records: its windows.
+        windows: what was measured in it.
     """
 
     file: str
     options: tuple[str, ...]
-    records: tuple[WindowRecord, ...]
+    windows: tuple[Annotated[WindowRecord, WindowRecord.from_json], ...]
 
 
 @dataclass(frozen=True)
@@ -77,18 +81,18 @@ class Recording:
     """A recording's index.
 
     Attributes:
-        captures: by their number.
-        tests: in the order they ran.
-        versions: Python and frameworks of the run.
         nsys: version of nsys.
         date: day of the run.
+        versions: Python and frameworks of the run.
+        captures: by their number.
+        tests: in the order they ran.
     """
 
-    captures: tuple[RecordedCapture, ...]
-    tests: tuple[RecordedTest, ...]
-    versions: Mapping[str, str]
     nsys: str
     date: str
+    versions: Mapping[str, str]
+    captures: tuple[RecordedCapture, ...]
+    tests: tuple[Annotated[RecordedTest, _test], ...]
 
 
 def write_recording(folder: Path, recording: Recording, exports: Sequence[Path]) -> None:
@@ -100,7 +104,8 @@ def write_recording(folder: Path, recording: Recording, exports: Sequence[Path])
     (folder / INDEX).unlink(missing_ok=True)
     for capture, export in zip(recording.captures, exports, strict=True):
         scrub(export, folder / capture.file)
-    replace_text(folder / INDEX, json.dumps(_to_json(recording), indent=1) + "\n")
+    data = {"schema": SCHEMA, **written(recording)}
+    replace_text(folder / INDEX, json.dumps(data, indent=1) + "\n")
 
 
 def read_recording(folder: Path) -> Recording:
@@ -111,8 +116,8 @@ def read_recording(folder: Path) -> Recording:
     """
     path = folder / INDEX
     try:
-        data = mapping(load(read_limited(path, _LARGEST_INDEX)))
-        if whole(data["schema"], 1) > SCHEMA:
+        data = load(read_limited(path, _LARGEST_INDEX))
+        if read_keys({"schema": Positive}, data)["schema"] > SCHEMA:
             raise RecordingError(
                 f"{path} was written by a newer pytest-nsys", remedy="upgrade pytest-nsys"
             )
@@ -123,10 +128,10 @@ def read_recording(folder: Path) -> Recording:
             evidence=f"{path} does not exist",
             remedy="name a folder that --nsys-record wrote",
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise RecordingError(
             f"{path} is damaged",
-            evidence=f"{type(error).__name__}: {error}",
+            evidence=str(error),
             remedy="record the run again, or restore the folder",
         ) from None
 
@@ -176,48 +181,8 @@ def load_packed(path: Path) -> Trace:
             ) from None
 
 
-def _to_json(recording: Recording) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "nsys": recording.nsys,
-        "date": recording.date,
-        "versions": dict(recording.versions),
-        "captures": [
-            {
-                "file": capture.file,
-                "options": list(capture.options),
-                "windows": [record.to_json() for record in capture.records],
-            }
-            for capture in recording.captures
-        ],
-        "tests": [
-            {
-                "nodeid": test.nodeid,
-                "captures": list(test.captures),
-                "warmup": test.warmup,
-                "rounds": test.rounds,
-                "problem": test.problem,
-                "reports": [dict(report) for report in test.reports],
-            }
-            for test in recording.tests
-        ],
-    }
-
-
-def _from_json(data: Mapping[str, Any]) -> Recording:
-    """The inverse of `_to_json`.
-
-    Raises:
-        KeyError, TypeError, ValueError: the data is something else.
-    """
-    versions = mapping(data["versions"])
-    recording = Recording(
-        captures=tuple(map(_read_capture, listing(data["captures"]))),
-        tests=tuple(map(_read_test, listing(data["tests"]))),
-        versions={name: text_of(version) for name, version in versions.items()},
-        nsys=text_of(data["nsys"]),
-        date=text_of(data["date"]),
-    )
+def _from_json(data: object) -> Recording:
+    recording = read(Recording, data)
     for test in recording.tests:
         for number in test.captures:
             if number >= len(recording.captures):
@@ -225,43 +190,11 @@ def _from_json(data: Mapping[str, Any]) -> Recording:
     return recording
 
 
-def _read_capture(value: object) -> RecordedCapture:
-    capture = mapping(value)
-    return RecordedCapture(
-        file=text_of(capture["file"]),
-        options=tuple(map(text_of, listing(capture["options"]))),
-        records=tuple(
-            WindowRecord.from_json(mapping(record)) for record in listing(capture["windows"])
-        ),
-    )
-
-
-def _read_test(value: object) -> RecordedTest:
-    test = mapping(value)
-    return RecordedTest(
-        nodeid=text_of(test["nodeid"]),
-        reports=tuple(map(_read_report, listing(test["reports"]))),
-        captures=_read_numbers(test),
-        warmup=whole(test["warmup"], 0),
-        rounds=whole(test["rounds"], 1),
-        problem=text_of(test["problem"]),
-    )
-
-
-def _read_numbers(test: Mapping[str, Any]) -> tuple[int, ...]:
-    """The numbers of a test's captures; in the first schema it had one, or null."""
-    if "captures" not in test:
-        return () if test["capture"] is None else (whole(test["capture"], 0),)
-    if "capture" in test:
+def _test(value: object) -> RecordedTest:
+    """A test; in the first schema it had one capture, or null."""
+    data = read(Mapping[str, Any], value)
+    if "captures" in data and "capture" in data:
         raise ValueError("a test with both capture and captures")
-    numbers = tuple(whole(number, 0) for number in listing(test["captures"]))
-    if len(set(numbers)) < len(numbers):
-        raise ValueError("a test has a capture twice")
-    return numbers
-
-
-def _read_report(value: object) -> Mapping[str, Any]:
-    """A report with what says how its test ended; what pytest needs of it is for a replay."""
-    report = mapping(value)
-    text_of(report["when"]), text_of(report["outcome"])
-    return report
+    if "capture" in data:
+        data = {**data, "captures": [one for one in (data["capture"],) if one is not None]}
+    return read(RecordedTest, data)

@@ -60,7 +60,7 @@ class Replay:
             yield CaptureResult(
                 tests=tuple(tests),
                 trace=None if capture is None else load_capture(self._folder, capture),
-                records=() if capture is None else capture.records,
+                records=() if capture is None else capture.windows,
                 options=() if capture is None else capture.options,
                 nsys=self._recording.nsys,
                 date=self._recording.date,
@@ -79,10 +79,10 @@ def _for_pytest(test: RecordedTest, where: Path) -> RecordedTest:
         for report in reports:
             if report["nodeid"] != test.nodeid:
                 raise ValueError(f"it is of {report['nodeid'][:80]!r}")
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise RecordingError(
             f"{where} is damaged",
-            evidence=f"a report of {test.nodeid[:80]}: {type(error).__name__}: {error}",
+            evidence=f"a report of {test.nodeid[:80]}: {error}",
             remedy="record the run again, or restore the folder",
         ) from None
     return replace(test, reports=reports)

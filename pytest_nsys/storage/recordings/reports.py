@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pytest_nsys.support.json_values import listing, mapping, number, text_of, whole
+from pytest_nsys.support.json_values import Maybe, read, written
 from pytest_nsys.support.text import line_without_folders
 
 _KEPT = ("$report_type", "nodeid", "location", "outcome", "when", "duration")
-_OUTCOMES = ("passed", "failed", "skipped")
-_PHASES = ("setup", "call", "teardown")
 
 
 def kept_report(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,36 +41,33 @@ def read_kept_report(value: object) -> dict[str, Any]:
     """A report of a recording, which anybody may have written: what `kept_report` keeps.
 
     Raises:
-        KeyError, TypeError, ValueError: the value is something else.
+        ValueError: the value is something else.
     """
-    data = mapping(value)
-    path, line, domain = listing(data["location"])
-    report: dict[str, Any] = {
+    return {
         "$report_type": "TestReport",
-        "nodeid": text_of(data["nodeid"]),
-        "location": [text_of(path), None if line is None else whole(line), text_of(domain)],
-        "outcome": _one_of(data["outcome"], _OUTCOMES),
-        "when": _one_of(data["when"], _PHASES),
-        "duration": number(data.get("duration", 0.0)),
-        "longrepr": _read_longrepr(data.get("longrepr")),
+        "duration": 0.0,
+        "longrepr": None,
+        **written(read(_Kept, value)),
         "keywords": {},
         "sections": [],
         "user_properties": [],
     }
-    if "wasxfail" in data:
-        report["wasxfail"] = text_of(data["wasxfail"])
-    return report
 
 
-def _read_longrepr(value: object) -> object:
-    if value is None or isinstance(value, str):
-        return value
-    path, line, reason = listing(value)
-    return [text_of(path), whole(line), text_of(reason)]
+@dataclass(frozen=True)
+class _Kept:
+    nodeid: str
+    location: tuple[str, Annotated[int | None, _line], str]
+    outcome: Literal["passed", "failed", "skipped"]
+    when: Literal["setup", "call", "teardown"]
+    duration: Maybe[float] = 0.0
+    longrepr: Maybe[Annotated[object, _longrepr]] = None
+    wasxfail: str | None = None
 
 
-def _one_of(value: object, allowed: Sequence[str]) -> str:
-    text = text_of(value)
-    if text not in allowed:
-        raise ValueError(f"{text[:80]!r} where there should be one of {', '.join(allowed)}")
-    return text
+def _line(value: object) -> int | None:
+    return None if value is None else read(int, value)
+
+
+def _longrepr(value: object) -> object:
+    return value if value is None or isinstance(value, str) else read(tuple[str, int, str], value)

@@ -48,7 +48,7 @@ def test_a_command_under_a_real_nsys(
     assert err == "pytest-nsys: the capture holds no CUDA activity; it is kept all the same\n"
     recording = read_recording(Path("one"))
     assert (recording.nsys, recording.tests) == (each_nsys.version_text, ())
-    assert recording.captures[0].records == ()
+    assert recording.captures[0].windows == ()
     assert recording.captures[0].options[0] == "--trace=cuda,nvtx"
     assert [path.name for path in sorted(Path("one").iterdir())] == [
         "capture-1.sqlite.xz",

@@ -249,7 +249,7 @@ class TestARecording:
         assert index["captures"][0]["windows"][0]["units"] == {"tokens": 2.5}
 
     def test_replaces_an_older_one(self, folder: Path, tmp_path: Path) -> None:
-        empty = Recording((), (), {}, "2025.3.1", "2026-02-01")
+        empty = Recording("2025.3.1", "2026-02-01", {}, (), ())
         write_recording(folder, empty, [])
         assert read_recording(folder) == empty
 
