@@ -56,7 +56,7 @@ _DISPATCH = re.compile(
 _DATA_TYPE = re.compile(r"\bc10::(?:Half|BFloat16|Float\d|complex|q)")
 
 
-class _Kind(Enum):
+class _Piece(Enum):
     WORD = auto()
     NUMBER = auto()
     OPERATOR = auto()
@@ -85,13 +85,13 @@ class _Open:
     name: str = ""
     gap: bool = False
     arguments: list[str] = field(default_factory=list)
-    pieces: list[tuple[_Kind, str]] = field(default_factory=list)
+    pieces: list[tuple[_Piece, str]] = field(default_factory=list)
 
     @property
-    def last(self) -> _Kind:
-        return self.pieces[-1][0] if self.pieces else _Kind.OTHER
+    def last(self) -> _Piece:
+        return self.pieces[-1][0] if self.pieces else _Piece.OTHER
 
-    def add(self, kind: _Kind, text: str, gap: bool = False) -> None:
+    def add(self, kind: _Piece, text: str, gap: bool = False) -> None:
         """Add a piece; of white space before it only what keeps words apart stays."""
         if gap and self.pieces:
             before, after = self.pieces[-1][1][-1:], text[0]
@@ -157,17 +157,17 @@ class _Scanner:
         """Take in a token that ends at a position; return where to go on."""
         top = self.open[-1]
         if text.startswith("operator") and not _wordlike(text[8:9]):
-            top.add(_Kind.OPERATOR, "".join(text.split()), gap)
+            top.add(_Piece.OPERATOR, "".join(text.split()), gap)
         elif text[0].isdecimal():
             number = _NUMBER.fullmatch(text)
-            top.add(_Kind.NUMBER, number[1] if number else text, gap)
+            top.add(_Piece.NUMBER, number[1] if number else text, gap)
         elif _wordlike(text[0]) or (text[0] == "~" and len(text) > 1):
-            if _POLICY.fullmatch(text) and top.last is _Kind.SCOPE:
+            if _POLICY.fullmatch(text) and top.last is _Piece.SCOPE:
                 text = "Policy"
-            top.add(_Kind.WORD, simplify_label(text) or text, gap)
+            top.add(_Piece.WORD, simplify_label(text) or text, gap)
         elif text == "::":
-            top.add(_Kind.SCOPE, text)
-        elif text == "<" and top.last in (_Kind.WORD, _Kind.OPERATOR):
+            top.add(_Piece.SCOPE, text)
+        elif text == "<" and top.last in (_Piece.WORD, _Piece.OPERATOR):
             self._push(text)
         elif text == ">" and top.bracket == "<":
             self._close_template()
@@ -178,7 +178,7 @@ class _Scanner:
         elif text == "," and top.bracket in ("<", "("):
             top.end_argument()
         else:
-            top.add(_Kind.OTHER, ", " if text == "," else text, gap)
+            top.add(_Piece.OTHER, ", " if text == "," else text, gap)
         return position
 
     def _push(self, bracket: str, gap: bool = False) -> None:
@@ -188,7 +188,7 @@ class _Scanner:
         opened = _Open(bracket)
         if bracket == "<":
             opened.name = top.pieces[-1][1].strip()
-            if len(top.pieces) > 2 and top.pieces[-2][0] is _Kind.SCOPE:
+            if len(top.pieces) > 2 and top.pieces[-2][0] is _Piece.SCOPE:
                 opened.scope = top.pieces[-3][1].strip()
         elif bracket == "(" and gap and top.bracket == "":
             opened.gap = True
@@ -199,7 +199,7 @@ class _Scanner:
         if closed.pieces or closed.arguments:
             closed.end_argument()
         arguments = without_tuning(closed.scope, closed.name, closed.arguments)
-        self.open[-1].add(_Kind.TEMPLATE, f"<{', '.join(arguments)}>")
+        self.open[-1].add(_Piece.TEMPLATE, f"<{', '.join(arguments)}>")
 
     def _close(self, bracket: str, position: int) -> int:
         closed = self.open.pop()
@@ -214,29 +214,29 @@ class _Scanner:
         found = _LAMBDA.fullmatch(inner)
         if found:
             number = found[2] or found[3]
-            top.add(_Kind.LAMBDA, f"{{lambda{found[1]}{'' if number == '1' else '#' + number}}}")
+            top.add(_Piece.LAMBDA, f"{{lambda{found[1]}{'' if number == '1' else '#' + number}}}")
         elif inner == "lambda" or inner.startswith("lambda("):
-            top.add(_Kind.LAMBDA, f"{{{inner}}}")
+            top.add(_Piece.LAMBDA, f"{{{inner}}}")
         elif not inner.startswith("abi:"):
-            top.add(_Kind.OTHER, closed.bracket + inner + bracket)
+            top.add(_Piece.OTHER, closed.bracket + inner + bracket)
         return position
 
     def _close_parentheses(self, inner: str, gap: bool, position: int) -> int:
         top = self.open[-1]
-        named = top.last in (_Kind.WORD, _Kind.TEMPLATE, _Kind.OPERATOR)
+        named = top.last in (_Piece.WORD, _Piece.TEMPLATE, _Piece.OPERATOR)
         if named and top.bracket not in ("[", "{"):
             local = _LOCAL.match(self.name, position)
             if local:
                 return local.end()
         if not named and _INTEGER.fullmatch(inner) and _VALUE.match(self.name, position):
             return position
-        top.add(_Kind.OTHER if gap else _Kind.PARENTHESES, f"({inner})", gap)
+        top.add(_Piece.OTHER if gap else _Piece.PARENTHESES, f"({inner})", gap)
         return position
 
     def _whole(self) -> str:
         whole = self.open[0]
         if not self.keeps_parameters:
-            while len(whole.pieces) > 1 and whole.last is _Kind.PARENTHESES:
+            while len(whole.pieces) > 1 and whole.last is _Piece.PARENTHESES:
                 whole.pieces.pop()
         whole.end_argument()
         return whole.arguments[0]

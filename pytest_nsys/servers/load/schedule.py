@@ -85,7 +85,7 @@ async def follow(load: Load, work: Work, deadline_s: float) -> LoadResult:
     done: dict[int, Exchange] = {}
     began_utc_ns, began_ns = time.time_ns(), time.monotonic_ns()
     if load.rate_per_s is None:
-        numbers = _Numbers(load)  # which the loops share
+        numbers = _RequestNumbers(load)  # which the loops share
         tasks = [
             asyncio.ensure_future(_closed_loop(numbers, load, work, done))
             for _ in range(load.concurrency or 1)[: load.requests]
@@ -106,7 +106,7 @@ async def follow(load: Load, work: Work, deadline_s: float) -> LoadResult:
     return LoadResult(exchanges, began_utc_ns, ended_utc_ns, began_ns, ended_ns)
 
 
-class _Numbers:
+class _RequestNumbers:
     """The numbers of the requests of a closed loop, as long as there are to be more."""
 
     def __init__(self, load: Load) -> None:
@@ -135,7 +135,7 @@ class _Numbers:
 
 
 async def _closed_loop(
-    numbers: _Numbers, load: Load, work: Work, done: dict[int, Exchange]
+    numbers: _RequestNumbers, load: Load, work: Work, done: dict[int, Exchange]
 ) -> None:
     while (number := numbers.take()) is not None:
         await _one(number, load, work, done)
