@@ -19,9 +19,10 @@ from pytest_nsys.controller.runner import Arm
 from pytest_nsys.errors import NsysError
 from pytest_nsys.gpu.lock import gpu_locks
 from pytest_nsys.gpu.monitor import Monitor
+from pytest_nsys.gpu.names import default_device_key
 from pytest_nsys.gpu.nvml import visible_gpu_uuids
 from pytest_nsys.kernels.naming import Naming
-from pytest_nsys.measure.measurer import Measurer, default_device_key
+from pytest_nsys.measure.measurer import Measurer
 from pytest_nsys.plan.expected import FILE, read_expected
 from pytest_nsys.plan.settings import Settings
 from pytest_nsys.process.guard import MARK

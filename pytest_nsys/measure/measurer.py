@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.catalogue import parse_family, parse_range, undivided
 from pytest_nsys.errors import NsysError, WindowsMissing
-from pytest_nsys.gpu.names import device_slug
+from pytest_nsys.gpu.names import default_device_key
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.measure.measurement import Environment, Measurement, WindowMeasurement
 from pytest_nsys.measure.windows import measure
@@ -25,15 +25,6 @@ if TYPE_CHECKING:
     from pytest_nsys.insights.bottlenecks import Bottleneck
 
 DeviceKey = Callable[[tuple[str, ...]], str]
-NO_GPU = "no-gpu"
-
-
-def default_device_key(gpus: tuple[str, ...]) -> str:
-    """The model's name as a slug, and ``-xN`` where a test used several GPUs."""
-    if not gpus:
-        return NO_GPU
-    name = device_slug(" ".join(dict.fromkeys(gpus)))
-    return f"{name}-x{len(gpus)}" if len(gpus) > 1 else name
 
 
 @dataclass(frozen=True)

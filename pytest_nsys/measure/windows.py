@@ -1,4 +1,4 @@
-"""Measuring: from a trace and the worker's records to the samples of every test."""
+"""From a trace, and records or cuts of it, to what was measured of each window of each test."""
 
 from __future__ import annotations
 

@@ -1,15 +1,5 @@
-"""Metrics that a project or a plugin adds, through the hook ``pytest_nsys_metrics``.
-
-    def _longest_kernel(cut):  # ns, per window
-        ns = (cut.trace.kernels["end"] - cut.trace.kernels["start"]).to_numpy()
-        longest = np.zeros(len(cut))
-        np.maximum.at(longest, cut.kernels.window, ns[cut.kernels.row])
-        return longest
-
-    def pytest_nsys_metrics():
-        about = "the longest kernel"
-        metric = Metric("ours.longest_kernel", "ns", "timed", about, combine="max")
-        return [CustomMetric(metric, _longest_kernel)]
+"""Metrics that a project or a plugin adds, through the hook ``pytest_nsys_metrics``, as
+``docs/metrics.md`` shows: what they are, whether they can be added, and their values.
 
 Imported wherever such a hook is defined, in runs that measure nothing too, so it stays free of
 pandas and numpy until a metric is computed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -16,9 +17,8 @@ from pytest_nsys.support.units import Tolerance, parse_amount, parse_tolerance
 if TYPE_CHECKING:
     import pytest
 
-
-ROUNDS = 5
-"""Measured calls per test and process where nobody says otherwise; the fewest of ``auto``."""
+Values = Mapping[str, Any]
+"""What the command line or else the ini file says, by option; None where neither does."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,7 @@ def read_settings(config: pytest.Config) -> Settings:
             "--nsys-replay and --nsys-record contradict each other",
             remedy="a replayed run is recorded already: copy the folder",
         )
-    rounds = values["nsys_rounds"]
-    auto = rounds == "auto"
+    auto = values["nsys_rounds"] == "auto"
     return Settings(
         mode=mode,
         rootdir=config.rootpath,
@@ -119,14 +118,12 @@ def read_settings(config: pytest.Config) -> Settings:
         report_url=values["nsys_report_url"],
         history=values["nsys_history"],
         keep=values["nsys_keep"],
-        rounds=ROUNDS if auto else _count("nsys_rounds", rounds, default=ROUNDS, least=1),
+        rounds=Settings.rounds if auto else _count(values, "nsys_rounds", Settings.rounds, 1),
         auto=auto,
-        max_rounds=_count("nsys_max_rounds", values["nsys_max_rounds"], default=50, least=1),
-        warmup=_count("nsys_warmup", values["nsys_warmup"], default=1, least=0),
-        processes=_count(
-            "nsys_processes", values["nsys_processes"], default=_processes(mode, against), least=1
-        ),
-        confirm=_count("nsys_confirm", values["nsys_confirm"], default=2, least=0),
+        max_rounds=_count(values, "nsys_max_rounds", Settings.max_rounds, 1),
+        warmup=_count(values, "nsys_warmup", Settings.warmup, 0),
+        processes=_count(values, "nsys_processes", _processes(mode, against), 1),
+        confirm=_count(values, "nsys_confirm", Settings.confirm, 0),
         inconclusive=_inconclusive(values["nsys_inconclusive"] or "warn"),
         against=against,
         against_setup=_words("nsys_against_setup", values["nsys_against_setup"] or ""),
@@ -135,17 +132,17 @@ def read_settings(config: pytest.Config) -> Settings:
         executable=values["nsys_executable"],
         nsys_args=_words("nsys_args", values["nsys_args"] or ""),
         device=values["nsys_device"],
-        timeout_s=_seconds("nsys_timeout", values["nsys_timeout"]) or 1800.0,
-        tool_timeout_s=_seconds("nsys_tool_timeout", values["nsys_tool_timeout"]) or 900.0,
-        lock_timeout_s=_seconds("nsys_lock_timeout", values["nsys_lock_timeout"]) or 1800.0,
-        max_duration_s=_seconds("nsys_max_duration", values["nsys_max_duration"]),
-        max_capture_size=_size("nsys_max_capture_size", values["nsys_max_capture_size"]),
+        timeout_s=_seconds(values, "nsys_timeout") or Settings.timeout_s,
+        tool_timeout_s=_seconds(values, "nsys_tool_timeout") or Settings.tool_timeout_s,
+        lock_timeout_s=_seconds(values, "nsys_lock_timeout") or Settings.lock_timeout_s,
+        max_duration_s=_seconds(values, "nsys_max_duration"),
+        max_capture_size=_size(values, "nsys_max_capture_size"),
     )
 
 
 def _processes(mode: Mode, against: str | None) -> int:
     """A baseline is to know the spread between processes; two revisions are to be alternated."""
-    return 3 if mode in ("update", "update-new") else 2 if against else 1
+    return 3 if mode in ("update", "update-new") else 2 if against else Settings.processes
 
 
 def _job_summary(text: str) -> Path | None:
@@ -190,7 +187,8 @@ def _value(config: pytest.Config, option: Option) -> Any:
     return given
 
 
-def _count(name: str, text: str | None, *, default: int, least: int) -> int:
+def _count(values: Values, name: str, default: int, least: int) -> int:
+    text = values[name]
     if text is None:
         return default
     try:
@@ -202,7 +200,8 @@ def _count(name: str, text: str | None, *, default: int, least: int) -> int:
     return count
 
 
-def _seconds(name: str, text: str | None) -> float | None:
+def _seconds(values: Values, name: str) -> float | None:
+    text = values[name]
     if text is None:
         return None
     remedy = "give seconds above zero, such as 600"
@@ -217,7 +216,8 @@ def _seconds(name: str, text: str | None) -> float | None:
     return seconds
 
 
-def _size(name: str, text: str | None) -> int | None:
+def _size(values: Values, name: str) -> int | None:
+    text = values[name]
     if text is None:
         return None
     remedy = "give a size above zero with its unit, such as '2 GiB'"

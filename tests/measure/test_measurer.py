@@ -1,28 +1,15 @@
-"""What is said of a measurement, and where its baseline goes."""
+"""What is said of a measurement."""
 
 from __future__ import annotations
 
 import pytest
 
-from pytest_nsys.measure.measurer import automatic_remarks, default_device_key
+from pytest_nsys.measure.measurer import automatic_remarks
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.windows.record import MAIN
 from tests.support import made
 
 AUTO = Spec(warmup=1, rounds=5, timeout_s=1, most_rounds=50)
-
-
-@pytest.mark.parametrize(
-    ("gpus", "key"),
-    [
-        ((), "no-gpu"),
-        (("NVIDIA H200",), "nvidia-h200"),
-        (("NVIDIA H200", "NVIDIA H200"), "nvidia-h200-x2"),
-        (("NVIDIA H200", "NVIDIA L4"), "nvidia-h200-nvidia-l4-x2"),
-    ],
-)
-def test_the_device_is_the_model_and_how_many(gpus: tuple[str, ...], key: str) -> None:
-    assert default_device_key(gpus) == key
 
 
 @pytest.mark.parametrize(

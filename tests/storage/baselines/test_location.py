@@ -8,7 +8,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pytest_nsys.gpu.names import device_slug
 from pytest_nsys.storage.baselines.location import baseline_path
 
 parts = st.one_of(
@@ -84,24 +83,3 @@ def test_two_tests_whose_readable_names_agree_are_told_apart_by_a_digest() -> No
     one, other = (baseline_path("gpu", f"test_x.py::test[{text}]").name for text in ("a/b", "a:b"))
     assert one != other
     assert one.rpartition("-")[0] == other.rpartition("-")[0] == "test-a-b"
-
-
-@pytest.mark.parametrize(
-    ("name", "slug"),
-    [
-        ("NVIDIA H200", "nvidia-h200"),
-        ("NVIDIA A100-SXM4-80GB MIG 1g.10gb", "nvidia-a100-sxm4-80gb-mig-1g.10gb"),
-        ("  Tesla T4  ", "tesla-t4"),
-        ("..", "unknown"),
-        ("", "unknown"),
-        ("日本", "unknown"),
-    ],
-)
-def test_a_device_is_a_folder_name(name: str, slug: str) -> None:
-    assert device_slug(name) == slug
-
-
-@given(st.text())
-def test_a_device_slug_is_its_own_slug(name: str) -> None:
-    slug = device_slug(name)
-    assert device_slug(slug) == slug
