@@ -493,7 +493,7 @@ def replayed(folder: Path) -> Measurement:
     arm = Arm(source)
     for session in range(source.planned(test)):
         step = Step(Batch((test,)), session + 1, source.planned(test))
-        arm.run(step, 0, Measurer(device="gpu"), lambda _: None)
+        assert [*arm.run(step, 0, Measurer(device="gpu"))]
     problem = arm.problem(NODEID)
     assert not isinstance(problem, NsysError), problem
     found = arm.measurement(NODEID)
