@@ -511,12 +511,21 @@ RANGE_ABOUT = (
 )
 
 _BY_KEY = {metric.key: metric for metric in METRICS}
-_OF_SPANS = frozenset(metric.key for metric in METRICS if metric.key.startswith("mem."))
-_OF_ROUNDS = frozenset(metric.key for metric in _state_metrics())
 _ADDED: dict[str, tuple[Metric, Compute]] = {}
 
 CLIENT_METRICS = frozenset(metric.key for metric in _client_metrics())
 """What a client measures of its requests to a server."""
+
+_NOT_OF_RANGES: Mapping[str, str] = {
+    **dict.fromkeys(CLIENT_METRICS, "a client measures whole rounds"),
+    **{metric.key: "NVML is asked before and after whole rounds" for metric in _state_metrics()},
+    **{
+        key: "memory is measured over all rounds of a test"
+        for key in _BY_KEY
+        if key.startswith("mem.")
+    },
+}
+"""The metrics that ranges do not have, and why."""
 
 COUNTED_UNITS: Mapping[str, str] = {
     "token": f"{CLIENT}output_tokens",
@@ -591,19 +600,10 @@ def lookup(key: str) -> Metric:
         return _ADDED[key][0]
     in_range = parse_range(key)
     if in_range is not None:
-        if undivided(in_range[1]) in _OF_SPANS:
+        why = _NOT_OF_RANGES.get(undivided(in_range[1]))
+        if why is not None:
             raise UnknownMetric(
-                f"there is no metric {key!r}: memory is measured over all rounds of a test",
-                remedy=f"name {in_range[1]}, or another metric of the range",
-            )
-        if undivided(in_range[1]) in _OF_ROUNDS:
-            raise UnknownMetric(
-                f"there is no metric {key!r}: NVML is asked before and after whole rounds",
-                remedy=f"name {in_range[1]}, or another metric of the range",
-            )
-        if undivided(in_range[1]) in CLIENT_METRICS:
-            raise UnknownMetric(
-                f"there is no metric {key!r}: a client measures whole rounds",
+                f"there is no metric {key!r}: {why}",
                 remedy=f"name {in_range[1]}, or another metric of the range",
             )
         # A window's breakdown is not that of the ranges in it.

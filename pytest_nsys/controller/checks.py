@@ -1,4 +1,4 @@
-"""What a run's other options mean for measuring."""
+"""What a run's other options, and the fixtures of a test, mean for measuring."""
 
 from __future__ import annotations
 

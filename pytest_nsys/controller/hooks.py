@@ -81,7 +81,10 @@ class Controller:
             from pytest_nsys.controller.run import start_run
 
             self._run = start_run(
-                self._config, self._settings, self._ledger.add_result, servers=bool(self._servers)
+                self._config,
+                self._settings,
+                self._ledger.add_result,
+                servers=bool(self._servers) and self._settings.against is None,
             )
 
     # Running

@@ -98,7 +98,7 @@ def start_run(
         config: of the run.
         settings: of the run.
         on_result: called with each capture, and whether it is of the revision under test.
-        servers: whether there are server tests.
+        servers: whether there are server tests to be measured.
 
     Raises:
         pytest.UsageError: something is missing or cannot be read.
@@ -128,7 +128,7 @@ def start_run(
         arms = make_arms(config, settings, options, nsys, folder, listener, say)
         gpu_lock = make_gpu_lock(settings.lock_timeout_s, say)
         runner = Runner(arms, measurer, judge, gpu_lock, progress.begin, on_result)
-        context = serve(config, settings, nsys, folder) if servers else None
+        context = serve(config, options, nsys, folder) if servers else None
     except NsysError as error:
         folder.remove()
         raise _usage_error(error) from None

@@ -144,15 +144,17 @@ def make_explain(nsys: NsysTool | None) -> Callable[[NsysError], NsysError]:
 
 
 def serve(
-    config: pytest.Config, settings: Settings, nsys: NsysTool, folder: RunFolder
-) -> ServerContext | None:
-    """What the fixture ``nsys_server`` starts servers with, from now on; None where it measures
-    none: two revisions are compared."""
-    if settings.against is not None:
-        return None
-    limit = settings.tool_timeout_s
-    gpus = Monitor(tell_nobody, mark=(MARK, str(folder.path)))
-    context = ServerContext(folder, nsys, settings.nsys_args, limit, _sayer(config), gpus=gpus)
+    config: pytest.Config, options: CaptureOptions, nsys: NsysTool, folder: RunFolder
+) -> ServerContext:
+    """What the fixture ``nsys_server`` starts servers with, from now on."""
+    context = ServerContext(
+        folder,
+        nsys,
+        options.nsys_args,
+        options.deadlines.finish,
+        _sayer(config),
+        gpus=Monitor(tell_nobody, mark=(MARK, str(folder.path))),
+    )
     config.stash[CONTEXT] = context
     return context
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
@@ -131,7 +131,7 @@ def read_spec(item: pytest.Item, settings: Settings) -> Spec:
         most_rounds=max(settings.max_rounds, settings.rounds) if auto else None,
         processes=max(processes, settings.processes) if settings.records else processes,
         timeout_s=_timeout(item, merged.get("timeout", settings.timeout_s)),
-        tolerance={**_outer_tolerance(settings, own_tolerance), **own_tolerance},
+        tolerance={**_outer_tolerance(settings.tolerance, own_tolerance), **own_tolerance},
         budget=_read(item, "budget", merged.get("budget", {}), parse_amount),
         named=frozenset(own_tolerance.keys() - {"*"}),
         require=_patterns(item, "require", merged.get("require", ())),
@@ -144,11 +144,13 @@ def read_spec(item: pytest.Item, settings: Settings) -> Spec:
     )
 
 
-def _outer_tolerance(settings: Settings, own: Mapping[str, Tolerance]) -> dict[str, Tolerance]:
+def _outer_tolerance(
+    outer: Iterable[tuple[str, Tolerance]], own: Mapping[str, Tolerance]
+) -> dict[str, Tolerance]:
     """The settings' tolerances, without those that a marker's bare tolerance is put over."""
     return {
         key: tolerance
-        for key, tolerance in settings.tolerance
+        for key, tolerance in outer
         if key == "*" or "*" not in own or lookup(key).kind != "timed"
     }
 
