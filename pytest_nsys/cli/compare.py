@@ -44,8 +44,13 @@ def _count(text: str) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from pytest_nsys.offline import compare
-    from pytest_nsys.offline.side_by_side import measure_sides, read_units
+    from pytest_nsys.offline.side_by_side import (
+        measure_sides,
+        read_units,
+        side_by_side,
+        side_by_side_document,
+    )
+    from pytest_nsys.offline.side_by_side_text import side_by_side_lines, side_by_side_markdown
 
     paths: list[Path] = [arguments.first, *arguments.others]
     sides, subjects = measure_sides(
@@ -55,11 +60,11 @@ def _run(arguments: argparse.Namespace) -> int:
         metrics=arguments.metric,
         executable=arguments.nsys_executable,
     )
-    compared = [compare.compare_side_by_side(one, arguments.metric) for one in subjects]
+    shown = [side_by_side(one, arguments.metric) for one in subjects]
     if arguments.format == "json":
-        show(json.dumps(compare.compare_document(sides, compared), indent=1))
+        show(json.dumps(side_by_side_document(sides, shown), indent=1))
     elif arguments.format == "markdown":
-        show(compare.compare_markdown(sides, compared, arguments.top), end="")
+        show(side_by_side_markdown(sides, shown, arguments.top), end="")
     else:
-        show("\n".join(compare.compare_lines(sides, compared, arguments.top)))
+        show("\n".join(side_by_side_lines(sides, shown, arguments.top)))
     return SAME_OR_BETTER

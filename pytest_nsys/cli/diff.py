@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_nsys.cli.common import CANNOT_COMPARE, CAPTURE, SAME_OR_BETTER, WORSE, add_nsys, show
 
 if TYPE_CHECKING:
-    from pytest_nsys.offline.diff import Compared
+    from pytest_nsys.offline.diff import Diff
 
 
 def add_diff(parser: argparse.ArgumentParser) -> None:
@@ -36,13 +36,13 @@ def add_diff(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from pytest_nsys.offline.diff import compare_stored
+    from pytest_nsys.offline.diff import diff
     from pytest_nsys.plan.settings import read_tolerances
     from pytest_nsys.report.json import report_document
     from pytest_nsys.report.run import RunReport
     from pytest_nsys.report.text import comparison_lines
 
-    compared = compare_stored(
+    found = diff(
         arguments.before,
         arguments.after,
         range_name=arguments.range,
@@ -50,24 +50,24 @@ def _run(arguments: argparse.Namespace) -> int:
         executable=arguments.nsys_executable,
         in_full=arguments.html is not None or arguments.format == "json",
     )
-    only = {"only_before": compared.only_before, "only_after": compared.only_after}
+    only = {"only_before": found.only_before, "only_after": found.only_after}
     if arguments.format == "json":
-        document = report_document(RunReport(mode="profile", verdicts=compared.verdicts))
+        document = report_document(RunReport(mode="profile", verdicts=found.verdicts))
         show(json.dumps({**document, **only}, indent=1))
     else:
-        lines = [line for verdict in compared.verdicts for line in comparison_lines(verdict)]
-        lines += [f"only in {arguments.before}: {nodeid}" for nodeid in compared.only_before]
-        lines += [f"only in {arguments.after}: {nodeid}" for nodeid in compared.only_after]
+        lines = [line for verdict in found.verdicts for line in comparison_lines(verdict)]
+        lines += [f"only in {arguments.before}: {nodeid}" for nodeid in found.only_before]
+        lines += [f"only in {arguments.after}: {nodeid}" for nodeid in found.only_after]
         show("\n".join(lines))
     if arguments.html is not None:
-        _write_page(arguments, compared)
-    if any(verdict.failed for verdict in compared.verdicts):
+        _write_page(arguments, found)
+    if any(verdict.failed for verdict in found.verdicts):
         return WORSE
-    apart = any(verdict.status == "incomparable" for verdict in compared.verdicts)
+    apart = any(verdict.status == "incomparable" for verdict in found.verdicts)
     return CANNOT_COMPARE if apart or any(only.values()) else SAME_OR_BETTER
 
 
-def _write_page(arguments: argparse.Namespace, compared: Compared) -> None:
+def _write_page(arguments: argparse.Namespace, found: Diff) -> None:
     from pytest_nsys.report.html.model import Stored
     from pytest_nsys.report.html.render import write_html
     from pytest_nsys.report.run import RunReport
@@ -80,8 +80,8 @@ def _write_page(arguments: argparse.Namespace, compared: Compared) -> None:
         before=str(arguments.before),
         after=str(arguments.after),
         command=shlex.join(command),
-        only_before=compared.only_before,
-        only_after=compared.only_after,
+        only_before=found.only_before,
+        only_after=found.only_after,
     )
-    run = RunReport(mode="profile", verdicts=compared.verdicts, command=stored.command)
+    run = RunReport(mode="profile", verdicts=found.verdicts, command=stored.command)
     write_html(run, arguments.html, stored)

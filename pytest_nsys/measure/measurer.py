@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pytest_nsys.capture.result import CaptureResult
+from pytest_nsys.capture.result import CaptureResult, RanTest
 from pytest_nsys.catalogue import parse_family, parse_range, undivided
 from pytest_nsys.errors import NsysError, WindowsMissing
 from pytest_nsys.gpu.names import default_device_key
@@ -52,42 +52,58 @@ class Measurer:
         found: dict[str, Measurement | NsysError] = {
             test.nodeid: test.problem for test in result.tests if test.problem is not None
         }
-        ran = [test for test in result.tests if test.passed and test.problem is None]
-        if result.trace is None or not ran:
-            return found
-        wanted = {test.nodeid for test in ran}
+        wanted = {test.nodeid: specs[test.nodeid] for test in _to_measure(result)}
         try:
-            windows = measure(
-                result.trace,
-                [record for record in result.records if record.nodeid in wanted],
-                extra=_parametrised(specs[nodeid] for nodeid in wanted),
-                naming=self.naming,
-                unified=records_unified_memory(result.options),
-                timelines=self.timelines,
-            )
+            measured = self.measure_windows(result, _parametrised(wanted.values()))
         except NsysError as error:
             return found | dict.fromkeys(wanted, error)
+        for nodeid, spec in wanted.items():
+            one = measured.get(nodeid)
+            if one is None:
+                found[nodeid] = _unmeasured()
+            else:
+                remarks = (*one.remarks, *automatic_remarks(spec, one.windows))
+                found[nodeid] = replace(one, remarks=remarks)
+        return found
+
+    def measure_windows(
+        self, result: CaptureResult, extra: Collection[str] = ()
+    ) -> dict[str, Measurement]:
+        """What was measured of each test that ran, passed and has windows in the capture.
+
+        Args:
+            result: the capture and its tests.
+            extra: parametrised metrics to measure besides the plain ones.
+
+        Raises:
+            NsysError: the windows cannot be found in the capture.
+        """
+        ran = {test.nodeid: test for test in _to_measure(result)}
+        if result.trace is None or not ran:
+            return {}
+        windows = measure(
+            result.trace,
+            [record for record in result.records if record.nodeid in ran],
+            extra=extra,
+            naming=self.naming,
+            unified=records_unified_memory(result.options),
+            timelines=self.timelines,
+        )
         bottlenecks = self._bottlenecks(result.trace, result.records, windows.keys())
-        for test in ran:
-            if test.nodeid not in windows:
-                found[test.nodeid] = _unmeasured()
-                continue
-            measured = windows[test.nodeid]
-            records = [record for record in result.records if record.nodeid == test.nodeid]
+        found = {}
+        for nodeid, measured in windows.items():
+            records = [record for record in result.records if record.nodeid == nodeid]
             gpus = _gpu_names(result.trace, measured.gpus)
-            found[test.nodeid] = Measurement(
-                nodeid=test.nodeid,
+            found[nodeid] = Measurement(
+                nodeid=nodeid,
                 device=self.device or self.device_key(gpus),
-                warmup=test.warmup,
-                rounds=test.rounds,
+                warmup=ran[nodeid].warmup,
+                rounds=ran[nodeid].rounds,
                 windows=measured.windows,
-                environment=_environment(result, result.trace, gpus, records),
-                remarks=(
-                    *disturbances(records),
-                    *automatic_remarks(specs[test.nodeid], measured.windows),
-                ),
+                environment=environment_of(result, result.trace, gpus, records),
+                remarks=tuple(disturbances(records)),
                 timeline=measured.timeline,
-                bottlenecks=bottlenecks.get(test.nodeid, ()),
+                bottlenecks=bottlenecks.get(nodeid, ()),
             )
         return found
 
@@ -119,6 +135,10 @@ def automatic_remarks(spec: Spec, windows: Mapping[str, WindowMeasurement]) -> I
         )
 
 
+def _to_measure(result: CaptureResult) -> list[RanTest]:
+    return [test for test in result.tests if test.passed and test.problem is None]
+
+
 def _unmeasured() -> NsysError:
     return WindowsMissing(
         "the test passed, and its body was never seen to run",
@@ -140,9 +160,17 @@ def _gpu_names(trace: Trace, used: Iterable[int]) -> tuple[str, ...]:
     return found or ((fallback,) if fallback else ())
 
 
-def _environment(
-    result: CaptureResult, trace: Trace, gpus: tuple[str, ...], records: Iterable[WindowRecord]
+def environment_of(
+    result: CaptureResult, trace: Trace, gpus: Iterable[str], records: Iterable[WindowRecord]
 ) -> Environment:
+    """Where a capture was made, and with what.
+
+    Args:
+        result: the capture.
+        trace: what it says.
+        gpus: names of the GPUs that were used.
+        records: the windows that say which GPUs these were.
+    """
     return Environment(
         gpu=", ".join(dict.fromkeys(gpus)),
         driver=trace.driver,

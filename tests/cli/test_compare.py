@@ -10,8 +10,8 @@ import pytest
 
 from pytest_nsys.errors import NsysError
 from pytest_nsys.measure.measurement import Environment, WindowMeasurement
-from pytest_nsys.offline.compare import Side, Subject, compare_lines, compare_side_by_side, letters
-from pytest_nsys.offline.side_by_side import read_units
+from pytest_nsys.offline.side_by_side import Side, Subject, read_units, side_by_side
+from pytest_nsys.offline.side_by_side_text import letters, side_by_side_lines
 from tests.support.command import LONGER, SHORTER, Answer, changed, document_of, record, step
 from tests.support.harness import ROOT
 from tests.support.traces import TraceBuilder
@@ -203,11 +203,11 @@ def test_what_a_client_saw_of_units_counts_and_what_is_unknown_is_left_open() ->
         return WindowMeasurement("test", named, {"token": 10})
 
     sides = (window(wall_time=1e9), window(wall_time=1e9, client_tokens_per_s=7), window(), None)
-    found = compare_side_by_side(Subject("t", "test", sides))
+    found = side_by_side(Subject("t", "test", sides))
     rates = {line.name: line.values for line in found.metrics}
     assert rates["tokens per second"] == (10, 7, None, None)
     assert (found.categories, found.kernels) == ((), ())
-    lines = compare_lines([Side("a", Environment())] * 4, [found], 3)
+    lines = side_by_side_lines([Side("a", Environment())] * 4, [found], 3)
     assert lines[:4] == ["A  a", "B  a", "C  a", "D  a"], (
         "of what nothing is known, nothing is said"
     )

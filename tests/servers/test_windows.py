@@ -22,7 +22,7 @@ from pytest_nsys.measure.measurer import Measurer
 from pytest_nsys.measure.processes import join_captures, join_processes
 from pytest_nsys.measure.windows import measure
 from pytest_nsys.metrics.records import disturbances
-from pytest_nsys.offline.diff import compare_stored
+from pytest_nsys.offline.diff import diff
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.report.html.page import page
@@ -533,11 +533,11 @@ class TestRecording:
         slower = served("two", kernel_ns=1_200_000)
         before = recorded(tmp_path / "a", *[[served("one"), served("two")]] * 3)
         after = recorded(tmp_path / "b", *[[served("one"), slower]] * 3)
-        (found,) = compare_stored(before, after).verdicts
+        (found,) = diff(before, after).verdicts
         assert [(part.window, part.metric.key) for part in found.worse] == [
             ("two", "gpu.kernel_time.per_token")
         ]
-        (same,) = compare_stored(before, before, in_full=True).verdicts
+        (same,) = diff(before, before, in_full=True).verdicts
         assert same.status == "ok"
 
     def test_side_by_side_shows_the_clients_rate_and_the_time_per_token(

@@ -9,7 +9,7 @@ from pathlib import Path
 from pytest_nsys.insights.bottlenecks import Bottleneck
 from pytest_nsys.insights.timeline import Element, Label, Lane, Timeline
 from pytest_nsys.measure.measurement import Part
-from pytest_nsys.offline.diff import compare_stored
+from pytest_nsys.offline.diff import diff
 from pytest_nsys.report.html.model import Stored
 from pytest_nsys.report.run import RunReport, Unmeasured
 from pytest_nsys.storage.baselines import Change
@@ -108,7 +108,7 @@ def compared(then: str, now: str) -> dict[str, Verdict]:
     (test_gelu), a loss read in every step (test_training_step), a lost attention kernel
     (test_attention), and one more copy (test_upload).
     """
-    found = compare_stored(RECORDINGS / then, RECORDINGS / now, in_full=True).verdicts
+    found = diff(RECORDINGS / then, RECORDINGS / now, in_full=True).verdicts
     return {verdict.nodeid.rpartition("::")[2]: verdict for verdict in found}
 
 

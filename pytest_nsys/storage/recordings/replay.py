@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.storage.recordings.recording import (
     INDEX,
     RecordedTest,
+    Recording,
     load_capture,
     read_recording,
 )
@@ -28,10 +30,9 @@ class Replay:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._recording = read_recording(folder)
-        self._processes: dict[str, list[RecordedTest]] = {}
-        for test in self._recording.tests:
-            recorded = _for_pytest(test, folder / INDEX)
-            self._processes.setdefault(test.nodeid, []).append(recorded)
+        tests = [_for_pytest(test, folder / INDEX) for test in self._recording.tests]
+        self._planned = Counter(test.nodeid for test in tests)
+        self._processes = by_process(tests)
 
     @property
     def confirmations(self) -> int:
@@ -40,7 +41,7 @@ class Replay:
 
     def planned(self, test: PlannedTest) -> int:
         """How many processes of the test were recorded."""
-        return len(self._processes.get(test.nodeid, ())) or 1
+        return self._planned[test.nodeid] or 1
 
     def capture(self, batch: Batch, maxfail: int, process: int) -> Iterator[CaptureResult]:
         """The recorded results of the batch's tests, one per recorded capture.
@@ -49,23 +50,42 @@ class Replay:
         """
         del maxfail  # the recorded run has ended
         wanted = {test.nodeid for test in batch.tests}
-        by_capture: dict[int | None, list[RanTest]] = {}
-        for nodeid, processes in self._processes.items():
-            if nodeid in wanted and process < len(processes):
-                ran = ran_test(processes[process])
-                for number in processes[process].captures or (None,):
-                    by_capture.setdefault(number, []).append(ran)
-        for number, tests in by_capture.items():
-            capture = None if number is None else self._recording.captures[number]
-            yield CaptureResult(
-                tests=tuple(tests),
-                trace=None if capture is None else load_capture(self._folder, capture),
-                records=() if capture is None else capture.windows,
-                options=() if capture is None else capture.options,
-                nsys=self._recording.nsys,
-                date=self._recording.date,
-                versions=self._recording.versions,
-            )
+        ran = self._processes[process] if process < len(self._processes) else ()
+        tests = [test for test in ran if test.nodeid in wanted]
+        return recorded_results(self._folder, self._recording, tests)
+
+
+def by_process(tests: Iterable[RecordedTest]) -> list[list[RecordedTest]]:
+    """Recorded tests as they ran in the first process of each, in the second, and so on."""
+    found: list[list[RecordedTest]] = []
+    times: Counter[str] = Counter()
+    for test in tests:
+        if times[test.nodeid] == len(found):
+            found.append([])
+        found[times[test.nodeid]].append(test)
+        times[test.nodeid] += 1
+    return found
+
+
+def recorded_results(
+    folder: Path, recording: Recording, tests: Iterable[RecordedTest]
+) -> Iterator[CaptureResult]:
+    """The results of recorded tests, each in one of its processes, one per capture they are in."""
+    by_capture: dict[int | None, list[RanTest]] = {}
+    for test in tests:
+        for number in test.captures or (None,):
+            by_capture.setdefault(number, []).append(_ran_test(test))
+    for number, ran in by_capture.items():
+        capture = None if number is None else recording.captures[number]
+        yield CaptureResult(
+            tests=tuple(ran),
+            trace=None if capture is None else load_capture(folder, capture),
+            records=() if capture is None else capture.windows,
+            options=() if capture is None else capture.options,
+            nsys=recording.nsys,
+            date=recording.date,
+            versions=recording.versions,
+        )
 
 
 def _for_pytest(test: RecordedTest, where: Path) -> RecordedTest:
@@ -88,8 +108,7 @@ def _for_pytest(test: RecordedTest, where: Path) -> RecordedTest:
     return replace(test, reports=reports)
 
 
-def ran_test(test: RecordedTest) -> RanTest:
-    """How a recorded test ended."""
+def _ran_test(test: RecordedTest) -> RanTest:
     return RanTest(
         nodeid=test.nodeid,
         reports=test.reports,
