@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import statistics
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from itertools import pairwise
 
 import numpy as np
 
@@ -29,6 +30,9 @@ from pytest_nsys.windows.record import MAIN, WindowRecord
 
 Place = tuple[str, str]
 """What samples belong to: a test, and the name of a window of it."""
+
+ROWS_AT_ONCE = 2**23
+"""So many rows of windows that overlap are measured at once."""
 
 
 @dataclass(frozen=True)
@@ -169,15 +173,57 @@ def measure_cut(
         unified: whether the capture was to record unified memory.
     """
     everything: Rounds = {0: range(len(cut))}
-    ((samples, parts),) = _measure(cut, [everything], naming, extra=extra, unified=unified)
-    memory = MemoryTimeline(cut.trace)
-    columns = {key: compute(cut, memory) for key, compute in SPAN_METRICS.items()}
-    (memory_samples,) = round_samples(columns, [everything])
-    return WindowMeasurement(
-        name=name,
-        samples={**samples, **{key: (sample,) for key, sample in memory_samples.items()}},
-        breakdown=parts,
+    given = _span_values(cut, MemoryTimeline(cut.trace))
+    ((samples, parts),) = _measure(
+        cut, [everything], naming, extra=extra, unified=unified, given=given
     )
+    return WindowMeasurement(name=name, samples=samples, breakdown=parts)
+
+
+def place_metrics(
+    cut: Cut,
+    places: Sequence[Rounds],
+    naming: Naming = Naming(),
+    *,
+    memory: MemoryTimeline | None = None,
+    unified: bool = False,
+) -> list[dict[str, float]]:
+    """Per place, its plain metrics by key; each place is one round, and its windows are spans.
+
+    Args:
+        cut: the windows of all places.
+        places: what is measured: the texts of NVTX ranges with their instances.
+        naming: how kernels are named.
+        memory: that of the cut's trace, where it is at hand.
+        unified: whether the capture was to record unified memory.
+    """
+    memory = memory or MemoryTimeline(cut.trace)
+    parts = [
+        window_values(part, naming, unified=unified) | _span_values(part, memory)
+        for part in _pieces(cut)
+    ]
+    columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return [
+        {key: sample[0] for key, sample in samples.items()}
+        for samples in round_samples(columns, places)
+    ]
+
+
+def _pieces(cut: Cut) -> Iterator[Cut]:
+    """The cut, some windows at a time: nested ranges hold each operation many times over."""
+    rows = np.ones(len(cut), dtype=np.int64)
+    for times in (cut.trace.calls["start"], cut.trace.kernels["launched"]):
+        low, high = (np.searchsorted(times.to_numpy(), edge) for edge in (cut.starts, cut.ends))
+        rows += np.maximum(high - low, 0)
+    piece = np.cumsum(rows) // ROWS_AT_ONCE
+    edges = [0, *(np.flatnonzero(np.diff(piece)) + 1).tolist(), len(cut)]
+    for first, last in pairwise(edges):
+        yield Cut(cut.trace, cut.starts[first:last], cut.ends[first:last])
+
+
+def live_at_peak(cut: Cut, memory: MemoryTimeline) -> list[Parts]:
+    """Per window of a cut, what was allocated in it and is live at its memory peak, by size."""
+    return round_parts(peak_allocations(cut, memory), _each(cut))
 
 
 def _measure(
@@ -187,12 +233,12 @@ def _measure(
     *,
     extra: Collection[str],
     unified: bool,
-    given: Mapping[str, Floats] | None = None,
+    given: Mapping[str, Floats],
 ) -> list[tuple[dict[str, Samples], dict[Breakdown, Parts]]]:
     """Per place, its samples (of one process) and its breakdowns; ``given`` are further columns."""
     keys = {undivided(key) for key in extra}
     columns = window_values(cut, naming, extra=keys, unified=unified)
-    columns |= _range_columns(cut, keys, naming, unified=unified) | (dict(given) if given else {})
+    columns |= _range_columns(cut, keys, naming, unified=unified) | dict(given)
     samples = round_samples(columns, places)
     parts: dict[Breakdown, list[Parts]] = {
         kind: round_parts(lines, places, naming if kind == "kernels" else None)
@@ -245,13 +291,20 @@ _NOTHING: tuple[dict[str, Samples], Parts] = ({}, Parts())
 def _measure_memory(cut: Cut) -> list[tuple[dict[str, Samples], Parts]]:
     """Per span, its memory metrics, and what was live at its peak."""
     memory = MemoryTimeline(cut.trace)
-    columns = {key: compute(cut, memory) for key, compute in SPAN_METRICS.items()}
-    spans: list[Rounds] = [{0: [number]} for number in range(len(cut))]
-    parts = round_parts(peak_allocations(cut, memory), spans)
+    measured = round_samples(_span_values(cut, memory), _each(cut))
     return [
         ({key: (sample,) for key, sample in samples.items()}, of_span)
-        for samples, of_span in zip(round_samples(columns, spans), parts, strict=True)
+        for samples, of_span in zip(measured, live_at_peak(cut, memory), strict=True)
     ]
+
+
+def _span_values(cut: Cut, memory: MemoryTimeline) -> dict[str, Floats]:
+    return {key: compute(cut, memory) for key, compute in SPAN_METRICS.items()}
+
+
+def _each(cut: Cut) -> list[Rounds]:
+    """Each window of a cut as a place of its own."""
+    return [{0: [number]} for number in range(len(cut))]
 
 
 def _median_units(units: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pytest_nsys.catalogue import Breakdown, lookup
+from pytest_nsys.catalogue import lookup
 from pytest_nsys.errors import CaptureError
 from pytest_nsys.insights.bottlenecks import diagnose
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.measure.measurement import Parts, WindowMeasurement
-from pytest_nsys.measure.rounds import Rounds, round_parts, round_samples
-from pytest_nsys.measure.windows import measure
-from pytest_nsys.metrics.breakdown import breakdowns, peak_allocations
-from pytest_nsys.metrics.memory import SPAN_METRICS, MemoryTimeline
-from pytest_nsys.metrics.values import window_values
+from pytest_nsys.measure.rounds import Rounds
+from pytest_nsys.measure.windows import live_at_peak, measure, measure_cut, place_metrics
+from pytest_nsys.metrics.memory import MemoryTimeline
 from pytest_nsys.metrics.window import durations
 from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.trace import Trace
@@ -40,13 +37,12 @@ from pytest_nsys.windows.cut import (
     user_ranges,
     whole,
 )
-from pytest_nsys.windows.record import WindowRecord
+from pytest_nsys.windows.record import MAIN, WindowRecord
 
 SCHEMA = 2
 """2: copies, memsets, calls, syncs, allocations, categories, streams, devices, processes, tests,
 outside, findings and defects are new; nothing of 1 has changed."""
 
-_ROWS_AT_ONCE = 2**23
 _OPERATIONS = ("kernels", "copies", "memsets", "graphs")
 
 Document = dict[str, Any]
@@ -103,11 +99,8 @@ def stats_document(
     ranges = user_ranges(trace)
     cut = whole(trace) if range_name is None else cut_named(trace, range_name)
     memory = MemoryTimeline(trace)
-    everything: Rounds = {0: range(len(cut))}
-    parts: dict[Breakdown, Parts] = {
-        kind: round_parts(lines, [everything], naming if kind == "kernels" else None)[0]
-        for kind, lines in breakdowns(cut, naming).items()
-    }
+    window = measure_cut(cut, MAIN, naming, unified=unified)
+    parts = window.breakdown
     found = labelled_records(trace) if records is None else records
     rounds = [record for record in found if record.kind in ("round", "range")]
     tests, lost = _tests(trace, found, naming, unified=unified) if all_of_it else ([], ())
@@ -124,7 +117,7 @@ def stats_document(
             "schema": trace.schema,
         },
         "defects": [*_defects(trace, memory), *lost],
-        "metrics": _metrics(cut, [everything], naming, memory, unified=unified)[0],
+        "metrics": _medians(window),
         "kernels": kernel_rows(cut, naming),
         "categories": _categories(parts["kernels"]),
         "copies": _rows(parts["copies"], "total_ns", "bytes"),
@@ -132,7 +125,7 @@ def stats_document(
         "calls": _rows(parts["calls"], "total_ns"),
         "syncs": _rows(parts["syncs"], "total_ns"),
         "allocations": _rows(
-            round_parts(peak_allocations(cut, memory), [everything])[0] if all_of_it else Parts(),
+            live_at_peak(cut, memory)[0] if all_of_it else Parts(),
             "bytes",
         ),
         "streams": _streams(cut),
@@ -157,36 +150,8 @@ def stats_document(
     }
 
 
-def _metrics(
-    cut: Cut,
-    places: Sequence[Rounds],
-    naming: Naming,
-    memory: MemoryTimeline,
-    *,
-    unified: bool,
-) -> list[dict[str, float]]:
-    """Per place, its metrics by key; each place is one round."""
-    parts = []
-    for part in _pieces(cut):
-        values = window_values(part, naming, unified=unified)
-        parts.append(values | {key: of(part, memory) for key, of in SPAN_METRICS.items()})
-    columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    return [
-        {key: _plain(samples[key][0]) for key in sorted(samples)}
-        for samples in round_samples(columns, places)
-    ]
-
-
-def _pieces(cut: Cut) -> Iterator[Cut]:
-    """The cut, some windows at a time: nested ranges hold each operation many times over."""
-    rows = np.ones(len(cut), dtype=np.int64)
-    for times in (cut.trace.calls["start"], cut.trace.kernels["launched"]):
-        low, high = (np.searchsorted(times.to_numpy(), edge) for edge in (cut.starts, cut.ends))
-        rows += np.maximum(high - low, 0)
-    piece = np.cumsum(rows) // _ROWS_AT_ONCE
-    edges = [0, *(np.flatnonzero(np.diff(piece)) + 1).tolist(), len(cut)]
-    for first, last in pairwise(edges):
-        yield Cut(cut.trace, cut.starts[first:last], cut.ends[first:last])
+def _in_order(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {key: _plain(metrics[key]) for key in sorted(metrics)}
 
 
 def _plain(value: float) -> float:
@@ -293,12 +258,12 @@ def _narrowed(
     unified: bool,
 ) -> list[dict[str, float]]:
     """The metrics of the same windows of narrower traces."""
-    found = []
+    found: list[dict[str, float]] = []
     for number in numbers:
         trace = narrow(cut.trace, number)
         part = Cut(trace, cut.starts, cut.ends)
         everything: Rounds = {0: range(len(part))}
-        found += _metrics(part, [everything], naming, MemoryTimeline(trace), unified=unified)
+        found += map(_in_order, place_metrics(part, [everything], naming, unified=unified))
     return found
 
 
@@ -324,7 +289,7 @@ def _tests(
 
 
 def _medians(window: WindowMeasurement) -> dict[str, float]:
-    return {key: _plain(window[key]) for key in sorted(window.samples)}
+    return _in_order({key: window[key] for key in window.samples})
 
 
 def _ranges(
@@ -342,9 +307,9 @@ def _ranges(
     places: list[Rounds] = [{0: rows.tolist()} for rows in np.split(order, edges)]
     if not len(texts):
         return []
-    found = _metrics(cut_ranges(trace, ranges), places, naming, memory, unified=unified)
+    found = place_metrics(cut_ranges(trace, ranges), places, naming, memory=memory, unified=unified)
     return [
-        {"name": str(text), "count": len(place[0]), "metrics": metrics}
+        {"name": str(text), "count": len(place[0]), "metrics": _in_order(metrics)}
         for text, place, metrics in zip(texts, places, found, strict=True)
     ]
 

@@ -399,5 +399,5 @@ def test_ranges_measured_in_pieces_are_the_same(
 ) -> None:
     trace = load_trace(captures["llama_node"])
     at_once = stats_document(trace)
-    monkeypatch.setattr("pytest_nsys.offline.stats._ROWS_AT_ONCE", rows)
+    monkeypatch.setattr("pytest_nsys.measure.windows.ROWS_AT_ONCE", rows)
     assert stats_document(trace) == at_once
