@@ -1,11 +1,11 @@
 """An export as nsys 2025.3 writes it, made up: for work on the analysis's speed without a GPU.
 
-    python benchmarks/synthetic_export.py FOLDER [--kernels 1000000] [--windows 1000] [--graphs]
+    python -m benchmarks.synthetic_export FOLDER [--kernels 1000000] [--windows 1000] [--graphs]
 
 writes FOLDER/export.parquet (a folder, as ``nsys export --type parquetdir`` makes it) or, with
 ``--sqlite``, FOLDER/export.sqlite, and FOLDER/records.jsonl, the worker's records of the windows.
-The tables and columns are those of tests/simgpu/schema.sql; their types, the row groups and the
-compression are those of nsys 2025.3 (with ``--old``, of nsys 2023.4). Per kernel there are two API
+The tables, columns and types are those of tests/support/exports; the row groups and the compression
+are those of nsys 2025.3 (with ``--old``, of nsys 2023.4). Per kernel there are two API
 calls, its launch and cuKernelGetName, which nsys itself causes; with ``--graphs``, one call per
 CUDA graph of 1,000 kernels. Written window by window, so that its size is not bound by memory.
 
@@ -18,7 +18,7 @@ import argparse
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -30,15 +30,16 @@ import pyarrow as pa
 from pyarrow import parquet as pq
 
 from pytest_nsys.support.json_values import written
+from pytest_nsys.trace.schema import KERNEL, MEMCPY, MEMORY, MEMSET, RUNTIME, NvtxType
 from pytest_nsys.windows.record import DOMAIN, MAIN, WindowRecord
+from tests.support.exports.tables import VM, columns, statements
 
-SCHEMA = Path(__file__).parent.parent / "tests" / "simgpu" / "schema.sql"
 GROUP_ROWS, OLD_GROUP_ROWS = 2**20, 2048
 """Rows of a Parquet row group, as nsys 2025.3 and nsys 2023.4 write them."""
 
 BATCH_ROWS = 2**15
 
-PID = 1 << 48 | 4242 << 24
+PID = VM | 4242 << 24
 TID = PID | 4242
 NAMES = tuple(
     "void at::native::vectorized_elementwise_kernel<(int)4, "
@@ -60,12 +61,6 @@ LAUNCH, NAME, COPY, SET, SYNCHRONIZE, GRAPH = range(len(CALLS))
 STEP = 4_000  # ns between two launches
 GRAPH_KERNELS = 1_000
 COPIES = 10  # per window, and as many memory sets
-
-KERNEL = "CUPTI_ACTIVITY_KIND_KERNEL"
-MEMCPY = "CUPTI_ACTIVITY_KIND_MEMCPY"
-MEMSET = "CUPTI_ACTIVITY_KIND_MEMSET"
-RUNTIME = "CUPTI_ACTIVITY_KIND_RUNTIME"
-MEMORY = "CUDA_GPU_MEMORY_USAGE_EVENTS"
 
 Ints = npt.NDArray[np.int64]
 Column = Any  # numbers, texts, or one value for all rows
@@ -229,7 +224,7 @@ def nvtx(records: list[WindowRecord], times: list[tuple[int, int]], strings: Str
     return {
         "start": starts,
         "end": ends,
-        "eventType": [75] + [60] * len(records),
+        "eventType": [NvtxType.DOMAIN_CREATE] + [NvtxType.START_END] * len(records),
         "text": [DOMAIN] + [None] * len(records),
         "globalTid": TID,
         "textId": [None] + [strings.id(record.label) for record in records],
@@ -254,43 +249,27 @@ def small_tables(strings: Strings) -> dict[str, Rows]:
     }
 
 
-class Tables:
-    """Column names, types and presence of NULL, from the schema."""
-
-    def __init__(self) -> None:
-        with closing(sqlite3.connect(":memory:")) as connection:
-            connection.executescript(SCHEMA.read_text(encoding="utf-8"))
-            names = [r[0] for r in connection.execute("SELECT name FROM sqlite_master")]
-            self.columns: dict[str, list[tuple[str, str, bool]]] = {
-                name: [
-                    (r[1], r[2], bool(r[3]))
-                    for r in connection.execute(f"PRAGMA table_info([{name}])")
-                ]
-                for name in names
-            }
-
-    def full(self, table: str, rows: Rows) -> dict[str, list[Any] | Ints]:
-        """All columns of the table; what is not said is NULL, or 0 or "" where it cannot be."""
-        count = max(len(v) for v in rows.values() if not isinstance(v, (int, str)))
-        found: dict[str, list[Any] | Ints] = {}
-        for name, kind, needed in self.columns[table]:
-            empty = ("" if kind == "TEXT" else 0) if needed else None
-            value = rows.get(name, empty)
-            if value is None or isinstance(value, str):
-                found[name] = [value] * count
-            elif isinstance(value, int):
-                found[name] = np.full(count, value, dtype=np.int64)
-            else:
-                found[name] = value
-        return found
+def full(table: str, rows: Rows) -> dict[str, list[Any] | Ints]:
+    """All columns of the table; what is not said is NULL, or 0 or "" where it cannot be."""
+    count = max(len(v) for v in rows.values() if not isinstance(v, (int, str)))
+    found: dict[str, list[Any] | Ints] = {}
+    for column in columns(table):
+        value = rows.get(column.name, column.empty)
+        if value is None or isinstance(value, str):
+            found[column.name] = [value] * count
+        elif isinstance(value, int):
+            found[column.name] = np.full(count, value, dtype=np.int64)
+        else:
+            found[column.name] = value
+    return found
 
 
 class ParquetExport:
     """A folder with a Parquet file per table."""
 
-    def __init__(self, folder: Path, tables: Tables, *, old: bool = False) -> None:
+    def __init__(self, folder: Path, *, old: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._tables, self._old = folder, tables, old
+        self._folder, self._old = folder, old
         self._writers: dict[str, pq.ParquetWriter] = {}
         self._stack = ExitStack()
 
@@ -306,49 +285,26 @@ class ParquetExport:
         self._stack.close()
 
     def write(self, table: str, rows: Rows) -> None:
-        schema = pa.schema(
-            pa.field(name, self._type(name, kind), nullable=not needed)
-            for name, kind, needed in self._tables.columns[table]
-        )
-        columns = self._tables.full(table, rows)
-        arrays = [pa.array(columns[field.name], field.type) for field in schema]
+        described = pa.schema(column.arrow_field(old=self._old) for column in columns(table))
+        values = full(table, rows)
+        arrays = [pa.array(values[field.name], field.type) for field in described]
         if table not in self._writers:
             path = self._folder / f"{table}.parquet"
             compression = "none" if self._old else "snappy"
-            writer = pq.ParquetWriter(path, schema, compression=compression)
+            writer = pq.ParquetWriter(path, described, compression=compression)
             self._writers[table] = self._stack.enter_context(writer)
-        data = pa.Table.from_arrays(arrays, schema=schema)
+        data = pa.Table.from_arrays(arrays, schema=described)
         rows_at_once = OLD_GROUP_ROWS if self._old else GROUP_ROWS
         self._writers[table].write_table(data, row_group_size=rows_at_once)
-
-    def _type(self, name: str, kind: str) -> pa.DataType:
-        if kind == "TEXT":
-            return pa.string() if self._old else pa.large_string()
-        if kind == "REAL":
-            return pa.float64()
-        if name in _UINT64:
-            return pa.uint64()
-        return pa.uint32() if name in _UINT32 and not self._old else pa.int64()
-
-
-_UINT64 = frozenset(
-    "globalPid globalTid endGlobalTid address bytes domainId rangeId category contextId "
-    "greenContextId streamId graphNodeId demangledName shortName mangledName nameId".split()
-)
-_UINT32 = frozenset(
-    "deviceId correlationId eventClass returnValue launchType registersPerThread eventType "
-    "textId copyKind srcKind dstKind memKind".split()
-)
 
 
 class SqliteExport:
     """A SQLite file."""
 
-    def __init__(self, path: Path, tables: Tables) -> None:
+    def __init__(self, path: Path) -> None:
         path.unlink(missing_ok=True)
         self._connection = sqlite3.connect(path)
         self._connection.execute("PRAGMA synchronous = OFF")
-        self._tables = tables
         self._made: set[str] = set()
 
     def __enter__(self) -> SqliteExport:
@@ -364,16 +320,12 @@ class SqliteExport:
         self._connection.close()
 
     def write(self, table: str, rows: Rows) -> None:
-        described = self._tables.columns[table]
         if table not in self._made:
-            listed = ", ".join(f'"{name}" {kind}' for name, kind, _ in described)
-            self._connection.execute(f"CREATE TABLE [{table}] ({listed})")
+            self._connection.execute(statements()[table])
             self._made.add(table)
-        columns = self._tables.full(table, rows).values()
-        values = zip(
-            *(c.tolist() if isinstance(c, np.ndarray) else c for c in columns), strict=True
-        )
-        marks = ", ".join("?" * len(described))
+        filled = full(table, rows).values()
+        values = zip(*(c.tolist() if isinstance(c, np.ndarray) else c for c in filled), strict=True)
+        marks = ", ".join("?" * len(filled))
         self._connection.executemany(f"INSERT INTO [{table}] VALUES ({marks})", values)
 
 
@@ -381,24 +333,24 @@ def write_export(folder: Path, size: Size, *, sqlite: bool = False, old: bool = 
     """Write export and records into ``folder``; returns the path of the export."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ("export.sqlite" if sqlite else "export.parquet")
-    tables, strings = Tables(), Strings({"[Unknown]": 0})
+    strings = Strings({"[Unknown]": 0})
     records = window_records(size)
     batch = BATCH_ROWS if sqlite or old else GROUP_ROWS
-    made = SqliteExport(path, tables) if sqlite else ParquetExport(path, tables, old=old)
+    made = SqliteExport(path) if sqlite else ParquetExport(path, old=old)
     with made as export:
         times = []
         pending: dict[str, list[dict[str, Any]]] = {}
         for rows, start, end in activity(size, strings):
             times.append((start, end))
-            for table, columns in rows.items():
-                pending.setdefault(table, []).append(tables.full(table, columns))
+            for table, values in rows.items():
+                pending.setdefault(table, []).append(full(table, values))
                 if sum(len(part["start"]) for part in pending[table]) >= batch:
                     export.write(table, _joined(pending.pop(table)))
         for table, parts in pending.items():
             export.write(table, _joined(parts))
         export.write("NVTX_EVENTS", nvtx(records, times, strings))
-        for table, columns in small_tables(strings).items():
-            export.write(table, columns)
+        for table, values in small_tables(strings).items():
+            export.write(table, values)
     lines = [json.dumps({"event": "window", **written(record)}) + "\n" for record in records]
     (folder / "records.jsonl").write_text("".join(lines), encoding="utf-8")
     return path

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import LONGER, SHORTER, Answer, changed, record, step
-from tests.support.traces import TraceBuilder
+from tests.support.exports.traces import TraceBuilder
 
 
 @pytest.mark.parametrize("name", ["basic", "train", "llama_node"])

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from pytest_nsys.cli.export import _write
 from pytest_nsys.offline.lanes import flat_lanes, nested_lanes
 from pytest_nsys.offline.perfetto import perfetto_text
-from pytest_nsys.trace import Trace, load_trace
+from pytest_nsys.trace import Trace, load_trace, schema
 from pytest_nsys.trace.schema import MemcpyKind
 from tests.support.command import Answer, record, step
-from tests.support.traces import PID, TraceBuilder
+from tests.support.exports.traces import PID, TraceBuilder
 
 Event = dict[str, Any]
 
@@ -141,14 +141,14 @@ def a_trace() -> TraceBuilder:
     builder.copy(2_010, 100, 9, kind=MemcpyKind.P2P)
     builder.memset(2_500, 10, 64)
     builder.graph(3_000, 50)
-    row = builder.rows["copies"][-1]
-    builder.rows["copies"][-1] = (*row[:-3], 0, 1, 12)
+    builder.rows[schema.MEMCPY][-1] |= {"srcDeviceId": 0, "dstDeviceId": 1, "graphNodeId": 12}
     builder.kernel("late", 6_000, 100)
     builder.memory(500, 1024, address=1)
     builder.memory(1_500, 2048, address=2)
     builder.memory(4_500, 1024, address=1, free=True)
     builder.sample(1_300, "SMs Active [Throughput %]", 70)
-    builder.rows["samples"].append((1_400, 0, -1, 5))  # of a metric without a name
+    nameless = {"timestamp": 1_400, "typeId": 0, "metricId": 99, "value": 5}
+    builder.rows[schema.SAMPLES].append(nameless)
     builder.sample(9_000, "SMs Active [Throughput %]", 1)
     return builder
 

@@ -15,7 +15,7 @@ from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.measure.windows import TestWindows, measure, measure_cut
 from pytest_nsys.windows.cut import whole
 from pytest_nsys.windows.record import WindowRecord
-from tests.support.traces import TraceBuilder
+from tests.support.exports.traces import TraceBuilder
 
 NAMING = Naming(canonical=lambda raw: raw.split("<")[0], category=lambda raw: raw[:4])
 

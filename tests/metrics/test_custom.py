@@ -26,7 +26,7 @@ from pytest_nsys.metrics.custom import CustomMetric, custom_values, register
 from pytest_nsys.metrics.unified import records_unified_memory
 from pytest_nsys.support.units import Tolerance
 from pytest_nsys.windows.cut import whole
-from tests.support.traces import TraceBuilder
+from tests.support.exports.traces import TraceBuilder
 
 ONE = Metric("ours.one", "1", "exact", "ones", Tolerance())
 

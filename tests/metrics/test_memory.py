@@ -12,7 +12,7 @@ from pytest_nsys.metrics.breakdown import peak_allocations
 from pytest_nsys.metrics.memory import SPAN_METRICS, MemoryTimeline
 from pytest_nsys.trace.schema import MemKind
 from pytest_nsys.windows.cut import Cut
-from tests.support.traces import PID, TraceBuilder
+from tests.support.exports.traces import PID, TraceBuilder
 
 
 class Event(NamedTuple):

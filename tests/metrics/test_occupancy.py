@@ -20,7 +20,7 @@ from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS, Occupancy
 from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.windows.cut import Cut, cut_named, whole
-from tests.support.traces import TraceBuilder
+from tests.support.exports.traces import TraceBuilder
 
 LAUNCH, WAIT = "cudaLaunchKernel_v7000", "cudaStreamSynchronize_v3020"
 GEMM, REDUCE = "ampere_sgemm_128x64_tn", "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevArgs)"

@@ -12,7 +12,7 @@ from pytest_nsys.metrics.values import family_metric
 from pytest_nsys.metrics.window import WINDOW_METRICS, api_name
 from pytest_nsys.trace.schema import MemcpyKind, MemKind
 from pytest_nsys.windows.cut import Cut, whole
-from tests.support.traces import TraceBuilder
+from tests.support.exports.traces import TraceBuilder
 
 NAMING = Naming(canonical=lambda raw: raw.split("<")[0], category=lambda raw: raw[:4])
 

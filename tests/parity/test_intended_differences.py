@@ -14,8 +14,8 @@ import pytest
 from pytest_nsys.measure.windows import measure_cut
 from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.windows.cut import Cut, cut_named, user_ranges, whole
+from tests.parity.cases import CASES, MAIN, START_END, WORKER, Export
 from tests.parity.like_nsys import like_nsys
-from tests.support.nsys_exports import CASES, MAIN, START_END, WORKER, Export
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_nsys.trace import Trace, load_trace
+from tests.parity.cases import Export, named_export
 from tests.parity.like_nsys import REPORTS, CsvTable, csv_text, like_nsys, projection
 from tests.parity.like_nsys.calls import function_name
 from tests.parity.like_nsys.grouping import by_columns, by_text, descending
 from tests.parity.like_nsys.nesting import nest
 from tests.parity.like_nsys.summary import summarise
 from tests.parity.like_nsys.table import megabytes, percentages, rounded, whole
-from tests.support.nsys_exports import Export, named_export
 
 durations = st.integers(0, 10**13)
 small = st.integers(0, 6)

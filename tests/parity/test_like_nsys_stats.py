@@ -21,9 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_nsys.trace import load_trace
-from tests.parity.like_nsys import REPORTS, csv_text, like_nsys
-from tests.support.harness import REAL_NSYS
-from tests.support.nsys_exports import (
+from tests.parity.cases import (
     CASES,
     MAIN,
     OTHER,
@@ -33,6 +31,8 @@ from tests.support.nsys_exports import (
     assert_same_text,
     random_export,
 )
+from tests.parity.like_nsys import REPORTS, csv_text, like_nsys
+from tests.support.harness import REAL_NSYS
 
 Stats = Callable[[Path], Mapping[str, str]]
 
@@ -144,7 +144,7 @@ def exports(draw: st.DrawFn) -> Export:
     """Exports of anything: operations without calls, on other devices, before their calls."""
     export = Export()
     export.domain(1, "lib")
-    export.domain(1, "lib of the other", OTHER)
+    export.domain(1, "lib of the other", globalTid=OTHER)
     # Correlation ids are unique in a process; see below for what else is.
     for number, (start, length, thread, name) in enumerate(draw(st.lists(calls, max_size=10))):
         export.call(start, start + length, number, name, globalTid=thread)

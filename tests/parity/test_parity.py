@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from pytest_nsys.trace import Trace, load_trace
+from tests.parity.cases import CASES, RANDOM, assert_same_text, named_export
 from tests.parity.like_nsys import REPORTS, csv_text, like_nsys
 from tests.support.harness import TESTS
-from tests.support.nsys_exports import CASES, RANDOM, assert_same_text, named_export
 
 KEPT = Path(__file__).parent / "nsys_2025_3.txt"
 MADE = [*CASES, *(f"random_{seed:02}" for seed in RANDOM)]

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from pytest_nsys.trace import Trace, TraceGpu, load_trace, schema
-from tests.support.export_tools import assert_same_trace, read_tables, shuffled, write_sqlite
+from tests.support.exports.rows import assert_same_trace, shuffled
+from tests.support.exports.tables import read_tables, write_sqlite
 from tests.support.harness import TESTS
 
 REPORTED = ("llama_node", "train")

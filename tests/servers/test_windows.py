@@ -42,8 +42,8 @@ from pytest_nsys.verdict.judge import Policy, judge
 from pytest_nsys.verdict.verdict import Verdict
 from pytest_nsys.windows.record import MAIN
 from tests.support.command import PASSED, Answer, document_of
+from tests.support.exports.traces import PID, TraceBuilder
 from tests.support.harness import Project
-from tests.support.traces import PID, TraceBuilder
 
 NODEID = "test_it.py::test_serving"
 SPEC = Spec(warmup=0, rounds=3, timeout_s=60)

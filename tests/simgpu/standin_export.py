@@ -9,11 +9,10 @@ import time
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from tests.simgpu.standin_options import ExportOptions
-from tests.simgpu.standin_report import insert
 from tests.simgpu.standin_rows import Row
+from tests.support.exports.tables import columns, insert
 
 _SQLITE_MAGIC = b"SQLite format 3\0"
 
@@ -130,26 +129,16 @@ def _to_parquet(database: sqlite3.Connection, output: Path) -> None:
         raise ExportError("Exportation error: parquetdir needs pyarrow here.") from None
     output.mkdir(parents=True, exist_ok=True)
     for (name,) in database.execute("SELECT name FROM sqlite_master").fetchall():
-        columns = database.execute(f"PRAGMA table_info({name})").fetchall()
         rows = database.execute(f"SELECT * FROM {name}").fetchall()
         arrays, fields = [], []
-        for number, (_, column, kind, required, *_) in enumerate(columns):
-            type_ = _arrow_type(pa, column, kind)
+        for number, column in enumerate(columns(name)):
+            field = column.arrow_field()
             values = [row[number] for row in rows]
-            if type_ == pa.uint64():
+            if field.type == pa.uint64():
                 values = [None if value is None else value % 2**64 for value in values]
-            fields.append(pa.field(column, type_, nullable=not required))
-            arrays.append(pa.array(values, type_))
+            fields.append(field)
+            arrays.append(pa.array(values, field.type))
         pq.write_table(pa.table(arrays, pa.schema(fields)), output / f"{name}.parquet")
-
-
-def _arrow_type(pa: Any, column: str, kind: str) -> Any:
-    if kind == "TEXT":
-        return pa.string()
-    if kind == "REAL":
-        return pa.float64()
-    unsigned = column in ("rangeId", "category", "domainId", "uint64Value")
-    return pa.uint64() if unsigned or "global" in column.lower() else pa.int64()
 
 
 def _write_stub(output: Path, kind: str) -> None:

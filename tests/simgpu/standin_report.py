@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import cache
 from pathlib import Path
 
 from tests.simgpu import standin_rows
 from tests.simgpu.standin_options import ProfileOptions
-from tests.simgpu.standin_rows import VM, CudaRows, Record, Row, Strings, Tables, global_tid
+from tests.simgpu.standin_rows import CudaRows, Record, Row, Strings, Tables, global_tid
+from tests.support.exports.tables import VM, enums, insert
 
-_HERE = Path(__file__).parent
 _NOBODY = -144115188075855872
 _INJECTION, _DAEMON, _ANALYSIS = 1, 2, 3
 _INFO, _WARNING, _ERROR = 1, 2, 3
@@ -96,36 +95,11 @@ def write_report(path: Path, capture: Capture) -> None:
         database.execute("PRAGMA synchronous = OFF")
         database.execute("BEGIN")
         for name, rows in tables.items():
-            insert(database, name, rows)
-        for name, statement in schema().items():
-            if name.startswith("ENUM_"):
-                database.execute(statement)
-        for statement in (_HERE / "enums.sql").read_text(encoding="utf-8").split(";\n"):
-            database.execute(statement)
+            if rows:  # else there is no table
+                insert(database, name, random.Random(name).sample(rows, len(rows)))
+        for name, enum in enums().items():
+            insert(database, name, enum)
         database.execute("COMMIT")
-
-
-@cache
-def schema() -> dict[str, str]:
-    """The statement that creates each table, as the real nsys writes it."""
-    with closing(sqlite3.connect(":memory:")) as database:
-        database.executescript((_HERE / "schema.sql").read_text(encoding="utf-8"))
-        return dict(database.execute("SELECT name, sql FROM sqlite_master"))
-
-
-def insert(database: sqlite3.Connection, table: str, rows: Sequence[Row]) -> None:
-    """Create a table and fill it, in no particular order; no rows, no table."""
-    if not rows:
-        return
-    database.execute(schema()[table])
-    columns = [column[1] for column in database.execute(f"PRAGMA table_info({table})")]
-    unknown = {name for row in rows for name in row} - set(columns)
-    if unknown:
-        raise ValueError(f"{table} has no column {', '.join(sorted(unknown))}")
-    values = [tuple(row.get(name) for name in columns) for row in rows]
-    random.Random(table).shuffle(values)
-    marks = ", ".join("?" * len(columns))
-    database.executemany(f"INSERT INTO {table} VALUES ({marks})", values)
 
 
 def _tables(capture: Capture) -> Tables:

@@ -8,12 +8,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.exports.tables import VM
+
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
 Record = dict[str, Any]
-
-VM = 1 << 48
-"""The part of every global identifier that stands for the machine."""
 
 NONE = 0xFFFF_FFFF
 """What nsys writes for the stream or event that a row does not have."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.simgpu.standin_machine import FLAGS, Export, Machine, environment
-from tests.simgpu.standin_report import schema
 from tests.simgpu.standin_rows import short_name
+from tests.support.exports.tables import statements
 
 APP = """
 import os, subprocess, sys, threading, nvtx, simgpu
@@ -69,8 +69,8 @@ def test_without_a_capture_nothing_is_recorded_and_nobody_waits() -> None:
 
 def test_tables_are_those_of_the_real_one(export: Export) -> None:
     tables = export.tables()
-    assert {name: schema()[name] for name in tables} == tables
-    assert {name for name in schema() if name.startswith("ENUM_")} <= set(tables)
+    assert {name: statements()[name] for name in tables} == tables
+    assert {name for name in statements() if name.startswith("ENUM_")} <= set(tables)
     for name in tables:
         assert export.rows(f"SELECT count(*) FROM {name}") > [(0,)], name
     assert "CUPTI_ACTIVITY_KIND_GRAPH_TRACE" not in tables

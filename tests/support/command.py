@@ -15,7 +15,7 @@ from pytest_nsys.storage.recordings.recording import (
     Recording,
     write_recording,
 )
-from tests.support.traces import TraceBuilder
+from tests.support.exports.traces import TraceBuilder
 
 Answer = tuple[int, str, str]
 """Exit code, stdout, stderr."""

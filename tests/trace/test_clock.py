@@ -18,7 +18,7 @@ from pytest_nsys.servers.records import SentRound, WindowCapture, prove_rounds, 
 from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.trace.clock import capture_times
 from pytest_nsys.windows.record import WindowRecord
-from tests.support.traces import TraceBuilder
+from tests.support.exports.traces import TraceBuilder
 
 BEGAN = 1_795_329_803_290_154_504
 SECOND = 1_000_000_000

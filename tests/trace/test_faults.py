@@ -27,7 +27,7 @@ from pytest_nsys.storage.recordings.scrub import scrub
 from pytest_nsys.trace import Trace, load_trace, schema
 from pytest_nsys.trace.source import open_source
 from pytest_nsys.windows.cut import cut_ranges, user_ranges, whole
-from tests.support.traces import PID, TraceBuilder
+from tests.support.exports.traces import PID, TraceBuilder
 
 REAL = ["basic", "train", "graph_node", "graph_graph", "unified", "driver_api", "gpu_metrics"]
 """Real captures of different kinds; between them they have every table that we read."""
@@ -285,7 +285,10 @@ class TestWhatIsMissing:
 
     def test_ranges_must_have_some_text(self, change: Callable[..., Trace]) -> None:
         with pytest.raises(ExportFailed, match="NVTX_EVENTS has no column text, textId"):
-            change(f"ALTER TABLE [{schema.NVTX}] DROP COLUMN text")
+            change(
+                f"ALTER TABLE [{schema.NVTX}] DROP COLUMN text",
+                f"ALTER TABLE [{schema.NVTX}] DROP COLUMN textId",
+            )
 
 
 class TestSchemaVersions:
@@ -790,7 +793,7 @@ class TestDamage:
     def test_an_error_that_quotes_undecodable_bytes(self, export: Path, tmp_path: Path) -> None:
         """SQLite's message then cannot be made text."""
         data = export.read_bytes().replace(
-            b"CREATE TABLE StringIds", b"CREATE TAB\xf8\x9d StringIds"
+            b"CREATE TABLE [StringIds]", b"CREATE TAB\xf8\x9d [StringIds]"
         )
         path = tmp_path / "damaged.sqlite"
         path.write_bytes(data)
@@ -906,15 +909,10 @@ class TestScrubbing:
 def test_many_ranges_of_distinct_texts_are_measured_at_once(tmp_path: Path) -> None:
     """20,000 windows by 1,000 names of kernels: nearly all pairs are empty."""
     made = TraceBuilder()
-    names = [made.name(f"kernel {number}") for number in range(1000)]
-    call = made.name("cudaLaunchKernel_v7000")
     for number in range(20_000):
         time = 100 * number
-        name = names[number % len(names)]
-        made.rows["calls"].append((time, time + 5, PID, PID + 1, call))
-        row = (time + 6, time + 50, time, number, 0, 1, 7, PID, name, name, -1)
-        made.rows["kernels"].append(row)
-        made.ranges.append((time, time + 90, 60, f"domain {number % 50}", f"r{number}", PID, PID))
+        made.kernel(f"kernel {number % 1000}", time, 44)
+        made.range(f"r{number}", time, time + 90, domain=f"domain {number % 50}")
     trace = load_trace(made.export(tmp_path / "export.sqlite"))
     assert trace.ranges["text"].nunique() == 20_000
     found = measure_cut(cut_ranges(trace, user_ranges(trace)), "all")

@@ -15,18 +15,17 @@ from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.errors import ExportFailed, NotACapture
 from pytest_nsys.trace import Trace, TraceGpu, load_trace, schema
 from tests.support.capture_bench import Captured, standin
-from tests.support.export_tools import (
+from tests.support.exports.rows import (
     OTHER_PID,
     PID,
     SMALL,
-    Tables,
     assert_same_trace,
     call,
     kernel,
     nvtx,
     shuffled,
-    write_sqlite,
 )
+from tests.support.exports.tables import Tables, write_sqlite
 
 PUSH_POP, START_END, DOMAIN, MARK = 59, 60, 75, 34
 

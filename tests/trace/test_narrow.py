@@ -14,7 +14,7 @@ from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.trace.narrow import devices, of_device, of_process, processes
 from pytest_nsys.trace.schema import process_number
 from pytest_nsys.windows.cut import Cut, whole
-from tests.support.traces import PID, TraceBuilder
+from tests.support.exports.traces import PID, TraceBuilder
 
 TABLES = ("kernels", "copies", "memsets", "graphs")
 EVERYTHING = (*TABLES, "calls", "memory", "faults", "samples", "ranges")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.trace.notes import defect_notes
-from tests.support.traces import TraceBuilder
+from tests.support.exports.traces import TraceBuilder
 
 PLAIN = TraceBuilder().build()
 

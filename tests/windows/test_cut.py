@@ -12,7 +12,7 @@ from pytest_nsys.errors import WindowsMissing
 from pytest_nsys.support.json_values import written
 from pytest_nsys.windows.cut import Cut, cut_ranges, cut_records, whole
 from pytest_nsys.windows.record import DOMAIN, WindowRecord
-from tests.support.traces import TraceBuilder
+from tests.support.exports.traces import TraceBuilder
 
 # Few different times, so that starts, ends and rows coincide.
 times = st.integers(0, 20)

@@ -17,14 +17,17 @@ from pytest_nsys.support.arrays.rows import Members
 from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows.cut import Cut, cut_records, user_ranges, whole
 from pytest_nsys.windows.record import DOMAIN, WindowRecord
-from tests.support.traces import PID, TraceBuilder
+from tests.support.exports.traces import PID, TraceBuilder
 
 TIMES = st.one_of(st.integers(-20, 120), st.sampled_from([-(2**61), 2**61, 2**61 - 1]))
+LAUNCHES = st.one_of(st.integers(-20, 120), st.sampled_from([-(2**61), 2**61 - 60, 2**61 - 61]))
+"""No capture has an operation that ends after 2^61 ns."""
+
 SPANS = st.lists(st.tuples(TIMES, TIMES), max_size=8)
 """Windows of any kind: nested, overlapping, of no length, and ending before they start."""
 
 OPERATIONS = st.lists(
-    st.tuples(st.sampled_from(["kernel", "copy", "memset", "graph"]), TIMES, st.integers(0, 50)),
+    st.tuples(st.sampled_from(["kernel", "copy", "memset", "graph"]), LAUNCHES, st.integers(0, 50)),
     max_size=15,
 )
 ADDITIVE = [key for key in WINDOW_METRICS if key != "wall.time"]

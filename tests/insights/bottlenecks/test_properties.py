@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +16,10 @@ from pytest_nsys.insights.bottlenecks.bottleneck import bottleneck_lines
 from pytest_nsys.insights.bottlenecks.view import build_view, length
 from pytest_nsys.support.arrays.intervals import intersection
 from pytest_nsys.support.text import WIDTH
+from pytest_nsys.trace import schema
 from pytest_nsys.windows.cut import Cut
-from tests.support.programs import COLUMNS, NAMING, PID, US, Program
+from tests.support.exports.rows import OTHER_PID, PID
+from tests.support.programs import NAMING, US, Program
 
 CALLS = (
     *("cudaLaunchKernel_v7000", "cudaMemcpyAsync_v3020", "cudaMemcpy_v3020", "cudaMemset_v3020"),
@@ -27,7 +30,7 @@ METRICS = ("SMs_Active", "Tensor_Active", "DRAM_Read_Bandwidth", "DRAM_Write_Ban
 
 TIMES = st.integers(0, 400).map(lambda tens: tens * 10 * US)
 DURATIONS = st.one_of(st.integers(0, 5), st.integers(0, 60 * US), st.integers(0, 2_000 * US))
-PIDS = st.sampled_from([PID, 8 << 24])
+THREADS = st.sampled_from([PID + 1, OTHER_PID + 1])
 DEVICES = st.sampled_from([0, 0, 0, 1, 5, -1])
 
 
@@ -47,8 +50,8 @@ def programs(draw: st.DrawFn) -> Program:
         what = draw(st.sampled_from(["kernel", "kernel", "copy", "memset", "graph", "call"]))
         if what == "kernel":
             name, node = draw(st.sampled_from(KERNELS)), draw(st.integers(-1, 0))
-            pid = draw(PIDS)
-            program.kernel(start, end, host(), name=name, node=node, device=device, pid=pid)
+            thread = draw(THREADS)
+            program.kernel(start, end, host(), name, node=node, device=device, thread=thread)
         elif what == "copy":
             kind, size = draw(st.integers(-1, 11)), draw(st.integers(-1, 2**30))
             source, target = draw(st.integers(-1, 6)), draw(st.integers(-1, 6))
@@ -62,10 +65,10 @@ def programs(draw: st.DrawFn) -> Program:
         elif what == "graph":
             program.graph(start, end, host())
         else:
-            program.call(draw(st.sampled_from(CALLS)), start, end, pid=draw(PIDS))
+            program.call(start, end, name=draw(st.sampled_from(CALLS)), thread=draw(THREADS))
     for number in range(draw(st.integers(0, 12))):
         values = {metric: draw(st.integers(-1, 101)) for metric in METRICS}
-        program.sample(number * 100 * US, draw(st.sampled_from([0, 1])), **values)
+        program.samples(number * 100 * US, draw(st.sampled_from([0, 1])), **values)
     return program
 
 
@@ -139,22 +142,18 @@ def test_the_same_again_later_changes_no_share(
 ) -> None:
     once = _cut(program, windows)
     by = 100_000 * US
-    twice = Program()
-    twice.strings, twice.metrics = program.strings, program.metrics
-    calls = len(program.rows["calls"])
-    times = {"start", "end", "launched", "time"}
+    twice = copy.deepcopy(program)
+    later = dict.fromkeys(("start", "end", "timestamp"), by) | {
+        "correlationId": len(program.rows[schema.RUNTIME])
+    }
     for name, rows in program.rows.items():
-        later = [
-            tuple(
-                value + by if column in times
-                # A call's number; -1 stays none.
-                else value + calls if column == "call" and value >= 0
-                else value
-                for column, value in zip(COLUMNS[name], row, strict=True)
-            )
+        twice.rows[name] += [
+            {
+                column: value if value is None else value + later.get(column, 0)
+                for column, value in row.items()
+            }
             for row in rows
-        ]  # fmt: skip
-        twice.rows[name] = rows + later
+        ]
     cut = _cut(twice, windows + [(start + by, end + by) for start, end in windows])
 
     def only(cut: Cut) -> dict[str, float]:

@@ -9,9 +9,11 @@ from pytest_nsys.insights.bottlenecks import RULES, Bottleneck, diagnose
 from pytest_nsys.insights.bottlenecks.background import Background
 from pytest_nsys.insights.bottlenecks.bottleneck import percent
 from pytest_nsys.insights.bottlenecks.calls import CallClass, call_class
+from pytest_nsys.trace import schema
 from pytest_nsys.trace.schema import MemcpyKind, MemKind
 from pytest_nsys.windows.cut import Cut
-from tests.support.programs import LAUNCH, MS, NAMING, PID, US, Program
+from tests.support.exports.rows import LAUNCH, OTHER_PID
+from tests.support.programs import MS, NAMING, US, Program
 
 SYNC = "cudaStreamSynchronize_v3020"
 ASYNC = "cudaMemcpyAsync_v3020"
@@ -71,9 +73,9 @@ def test_host_bound_needs_100_us_per_window(idle: int, found: bool) -> None:
 
 def test_host_bound_says_what_the_host_did_in_the_gaps() -> None:
     program = Program()
-    program.call("cudaEventQuery_v3020", 100 * US, 200 * US)
-    program.call("cudaEventQuery_v3020", 200 * US, 300 * US)
-    program.call("cudaStreamIsCapturing_v10000", 300 * US, 350 * US)
+    program.call(100 * US, 200 * US, name="cudaEventQuery_v3020")
+    program.call(200 * US, 300 * US, name="cudaEventQuery_v3020")
+    program.call(300 * US, 350 * US, name="cudaStreamIsCapturing_v10000")
     program.kernel(500 * US, MS, (LAUNCH, 490 * US, 505 * US))
     found = program.findings()["host-bound"]
     assert found.summary == ("The GPU is idle for 50% of 1 ms because the host gives it no work.")
@@ -97,7 +99,7 @@ def test_host_bound_without_cuda_calls_advises_to_look_at_the_cpu() -> None:
 
 def test_host_bound_by_loading_kernels_advises_to_warm_up() -> None:
     program = Program()
-    program.call("cuLibraryLoadData", 100 * US, 800 * US)
+    program.call(100 * US, 800 * US, name="cuLibraryLoadData")
     program.kernel(900 * US, MS, (LAUNCH, 890 * US, 895 * US))
     assert "warm-up" in program.findings()["host-bound"].advice
 
@@ -171,10 +173,10 @@ def test_a_device_with_hardly_any_work_does_not_count(work: int, found: bool) ->
 
 def test_calls_count_for_the_devices_that_their_process_drives() -> None:
     program = Program()
-    other = 8 << 24
+    other = OTHER_PID + 1
     program.kernel(900 * US, MS, (LAUNCH, 890 * US, 895 * US))
-    program.kernel(0, MS, (LAUNCH, 0, 5), device=1, pid=other)
-    program.call("cudaEventQuery_v3020", 100 * US, 800 * US, pid=other)
+    program.kernel(0, MS, (LAUNCH, 0, 5), device=1, thread=other)
+    program.call(100 * US, 800 * US, thread=other, name="cudaEventQuery_v3020")
     evidence = program.findings()["host-bound"].evidence
     assert not any("cudaEventQuery" in line for line in evidence)
 
@@ -189,7 +191,7 @@ def _waits(gaps: int, ns: int) -> Program:
     for number in range(gaps):
         end = begin + 200 * US
         program.kernel(begin, end, (LAUNCH, begin, begin + 5), name=f"gemm_{number}")
-        program.call(SYNC, begin + 10, end + ns // 4)
+        program.call(begin + 10, end + ns // 4, name=SYNC)
         begin = end + ns
     program.kernel(begin, MS, (LAUNCH, begin - ns // 4, begin), name="gemm_z")
     return program
@@ -219,7 +221,7 @@ def test_a_long_gap_after_a_wait_is_the_hosts() -> None:
 
 def test_a_long_gap_that_the_wait_itself_fills_is_the_waits() -> None:
     program = _waits(3, 60 * US)
-    program.rows["calls"][1] = (10, 230 * US, PID, PID + 1, program.strings[SYNC])
+    program.rows[schema.RUNTIME][1] |= {"start": 10, "end": 230 * US}
     assert "sync-bound" in program.findings()
 
 
@@ -246,15 +248,16 @@ def test_a_wait_for_what_was_launched_before_costs_nothing() -> None:
         program.kernel(begin, begin + 200 * US, (LAUNCH, begin, begin + 5), name=f"gemm_{number}")
         launch = (ASYNC, begin + 10, begin + 15)
         program.copy(begin + 240 * US, begin + 250 * US, launch, size=4)
-        program.call(SYNC, begin + 20, begin + 250 * US)
+        program.call(begin + 20, begin + 250 * US, name=SYNC)
     assert "sync-bound" not in program.findings()
 
 
 def test_of_waits_on_several_threads_the_one_under_way_counts() -> None:
     program = _waits(3, 60 * US)
-    for row in list(program.rows["calls"]):
-        if row[4] == program.strings[SYNC]:
-            program.call("cudaEventSynchronize_v3020", row[0] + 5, row[0] + 10, thread=2)
+    for row in list(program.rows[schema.RUNTIME]):
+        if row["nameId"] == program.string(SYNC):
+            start, thread = row["start"], row["globalTid"] + 1
+            program.call(start + 5, start + 10, thread=thread, name="cudaEventSynchronize_v3020")
     assert "3 gaps after cudaStreamSynchronize" in _shown(program.findings()["sync-bound"])
 
 
@@ -319,12 +322,10 @@ def test_long_gaps_before_short_kernels_are_the_hosts() -> None:
 
 def test_kernels_of_cuda_graphs_are_not_launched_one_by_one() -> None:
     program = Program()
-    launch = program.call("cudaGraphLaunch_v10000", 0, 100 * US)
+    launch = program.call(0, 100 * US, name="cudaGraphLaunch_v10000")
     for number in range(100):
         start = number * 10 * US
-        program.rows["kernels"].append(
-            (start, start + 2 * US, 0, launch, 0, 1, 7, PID, *([program._id("gemm_a")] * 2), number)
-        )
+        program.kernel(start, start + 2 * US, launch, "gemm_a", node=number)
     assert "launch-bound" not in program.findings()
 
 
@@ -497,7 +498,7 @@ def _allocations(count: int, ns: int) -> Program:
     program.kernel(500 * US, MS, (LAUNCH, 10, 15), name="gemm_b")
     for number in range(count):
         name = ("cudaMalloc_v3020", "cudaFree_v3020")[number % 2]
-        program.call(name, (100 + 50 * number) * US, (100 + 50 * number) * US + ns)
+        program.call((100 + 50 * number) * US, (100 + 50 * number) * US + ns, name=name)
     return program
 
 
@@ -524,7 +525,7 @@ def test_idle_time_in_allocations_is_theirs_and_not_the_hosts() -> None:
     program = Program()
     for number in range(5):
         begin = number * 200 * US
-        program.call("cudaMalloc_v3020", begin, begin + 90 * US)
+        program.call(begin, begin + 90 * US, name="cudaMalloc_v3020")
         program.kernel(
             *(begin + 100 * US, begin + 200 * US),
             (LAUNCH, begin + 92 * US, begin + 99 * US),
@@ -538,7 +539,7 @@ def test_idle_time_in_allocations_is_theirs_and_not_the_hosts() -> None:
 def test_allocations_in_windows_without_gpu_work_are_found() -> None:
     program = Program()
     for number in range(4):
-        program.call("cudaMalloc_v3020", number * 200 * US, number * 200 * US + 100 * US)
+        program.call(number * 200 * US, number * 200 * US + 100 * US, name="cudaMalloc_v3020")
     assert list(program.findings()) == ["allocation"]
 
 
@@ -555,7 +556,7 @@ def test_pools_allocate_without_a_finding() -> None:
     program.kernel(0, 500 * US, (LAUNCH, 0, 5), name="gemm_a")
     program.kernel(500 * US, MS, (LAUNCH, 10, 15), name="gemm_b")
     for number in range(10):
-        program.call("cudaMallocAsync_v11020", number * 50 * US, number * 50 * US + 30 * US)
+        program.call(number * 50 * US, number * 50 * US + 30 * US, name="cudaMallocAsync_v11020")
     assert program.findings() == {}
 
 
@@ -654,7 +655,7 @@ def _sampled(name: str, *, samples: int = 10, busy: int = 100, **values: int) ->
             name=f"{name}_{'ab'[number % 2]}",
         )
         if number < samples:
-            program.sample(begin + 100 * US, **(METRICS | values))
+            program.samples(begin + 100 * US, **(METRICS | values))
     return program
 
 
@@ -683,8 +684,9 @@ def test_sampled_metrics_at_their_thresholds(
 
 def test_low_tensor_activity_without_samples_of_memory() -> None:
     program = _sampled("gemm", Tensor_Active=3)
-    dram = program.metrics["DRAM Read Bandwidth [Throughput %]"]
-    program.rows["samples"] = [row for row in program.rows["samples"] if row[2] != dram]
+    dram = program.metric("DRAM Read Bandwidth [Throughput %]")
+    samples = program.rows[schema.SAMPLES]
+    program.rows[schema.SAMPLES] = [row for row in samples if row["metricId"] != dram]
     found = program.findings()["low-tensor-activity"]
     assert found.share == 1.0
     assert found.evidence == (
@@ -723,7 +725,8 @@ def test_kernels_of_a_fifth_of_the_time_are_worth_a_finding() -> None:
 
 def test_samples_of_other_devices_do_not_count() -> None:
     program = _sampled("gemm", SMs_Active=1)
-    program.rows["samples"] = [(row[0], 3, *row[2:]) for row in program.rows["samples"]]
+    for row in program.rows[schema.SAMPLES]:
+        row["typeId"] = 3
     assert program.findings() == {}
 
 
@@ -733,7 +736,7 @@ def test_samples_of_other_devices_do_not_count() -> None:
 def test_findings_are_sorted_by_what_they_concern() -> None:
     program = _copy_and_compute(450 * US)
     for number in range(4):
-        program.call("cudaMalloc_v3020", (500 + 50 * number) * US, (520 + 50 * number) * US)
+        program.call((500 + 50 * number) * US, (520 + 50 * number) * US, name="cudaMalloc_v3020")
     findings = program.findings()
     assert list(findings) == ["transfer-bound", "copy-overlap", "allocation"]
     shares = [finding.share for finding in findings.values()]

@@ -17,8 +17,8 @@ from pytest_nsys.metrics.window import WINDOW_METRICS
 from pytest_nsys.storage.recordings.stored import load_stored
 from pytest_nsys.trace.schema import MemcpyKind, MemKind
 from pytest_nsys.windows.cut import user_ranges, whole
+from tests.support.exports.traces import PID, TraceBuilder
 from tests.support.harness import TESTS
-from tests.support.traces import PID, TraceBuilder
 
 CAPTURES = TESTS / "captures"
 NAMES = sorted(path.name.partition(".")[0] for path in CAPTURES.glob("*.sqlite.xz"))

@@ -31,14 +31,8 @@ from pytest_nsys.support import xz as packed
 from pytest_nsys.trace import Trace, load_trace, schema
 from pytest_nsys.windows.record import WindowRecord
 from tests.support.capture_bench import Captured
-from tests.support.export_tools import (
-    PID,
-    SMALL,
-    assert_same_trace,
-    nvtx,
-    read_tables,
-    write_sqlite,
-)
+from tests.support.exports.rows import PID, SMALL, assert_same_trace, nvtx
+from tests.support.exports.tables import read_tables, write_sqlite
 
 NAMES = ("basic", "llama_node", "train")
 SECRET = "hunter2-c0ffee"

@@ -1,28 +1,22 @@
 """Exports made row by row for the comparison with nsys's own ``stats``, and what they show.
 
-Unlike the exports of the other tests, these have the tables and columns that nsys itself writes
-(`simgpu/schema.sql`), because nsys reads them. Nothing here is left to chance: the same case is
-the same export under every version of Python, as what nsys says of it is kept.
+Nothing here is left to chance: the same case is the same export under every version of Python, as
+what nsys says of it is kept.
 """
 
 from __future__ import annotations
 
 import difflib
 import random
-import re
-import sqlite3
-from collections import defaultdict
-from collections.abc import Callable, Mapping
-from contextlib import closing
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.support.harness import SIMGPU
+from pytest_nsys.trace.schema import NvtxType
+from tests.support.exports import rows
+from tests.support.exports.tables import VM
 
-VM = 1 << 48
 MAIN = VM | 900 << 24 | 900
 """The main thread of the first process."""
 WORKER = VM | 900 << 24 | 917
@@ -30,135 +24,13 @@ WORKER = VM | 900 << 24 | 917
 OTHER = VM | 901 << 24 | 901
 """The main thread of the second process."""
 
-PUSH_POP, START_END, DOMAIN = 59, 60, 75
-
-_CREATE = re.compile(r"CREATE TABLE (\w+) \(.*?\n\);", re.DOTALL)
-_INSERT = re.compile(r"INSERT INTO (\w+) .*?;\n", re.DOTALL)
-_ENUMS = ("ENUM_CUDA_MEMCPY_OPER", "ENUM_CUDA_MEM_KIND", "ENUM_NSYS_EVENT_TYPE")
-_ALWAYS = ("StringIds", "META_DATA_EXPORT", *_ENUMS)
+START_END = NvtxType.START_END
 
 
-@cache
-def _statements() -> Mapping[str, tuple[str, str]]:
-    """Per table, how it is created and filled."""
-    creates = {m[1]: m[0] for m in _CREATE.finditer((SIMGPU / "schema.sql").read_text())}
-    inserts = {m[1]: m[0] for m in _INSERT.finditer((SIMGPU / "enums.sql").read_text() + "\n")}
-    return {name: (create, inserts.get(name, "")) for name, create in creates.items()}
+class Export(rows.Export):
+    """An export of these threads."""
 
-
-def process(thread: int) -> int:
-    """The process of a thread, as exports write it."""
-    return thread >> 24 << 24
-
-
-class Export:
-    """An export in the making. Times are ns; ``corr`` is a correlation id."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        self._strings: dict[str, int] = {}
-
-    def string(self, text: str | None) -> int | None:
-        """The id of a text; None stays None."""
-        return None if text is None else self._strings.setdefault(text, len(self._strings) + 1)
-
-    def call(
-        self,
-        start: int,
-        end: int,
-        corr: int | None,
-        name: str = "cudaLaunchKernel_v7000",
-        **more: Any,
-    ) -> None:
-        """A call of the CUDA API."""
-        row = {"start": start, "end": end, "correlationId": corr, "nameId": self.string(name)}
-        self.rows["CUPTI_ACTIVITY_KIND_RUNTIME"].append({**row, "globalTid": MAIN, **more})
-
-    def _operation(self, table: str, start: int, end: int, corr: int | None, more: Any) -> None:
-        row = {"start": start, "end": end, "correlationId": corr, "streamId": 7, "contextId": 1}
-        row |= {"globalPid": process(more.pop("thread", MAIN)), **more}
-        self.rows[table].append(row)
-
-    def kernel(
-        self, start: int, end: int, corr: int | None, name: str = "gemm", **more: Any
-    ) -> None:
-        """A kernel; its process is that of ``thread``."""
-        names = {"demangledName": self.string(name), "shortName": self.string(name[:4])}
-        self._operation("CUPTI_ACTIVITY_KIND_KERNEL", start, end, corr, {**names, **more})
-
-    def copy(
-        self, start: int, end: int, corr: int | None, kind: int = 1, size: int = 8, **more: Any
-    ) -> None:
-        """A copy."""
-        more |= {"copyKind": kind, "bytes": size}
-        self._operation("CUPTI_ACTIVITY_KIND_MEMCPY", start, end, corr, more)
-
-    def memset(self, start: int, end: int, corr: int | None, size: int = 8, **more: Any) -> None:
-        """A memory set."""
-        self._operation("CUPTI_ACTIVITY_KIND_MEMSET", start, end, corr, {"bytes": size, **more})
-
-    def graph(self, start: int, end: int, corr: int | None, **more: Any) -> None:
-        """A whole CUDA graph."""
-        self._operation("CUPTI_ACTIVITY_KIND_GRAPH_TRACE", start, end, corr, more)
-
-    def range(
-        self, start: int, end: int | None, text: str | None, style: int = PUSH_POP, **more: Any
-    ) -> None:
-        """An NVTX range."""
-        row = {"start": start, "end": end, "text": text, "eventType": style, "domainId": 0}
-        self.rows["NVTX_EVENTS"].append({**row, "globalTid": MAIN, **more})
-
-    def registered(self, start: int, end: int | None, text: str, **more: Any) -> None:
-        """An NVTX range with a registered string."""
-        self.range(start, end, None, textId=self.string(text), **more)
-
-    def domain(self, number: int, name: str | None, thread: int = MAIN, **more: Any) -> None:
-        """An NVTX domain."""
-        row = {"start": 1, "eventType": DOMAIN, "domainId": number, "text": name}
-        self.rows["NVTX_EVENTS"].append({**row, "globalTid": thread, **more})
-
-    def in_order(self) -> Export:
-        """Itself, with its ranges in the order of their starts, as captures have them.
-
-        Of two equally long ranges around another, nsys takes the one whose row comes first for
-        the parent, and a trace knows no order of rows but that of time.
-        """
-        self.rows["NVTX_EVENTS"].sort(key=lambda row: row["start"])
-        return self
-
-    def launch(
-        self, at: int, corr: int, name: str = "gemm", *, thread: int = MAIN, busy: int = 40
-    ) -> None:
-        """A kernel 20 ns after its call of 10 ns began."""
-        self.call(at, at + 10, corr, globalTid=thread)
-        self.kernel(at + 20, at + 20 + busy, corr, name, thread=thread)
-
-    def write(self, path: Path) -> Path:
-        """The export as a file."""
-        self.rows["StringIds"] = [{"id": i, "value": text} for text, i in self._strings.items()]
-        self.rows["META_DATA_EXPORT"] = [
-            {"name": "EXPORT_PRODUCT_VERSION", "value": "2025.3.2"},
-            {"name": "EXPORT_SCHEMA_VERSION", "value": "3.20.3"},
-        ]
-        with closing(sqlite3.connect(path)) as database:
-            database.execute("PRAGMA synchronous = OFF")  # no waiting for the disk
-            for table in dict.fromkeys((*_ALWAYS, *self.rows)):
-                create, insert = _statements()[table]
-                database.execute(create)
-                if insert:
-                    database.execute(insert)
-                self._fill(database, table)
-            database.commit()
-        return path
-
-    def _fill(self, database: sqlite3.Connection, table: str) -> None:
-        info = database.execute(f"PRAGMA table_info({table})").fetchall()
-        defaults = {name: 0 if needed else None for _, name, _, needed, _, _ in info}
-        for row in self.rows[table]:
-            if unknown := row.keys() - defaults.keys():
-                raise ValueError(f"{table} has no column {unknown}")
-            values = list({**defaults, **row}.values())
-            database.execute(f"INSERT INTO {table} VALUES ({','.join('?' * len(values))})", values)
+    main = MAIN
 
 
 CASES: dict[str, Callable[[], Export]] = {}
@@ -351,10 +223,10 @@ def domains_and_strings(e: Export) -> None:
     """Names of domains and of ranges, registered or not, missing or empty."""
     e.domain(1, "CCCL")
     e.domain(2, "other")
-    e.domain(2, "the other process's", OTHER)
+    e.domain(2, "the other process's", globalTid=OTHER)
     e.domain(3, None, textId=e.string("a registered domain"))
     e.domain(4, "")
-    e.domain(6, "of another thread", WORKER)
+    e.domain(6, "of another thread", globalTid=WORKER)
     corr = 0
     for number in range(7):
         for thread in (MAIN, OTHER):
