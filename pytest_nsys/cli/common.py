@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pytest_nsys.errors import ReportError
 
 SAME_OR_BETTER, WORSE, CANNOT_COMPARE = 0, 1, 2
 INTERRUPTED = 130  # what shells give a program that Ctrl-C ended
@@ -13,7 +17,66 @@ INTERRUPTED = 130  # what shells give a program that Ctrl-C ended
 ANOTHER_FILE = "name another file with -o, and check that the disk is not full"
 """What to do where an output cannot be written."""
 
+_ENDINGS = (".xz", ".nsys-rep", ".sqlite", ".parquet")
+
 CAPTURE = "a .nsys-rep (where nsys is installed), an .sqlite, or a recording"
+
+
+def add_range(parser: argparse.ArgumentParser) -> None:
+    """The argument of commands that may look at the instances of one NVTX range alone."""
+    parser.add_argument("--range", metavar="NAME", help="only the NVTX ranges with this text")
+
+
+def add_tolerance(parser: argparse.ArgumentParser) -> None:
+    """The argument of commands that compare as a run does."""
+    parser.add_argument(
+        "--tolerance",
+        action="append",
+        default=[],
+        metavar="METRIC=TOLERANCE",
+        help="as the option --nsys-tolerance of pytest",
+    )
+
+
+def add_output(parser: argparse.ArgumentParser, metavar: str, about: str) -> None:
+    """The arguments of commands that write a file beside the report; see `target_of`."""
+    parser.add_argument("-o", "--output", type=Path, metavar=metavar, help=about)
+    parser.add_argument("--force", action="store_true", help=f"replace {metavar} if it exists")
+
+
+def target_of(arguments: argparse.Namespace, ending: str) -> Path:
+    """The file to write: the one that is named, or beside the report one with this ending.
+
+    Raises:
+        ReportError: it is the report itself, or it exists and is not to be replaced.
+    """
+    report: Path = arguments.report
+    name = report.absolute().name
+    for known in _ENDINGS:
+        name = name.removesuffix(known)
+    target: Path = arguments.output or report.absolute().with_name(name + ending)
+    if target.exists() and report.exists() and target.samefile(report):
+        raise ReportError(
+            f"{target} is the report itself", remedy="name another file for the copy with -o"
+        )
+    if not arguments.force and (target.exists() or target.is_symlink()):
+        raise ReportError(
+            f"{target} exists and is left alone",
+            remedy="name another file with -o, or replace it with --force",
+        )
+    return target
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """Reads the value of an argument: a whole number from ``least`` (0 or 1) on."""
+
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit()) or int(text[:9]) < least:
+            since = f" from {least} on" if least else ""
+            raise argparse.ArgumentTypeError(f"{text!r:.40} is no whole number{since}")
+        return int(text[:9])
+
+    return read
 
 
 def add_nsys(parser: argparse.ArgumentParser) -> None:

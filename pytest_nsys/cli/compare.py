@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from pytest_nsys.cli.common import CAPTURE, SAME_OR_BETTER, add_nsys, show
+from pytest_nsys.cli.common import CAPTURE, SAME_OR_BETTER, add_nsys, add_range, show, whole_number
 
 
 def add_compare(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("first", type=Path, metavar="REPORT", help=CAPTURE)
     parser.add_argument("others", type=Path, nargs="+", metavar="REPORT", help=CAPTURE)
-    parser.add_argument("--range", metavar="NAME", help="only the NVTX ranges with this text")
+    add_range(parser)
     parser.add_argument(
         "--per",
         action="append",
@@ -30,17 +30,11 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
         "--metric", action="append", default=[], metavar="METRIC", help="show this metric too"
     )
     parser.add_argument(
-        "--top", type=_count, default=10, metavar="N", help="how many kernels to name (10)"
+        "--top", type=whole_number(0), default=10, metavar="N", help="how many kernels to name (10)"
     )
     parser.add_argument("--format", choices=("table", "json", "markdown"), default="table")
     add_nsys(parser)
     parser.set_defaults(run=_run)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r:.40} is no whole number")
-    return int(text[:9])
 
 
 def _run(arguments: argparse.Namespace) -> int:

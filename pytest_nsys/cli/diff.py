@@ -8,7 +8,16 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_nsys.cli.common import CANNOT_COMPARE, CAPTURE, SAME_OR_BETTER, WORSE, add_nsys, show
+from pytest_nsys.cli.common import (
+    CANNOT_COMPARE,
+    CAPTURE,
+    SAME_OR_BETTER,
+    WORSE,
+    add_nsys,
+    add_range,
+    add_tolerance,
+    show,
+)
 
 if TYPE_CHECKING:
     from pytest_nsys.offline.diff import Diff
@@ -19,14 +28,8 @@ def add_diff(parser: argparse.ArgumentParser) -> None:
     parser.description = "Exit code: 0 same or better, 1 worse, 2 could not compare."
     parser.add_argument("before", type=Path, help=CAPTURE)
     parser.add_argument("after", type=Path, help=CAPTURE)
-    parser.add_argument("--range", metavar="NAME", help="only the NVTX ranges with this text")
-    parser.add_argument(
-        "--tolerance",
-        action="append",
-        default=[],
-        metavar="METRIC=TOLERANCE",
-        help="as the option --nsys-tolerance of pytest",
-    )
+    add_range(parser)
+    add_tolerance(parser)
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.add_argument(
         "--html", type=Path, metavar="FILE", help="also write the comparison as one HTML page"

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from pytest_nsys.cli.common import SAME_OR_BETTER, WORSE, show
+from pytest_nsys.cli.common import SAME_OR_BETTER, WORSE, add_tolerance, show, whole_number
 
 
 def add_history(parser: argparse.ArgumentParser) -> None:
@@ -31,14 +31,10 @@ def add_history(parser: argparse.ArgumentParser) -> None:
         metavar="METRIC",
         help="these metrics (* and ? are wild) in the place of those that are gated by default",
     )
-    parser.add_argument("--last", type=_count, metavar="N", help="only the newest N runs of each")
     parser.add_argument(
-        "--tolerance",
-        action="append",
-        default=[],
-        metavar="METRIC=TOLERANCE",
-        help="as the option --nsys-tolerance of pytest",
+        "--last", type=whole_number(1), metavar="N", help="only the newest N runs of each"
     )
+    add_tolerance(parser)
     parser.add_argument("--json", action="store_true", help="all runs and changes as JSON")
     parser.add_argument(
         "--fail-on-change",
@@ -47,12 +43,6 @@ def add_history(parser: argparse.ArgumentParser) -> None:
         "the worse by more than its tolerance",
     )
     parser.set_defaults(run=_run)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text[:9])):
-        raise argparse.ArgumentTypeError(f"{text!r:.40} is no whole number from 1 on")
-    return int(text[:9])
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_nsys.cli.common import ANOTHER_FILE, add_nsys, show
+from pytest_nsys.cli.common import ANOTHER_FILE, add_nsys, add_output, show, target_of
 from pytest_nsys.errors import NotACapture, ReportError
 
 if TYPE_CHECKING:
     from pytest_nsys.storage.recordings.scrub import Scrubbed
 
-_ENDINGS = (".nsys-rep", ".sqlite", ".sqlite.xz", ".parquet")
 _STILL_THERE = "names of kernels, metrics, GPUs, and versions"
 
 
@@ -29,14 +28,7 @@ def add_scrub(parser: argparse.ArgumentParser) -> None:
         help="a .nsys-rep (where nsys is installed), an .sqlite, an .sqlite.xz, or a folder of "
         "Parquet files",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="OUT",
-        help="the copy (default: beside the report, as NAME.scrubbed.sqlite.xz)",
-    )
-    parser.add_argument("--force", action="store_true", help="replace OUT if it exists")
+    add_output(parser, "OUT", "the copy (default: beside the report, as NAME.scrubbed.sqlite.xz)")
     parser.add_argument(
         "--hide-ranges",
         action="store_true",
@@ -48,12 +40,16 @@ def add_scrub(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from pytest_nsys.storage.recordings.scrub import scrub
-    from pytest_nsys.storage.recordings.stored import exported, is_recording
+    from pytest_nsys.storage.recordings.stored import PACKED, exported, is_recording
     from pytest_nsys.support.files import written
 
     report: Path = arguments.report
-    target: Path = arguments.output or _beside(report)
-    _check_target(report, target, force=arguments.force)
+    target = target_of(arguments, ".scrubbed" + PACKED)
+    if not target.name.endswith(PACKED):
+        raise ReportError(
+            f"{target} does not end in {PACKED}, which is what the copy is",
+            remedy=f"name it {target.name.partition('.')[0]}{PACKED}",
+        )
     if is_recording(report):
         raise NotACapture(
             f"{report} is a recording, which is scrubbed already",
@@ -66,30 +62,6 @@ def _run(arguments: argparse.Namespace) -> int:
         scrubbed = scrub(export, target, hide_ranges=arguments.hide_ranges)
     show("\n".join(_lines(target, scrubbed, hidden=arguments.hide_ranges)))
     return 0
-
-
-def _beside(report: Path) -> Path:
-    name = report.name
-    for ending in sorted(_ENDINGS, key=len, reverse=True):
-        name = name.removesuffix(ending)
-    return report.absolute().with_name(f"{name}.scrubbed.sqlite.xz")
-
-
-def _check_target(report: Path, target: Path, *, force: bool) -> None:
-    if target.exists() and report.exists() and target.samefile(report):
-        raise ReportError(
-            f"{target} is the report itself", remedy="name another file for the copy with -o"
-        )
-    if not force and (target.exists() or target.is_symlink()):
-        raise ReportError(
-            f"{target} exists and is left alone",
-            remedy="name another file with -o, or replace it with --force",
-        )
-    if not target.name.endswith(".sqlite.xz"):
-        raise ReportError(
-            f"{target} does not end in .sqlite.xz, which is what the copy is",
-            remedy=f"name it {target.name.partition('.')[0]}.sqlite.xz",
-        )
 
 
 def _lines(target: Path, scrubbed: Scrubbed, *, hidden: bool) -> Iterator[str]:

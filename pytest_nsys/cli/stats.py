@@ -6,13 +6,13 @@ import argparse
 import json
 from pathlib import Path
 
-from pytest_nsys.cli.common import CAPTURE, add_nsys, show
+from pytest_nsys.cli.common import CAPTURE, add_nsys, add_range, show
 
 
 def add_stats(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument("report", type=Path, help=CAPTURE)
-    parser.add_argument("--range", metavar="NAME", help="only the NVTX ranges with this text")
+    add_range(parser)
     parser.add_argument("--format", choices=("table", "json"), default="table")
     add_nsys(parser)
     parser.set_defaults(run=_run)

@@ -135,7 +135,7 @@ knows no hooks, and so none of these.
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """A line of the catalogue, in words."""
 
     key: str
@@ -215,7 +215,7 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def catalogue_page() -> str:
     """The catalogue as a page of the documentation (Markdown)."""
-    sections: dict[str, list[Entry]] = {}
+    sections: dict[str, list[CatalogueEntry]] = {}
     for metric in METRICS:
         title = _TITLES[metric.key.partition(".")[0]]
         sections.setdefault(title, []).append(_entry(metric))
@@ -236,8 +236,8 @@ def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[s
         yield markdown_row(cell.replace("|", "\\|") for cell in cells) + "\n"
 
 
-def _entry(metric: Metric) -> Entry:
-    return Entry(
+def _entry(metric: Metric) -> CatalogueEntry:
+    return CatalogueEntry(
         key=metric.key,
         unit=metric.unit,
         kind=metric.kind,
@@ -250,8 +250,8 @@ def _entry(metric: Metric) -> Entry:
     )
 
 
-def _of_others() -> list[Entry]:
+def _of_others() -> list[CatalogueEntry]:
     return [
-        Entry(key, "", "", "", _OF_METRIC, "listed", about)
+        CatalogueEntry(key, "", "", "", _OF_METRIC, "listed", about)
         for key, about in ((RANGE_KEY, RANGE_ABOUT), (PER_UNIT_KEY, PER_UNIT_ABOUT))
     ]

@@ -37,7 +37,7 @@ from pytest_nsys.trace.schema import MemcpyKind, MemKind, process_number, thread
 from pytest_nsys.trace.source import ABSENT
 from pytest_nsys.windows.cut import Cut, cut_named, whole
 
-Event = dict[str, Any]
+TraceEvent = dict[str, Any]
 
 _KINDS: Mapping[str, str] = {
     "kernels": "kernel",
@@ -111,7 +111,7 @@ class _Tracks:
     """
 
     def __init__(self) -> None:
-        self.names: list[Event] = []
+        self.names: list[TraceEvent] = []
         self._processes: dict[object, int] = {}
         self._threads: dict[object, tuple[int, int]] = {}
         self._taken: dict[str, set[int]] = {"process": set(), "thread": set()}
@@ -175,7 +175,7 @@ class _Events:
             "ns of the capture at 0": str(self._start),
         }
 
-    def all(self) -> Iterator[Event]:
+    def all(self) -> Iterator[TraceEvent]:
         """The events, and then the names of the threads that they are on."""
         yield from self._ranges()
         yield from self._calls()
@@ -210,8 +210,8 @@ class _Events:
         return (ns - self._start) / 1000
 
     def _slice(
-        self, kind: str, track: tuple[int, int], span: tuple[int, int], name: str, args: Event
-    ) -> Event:
+        self, kind: str, track: tuple[int, int], span: tuple[int, int], name: str, args: TraceEvent
+    ) -> TraceEvent:
         return {
             "ph": "X",
             "ts": self._us(span[0]),
@@ -229,7 +229,7 @@ class _Events:
         number = process_number(pid)
         return self._tracks.process(("host", pid), number, f"process {number}")
 
-    def _ranges(self) -> Iterator[Event]:
+    def _ranges(self) -> Iterator[TraceEvent]:
         table = self._trace.ranges.iloc[self._rows["ranges"]]
         names = ("start", "end", "pid", "tid")
         starts, ends, pids, tids = (table[name].to_numpy(np.int64) for name in names)
@@ -264,7 +264,7 @@ class _Events:
         own = _LANES if lane else number
         return self._tracks.thread(key, self._host(pid), own, f"thread {number} CUDA API")
 
-    def _calls(self) -> Iterator[Event]:
+    def _calls(self) -> Iterator[TraceEvent]:
         names: dict[int, str] = {}
         for row in _records(
             self._trace.calls.assign(lane=self._call_lanes),
@@ -320,7 +320,7 @@ class _Events:
         name += f", context {row['context']}" if by_context else ""
         return self._tracks.thread(key, self._device(row["device"]), _LANES, name)
 
-    def _operations(self, kind: str) -> Iterator[Event]:
+    def _operations(self, kind: str) -> Iterator[TraceEvent]:
         """The operations of a kind, each followed by the two ends of the arrow to it."""
         table: pd.DataFrame = getattr(self._trace, kind)
         calls = self._trace.calls
@@ -345,7 +345,7 @@ class _Events:
                 arrow["bp"] = "e"  # to the event that it is in, not to the next one
                 yield arrow
 
-    def _arrow(self, end: str, track: tuple[int, int], ns: int) -> Event:
+    def _arrow(self, end: str, track: tuple[int, int], ns: int) -> TraceEvent:
         return {
             "ph": end,
             "ts": self._us(ns),
@@ -356,7 +356,7 @@ class _Events:
             "name": "launch",
         }
 
-    def _described(self, kind: str, row: Mapping[str, int]) -> tuple[str, Event]:
+    def _described(self, kind: str, row: Mapping[str, int]) -> tuple[str, TraceEvent]:
         if kind == "kernels":
             canonical, args = self._kernel(row["name"])
             return canonical, {**args}
@@ -375,7 +375,7 @@ class _Events:
                 args[end] = row[end]
         return f"memcpy {_DIRECTIONS.get(row['kind'], row['kind'])}", args
 
-    def _kernel(self, key: int) -> tuple[str, Event]:
+    def _kernel(self, key: int) -> tuple[str, TraceEvent]:
         if key not in self._kernels:
             raw = self._trace.strings[key]
             args = {"name": raw, "category": self._naming.category(raw)}
@@ -383,14 +383,14 @@ class _Events:
         return self._kernels[key]
 
     @cached_property
-    def _kernels(self) -> dict[int, tuple[str, Event]]:
+    def _kernels(self) -> dict[int, tuple[str, TraceEvent]]:
         return {}
 
-    def _counter(self, device: int, name: str, ns: int, values: Mapping[str, int]) -> Event:
+    def _counter(self, device: int, name: str, ns: int, values: Mapping[str, int]) -> TraceEvent:
         pid = self._device(device)
         return {"ph": "C", "ts": self._us(ns), "pid": pid, "name": name, "args": values}
 
-    def _memory(self) -> Iterator[Event]:
+    def _memory(self) -> Iterator[TraceEvent]:
         for device in sorted(self._trace.memory["device"].unique().tolist()):
             live = MemoryTimeline(of_device(self._trace, device)).live
             name = "live device memory"
@@ -401,7 +401,7 @@ class _Events:
             for time, value in zip(times, values, strict=True):
                 yield self._counter(device, name, time, {"bytes": value})
 
-    def _samples(self) -> Iterator[Event]:
+    def _samples(self) -> Iterator[TraceEvent]:
         times = self._trace.samples["time"].to_numpy(np.int64)
         rows = np.arange(*np.searchsorted(times, [self._start, self._end + 1]))
         for row in _records(self._trace.samples, rows, ("time", "device", "metric", "value")):

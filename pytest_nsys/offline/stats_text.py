@@ -43,10 +43,10 @@ _OF_TEST = (
     ("memory", "mem.peak"),
 )
 
-Row = Mapping[str, Any]
+_Json = Mapping[str, Any]
 
 
-def stats_lines(document: Row) -> list[str]:
+def stats_lines(document: _Json) -> list[str]:
     """Everything in the document but long tails; kernels by their canonical names."""
     return [
         *_environment(document["environment"]),
@@ -77,7 +77,7 @@ def _section(title: str, blocks: Iterable[Sequence[str]]) -> list[str]:
     return ["", title, *lines] if lines else []
 
 
-def _environment(environment: Row) -> list[str]:
+def _environment(environment: _Json) -> list[str]:
     gpus = Counter(filter(None, str(environment["gpu"]).split(", ")))
     shown = {
         **environment,
@@ -107,7 +107,7 @@ def _amount(key: str, metrics: Mapping[str, float]) -> str:
     return format_amount(metrics[key], lookup(key).unit) if key in metrics else "-"
 
 
-def _kernels(kernels: Sequence[Row]) -> list[str]:
+def _kernels(kernels: Sequence[_Json]) -> list[str]:
     lines = []
     for kernel in kernels[:_SHOWN_KERNELS]:
         total, median = (format_amount(kernel[name], "ns") for name in ("total_ns", "median_ns"))
@@ -119,7 +119,7 @@ def _kernels(kernels: Sequence[Row]) -> list[str]:
     return _section("kernels (total, count, median):", [lines, _more(kernels, _SHOWN_KERNELS)])
 
 
-def _parts(what: str, parts: Sequence[Row]) -> list[str]:
+def _parts(what: str, parts: Sequence[_Json]) -> list[str]:
     """A breakdown: name, count, and the amounts it has."""
     if not parts:
         return []
@@ -131,7 +131,7 @@ def _parts(what: str, parts: Sequence[Row]) -> list[str]:
     return [*table(rows), *_more(parts, _SHOWN_PARTS)]
 
 
-def _streams(streams: Sequence[Row]) -> list[str]:
+def _streams(streams: Sequence[_Json]) -> list[str]:
     if len(streams) < 2:
         return []
     largest = sorted(streams, key=lambda row: -row["total_ns"])
@@ -147,16 +147,16 @@ def _streams(streams: Sequence[Row]) -> list[str]:
     return [*table(rows), *_more(streams, _SHOWN_PARTS)]
 
 
-def _devices(devices: Sequence[Row]) -> list[str]:
+def _devices(devices: Sequence[_Json]) -> list[str]:
     names = [f"{row['device']} {row['name']}" for row in devices]
     return _overview("device", names, devices, _ON_DEVICE)
 
 
-def _processes(processes: Sequence[Row]) -> list[str]:
+def _processes(processes: Sequence[_Json]) -> list[str]:
     return _overview("process", [str(row["process"]) for row in processes], processes, _IN_PROCESS)
 
 
-def _tests(tests: Sequence[Row]) -> list[str]:
+def _tests(tests: Sequence[_Json]) -> list[str]:
     names = [
         row["nodeid"] + (f" [{row['window']}]" if row["window"] != "test" else "") for row in tests
     ]
@@ -164,7 +164,7 @@ def _tests(tests: Sequence[Row]) -> list[str]:
     return _overview("test", names, tests, _OF_TEST, ("rounds", counts), head=0.0)
 
 
-def _ranges(ranges: Sequence[Row]) -> list[str]:
+def _ranges(ranges: Sequence[_Json]) -> list[str]:
     largest = sorted(ranges, key=lambda row: (-row["metrics"]["gpu.kernel_time"], row["name"]))
     counts = [str(row["count"]) for row in largest]
     names = [row["name"] for row in largest]
@@ -174,7 +174,7 @@ def _ranges(ranges: Sequence[Row]) -> list[str]:
 def _overview(
     what: str,
     names: Sequence[str],
-    rows: Sequence[Row],
+    rows: Sequence[_Json],
     columns: Sequence[tuple[str, str]],
     counts: tuple[str, Sequence[str]] | None = None,
     *,
@@ -199,14 +199,14 @@ def _overview(
     return [*table([(what, *heads, ""), *lines]), *_more(rows, _SHOWN)]
 
 
-def _outside(outside: Row | None, what: str) -> list[str]:
+def _outside(outside: _Json | None, what: str) -> list[str]:
     if outside is None or not outside["count"]:
         return []
     time = format_amount(outside["total_ns"], "ns")
     return [f"  in no {what}: {format_count(outside['count'], 'GPU operation')}, {time}"]
 
 
-def _bottlenecks(rows: Sequence[Row]) -> list[str]:
+def _bottlenecks(rows: Sequence[_Json]) -> list[str]:
     found = (Bottleneck(**{**row, "evidence": tuple(row["evidence"])}) for row in rows)
     return bottleneck_lines(found)
 

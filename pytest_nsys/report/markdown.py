@@ -161,7 +161,7 @@ def _address(url: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Row:
+class _TableRow:
     """One metric of a table; its cells are Markdown."""
 
     window: str
@@ -173,7 +173,7 @@ class _Row:
     culprits: str
 
     @classmethod
-    def of(cls, part: Comparison) -> _Row:
+    def of(cls, part: Comparison) -> _TableRow:
         unit, then, now = part.metric.unit, part.baseline, part.current
         known = then is not None and now is not None
         named = notable(part)[0][:_CULPRITS]
@@ -190,7 +190,7 @@ class _Row:
 
 def _regression(verdict: Verdict) -> str:
     lines = [f"**{code(verdict.nodeid)}**: {prose(headline(verdict))}"]
-    rows = [_Row.of(part) for part in verdict.worse[:_ROWS]]
+    rows = [_TableRow.of(part) for part in verdict.worse[:_ROWS]]
     if rows:
         lines += ["", *_table(rows)]
         more = len(verdict.worse) - len(rows)
@@ -205,7 +205,7 @@ def _regression(verdict: Verdict) -> str:
     return "\n".join(lines) + "\n\n"
 
 
-def _table(rows: Iterable[_Row]) -> Iterator[str]:
+def _table(rows: Iterable[_TableRow]) -> Iterator[str]:
     rows = list(rows)
     columns = [
         ("window", ":---"),

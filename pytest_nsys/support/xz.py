@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pytest_nsys.errors import RecordingError
-from pytest_nsys.support.files import open_file
+from pytest_nsys.support.files import open_file, replacing
 
 _CHUNK = 2**20
 _MOST_MEMORY = 256 * 2**20  # xz -9 needs 65 MiB, and whoever packed the file chose
@@ -20,20 +20,12 @@ _ALWAYS = 64 * 2**20
 
 def pack(source: Path, target: Path) -> None:
     """Pack a file; what was at ``target`` is replaced in one step, and not written to."""
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        with (
-            source.open("rb") as plain,
-            os.fdopen(fd, "wb") as raw,
-            lzma.open(raw, "wb", preset=6) as packed,
-        ):
-            shutil.copyfileobj(plain, packed, _CHUNK)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with (
+        source.open("rb") as plain,
+        replacing(target) as raw,
+        lzma.open(raw, "wb", preset=6) as packed,
+    ):
+        shutil.copyfileobj(plain, packed, _CHUNK)
 
 
 def unpack(path: Path, target: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from pytest_nsys.insights.bottlenecks.bottleneck import Bottleneck, percent
 from pytest_nsys.insights.bottlenecks.calls import CallClass
-from pytest_nsys.insights.bottlenecks.gaps import Cause
+from pytest_nsys.insights.bottlenecks.gaps import IdleCause
 from pytest_nsys.insights.bottlenecks.view import View, length
 from pytest_nsys.support.arrays.intervals import intersection, merged
 from pytest_nsys.support.units import format_amount
@@ -28,7 +28,7 @@ def allocation(view: View) -> Bottleneck | None:
     if len(every) < CALLS_LEAST * view.instances or share < HOST_TIME:
         return None
     took = view.background.call_durations[every]
-    idle = length(view.gaps.of(Cause.ALLOCATION)) if view.devices else 0
+    idle = length(view.gaps.of(IdleCause.ALLOCATION)) if view.devices else 0
     return Bottleneck(
         "allocation",
         share,

@@ -22,7 +22,7 @@ MOST = 0.5
 """A call that covers at least this part of a gap is what the gap comes from."""
 
 
-class Cause(IntEnum):
+class IdleCause(IntEnum):
     """What a device waited for while it was idle."""
 
     HOST = 0
@@ -63,7 +63,7 @@ class Gaps:
 
     Attributes:
         intervals: the stretches; their group is the number of the device.
-        cause: `Cause` of each.
+        cause: `IdleCause` of each.
         waited: row of the blocking call during which it began, or -1.
     """
 
@@ -71,7 +71,7 @@ class Gaps:
     cause: Ints
     waited: Ints
 
-    def of(self, cause: Cause) -> Intervals:
+    def of(self, cause: IdleCause) -> Intervals:
         """Those with this cause, merged."""
         return self.intervals.only(self.cause == cause)
 
@@ -92,7 +92,7 @@ def classify(
         allocating: calls that allocate or release, by device.
         following: the operations that may end a gap.
     """
-    cause = np.full(len(idle), Cause.HOST, dtype=np.int64)
+    cause = np.full(len(idle), IdleCause.HOST, dtype=np.int64)
     waited = np.full(len(idle), -1, dtype=np.int64)
     for group in np.unique(idle.group):
         mine = idle.group == group
@@ -105,13 +105,13 @@ def classify(
         short, launched = _next_operation(gaps, following, group)
         queued = launched <= gaps.start + CLOCK_SLACK
         here = cause[mine]
-        here[queued] = Cause.DEVICE
+        here[queued] = IdleCause.DEVICE
         # Among short kernels, gaps are the price of launching on the device's side, too.
-        here[brief & short] = Cause.LAUNCH
+        here[brief & short] = IdleCause.LAUNCH
         # Nothing comes of a wait if what follows was launched before it: copy, then wait for it.
         waits = (during >= 0) & ~queued
-        here[waits & (brief | _mostly(gaps, blocking.only(calls)))] = Cause.WAIT
-        here[_mostly(gaps, allocating.only(allocating.group == group))] = Cause.ALLOCATION
+        here[waits & (brief | _mostly(gaps, blocking.only(calls)))] = IdleCause.WAIT
+        here[_mostly(gaps, allocating.only(allocating.group == group))] = IdleCause.ALLOCATION
         cause[mine] = here
     return Gaps(idle, cause, waited)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from pytest_nsys.insights.bottlenecks.bottleneck import Bottleneck, percent
 from pytest_nsys.insights.bottlenecks.calls import CallClass
-from pytest_nsys.insights.bottlenecks.gaps import BRIEF, Cause
+from pytest_nsys.insights.bottlenecks.gaps import BRIEF, IdleCause
 from pytest_nsys.insights.bottlenecks.view import View, length
 from pytest_nsys.support.arrays.intervals import Intervals, intersection, length_before, merged
 from pytest_nsys.support.arrays.rows import Ints
@@ -37,7 +37,7 @@ NAMED = 3
 
 def host_bound(view: View) -> Bottleneck | None:
     """The devices are idle because the host has not given them work."""
-    gaps = view.gaps.of(Cause.HOST)
+    gaps = view.gaps.of(IdleCause.HOST)
     idle = length(gaps)
     share = view.share(idle)
     least = HOST_IDLE_LEAST * view.instances
@@ -55,7 +55,7 @@ def host_bound(view: View) -> Bottleneck | None:
             for name, count, ns in named[:NAMED]
             if ns >= 0.01 * idle
         ),
-        *_after_waits(view, Cause.HOST),
+        *_after_waits(view, IdleCause.HOST),
     ]
     return Bottleneck(
         "host-bound",
@@ -69,7 +69,7 @@ def host_bound(view: View) -> Bottleneck | None:
 
 def sync_bound(view: View) -> Bottleneck | None:
     """The host waits until the device has run dry, and only then launches on."""
-    chosen = view.gaps.cause == Cause.WAIT
+    chosen = view.gaps.cause == IdleCause.WAIT
     gaps = view.gaps.intervals.only(chosen)
     idle = length(gaps)
     share = view.share(idle)
@@ -97,7 +97,7 @@ def launch_bound(view: View) -> Bottleneck | None:
     """Kernels are shorter than the calls that launch them, so the device waits for each."""
     if not view.launch_limited:
         return None
-    gaps = view.gaps.of(Cause.LAUNCH)
+    gaps = view.gaps.of(IdleCause.LAUNCH)
     idle = length(gaps)
     share = view.share(idle)
     if share < LAUNCH_IDLE:
@@ -143,7 +143,7 @@ def _calls_in(view: View, gaps: Intervals) -> tuple[list[Ints], list[Ints]]:
     return found, during
 
 
-def _after_waits(view: View, cause: Cause) -> list[str]:
+def _after_waits(view: View, cause: IdleCause) -> list[str]:
     """A line on gaps that began while the host waited, if there are any."""
     waited = view.gaps.waited[(view.gaps.cause == cause) & (view.gaps.waited >= 0)]
     if len(waited) == 0:

@@ -7,7 +7,6 @@ import numpy as np
 from pytest_nsys.insights.bottlenecks.bottleneck import Bottleneck, percent, shortened
 from pytest_nsys.insights.bottlenecks.transfers import HIDEABLE
 from pytest_nsys.insights.bottlenecks.view import View, length
-from pytest_nsys.support.arrays.intervals import difference
 from pytest_nsys.support.units import format_amount
 
 DOMINANT = 0.7
@@ -86,8 +85,7 @@ def communication_overlap(view: View) -> Bottleneck | None:
     if view.share(length(communication)) < HIDEABLE:
         return None
     computing = view.union(view.of_table("kernels", ~communicates) | view.of_table("graphs"))
-    exposed = length(difference(communication, view.computing))
-    alone = length(difference(computing, communication))
+    exposed, alone = view.taking_turns(communication, computing)
     saved = min(exposed, alone)
     share = view.share(saved)
     if share < HIDEABLE:

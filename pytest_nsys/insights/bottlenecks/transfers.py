@@ -118,8 +118,7 @@ def copy_overlap(view: View) -> Bottleneck | None:
     if view.share(length(copies)) < HIDEABLE:
         return None
     kernels = view.union(view.of_table("kernels") | view.of_table("graphs"))
-    exposed = length(difference(copies, view.computing))
-    alone = length(difference(kernels, copies))
+    exposed, alone = view.taking_turns(copies, kernels)
     saved = min(exposed, alone)
     share = view.share(saved)
     if share < HIDEABLE:

@@ -201,6 +201,10 @@ class View:
         unions = _of_devices(self.background.computing, self.devices, self.observed)
         return intersection(unions, self.observed)
 
+    def taking_turns(self, work: Intervals, kernels: Intervals) -> tuple[int, int]:
+        """How long the work has no computing beside it, and the kernels none of the work, ns."""
+        return length(difference(work, self.computing)), length(difference(kernels, work))
+
     def within(self, intervals: Intervals) -> Intervals:
         """What any intervals cover of the time observed."""
         return intersection(merged(intervals), self.observed)

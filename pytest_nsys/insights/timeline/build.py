@@ -73,7 +73,7 @@ def timelines_of(
     """
     labels = _Labels()
     ranges = _shown_ranges(cut.trace, parts or {})
-    source = _Source(
+    source = _Windows(
         cut=cut,
         memory=MemoryTimeline(cut.trace),
         operations=_operations(cut, naming, labels),
@@ -107,7 +107,7 @@ class _Rows:
 
 
 @dataclass(frozen=True)
-class _Source:
+class _Windows:
     """What the timelines of all windows are made of."""
 
     cut: Cut
@@ -149,7 +149,7 @@ def _short(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Row:
+class _FilledLane:
     """A lane and what is on it: start and end in the capture, ns, and the labels' numbers."""
 
     lane: Lane
@@ -158,7 +158,7 @@ class _Row:
     label: Ints
 
 
-def _timeline(source: _Source, window: int, *, with_memory: bool) -> Timeline:
+def _timeline(source: _Windows, window: int, *, with_memory: bool) -> Timeline:
     start, end = int(source.cut.starts[window]), int(source.cut.ends[window])
     rows = [
         *_at_most(_range_lanes(source.ranges.of(window), end)),
@@ -181,7 +181,7 @@ def _timeline(source: _Source, window: int, *, with_memory: bool) -> Timeline:
     )
 
 
-def _columns(row: _Row, number: int, origin: int) -> Columns:
+def _columns(row: _FilledLane, number: int, origin: int) -> Columns:
     # Clocks of GPU and host agree to about a microsecond: nothing begins before what launched it.
     start = np.maximum(row.start - origin, 0)
     return Columns(
@@ -195,7 +195,7 @@ def _columns(row: _Row, number: int, origin: int) -> Columns:
     )
 
 
-def _at_most(rows: Sequence[_Row]) -> list[_Row]:
+def _at_most(rows: Sequence[_FilledLane]) -> list[_FilledLane]:
     """The rows, with those that have least on them as one where there are too many."""
     if not rows or len(rows) <= MOST_LANES[rows[0].lane.kind]:
         return list(rows)
@@ -208,7 +208,7 @@ def _at_most(rows: Sequence[_Row]) -> list[_Row]:
         np.concatenate([getattr(row, column) for row in folded])
         for column in ("start", "end", "label")
     )
-    rest = _Row(Lane(kind, f"{len(folded)} more {_NOUNS[kind]}"), start, end, label)
+    rest = _FilledLane(Lane(kind, f"{len(folded)} more {_NOUNS[kind]}"), start, end, label)
     return [*(rows[number] for number in kept), rest]
 
 
@@ -251,7 +251,7 @@ def _operations(cut: Cut, naming: Naming, labels: _Labels) -> _Rows:
     return _Rows(window[order], {name: column[order] for name, column in columns.items()})
 
 
-def _gpu_lanes(rows: Mapping[str, Ints]) -> list[_Row]:
+def _gpu_lanes(rows: Mapping[str, Ints]) -> list[_FilledLane]:
     """A lane for each stream of each device of each process."""
     start, end, label = rows["start"], rows["end"], rows["label"]
     processes = _in_order_of_appearance(rows["pid"], start)
@@ -267,7 +267,7 @@ def _gpu_lanes(rows: Mapping[str, Ints]) -> list[_Row]:
         )
         words = [f"process {process + 1}"] * several + [f"GPU {device}"] * devices
         title = ", ".join([*words, f"stream {stream}"])
-        lanes.append(_Row(Lane("gpu", title), start[mine], end[mine], label[mine]))
+        lanes.append(_FilledLane(Lane("gpu", title), start[mine], end[mine], label[mine]))
     return lanes
 
 
@@ -288,12 +288,12 @@ def _waits(cut: Cut, labels: _Labels) -> _Rows:
     return _Rows(members.window, {**columns, "label": label})
 
 
-def _wait_lanes(rows: Mapping[str, Ints]) -> list[_Row]:
+def _wait_lanes(rows: Mapping[str, Ints]) -> list[_FilledLane]:
     lanes = []
     for thread, title in _thread_names(rows, "waits").items():
         mine = rows["tid"] == thread
         start, end, label = (rows[name][mine] for name in ("start", "end", "label"))
-        lanes.append(_Row(Lane("host", title), start, end, label))
+        lanes.append(_FilledLane(Lane("host", title), start, end, label))
     return lanes
 
 
@@ -332,7 +332,7 @@ def _ranges(cut: Cut, shown: pd.DataFrame, labels: _Labels) -> _Rows:
     return _Rows(members.window, {**columns, "label": labels.texts(texts.tolist(), "range")})
 
 
-def _range_lanes(rows: Mapping[str, Ints], until: int) -> list[_Row]:
+def _range_lanes(rows: Mapping[str, Ints], until: int) -> list[_FilledLane]:
     """The ranges of each thread, those within others on lanes below."""
     start, end, label = rows["start"], np.minimum(rows["end"], until), rows["label"]
     lanes = []
@@ -343,7 +343,7 @@ def _range_lanes(rows: Mapping[str, Ints], until: int) -> list[_Row]:
         for level in range(int(depth.max(initial=-1)) + 1):
             at = mine[depth == level]
             lane = Lane("range", "" if level else title)
-            lanes.append(_Row(lane, start[at], end[at], label[at]))
+            lanes.append(_FilledLane(lane, start[at], end[at], label[at]))
     return lanes
 
 

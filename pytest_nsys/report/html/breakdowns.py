@@ -50,7 +50,7 @@ KINDS = (
 
 
 @dataclass(frozen=True)
-class Pair:
+class PartPair:
     """A part of a window, then and now; ``before`` is the name it had, where it was another."""
 
     label: str
@@ -87,7 +87,7 @@ def _distance(amounts: tuple[float, float]) -> float:
     return abs(amounts[1] - amounts[0])
 
 
-def _table(kind: _Kind, found: Sequence[Pair], both: bool, explained: bool) -> Table:
+def _table(kind: _Kind, found: Sequence[PartPair], both: bool, explained: bool) -> Table:
     names = short_names([pair.label for pair in found])
     rows = tuple(_row(kind, pair, names[pair.label], both) for pair in found)
     shown, more, rest = rows[:_PARTS], rows[_PARTS : _PARTS + _MORE], found[_PARTS + _MORE :]
@@ -106,15 +106,15 @@ def _table(kind: _Kind, found: Sequence[Pair], both: bool, explained: bool) -> T
     )
 
 
-def _pairs(key: Breakdown, sides: Sides, renamed: Mapping[str, str]) -> list[Pair]:
+def _pairs(key: Breakdown, sides: Sides, renamed: Mapping[str, str]) -> list[PartPair]:
     """The lines of a breakdown in the newer one's order; kernels are followed to new names."""
     found = pairs(key, sides)
     if key != "kernels":
-        return [Pair(*one) for one in found]
+        return [PartPair(*one) for one in found]
     thens = {label: then for label, then, _ in found}
     old_of = {new: old for old, new in renamed.items()}
     return [
-        Pair(label, thens[old_of.get(label, label)], now, old_of.get(label, ""))
+        PartPair(label, thens[old_of.get(label, label)], now, old_of.get(label, ""))
         for label, _, now in found
         if label not in renamed
     ]
@@ -151,7 +151,7 @@ def _recount(row: Row) -> str:
     return "with a changed count" if " -> " in row.count else ""
 
 
-def _rest(kind: _Kind, rest: Sequence[Pair], both: bool) -> str:
+def _rest(kind: _Kind, rest: Sequence[PartPair], both: bool) -> str:
     """What is said of the lines that are not listed."""
     if not rest:
         return ""
@@ -163,7 +163,7 @@ def _rest(kind: _Kind, rest: Sequence[Pair], both: bool) -> str:
     return f"{len(rest)} more are not listed: together {alone}"
 
 
-def _row(kind: _Kind, pair: Pair, name: str, both: bool) -> Row:
+def _row(kind: _Kind, pair: PartPair, name: str, both: bool) -> Row:
     then, now = pair.then, pair.now
     before, after = (shown_amount(part.count if part else 0.0, "1") for part in (then, now))
     amounts = pair.amounts(kind.unit)

@@ -99,7 +99,7 @@ def timeline_svg(
     """
     ident = re.sub(r"[^\w-]", "-", ident)
     blocks = _blocks(now, then, most)
-    return _Drawing(blocks, ident).svg()
+    return _Svg(blocks, ident).svg()
 
 
 def timeline_notes(
@@ -134,7 +134,7 @@ class _Place(NamedTuple):
     width: float
 
 
-class _Drawing:
+class _Svg:
     """Puts the blocks below each other; one use."""
 
     def __init__(self, blocks: Sequence[_Block], ident: str) -> None:
