@@ -220,7 +220,7 @@ def _record(target: Path, plan: CommandPlan, taken: Taken) -> None:
     from pytest_nsys.capture.nsys import trace_options
     from pytest_nsys.plan.privacy import published_options
     from pytest_nsys.storage.recordings.recording import RecordedCapture, Recording, write_recording
-    from pytest_nsys.support.files import written
+    from pytest_nsys.support.files import writing
 
     options = published_options(trace_options(plan.arguments))
     recording = Recording(
@@ -231,7 +231,7 @@ def _record(target: Path, plan: CommandPlan, taken: Taken) -> None:
         date=datetime.date.today().isoformat(),
     )
     remedy = "name another folder with -o, and check that the disk is not full"
-    with written(str(target), RecordingError, remedy):
+    with writing(str(target), RecordingError, remedy):
         write_recording(target, recording, [taken.export])
 
 

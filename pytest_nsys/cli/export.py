@@ -40,13 +40,13 @@ def add_export(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from pytest_nsys.offline.perfetto import perfetto_text
     from pytest_nsys.storage.recordings.stored import load_stored
-    from pytest_nsys.support.files import written
+    from pytest_nsys.support.files import writing
     from pytest_nsys.support.units import format_amount
 
     target = target_of(arguments, ".perfetto.json.gz")
     trace = load_stored(arguments.report, arguments.nsys_executable)
     pieces = perfetto_text(trace, arguments.range)
-    with written(str(target), ReportError, ANOTHER_FILE):
+    with writing(str(target), ReportError, ANOTHER_FILE):
         _write(target, pieces)
     show(f"{target}: {format_amount(target.stat().st_size, 'B')}; open it in ui.perfetto.dev")
     return 0

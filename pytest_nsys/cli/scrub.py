@@ -41,7 +41,7 @@ def add_scrub(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from pytest_nsys.storage.recordings.scrub import scrub
     from pytest_nsys.storage.recordings.stored import PACKED, exported, is_recording
-    from pytest_nsys.support.files import written
+    from pytest_nsys.support.files import writing
 
     report: Path = arguments.report
     target = target_of(arguments, ".scrubbed" + PACKED)
@@ -57,7 +57,7 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     with (
         exported(report, arguments.nsys_executable) as export,
-        written(str(target), ReportError, ANOTHER_FILE),
+        writing(str(target), ReportError, ANOTHER_FILE),
     ):
         scrubbed = scrub(export, target, hide_ranges=arguments.hide_ranges)
     show("\n".join(_lines(target, scrubbed, hidden=arguments.hide_ranges)))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from pytest_nsys.catalogue import lookup
 from pytest_nsys.errors import NsysError, SettingsError
 from pytest_nsys.plan.options import MODES, OPTIONS, Inconclusive, Mode, Option
-from pytest_nsys.support.units import Tolerance, parse_amount, parse_tolerance
+from pytest_nsys.support.units import Tolerance, Unit, parse_amount, parse_tolerance
 
 if TYPE_CHECKING:
     import pytest
@@ -204,16 +204,8 @@ def _seconds(values: Values, name: str) -> float | None:
     text = values[name]
     if text is None:
         return None
-    remedy = "give seconds above zero, such as 600"
-    try:
-        seconds = (
-            parse_amount(text if not text.replace(".", "").isdigit() else f"{text} s", "ns") / 1e9
-        )
-    except NsysError as error:
-        raise SettingsError(f"{name}: {error.what}", remedy=remedy) from None
-    if not seconds:
-        raise SettingsError(f"{name} is {text!r}", remedy=remedy)
-    return seconds
+    amount = f"{text} s" if text.replace(".", "").isdigit() else text
+    return _amount(name, amount, "ns", "give seconds above zero, such as 600") / 1e9
 
 
 def _size(values: Values, name: str) -> int | None:
@@ -221,13 +213,19 @@ def _size(values: Values, name: str) -> int | None:
     if text is None:
         return None
     remedy = "give a size above zero with its unit, such as '2 GiB'"
+    if text.strip().replace(".", "").isdigit():
+        raise SettingsError(f"{name} is {text!r}", remedy=remedy)
+    return int(_amount(name, text, "B", remedy))
+
+
+def _amount(name: str, text: str, unit: Unit, remedy: str) -> float:
     try:
-        size = parse_amount(text, "B")
+        amount = parse_amount(text, unit)
     except NsysError as error:
         raise SettingsError(f"{name}: {error.what}", remedy=remedy) from None
-    if not size or text.strip().replace(".", "").isdigit():
+    if not amount:
         raise SettingsError(f"{name} is {text!r}", remedy=remedy)
-    return int(size)
+    return amount
 
 
 def _words(name: str, text: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pytest_nsys.errors import ReportError
 from pytest_nsys.report.run import RunReport, write_report
-from pytest_nsys.support.files import written
+from pytest_nsys.support.files import writing
 from pytest_nsys.support.text import code, markdown_row, prose, visible
 from pytest_nsys.support.units import format_amount, format_change
 from pytest_nsys.verdict.verdict import Comparison, Verdict
@@ -59,7 +59,7 @@ def append_summary(run: RunReport, path: Path, url: str | None = None) -> None:
     """
     remedy = "make it writable, or set nsys_job_summary = false"
     with (
-        written(f"the job summary {path}", ReportError, remedy),
+        writing(f"the job summary {path}", ReportError, remedy),
         path.open("a", encoding="utf-8") as file,
     ):
         file.write("\n" + render_markdown(run, url))

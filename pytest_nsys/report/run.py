@@ -12,7 +12,7 @@ from pytest_nsys.errors import ReportError
 from pytest_nsys.measure.measurement import Part, WindowMeasurement
 from pytest_nsys.plan.options import Mode
 from pytest_nsys.storage.baselines import Change
-from pytest_nsys.support.files import replace_text, written
+from pytest_nsys.support.files import replace_text, writing
 from pytest_nsys.verdict.verdict import Comparison, Verdict
 
 
@@ -108,7 +108,7 @@ def write_report(path: Path, text: str) -> None:
     Raises:
         ReportError: the file cannot be written.
     """
-    with written(
+    with writing(
         f"the report {path}", ReportError, "make its folder writable, or name another file"
     ):
         replace_text(path, text)

@@ -51,7 +51,7 @@ def locked_folder(root: Path, deadline_s: float, error: type[NsysError]) -> Iter
 
 
 @contextlib.contextmanager
-def written(what: str, error: type[NsysError], remedy: str) -> Iterator[None]:
+def writing(what: str, error: type[NsysError], remedy: str) -> Iterator[None]:
     """Whatever keeps a file from being written within this is an error that says what to do.
 
     Args:

@@ -11,7 +11,13 @@ from pytest_nsys.insights.timeline import Timeline, document
 from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.storage.baselines.document import parse, recording_digest, render
 from pytest_nsys.storage.baselines.location import baseline_path
-from pytest_nsys.support.files import locked_folder, read_limited, replace_bytes, replace_text
+from pytest_nsys.support.files import (
+    locked_folder,
+    read_limited,
+    replace_bytes,
+    replace_text,
+    writing,
+)
 from pytest_nsys.support.patterns import matches
 
 _LOCK_DEADLINE_S = 60.0
@@ -134,19 +140,16 @@ class BaselineStore:
             BaselineError: the folder cannot be written, or stays locked by another run.
         """
         path = self.path(measurement.device, measurement.nodeid)
-        try:
-            with locked_folder(self._root, self._lock_deadline_s, BaselineError):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                before = self.read(measurement.device, measurement.nodeid)
-                # A timeline without its baseline, or with another, is not looked at.
-                self._write_timeline(measurement)
-                replace_text(path, render(measurement))
-        except OSError as error:
-            raise BaselineError(
-                f"the baseline {path} cannot be written",
-                evidence=str(error),
-                remedy="make the folder writable, or name another with --nsys-baseline-dir",
-            ) from None
+        remedy = "make the folder writable, or name another with --nsys-baseline-dir"
+        with (
+            writing(f"the baseline {path}", BaselineError, remedy),
+            locked_folder(self._root, self._lock_deadline_s, BaselineError),
+        ):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            before = self.read(measurement.device, measurement.nodeid)
+            # A timeline without its baseline, or with another, is not looked at.
+            self._write_timeline(measurement)
+            replace_text(path, render(measurement))
         return Change(path.relative_to(self._root.parent), before, measurement)
 
     def _write_timeline(self, measurement: Measurement) -> None:

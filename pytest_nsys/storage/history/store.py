@@ -10,7 +10,7 @@ from pathlib import Path
 from pytest_nsys.errors import HistoryError
 from pytest_nsys.storage.baselines.location import baseline_path
 from pytest_nsys.storage.history.document import Entry, Torn, parse, render
-from pytest_nsys.support.files import locked_folder, read_limited
+from pytest_nsys.support.files import locked_folder, read_limited, writing
 
 _LOCK_DEADLINE_S = 60.0
 _LARGEST = 256 * 2**20
@@ -55,16 +55,13 @@ def append(
     Raises:
         HistoryError: the folder cannot be written, or stays locked by another run.
     """
-    try:
-        with locked_folder(root, lock_deadline_s, HistoryError):
-            for entry in entries:
-                _append(root / history_path(entry.device, entry.nodeid), render(entry))
-    except OSError as error:
-        raise HistoryError(
-            f"the history in {root} cannot be written",
-            evidence=str(error),
-            remedy="make the folder writable, or name another with --nsys-history",
-        ) from None
+    remedy = "make the folder writable, or name another with --nsys-history"
+    with (
+        writing(f"the history in {root}", HistoryError, remedy),
+        locked_folder(root, lock_deadline_s, HistoryError),
+    ):
+        for entry in entries:
+            _append(root / history_path(entry.device, entry.nodeid), render(entry))
 
 
 def _append(path: Path, line: bytes) -> None:
