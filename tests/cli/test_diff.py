@@ -140,6 +140,9 @@ def test_two_recordings_are_compared_test_by_test(
     document = json.loads(command("diff", before, copying, "--format=json")[1])
     assert [test["nodeid"] for test in document["tests"]] == ["t.py::t0", "t.py::t1"]
     assert {test["status"] for test in document["tests"]} == {"regressed"}
+    environment = document["environment"]
+    assert (environment["nsys"], environment["date"]) == ("2025.3.2", "2026-01-10")
+    assert environment["trace"] == ["--trace=cuda"]
 
 
 def test_parametrised_metrics_and_ranges_work_on_recordings_too(

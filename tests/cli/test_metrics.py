@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -17,6 +19,15 @@ from tests.support.harness import ROOT
 def test_the_page_in_docs_is_what_the_catalogue_says() -> None:
     committed = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
     assert committed == catalogue_page(), "run: make docs"
+
+
+def test_nothing_heavy_is_imported_for_it() -> None:
+    script = (
+        "import sys; from pytest_nsys.cli.main import main; main(['metrics']); "
+        "sys.exit(str({'numpy', 'pandas', 'jinja2', 'psutil'} & {*sys.modules} or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stderr.strip() == ""
 
 
 def test_the_table_has_every_metric_and_fits_eighty_columns(

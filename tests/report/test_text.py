@@ -21,7 +21,6 @@ from pytest_nsys.report.longrepr import explain_verdict
 from pytest_nsys.report.run import RunReport, Unmeasured
 from pytest_nsys.report.text import comparison_lines, summary_lines, verdict_lines
 from pytest_nsys.storage.baselines import Change
-from pytest_nsys.support.text import table
 from pytest_nsys.support.units import Tolerance
 from pytest_nsys.verdict.judge import Policy, judge
 from pytest_nsys.verdict.verdict import Comparison, Contribution, Requirement, Verdict
@@ -257,15 +256,6 @@ def test_a_comparison_of_captures_is_a_line_and_tables() -> None:
     assert lines[0].startswith("t.py::test: gpu.kernel_time +52.5%")
     assert lines[-1] == ""
     assert not any("measure it again" in line for line in lines)
-
-
-def test_columns_stand_under_each_other() -> None:
-    rows = [("name", "value", ""), ("a", "1", "x"), ("long name", "1000", "")]
-    assert table(rows) == [
-        "  name       value",
-        "  a              1  x",
-        "  long name   1000",
-    ]
 
 
 # From nothing to what one test can do: a minute of kernels, a GPU's memory, 100,000 calls.

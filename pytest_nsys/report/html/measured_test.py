@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from pytest_nsys.catalogue import default_tolerance
-from pytest_nsys.insights.bottlenecks import Bottleneck
 from pytest_nsys.measure.measurement import Environment, Samples, WindowMeasurement
 from pytest_nsys.report.html.breakdowns import breakdown_tables, renamed_kernels
 from pytest_nsys.report.html.model import (
@@ -20,15 +20,18 @@ from pytest_nsys.report.html.model import (
     Transfer,
 )
 from pytest_nsys.report.html.sentences import glance, plan, said_of_test, said_of_window
-from pytest_nsys.report.html.shown import NOTHING, shown_amount, shown_change
+from pytest_nsys.report.html.shown import KERNEL_TIME, NOTHING, shown_amount, shown_change
 from pytest_nsys.report.html.strip import draw_strip
 from pytest_nsys.report.html.timeline_svg import timeline_notes, timeline_svg
-from pytest_nsys.report.html.waterfall import KERNEL_TIME, waterfalls
+from pytest_nsys.report.html.waterfall import waterfalls
 from pytest_nsys.report.run import Sides, compared, sides_of
 from pytest_nsys.support.units import Unit, format_count
 from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Verdict
 from pytest_nsys.verdict.wording import accept, format_limit, headline, place, reproduce
 from pytest_nsys.windows.record import MAIN
+
+if TYPE_CHECKING:
+    from pytest_nsys.insights.bottlenecks import Bottleneck
 
 _STATE = ("gpu.sm_clock", "gpu.memory_clock", "gpu.temperature", "gpu.power")
 _DIRECTIONS = {

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from pytest_nsys.insights.bottlenecks import Bottleneck
+if TYPE_CHECKING:
+    from pytest_nsys.insights.bottlenecks import Bottleneck
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ from pytest_nsys.plan.options import Mode
 from pytest_nsys.report.html.measured_test import described, differences_of, test_of
 from pytest_nsys.report.html.model import BADGES, Overview, Page, Row, Stored
 from pytest_nsys.report.html.sentences import listed
-from pytest_nsys.report.html.shown import NOTHING, shown_amount, shown_change, sortable
-from pytest_nsys.report.html.waterfall import KERNEL_TIME
+from pytest_nsys.report.html.shown import KERNEL_TIME, NOTHING, shown_amount, shown_change, sortable
 from pytest_nsys.report.run import RunReport, compared
 from pytest_nsys.storage.baselines import Change
 from pytest_nsys.support.units import format_change, format_count

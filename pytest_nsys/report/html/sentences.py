@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from pytest_nsys.measure.measurement import Measurement, WindowMeasurement
-from pytest_nsys.report.html.waterfall import KERNEL_TIME
+from pytest_nsys.report.html.shown import KERNEL_TIME
 from pytest_nsys.support.units import format_amount, format_change, format_count
 from pytest_nsys.verdict.verdict import Comparison, Verdict
 from pytest_nsys.verdict.wording import headline, place, sentence

@@ -10,6 +10,9 @@ from pytest_nsys.measure.measurement import Part
 from pytest_nsys.support.units import Unit, format_amount, format_full_change
 from pytest_nsys.verdict.wording import shorten
 
+KERNEL_TIME = "gpu.kernel_time"
+"""What is shown of a test before all else."""
+
 NOTHING = "\N{EN DASH}"
 """In the place of what there is not."""
 

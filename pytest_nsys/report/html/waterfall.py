@@ -16,13 +16,18 @@ from decimal import Decimal
 from pytest_nsys.measure.measurement import Part
 from pytest_nsys.report.html.breakdowns import how_changed
 from pytest_nsys.report.html.model import Bar, Row, Waterfall
-from pytest_nsys.report.html.shown import short_names, shown_amount, shown_part, shown_share
+from pytest_nsys.report.html.shown import (
+    KERNEL_TIME,
+    short_names,
+    shown_amount,
+    shown_part,
+    shown_share,
+)
 from pytest_nsys.report.run import Sides
 from pytest_nsys.support.units import Scale, Unit, format_amount
 from pytest_nsys.verdict.culprit import contributions
 from pytest_nsys.verdict.verdict import Comparison, Contribution
 
-KERNEL_TIME = "gpu.kernel_time"
 MOST_NAMED = 12
 """So many parts have rows of their own; of the others a category has one row together."""
 

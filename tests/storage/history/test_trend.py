@@ -27,7 +27,6 @@ from pytest_nsys.storage.history.document import Entry
 from pytest_nsys.storage.history.store import Series, append, history_path
 from pytest_nsys.storage.history.text import ASCII, BLOCKS, history_lines, levels_for, sparkline
 from pytest_nsys.storage.history.trend import trends_of
-from pytest_nsys.support.text import printable
 from pytest_nsys.support.units import Tolerance
 from tests.support.command import Answer
 
@@ -405,7 +404,3 @@ def test_changes_far_below_the_tolerance_are_left_out() -> None:
             [Series(TEST, DEVICE, entries)], tolerance={"*": Tolerance(relative=percent)}
         )
         assert len(test.trends[0].shifts) == number
-
-
-def test_what_moves_the_cursor_is_shown_as_text() -> None:
-    assert printable("a\x1b[2J\u202eü") == "a\\x1b[2J\\u202eü"

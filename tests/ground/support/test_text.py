@@ -1,0 +1,47 @@
+"""Text for people: printable, cut, in lines and in tables."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_nsys.support.text import WIDTH, cut, markdown_row, printable, table, wrapped
+
+
+def test_what_moves_the_cursor_is_shown_as_text() -> None:
+    assert printable("a\x1b[2J\u202eü") == "a\\x1b[2J\\u202eü"
+
+
+def test_columns_stand_under_each_other() -> None:
+    rows = [("name", "value", ""), ("a", "1", "x"), ("long name", "1000", "")]
+    assert table(rows) == [
+        "  name       value",
+        "  a              1  x",
+        "  long name   1000",
+    ]
+
+
+@given(st.text(max_size=40), st.integers(3, 20), st.data())
+def test_a_text_that_is_too_long_loses_its_middle(
+    text: str, most: int, data: st.DataObject
+) -> None:
+    head = data.draw(st.integers(0, most - 3))
+    short = cut(text, most, head)
+    assert len(short) == min(len(text), most)
+    if len(text) <= most:
+        assert short == text
+    else:
+        before, after = short[:head], short[head + 3 :]
+        assert (text[:head], text[len(text) - len(after) :]) == (before, after)
+        assert short[head : head + 3] == "..."
+
+
+def test_a_word_longer_than_a_line_is_broken() -> None:
+    lines = wrapped("a " + "x" * 100, "- ", "  ")
+    assert max(map(len, lines)) == WIDTH
+    assert "".join(lines).replace(" ", "") == "-a" + "x" * 100
+    assert wrapped("one-two", "", "") == ["one-two"]
+
+
+def test_a_row_of_markdown() -> None:
+    assert markdown_row(["a", "b"]) == "| a | b |"
