@@ -173,11 +173,13 @@ def measure_cut(
         unified: whether the capture was to record unified memory.
     """
     everything: Rounds = {0: range(len(cut))}
-    given = _span_values(cut, MemoryTimeline(cut.trace))
-    ((samples, parts),) = _measure(
-        cut, [everything], naming, extra=extra, unified=unified, given=given
+    ((samples, parts),) = _measure(cut, [everything], naming, extra=extra, unified=unified)
+    (memory,) = round_samples(_span_values(cut, MemoryTimeline(cut.trace)), [everything])
+    return WindowMeasurement(
+        name=name,
+        samples={**samples, **{key: (sample,) for key, sample in memory.items()}},
+        breakdown=parts,
     )
-    return WindowMeasurement(name=name, samples=samples, breakdown=parts)
 
 
 def place_metrics(
@@ -233,12 +235,12 @@ def _measure(
     *,
     extra: Collection[str],
     unified: bool,
-    given: Mapping[str, Floats],
+    given: Mapping[str, Floats] | None = None,
 ) -> list[tuple[dict[str, Samples], dict[Breakdown, Parts]]]:
     """Per place, its samples (of one process) and its breakdowns; ``given`` are further columns."""
     keys = {undivided(key) for key in extra}
     columns = window_values(cut, naming, extra=keys, unified=unified)
-    columns |= _range_columns(cut, keys, naming, unified=unified) | dict(given)
+    columns |= _range_columns(cut, keys, naming, unified=unified) | dict(given or {})
     samples = round_samples(columns, places)
     parts: dict[Breakdown, list[Parts]] = {
         kind: round_parts(lines, places, naming if kind == "kernels" else None)
