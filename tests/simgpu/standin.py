@@ -24,16 +24,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from tests.simgpu import standin_export, standin_session
-from tests.simgpu.standin_options import (
+from tests.simgpu.export import export
+from tests.simgpu.options import (
     PROFILE_USAGE,
     ProfileOptions,
     UsageError,
     parse_export,
     parse_profile,
 )
-from tests.simgpu.standin_report import Capture, write_report
-from tests.simgpu.standin_session import (
+from tests.simgpu.report import Capture, write_report
+from tests.simgpu.session import (
     COLLECTING,
     LAUNCHED,
     SHUT_DOWN,
@@ -41,6 +41,9 @@ from tests.simgpu.standin_session import (
     Session,
     SessionError,
     State,
+    begin,
+    new_folder,
+    obey,
 )
 
 FAULTS = {
@@ -136,9 +139,9 @@ def main(
                 raise UsageError(f"unrecognised option '{arguments[0]}'\n\n{PROFILE_USAGE}")
             return _profile(arguments, parse_profile(arguments), faults, gpus)
         if command == "export":
-            return standin_export.export(parse_export(arguments), faults, _full(version))
+            return export(parse_export(arguments), faults, _full(version))
         if command in ("sessions", "start", "stop", "shutdown"):
-            done = standin_session.command(command, arguments)
+            done = obey(command, arguments)
             return done if isinstance(done, int) else _stop(*done, faults, gpus)
     except UsageError as error:
         print(error, file=sys.stderr)
@@ -156,9 +159,9 @@ def _profile(
         return 1
     if "hang_before_child" in faults:
         _hang()
-    with standin_session.new_folder() as folder:
+    with new_folder() as folder:
         try:
-            session = standin_session.begin(arguments, options, Path(folder))
+            session = begin(arguments, options, Path(folder))
         except SessionError as error:
             print(error, file=sys.stderr)
             return 1

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.simgpu.standin_machine import FLAGS, Export, Machine, environment
-from tests.simgpu.standin_rows import short_name
+from tests.simgpu.machine import FLAGS, Export, Machine, environment
+from tests.simgpu.rows import short_name
 from tests.support.exports.tables import statements
 
 APP = """

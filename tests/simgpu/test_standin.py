@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.simgpu import standin
-from tests.simgpu.standin_machine import FLAGS, Export, Machine
+from tests.simgpu.machine import FLAGS, Export, Machine
 
 APP = """
 import nvtx, simgpu

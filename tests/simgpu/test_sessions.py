@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simgpu.standin_machine import FLAGS, Export, Machine
+from tests.simgpu.machine import FLAGS, Export, Machine
 
 # Launches the kernels that it is told of, and says when.
 APP = """

@@ -10,9 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from tests.simgpu import standin_rows
-from tests.simgpu.standin_options import ProfileOptions
-from tests.simgpu.standin_rows import CudaRows, Record, Row, Strings, Tables, global_tid
+from tests.simgpu.options import ProfileOptions
+from tests.simgpu.rows import (
+    RANGES,
+    CudaRows,
+    Record,
+    Row,
+    Strings,
+    Tables,
+    global_tid,
+    nvtx_rows,
+    read_log,
+)
 from tests.support.exports.tables import VM, enums, insert
 
 _NOBODY = -144115188075855872
@@ -106,7 +115,7 @@ def _tables(capture: Capture) -> Tables:
     options, faults = capture.options, capture.faults
     strings = Strings()
     records = list(
-        standin_rows.read_log(
+        read_log(
             capture.log,
             capture.started[0],
             capture.duration,
@@ -114,7 +123,7 @@ def _tables(capture: Capture) -> Tables:
         )
     )
     tables = _cuda_tables(capture, records, strings)
-    nvtx = standin_rows.nvtx_rows((r for r in records if r["kind"] == "nvtx"), strings)
+    nvtx = nvtx_rows((r for r in records if r["kind"] == "nvtx"), strings)
     if "nvtx" in options.trace and "no_nvtx" not in faults:
         tables["NVTX_EVENTS"] = _without_some(nvtx, faults)
     tables["PROCESSES"] = _processes(capture, records)
@@ -157,7 +166,7 @@ def _cuda_tables(capture: Capture, records: Sequence[Record], strings: Strings) 
 def _without_some(rows: list[Row], faults: frozenset[str]) -> list[Row]:
     """The rows without the first range, or without the last tenth and at least one."""
     ranges = sorted(
-        (row for row in rows if row["eventType"] in standin_rows.RANGES),
+        (row for row in rows if row["eventType"] in RANGES),
         key=lambda row: row["start"],
     )
     lost = set()

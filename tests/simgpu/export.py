@@ -10,8 +10,8 @@ from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 
-from tests.simgpu.standin_options import ExportOptions
-from tests.simgpu.standin_rows import Row
+from tests.simgpu.options import ExportOptions
+from tests.simgpu.rows import Row
 from tests.support.exports.tables import columns, insert
 
 _SQLITE_MAGIC = b"SQLite format 3\0"

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tests.simgpu.standin_options import (
+from tests.simgpu.options import (
     ProfileOptions,
     UsageError,
     parse_profile,
@@ -276,7 +276,7 @@ def _existing(name: str) -> Session:
     raise SessionError(f"Failed to find session: {name}.")
 
 
-def command(name: str, arguments: Sequence[str]) -> tuple[Session, State] | int:
+def obey(name: str, arguments: Sequence[str]) -> tuple[Session, State] | int:
     """Run a command about sessions.
 
     Returns:
