@@ -16,7 +16,7 @@ import pytest
 from hypothesis import is_hypothesis_test
 
 from tests.simgpu.standin import write_standin
-from tests.support.harness import REAL_NSYS, SIMGPU, TESTS, Project
+from tests.support.harness import REAL_NSYS, SIMGPU, TESTS, Project, real_nsys_path
 
 pytest_plugins = [
     "pytester",
@@ -128,10 +128,7 @@ def simulated(project: Project, install: Callable[..., Path]) -> Project:
 @pytest.fixture(params=sorted(REAL_NSYS))
 def real_nsys(request: pytest.FixtureRequest, alone: None) -> Path:
     """Each of the real nsys in turn; a machine without them fails, it does not skip."""
-    path = Path(REAL_NSYS[request.param])
-    if not path.exists():
-        pytest.fail(f"nsys {request.param} is not at {path}: run .ci/install-nsys")
-    return path
+    return real_nsys_path(request.param)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pytest_nsys.capture.importing import import_again
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.capture.proof import prove_report
 from pytest_nsys.errors import ImporterFailed
+from tests.support.harness import write_program
 
 PRINTED = "Importer error status: An unknown error occurred."
 SAVES = 'echo "Processing [50%]"; echo report > "$4"; env > "$4.env"'
@@ -112,8 +113,9 @@ def test_an_importer_gets_the_folders_of_its_libraries(
     """As of an nsys that a wrapper script starts, which puts a library beside it."""
     monkeypatch.setenv("LD_LIBRARY_PATH", "/mine")
     nsys = make_nsys(SAVES)
-    wrapper = report.parent / "nsys"
-    wrapper.write_text(f'#!/bin/sh\nexport LD_LIBRARY_PATH=/libraries\nexec {nsys.path} "$@"\n')
-    wrapper.chmod(0o755)
+    wrapper = write_program(
+        report.parent / "nsys",
+        f'#!/bin/sh\nexport LD_LIBRARY_PATH=/libraries\nexec {nsys.path} "$@"\n',
+    )
     again(NsysTool(wrapper, nsys.version), report)
     assert "LD_LIBRARY_PATH=/libraries:/mine\n" in Path(f"{report}.env").read_text()

@@ -19,6 +19,7 @@ from pytest_nsys.capture.nsys import (
 from pytest_nsys.errors import NsysNotFound
 from pytest_nsys.process.environment import minimal_environment
 from tests.support.capture_bench import real
+from tests.support.harness import write_program
 
 NEW = NsysTool(Path("/opt/nsys"), (2023, 4, 0))
 OLD = NsysTool(Path("/opt/nsys"), (2023, 3, 9))
@@ -26,10 +27,7 @@ OLD = NsysTool(Path("/opt/nsys"), (2023, 3, 9))
 
 def program(path: Path, says: str = "NVIDIA Nsight Systems version 2025.3.1.90-2v0") -> Path:
     """An executable that prints a line, whatever it is asked."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\necho '{says}'\n")
-    path.chmod(0o755)
-    return path
+    return write_program(path, f"#!/bin/sh\necho '{says}'\n")
 
 
 @pytest.fixture
@@ -131,9 +129,7 @@ def test_none_at_all_says_where_it_looked_and_what_to_do(tmp_path: Path) -> None
 def test_one_that_does_not_say_its_version_is_an_error(
     tmp_path: Path, script: str, evidence: str
 ) -> None:
-    path = tmp_path / "nsys"
-    path.write_text(script)
-    path.chmod(0o755)
+    path = write_program(tmp_path / "nsys", script)
     with pytest.raises(NsysNotFound, match="does not answer 'nsys --version'") as caught:
         find_nsys(str(path))
     assert evidence in caught.value.evidence
@@ -141,9 +137,7 @@ def test_one_that_does_not_say_its_version_is_an_error(
 
 
 def test_one_that_hangs_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "nsys"
-    path.write_text("#!/bin/sh\nexec sleep 60\n")
-    path.chmod(0o755)
+    path = write_program(tmp_path / "nsys", "#!/bin/sh\nexec sleep 60\n")
     monkeypatch.setattr("pytest_nsys.capture.nsys._VERSION_DEADLINE_S", 0.2)
     with pytest.raises(NsysNotFound, match="does not answer") as caught:
         find_nsys(str(path))

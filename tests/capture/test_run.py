@@ -19,6 +19,7 @@ from pytest_nsys.errors import (
 )
 from pytest_nsys.process.run_folder import RunFolder
 from tests.support.capture_bench import Bench, nothing_left, processes_naming, standin
+from tests.support.harness import write_program
 
 ENDINGS = """
     import os, signal, sys, time
@@ -326,10 +327,8 @@ exec {nsys} "$@"
 
 def wrapped(bench: Bench, agent: str = "true") -> Bench:
     """The bench with an nsys that fails at its first start, and leaves a process."""
-    script = bench.folder / "nsys"
     text = WRAPPER.format(folder=bench.folder, nsys=bench.nsys.path, agent=agent)
-    script.write_text(text)
-    script.chmod(0o755)
+    script = write_program(bench.folder / "nsys", text)
     object.__setattr__(bench.nsys, "path", script)
     return bench
 

@@ -12,7 +12,8 @@ from pytest_nsys.errors import NsysError
 from pytest_nsys.measure.measurement import Environment, WindowMeasurement
 from pytest_nsys.offline.side_by_side import Side, Subject, read_units, side_by_side
 from pytest_nsys.offline.side_by_side_text import letters, side_by_side_lines
-from tests.support.command import LONGER, SHORTER, Answer, changed, document_of, record, step
+from tests.support.command import LONGER, SHORTER, Answer, document_of, record, step
+from tests.support.exports.tables import changed
 from tests.support.exports.traces import TraceBuilder
 from tests.support.harness import ROOT
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import LONGER, SHORTER, Answer, changed, record, step
+from tests.support.command import LONGER, SHORTER, Answer, record, step
+from tests.support.exports.tables import changed
 from tests.support.exports.traces import TraceBuilder
 
 

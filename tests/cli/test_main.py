@@ -15,7 +15,8 @@ import pytest
 from pytest_nsys import __version__
 from pytest_nsys.cli.main import main
 from pytest_nsys.trace import Trace, load_trace
-from tests.support.command import LONGER, Answer, changed, step
+from tests.support.command import LONGER, Answer, step
+from tests.support.exports.tables import changed
 
 
 def test_an_export_made_by_hand_is_read_back_as_it_was(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pytest_nsys.doctor.context import ProbeContext
 from pytest_nsys.doctor.explain import explain, explained
 from pytest_nsys.doctor.machine import Device, Driver, Volume
 from tests.support.fake_machine import DRIVER, HEALTHY, HOST, NSYS, USER, FakeMachine, made, without
+from tests.support.harness import write_program
 
 OLD = NsysTool(NSYS.path, (2023, 4, 4))
 FULL = {"/tmp": Volume("tmpfs", 1 << 20, 1 << 20)}
@@ -227,9 +228,7 @@ def test_programs_that_hang_hold_up_the_error_for_a_short_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pytest_nsys.doctor.explain._LONGEST_S", 1.0)
-    program = tmp_path / "nsys"
-    program.write_text("#!/bin/sh\nexec sleep 100\n")
-    program.chmod(0o755)
+    program = write_program(tmp_path / "nsys", "#!/bin/sh\nexec sleep 100\n")
     late = errors.DeadlineExceeded("nsys did not end", evidence="nothing")
     began = time.monotonic()
     assert explained(late, NsysTool(program, (2025, 3, 1))) is late

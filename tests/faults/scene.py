@@ -19,7 +19,7 @@ from pathlib import Path
 import filelock
 
 from tests.simgpu.standin import write_standin
-from tests.support.harness import REAL_NSYS, SIMGPU
+from tests.support.harness import REAL_NSYS, SIMGPU, write_program
 from tests.support.plugins import without_others
 
 STAND_IN = "stand-in"
@@ -140,8 +140,7 @@ class Scene:
         else:
             nsys.unlink()
             real = Path(REAL_NSYS[self.nsys])
-        nsys.write_text(f"#!/bin/sh\nREAL={real}\n{textwrap.dedent(text)}\n")
-        nsys.chmod(0o755)
+        write_program(nsys, f"#!/bin/sh\nREAL={real}\n{textwrap.dedent(text)}\n")
 
     def importer(self, text: str | None) -> None:
         """Make the importer of a real nsys a shell script (``$REAL`` is its own), or take it away.
@@ -161,8 +160,7 @@ class Scene:
         if text is not None:
             program = real.parents[1] / "host-linux-x64/QdstrmImporter"
             script = host / program.name
-            script.write_text(f"#!/bin/sh\nREAL={program}\n{textwrap.dedent(text)}\n")
-            script.chmod(0o755)
+            write_program(script, f"#!/bin/sh\nREAL={program}\n{textwrap.dedent(text)}\n")
 
     def ini(self, *lines: str) -> None:
         """Add lines to the project's ini file."""

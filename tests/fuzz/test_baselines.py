@@ -17,8 +17,8 @@ from pytest_nsys.storage.baselines import BaselineStore
 from pytest_nsys.storage.baselines.document import parse, render, to_json
 from pytest_nsys.storage.baselines.location import baseline_path
 from pytest_nsys.verdict.judge import Policy, judge
-from tests.fuzz.mutations import DEEP, HUGE_NUMBER, changed_bytes, changed_json, check_refusal
 from tests.support import made
+from tests.support.mutations import DEEP, HUGE_NUMBER, changed_bytes, changed_json, check_refusal
 
 GOOD = made.measurement(
     made.window(

@@ -22,7 +22,7 @@ from pytest_nsys.support.json_values import written
 from pytest_nsys.windows.record import WindowRecord
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Job, Repeats
-from tests.fuzz.mutations import (
+from tests.support.mutations import (
     DEEP,
     HUGE_NUMBER,
     changed,

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from pytest_nsys.cli.main import main
 from pytest_nsys.support.xz import unpack
 from pytest_nsys.trace import schema
-from tests.fuzz.mutations import changed_bytes
+from tests.support.exports.tables import changed, loosened
 from tests.support.harness import TESTS
+from tests.support.mutations import changed_bytes
 
 CAPTURES = TESTS / "captures"
 
@@ -53,15 +54,11 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("exports")
     found = []
     for name in ("triton", "unified", "graph_graph"):
-        path = folder / f"{name}.sqlite"
-        unpack(CAPTURES / f"{name}.sqlite.xz", path)
-        with closing(sqlite3.connect(path)) as database:
-            for table in tables(database):
-                database.execute(f"CREATE TABLE loose AS SELECT * FROM [{table}]")
-                database.execute(f"DROP TABLE [{table}]")
-                database.execute(f"ALTER TABLE loose RENAME TO [{table}]")
-            database.commit()
-        found.append(path)
+        real = folder / f"real-{name}.sqlite"
+        unpack(CAPTURES / f"{name}.sqlite.xz", real)
+        with closing(sqlite3.connect(real)) as database:
+            statements = [line for table in tables(database) for line in loosened(table)]
+        found.append(changed(real, folder / f"{name}.sqlite", *statements))
     return found
 
 

@@ -20,7 +20,7 @@ from pytest_nsys.storage.history.json import history_document
 from pytest_nsys.storage.history.store import Series, read
 from pytest_nsys.storage.history.text import history_lines
 from pytest_nsys.storage.history.trend import trends_of
-from tests.fuzz.mutations import STRANGE, changed, changed_bytes, changed_json, check_refusal
+from tests.support.mutations import STRANGE, changed, changed_bytes, changed_json, check_refusal
 
 WHERE = "x.jsonl"
 START = datetime(2026, 11, 3, 12, 30, 15, tzinfo=timezone.utc)

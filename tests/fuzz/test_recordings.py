@@ -33,8 +33,8 @@ from pytest_nsys.storage.recordings.recording import (
 )
 from pytest_nsys.storage.recordings.replay import Replay
 from pytest_nsys.support.xz import pack, unpack
-from tests.fuzz.mutations import DEEP, HUGE_NUMBER, changed_bytes, changed_json, check_refusal
 from tests.support.harness import TESTS
+from tests.support.mutations import DEEP, HUGE_NUMBER, changed_bytes, changed_json, check_refusal
 
 NODEID = "t.py::test_ü[a b]"
 REPORT: dict[str, Any] = {

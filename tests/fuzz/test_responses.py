@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from pytest_nsys.servers.engines import http
 from pytest_nsys.servers.load import Load, LoadResult, Target, client, client_values, send
-from tests.fuzz.mutations import DEEP, HUGE_NUMBER, changed, changed_bytes, changed_json
 from tests.support.load_server import completion, event, serving
+from tests.support.mutations import DEEP, HUGE_NUMBER, changed, changed_bytes, changed_json
 
 REPLY = {
     "choices": [{"index": 0, "text": " w", "finish_reason": "length"}],

@@ -17,7 +17,7 @@ from pytest_nsys.plan.privacy import published_command, published_options
 from pytest_nsys.plan.settings import Settings, read_settings, read_tolerances
 from pytest_nsys.support.text import line_without_folders
 from pytest_nsys.support.units import Tolerance, Unit, format_amount, parse_amount, parse_tolerance
-from tests.fuzz.mutations import STRANGE, check_refusal, check_start
+from tests.support.mutations import STRANGE, check_refusal, check_start
 
 UNITS = get_args(Unit)
 

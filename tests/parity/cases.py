@@ -6,6 +6,7 @@ what nsys says of it is kept.
 
 from __future__ import annotations
 
+import csv
 import difflib
 import random
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 from pytest_nsys.trace.schema import NvtxType
 from tests.support.exports import rows
 from tests.support.exports.tables import VM
+from tests.support.harness import TESTS
 
 MAIN = VM | 900 << 24 | 900
 """The main thread of the first process."""
@@ -31,6 +33,12 @@ class Export(rows.Export):
     """An export of these threads."""
 
     main = MAIN
+
+
+def nsys_report(capture: str, report: str) -> list[dict[str, str]]:
+    """The rows of one of the reports that nsys made of a real capture."""
+    with (TESTS / "captures" / f"{capture}.{report}.csv").open(newline="") as file:
+        return [row for row in csv.DictReader(file) if any(row.values())]
 
 
 CASES: dict[str, Callable[[], Export]] = {}

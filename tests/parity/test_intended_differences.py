@@ -5,27 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
 from pytest_nsys.measure.windows import measure_cut
-from pytest_nsys.trace import Trace, load_trace
+from pytest_nsys.trace import Trace
 from pytest_nsys.windows.cut import Cut, cut_named, user_ranges, whole
 from tests.parity.cases import CASES, MAIN, START_END, WORKER, Export
 from tests.parity.like_nsys import like_nsys
-
-
-@pytest.fixture(scope="module")
-def load(captures: dict[str, Path]) -> Callable[[str], Trace]:
-    """Loads a real capture by its name, once."""
-    return cache(lambda name: load_trace(captures[name]))
-
-
-def made(export: Export, folder: Path) -> Trace:
-    return load_trace(export.write(folder / "made.sqlite"))
 
 
 def nsys_rows(trace: Trace, report: str) -> dict[str, dict[str, str]]:
@@ -46,10 +33,10 @@ def instance(cut: Cut, number: int) -> Cut:
     return Cut(cut.trace, cut.starts[chosen], cut.ends[chosen])
 
 
-def test_a_range_holds_what_other_threads_launched_in_it(load: Callable[[str], Trace]) -> None:
+def test_a_range_holds_what_other_threads_launched_in_it(traces: Mapping[str, Trace]) -> None:
     """PyTorch launches the backward pass from autograd's threads. nsys looks at the range's own
     thread, and there finds one fill of 704 ns; the truth is 12 kernels and 89,342 ns a step."""
-    trace = load("train")
+    trace = traces["train"]
     theirs = nsys_rows(trace, "nvtx_gpu_proj_sum")[":bwd"]
     assert (theirs["Range Instances"], theirs["Total GPU Ops"]) == ("16", "16")
     assert (theirs["Proj Med (ns)"], theirs["Total Proj Time (ns)"]) == ("704.0", "11328")
@@ -61,8 +48,8 @@ def test_a_range_holds_what_other_threads_launched_in_it(load: Callable[[str], T
     assert ours(steps, "memset.count") == 16
 
 
-def test_where_one_thread_launches_all_both_count_the_same(load: Callable[[str], Trace]) -> None:
-    trace = load("train")
+def test_where_one_thread_launches_all_both_count_the_same(traces: Mapping[str, Trace]) -> None:
+    trace = traces["train"]
     for text in ("fwd", "opt", "h2d"):
         theirs = nsys_rows(trace, "nvtx_gpu_proj_sum")[f":{text}"]
         cut = cut_named(trace, text)
@@ -70,19 +57,19 @@ def test_where_one_thread_launches_all_both_count_the_same(load: Callable[[str],
         assert sum(ours(cut, key) for key in keys) == int(theirs["Total GPU Ops"])
 
 
-def test_the_time_of_a_range_is_work_and_not_the_span_of_it(load: Callable[[str], Trace]) -> None:
+def test_the_time_of_a_range_is_work_and_not_the_span_of_it(traces: Mapping[str, Trace]) -> None:
     """nsys's projection lasts from the first operation to the last, and what the device waits
     for the host in between is in it: 101 ms of ``fwd``, in which it works for 1.7."""
-    trace = load("train")
+    trace = traces["train"]
     projected = int(nsys_rows(trace, "nvtx_gpu_proj_sum")[":fwd"]["Total Proj Time (ns)"])
     assert projected == 100_992_805
     busy = ours(cut_named(trace, "fwd"), "gpu.busy")
     assert busy == 1_729_450
 
 
-def test_the_kernels_of_a_graph_are_counted_one_by_one(load: Callable[[str], Trace]) -> None:
+def test_the_kernels_of_a_graph_are_counted_one_by_one(traces: Mapping[str, Trace]) -> None:
     """nsys's projection counts what one call launched as one operation."""
-    trace = load("llama_node")
+    trace = traces["llama_node"]
     theirs = nsys_rows(trace, "nvtx_gpu_proj_sum")[":graph_replay"]
     assert theirs["Total GPU Ops"] == "10"
     cut = cut_named(trace, "graph_replay")
@@ -92,7 +79,7 @@ def test_the_kernels_of_a_graph_are_counted_one_by_one(load: Callable[[str], Tra
 
 def test_a_whole_graph_is_work_of_the_device(tmp_path: Path) -> None:
     """Captured with ``--cuda-graph-trace=graph``, the default; none of nsys's sums knows it."""
-    trace = made(CASES["whole_graphs_only"](), tmp_path)
+    trace = CASES["whole_graphs_only"]().trace()
     for report in ("cuda_gpu_kern_sum", "nvtx_gpu_proj_sum", "cuda_kern_exec_sum"):
         assert like_nsys(trace, report).rows == ()
     cut = whole(trace)
@@ -107,7 +94,7 @@ def test_busy_time_is_a_union_and_kernel_time_a_sum(tmp_path: Path) -> None:
     for corr, stream in ((1, 7), (2, 8)):
         export.call(10 * corr, 10 * corr + 5, corr)
         export.kernel(100 + corr, 200 + corr, corr, streamId=stream)
-    trace = made(export, tmp_path)
+    trace = export.trace()
     assert nsys_rows(trace, "cuda_gpu_kern_sum")["gemm"]["Total Time (ns)"] == "200"
     assert ours(whole(trace), "gpu.kernel_time") == 200
     assert ours(whole(trace), "gpu.busy") == 101
@@ -116,7 +103,7 @@ def test_busy_time_is_a_union_and_kernel_time_a_sum(tmp_path: Path) -> None:
 def test_what_a_range_launched_began_in_it(tmp_path: Path) -> None:
     """Ours are launches that begin within the range, on any thread; nsys's are calls that also
     end within it, on its own. So nsys finds one of these three."""
-    trace = made(CASES["calls_on_other_threads"](), tmp_path)
+    trace = CASES["calls_on_other_threads"]().trace()
     theirs = nsys_rows(trace, "nvtx_gpu_proj_sum")
     assert {name: row["Total GPU Ops"] for name, row in theirs.items()} == {":backward": "1"}
     assert ours(cut_named(trace, "backward"), "gpu.kernel_count") == 3
@@ -128,21 +115,21 @@ def test_a_range_may_end_on_another_thread(tmp_path: Path) -> None:
     export = Export()
     export.range(0, 1000, "request", START_END, globalTid=MAIN, endGlobalTid=WORKER)
     export.launch(100, 1)
-    trace = made(export, tmp_path)
+    trace = export.trace()
     assert like_nsys(trace, "nvtx_gpu_proj_sum").rows == ()
     assert ours(cut_named(trace, "request"), "gpu.kernel_count") == 1
 
 
 def test_an_open_range_is_no_window(tmp_path: Path) -> None:
     """nsys 2023 lets it end with the last range of all; we do not know what belongs to it."""
-    trace = made(CASES["open_ranges"](), tmp_path)
+    trace = CASES["open_ranges"]().trace()
     assert ":open" in nsys_rows(trace, "nvtx_gpu_proj_sum")
     assert set(user_ranges(trace)["text"]) == {"closed", "on another thread"}
 
 
 def test_a_kernel_without_a_call_belongs_to_the_window_it_started_in(tmp_path: Path) -> None:
     """nsys's report on launches and its projection leave it out."""
-    trace = made(CASES["kernels_without_launch"](), tmp_path)
+    trace = CASES["kernels_without_launch"]().trace()
     assert "no call" not in nsys_rows(trace, "cuda_kern_exec_sum")
     assert "no call" in nsys_rows(trace, "cuda_gpu_kern_sum")
     assert nsys_rows(trace, "nvtx_gpu_proj_sum")[":all"]["Total GPU Ops"] == "4"
@@ -152,16 +139,16 @@ def test_a_kernel_without_a_call_belongs_to_the_window_it_started_in(tmp_path: P
 
 def test_migrations_are_no_copies_of_the_program(tmp_path: Path) -> None:
     """nsys's reports on memory operations list them among the copies."""
-    trace = made(CASES["unified_memory"](), tmp_path)
+    trace = CASES["unified_memory"]().trace()
     theirs = nsys_rows(trace, "cuda_gpu_mem_time_sum")
     assert theirs["[CUDA memcpy Unified Host-to-Device]"]["Count"] == "5"
     assert theirs["[CUDA memcpy Host-to-Device]"]["Count"] == "1"
     assert ours(whole(trace), "memcpy.h2d.count") == 1
 
 
-def test_bytes_are_bytes(load: Callable[[str], Trace]) -> None:
+def test_bytes_are_bytes(traces: Mapping[str, Trace]) -> None:
     """nsys gives millions of bytes to three decimals: 64 bytes are nothing there."""
-    trace = load("train")
+    trace = traces["train"]
     theirs = nsys_rows(trace, "cuda_gpu_mem_size_sum")["[CUDA memcpy Device-to-Host]"]
     assert (theirs["Count"], theirs["Total (MB)"]) == ("16", "0.000")
     assert ours(whole(trace), "memcpy.d2h.bytes") == 64
@@ -172,7 +159,7 @@ def test_a_function_is_one_function_in_all_its_versions(tmp_path: Path) -> None:
     export = Export()
     for number, name in enumerate(("cudaMalloc_v3020", "cudaMalloc", "cudaMalloc_v11020")):
         export.call(100 * number, 100 * number + 10, number, name)
-    trace = made(export, tmp_path)
+    trace = export.trace()
     names = [row[-1] for row in like_nsys(trace, "cuda_api_sum").rows]
     assert names == ["cudaMalloc", "cudaMalloc", "cudaMalloc_v11020"]
     assert measure_cut(whole(trace), "all").calls.count("cudaMalloc") == 3

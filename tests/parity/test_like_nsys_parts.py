@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_nsys.trace import Trace, load_trace
 from tests.parity.cases import Export, named_export
 from tests.parity.like_nsys import REPORTS, CsvTable, csv_text, like_nsys, projection
 from tests.parity.like_nsys.calls import function_name
@@ -23,10 +22,6 @@ from tests.parity.like_nsys.table import megabytes, percentages, rounded, whole
 
 durations = st.integers(0, 10**13)
 small = st.integers(0, 6)
-
-
-def load(export: Export, folder: Path) -> Trace:
-    return load_trace(export.write(folder / "made.sqlite"))
 
 
 def integers(values: list[int]) -> np.ndarray:
@@ -168,7 +163,7 @@ def test_the_parent_is_the_shortest_range_around(rows: list[tuple[int, int, int]
 def test_pairs_looked_at_at_once_change_nothing(
     limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trace = load(named_export("nested_ranges"), tmp_path)
+    trace = named_export("nested_ranges").trace()
     before = like_nsys(trace, "nvtx_gpu_proj_sum")
     monkeypatch.setattr(projection, "_PAIRS", limit)
     assert like_nsys(trace, "nvtx_gpu_proj_sum") == before
@@ -176,6 +171,6 @@ def test_pairs_looked_at_at_once_change_nothing(
 
 @pytest.mark.parametrize("report", REPORTS)
 def test_an_empty_trace_makes_an_empty_report(report: str, tmp_path: Path) -> None:
-    table = like_nsys(load(Export(), tmp_path), report)
+    table = like_nsys(Export().trace(), report)
     assert table.rows == ()
     assert len(table.columns) >= 8

@@ -12,7 +12,7 @@ What other versions of nsys say differently is in `capture/test_like_nsys_stats.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -43,19 +43,13 @@ def kept() -> Mapping[tuple[str, str], str]:
     }
 
 
-@pytest.fixture(scope="module")
-def load(captures: dict[str, Path]) -> Callable[[str], Trace]:
-    """Loads a real capture by its name, once."""
-    return cache(lambda name: load_trace(captures[name]))
-
-
 @pytest.mark.parametrize(("capture", "report"), reported())
 def test_a_real_capture_is_reported_as_nsys_does(
-    load: Callable[[str], Trace], capture: str, report: str
+    traces: Mapping[str, Trace], capture: str, report: str
 ) -> None:
     """nsys ends with an empty line what it prints, and without one what it writes to a file."""
     theirs = (TESTS / "captures" / f"{capture}.{report}.csv").read_bytes().decode()
-    ours = csv_text(like_nsys(load(capture), report))
+    ours = csv_text(like_nsys(traces[capture], report))
     assert_same_text(ours.rstrip("\n"), theirs.rstrip("\n"))
 
 
@@ -65,9 +59,9 @@ def test_every_report_is_compared_on_a_real_capture() -> None:
 
 @pytest.mark.parametrize("report", REPORTS)
 def test_a_capture_without_kept_reports_is_as_nsys_printed_it(
-    load: Callable[[str], Trace], report: str
+    traces: Mapping[str, Trace], report: str
 ) -> None:
-    assert_same_text(csv_text(like_nsys(load("basic"), report)), kept()["basic", report])
+    assert_same_text(csv_text(like_nsys(traces["basic"], report)), kept()["basic", report])
 
 
 @pytest.mark.parametrize("case", MADE)

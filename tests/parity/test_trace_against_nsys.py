@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,26 +9,14 @@ import pandas as pd
 import pytest
 
 from pytest_nsys.trace import Trace, TraceGpu, load_trace, schema
+from tests.parity.cases import nsys_report
 from tests.support.exports.rows import assert_same_trace, shuffled
 from tests.support.exports.tables import read_tables, write_sqlite
-from tests.support.harness import TESTS
 
 REPORTED = ("llama_node", "train")
 NAMES = ("basic", *REPORTED)
 
 COPIES = {1: "Host-to-Device", 2: "Device-to-Host", 8: "Device-to-Device", 10: "Peer-to-Peer"}
-
-
-@pytest.fixture(scope="module")
-def traces(captures: dict[str, Path]) -> Mapping[str, Trace]:
-    """The traces of the real captures."""
-    return {name: load_trace(path) for name, path in captures.items()}
-
-
-def report(name: str, kind: str) -> list[dict[str, str]]:
-    """The rows of one of nsys's reports."""
-    with (TESTS / "captures" / f"{name}.{kind}.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def summed(names: pd.Series, values: pd.Series) -> dict[str, tuple[int, int]]:
@@ -45,7 +32,7 @@ def test_kernels_are_those_of_cuda_gpu_kern_sum(traces: Mapping[str, Trace], nam
     texts = kernels["name"].map(trace.strings)
     assert summed(texts, kernels["end"] - kernels["start"]) == {
         row["Name"]: (int(row["Total Time (ns)"]), int(row["Instances"]))
-        for row in report(name, "cuda_gpu_kern_sum")
+        for row in nsys_report(name, "cuda_gpu_kern_sum")
     }
 
 
@@ -56,7 +43,7 @@ def test_calls_are_those_of_cuda_api_sum(traces: Mapping[str, Trace], name: str)
     texts = trace.calls["name"].map(trace.strings).str.replace(r"_v\d{4}$", "", regex=True)
     assert summed(texts, trace.calls["end"] - trace.calls["start"]) == {
         row["Name"]: (int(row["Total Time (ns)"]), int(row["Num Calls"]))
-        for row in report(name, "cuda_api_sum")
+        for row in nsys_report(name, "cuda_api_sum")
     }
 
 
@@ -74,7 +61,7 @@ def test_transfers_take_the_time_of_cuda_gpu_mem_time_sum(
     rows = transfers(traces[name])
     assert summed(rows["what"], rows["end"] - rows["start"]) == {
         row["Operation"]: (int(row["Total Time (ns)"]), int(row["Count"]))
-        for row in report(name, "cuda_gpu_mem_time_sum")
+        for row in nsys_report(name, "cuda_gpu_mem_time_sum")
     }
 
 
@@ -89,7 +76,7 @@ def test_transfers_move_the_bytes_of_cuda_gpu_mem_size_sum(
         for what, (total, count) in summed(rows["what"], rows["bytes"]).items()
     } == {
         row["Operation"]: (row["Total (MB)"], int(row["Count"]))
-        for row in report(name, "cuda_gpu_mem_size_sum")
+        for row in nsys_report(name, "cuda_gpu_mem_size_sum")
     }
 
 

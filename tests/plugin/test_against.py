@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from pytest_nsys.controller import against
 from pytest_nsys.controller.against import Checkout, check_out, prepare
 from pytest_nsys.errors import RevisionError
-from tests.support.harness import Project
+from tests.support.harness import Project, git
 
 KERNEL = """
     import simgpu
@@ -29,27 +28,21 @@ TESTS = """
 """
 
 
-def _git(project: Project, *arguments: str) -> str:
-    command = ["git", "-c", "user.name=x", "-c", "user.email=x@y", *arguments]
-    done = subprocess.run(command, cwd=project.path, capture_output=True, check=True, text=True)
-    return done.stdout.strip()
-
-
 @pytest.fixture
 def repository(simulated: Project) -> Project:
     """A project in git with one commit, whose only test has a kernel of 1 ms."""
     simulated.ini("pythonpath = src")
     simulated.write(KERNEL.format(us=1000), "src/mine.py")
     simulated.write(TESTS)
-    _git(simulated, "init", "--quiet")
-    _git(simulated, "add", "pytest.ini", "src", "test_it.py")
-    _git(simulated, "commit", "--quiet", "-m", "one")
+    git(simulated.path, "init", "--quiet")
+    git(simulated.path, "add", "pytest.ini", "src", "test_it.py")
+    git(simulated.path, "commit", "--quiet", "-m", "one")
     return simulated
 
 
 def test_the_working_tree_is_measured_against_a_commit(repository: Project) -> None:
     project = repository
-    commit = _git(project, "rev-parse", "HEAD")
+    commit = git(project.path, "rev-parse", "HEAD")
     before = sorted((project.path / ".git").iterdir())
     project.write(KERNEL.format(us=1200), "src/mine.py")
     project.write(TESTS.replace("test_kernel", "test_later"), "test_more.py")
@@ -81,8 +74,8 @@ def test_code_of_the_working_tree_is_not_taken_for_the_revision(
 ) -> None:
     folder = str(repository.path / "src")
     repository.write(f"import sys; sys.path.insert(0, {folder!r})", "conftest.py")
-    _git(repository, "add", "conftest.py")
-    _git(repository, "commit", "--quiet", "-m", "two")
+    git(repository.path, "add", "conftest.py")
+    git(repository.path, "commit", "--quiet", "-m", "two")
     result = repository.run("--nsys-against=HEAD", "--nsys-processes=1", "test_it.py")
     result.stdout.fnmatch_lines(
         ["*the tests of the other revision imported code of the working tree*"]

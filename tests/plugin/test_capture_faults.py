@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness import Project
+from tests.support.harness import Project, write_program
 
 TEST = """
     import pytest, simgpu
@@ -141,9 +141,7 @@ def test_without_nsys_profiling_is_a_usage_error_and_plain_runs_work(
     )
     project.run().assert_outcomes(passed=1)
     # Something of that name that is not nsys.
-    impostor = tmp_path / "nsys"
-    impostor.write_text("#!/bin/sh\necho something else\n")
-    impostor.chmod(0o755)
+    impostor = write_program(tmp_path / "nsys", "#!/bin/sh\necho something else\n")
     result = project.run("--nsys", f"--nsys-executable={impostor}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
@@ -41,30 +39,6 @@ WAITING = """
 """
 
 
-def start(project: Project, *options: str) -> subprocess.Popen[str]:
-    """Start pytest as a shell does: in a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "pytest", *options],
-        cwd=project.path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        # A shell starts its background jobs deaf to Ctrl-C, and this test may be part of one.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-
-
-def left_over(project: Project) -> list[list[str]]:
-    """Command lines of processes that have to do with the project."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        command = process.info["cmdline"] or []
-        if process.info["status"] != psutil.STATUS_ZOMBIE and str(project.path) in str(command):
-            found.append(command)
-    return found
-
-
 @pytest.mark.parametrize("where", ["waits", "ordinary"])
 def test_an_interrupt_ends_everything_and_touches_no_baseline(
     where: str, simulated: Project, temporary: Path
@@ -75,7 +49,7 @@ def test_an_interrupt_ends_everything_and_touches_no_baseline(
     planted.parent.mkdir(parents=True)
     planted.write_text("not to be touched")
     os.mkfifo(simulated.path / "ready")
-    run = start(simulated, "--nsys-update" if where == "waits" else "--nsys")
+    run = simulated.start("--nsys-update" if where == "waits" else "--nsys")
     pid = int((simulated.path / "ready").read_text())  # blocks until the test is there
     assert psutil.pid_exists(pid)
     os.killpg(run.pid, signal.SIGINT)
@@ -83,7 +57,7 @@ def test_an_interrupt_ends_everything_and_touches_no_baseline(
     assert run.returncode == pytest.ExitCode.INTERRUPTED, output
     assert "KeyboardInterrupt" in output
     assert "INTERNALERROR" not in output
-    assert left_over(simulated) == []
+    assert simulated.left_over() == []
     assert [path for path in root.rglob("*") if path.is_file()] == [planted]
     assert planted.read_text() == "not to be touched"
     assert not list(temporary.glob("pytest-nsys-*"))

@@ -17,7 +17,6 @@ import psutil
 import pytest
 
 from pytest_nsys.cli.main import main
-from tests.plugin.test_interrupts import left_over, start
 from tests.support.fake_nvml import FakeGpu, FakeNvml
 from tests.support.harness import Project
 from tests.support.seen import samples, section, short_summary
@@ -37,7 +36,7 @@ def assert_nothing_left(served: Served, servers: Iterable[tuple[int, int]]) -> N
         assert not psutil.pid_exists(pid)
         with socket.create_server(("127.0.0.1", port)):
             pass
-    assert left_over(served.project) == []
+    assert served.project.left_over() == []
     assert [path.name for path in (served.project.path / "temporary").iterdir()] == []
 
 
@@ -402,7 +401,7 @@ def test_an_interrupt_in_a_window_leaves_nothing(served: Served) -> None:
     project = served.project
     served.tests(WAITS)
     os.mkfifo(project.path / "ready")
-    run = start(project, "--nsys-update")
+    run = project.start("--nsys-update")
     assert (project.path / "ready").read_text() == "here"  # blocks until the window is open
     os.killpg(run.pid, signal.SIGINT)
     output, _ = run.communicate(timeout=60)

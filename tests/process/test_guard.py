@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from pytest_nsys.process import guard
 from pytest_nsys.process.guard import MARK, end_marked, marked, wait_for
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.support.xz import pack
-from tests.support.harness import TESTS
+from tests.support.harness import TESTS, until
 
 SLEEPS = "import time; open({ready!r}, 'w').close(); time.sleep(300)"
 DEAF = (
@@ -55,13 +54,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
     for process in started:
         process.kill()
         process.wait()
-
-
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_processes_are_found_by_their_folder_or_one_inside(start: Start, tmp_path: Path) -> None:

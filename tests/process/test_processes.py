@@ -16,7 +16,8 @@ import pytest
 
 from pytest_nsys.process import processes
 from pytest_nsys.process.processes import end_trees, is_running, tree
-from tests.support.capture_bench import processes_naming, until
+from tests.support.capture_bench import processes_naming
+from tests.support.harness import until
 
 # A program that starts another one, and so on: each in a session of its own, deaf to SIGTERM
 # where it should be. The last one says that all are there.

@@ -9,13 +9,14 @@ import pytest
 
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.process.run_folder import RunFolder
-from tests.support.server_bench import Bench, real_2023
+from tests.support.capture_bench import real
+from tests.support.server_bench import Bench
 
 
 @pytest.fixture(scope="module")
 def serving_nsys(alone: None) -> NsysTool:
     """The real nsys that serves."""
-    return real_2023()
+    return real("2023")
 
 
 @pytest.fixture(params=["under nsys", "without nsys"])

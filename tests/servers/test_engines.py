@@ -30,7 +30,7 @@ from pytest_nsys.servers.load import synthetic, synthetic_text
 from pytest_nsys.servers.records import TestCaptures
 from pytest_nsys.servers.running.endpoint_session import EndpointRange
 from pytest_nsys.servers.server import Server
-from tests.support.harness import ROOT, TESTS
+from tests.support.harness import ROOT, TESTS, write_program
 from tests.support.server_bench import NAMED_RANGE, ranges
 
 ENGINES = TESTS / "support" / "engines"
@@ -80,9 +80,10 @@ def engines(
     programs = tmp_path / "bin"
     programs.mkdir()
     for program, name in PROGRAMS.items():
-        path = programs / program
-        path.write_text(f"#!{sys.executable}\nfrom engine_standins import main\n\nmain({name!r})\n")
-        path.chmod(0o755)
+        write_program(
+            programs / program,
+            f"#!{sys.executable}\nfrom engine_standins import main\n\nmain({name!r})\n",
+        )
     monkeypatch.setenv("PATH", str(programs), prepend=":")
     monkeypatch.setenv("PYTHONPATH", str(ENGINES))
     monkeypatch.setenv("ENGINE_NOTES", str(tmp_path / "notes"))

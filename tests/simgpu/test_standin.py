@@ -11,6 +11,7 @@ import pytest
 
 from tests.simgpu import standin
 from tests.simgpu.machine import FLAGS, Export, Machine
+from tests.support.harness import until
 
 APP = """
 import nvtx, simgpu
@@ -20,13 +21,6 @@ for name in ("first", "second", "last"):
     simgpu.launch("kernel", 10)
     domain.pop_range()
 """
-
-
-def wait_for(path: Path) -> None:
-    """Wait until a file is there."""
-    deadline = time.monotonic() + 20
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
 
 
 def test_says_its_version(tmp_path: Path) -> None:
@@ -58,7 +52,7 @@ def test_signals_reach_the_command(tmp_path: Path, number: int, app: str, code: 
     app = app.replace("SLEEP", f"open({str(ready)!r}, 'w').close(); time.sleep(3)")
     command = ["profile", *FLAGS, "-o", str(tmp_path / "report"), sys.executable, "-c", app]
     with machine.start(*command) as process:
-        wait_for(ready)
+        until(ready.exists, "a file")
         process.send_signal(number)
         assert process.wait(timeout=20) == code
     assert machine.report.exists()
@@ -171,7 +165,7 @@ def test_slow_and_hanging_captures(tmp_path: Path, fault: str) -> None:
     ended = tmp_path / "ended"
     output = ["-o", str(tmp_path / "report")]
     with machine.start("profile", *FLAGS, *output, "touch", str(ended)) as process:
-        wait_for(ended)
+        until(ended.exists, "a file")
         time.sleep(0.4)
         if fault == "hang_after_child":
             process.send_signal(signal.SIGTERM)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 
 from pytest_nsys.capture.live import CaptureOptions, Command, LiveCapture
 from pytest_nsys.capture.nsys import NsysTool, find_nsys
@@ -24,7 +22,7 @@ from pytest_nsys.plan.marker import Spec
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.worker.job import Job, Repeats
 from tests.simgpu.standin import write_standin
-from tests.support.harness import REAL_NSYS, SIMGPU
+from tests.support.harness import REAL_NSYS, SIMGPU, real_nsys_path
 from tests.support.plugins import without_others
 
 NO_GPU = CaptureOptions(needs_gpu=False)
@@ -38,10 +36,7 @@ _SIMULATED = str(SIMGPU / "path")
 
 def real(name: str) -> NsysTool:
     """One of the real nsys; a machine without it fails, it does not skip."""
-    path = Path(REAL_NSYS[name])
-    if not path.exists():
-        pytest.fail(f"nsys {name} is not at {path}: run .ci/install-nsys")
-    return find_nsys(str(path))
+    return find_nsys(str(real_nsys_path(name)))
 
 
 def standin(folder: Path, *faults: str, **options: Any) -> NsysTool:
@@ -53,15 +48,6 @@ def standin(folder: Path, *faults: str, **options: Any) -> NsysTool:
 def old_standin(folder: Path, *faults: str) -> NsysTool:
     """One of before the exports to Parquet: they take longer to make and to read."""
     return standin(folder, *faults, version="2023.3.1")
-
-
-def until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
-    """Wait for a condition; a test fails that waits for too long."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"{what}: not within {seconds:g} s")
-        time.sleep(0.01)
 
 
 def processes_naming(text: str) -> list[psutil.Process]:

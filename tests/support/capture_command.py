@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 Answer = tuple[int, str, str]
 """Exit code, stdout, stderr."""
@@ -12,6 +13,14 @@ Answer = tuple[int, str, str]
 KERNELS = "import simgpu; [simgpu.launch('gemm', 20) for _ in range(4)]; simgpu.synchronize()"
 MARKS = "import nvtx, time\nwith nvtx.annotate('mine'): time.sleep(0.05)"
 LIVES = "import time; print('begun', flush=True); time.sleep(600)"
+
+
+def assert_refused(answer: Answer, says: str) -> None:
+    """There is no capture, and it is said why."""
+    code, _, err = answer
+    assert code == 2
+    assert says in err
+    assert not Path("capture").exists()
 
 
 class Session:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -65,17 +62,6 @@ def record(folder: Path, *builders: TraceBuilder, problem: str = "", warmup: int
     )
     write_recording(folder, Recording("2025.3.2", "2026-01-10", {}, captures, tests), exports)
     return folder
-
-
-def changed(source: Path, target: Path, *statements: str) -> Path:
-    """A copy of a capture after some SQL."""
-    shutil.copyfile(source, target)
-    with closing(sqlite3.connect(target)) as connection:
-        connection.execute("PRAGMA synchronous = OFF")  # no waiting for the disk
-        for statement in statements:
-            connection.execute(statement)
-        connection.commit()
-    return target
 
 
 LONGER = 'UPDATE CUPTI_ACTIVITY_KIND_KERNEL SET "end" = "end" + ("end" - start) / 5'

@@ -6,15 +6,19 @@ import importlib
 import json
 import os
 import pkgutil
+import signal
+import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import pytest_nsys
@@ -27,6 +31,40 @@ REAL_NSYS = {
     "2022": os.environ.get("NSYS_2022", "/opt/nsys/2022.4.2/target-linux-x64/nsys"),
     "2023": os.environ.get("NSYS_2023", "/opt/nsys/2023.4.4/target-linux-x64/nsys"),
 }
+
+
+def real_nsys_path(name: str) -> Path:
+    """One of the real nsys; a machine without it fails, it does not skip."""
+    path = Path(REAL_NSYS[name])
+    if not path.exists():
+        pytest.fail(f"nsys {name} is not at {path}: run .ci/install-nsys")
+    return path
+
+
+def write_program(path: Path, text: str) -> Path:
+    """Write a script, in a folder that is made where there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(textwrap.dedent(text).lstrip())
+    path.chmod(0o755)
+    return path
+
+
+def until(
+    condition: Callable[[], object], what: str = "what is waited for", seconds: float = 30.0
+) -> None:
+    """Wait for a condition; a test fails that waits for too long."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what}: not within {seconds:g} s")
+        time.sleep(0.01)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What git says, in a folder, as somebody without settings of their own."""
+    own = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+    command = ["git", "-C", str(folder), *own, *arguments]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def import_all() -> None:
@@ -96,6 +134,28 @@ class Project:
             with _like_a_new_process(self.path):
                 return self.pytester.runpytest_inprocess(*args)
         return self.pytester.runpytest_subprocess(*args, timeout=timeout)
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        """Start pytest as a shell does: in a process group of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "pytest", *options],
+            cwd=self.path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            # A shell starts its background jobs deaf to Ctrl-C, and this test may be part of one.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+
+    def left_over(self) -> list[list[str]]:
+        """Command lines of processes that have to do with the project."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "status"]):
+            command = process.info["cmdline"] or []
+            if process.info["status"] != psutil.STATUS_ZOMBIE and str(self.path) in str(command):
+                found.append(command)
+        return found
 
     def results(self, *args: str) -> tuple[pytest.RunResult, dict[str, Any]]:
         """Run pytest and return what ``--nsys-json`` wrote, tests by the part after the file."""

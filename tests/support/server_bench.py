@@ -6,15 +6,11 @@ import os
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from pytest_nsys.capture.nsys import NsysTool, find_nsys
+from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.process.guard import marked
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.engines.http import Answer, ask
@@ -22,7 +18,7 @@ from pytest_nsys.servers.engines.ports import is_free
 from pytest_nsys.servers.engines.preset import Endpoint, ProfileEndpoints
 from pytest_nsys.servers.engines.spec import ServerSpec, spec_of_command
 from pytest_nsys.servers.running.process import ServerDeadlines, ServerProcess, start_server
-from tests.support.harness import REAL_NSYS, ROOT
+from tests.support.harness import ROOT, write_program
 
 APPS = Path(__file__).parent / "apps"
 SMALL = str(APPS / "small.py")
@@ -37,26 +33,9 @@ NVTX_RANGE = ProfileEndpoints(
 NAMED_RANGE = "--nvtx-capture=profile@engine"
 
 
-def real_2023() -> NsysTool:
-    """The real nsys that serves; a machine without it fails, it does not skip."""
-    path = Path(REAL_NSYS["2023"])
-    if not path.exists():
-        pytest.fail(f"nsys 2023 is not at {path}: run .ci/install-nsys")
-    return find_nsys(str(path))
-
-
 def small(*options: str, **changes: Any) -> ServerSpec:
     """A spec of the small server."""
     return spec_of_command([sys.executable, SMALL, "--port", "{port}", *options], **changes)
-
-
-def until(condition: Callable[[], object], what: str, seconds: float = 30.0) -> None:
-    """Wait for a condition; a test fails that waits for too long."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"{what}: not within {seconds:g} s")
-        time.sleep(0.02)
 
 
 def post(server: ServerProcess, path: str = "/v1/completions", **body: object) -> Answer:
@@ -135,9 +114,7 @@ def ranges(nsys: NsysTool, report: Path, folder: Path) -> list[str]:
 
 def wrapped(nsys: NsysTool, folder: Path, script: str) -> NsysTool:
     """An nsys that is a shell script; ``$NSYS`` in it is the real one."""
-    path = folder / "nsys"
-    path.write_text(f"#!/bin/sh\nNSYS={nsys.path}\n{script}\n")
-    path.chmod(0o755)
+    path = write_program(folder / "nsys", f"#!/bin/sh\nNSYS={nsys.path}\n{script}\n")
     return NsysTool(path, nsys.version)
 
 

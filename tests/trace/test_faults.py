@@ -27,6 +27,7 @@ from pytest_nsys.storage.recordings.scrub import scrub
 from pytest_nsys.trace import Trace, load_trace, schema
 from pytest_nsys.trace.source import open_source
 from pytest_nsys.windows.cut import cut_ranges, user_ranges, whole
+from tests.support.exports.tables import changed, loosened
 from tests.support.exports.traces import PID, TraceBuilder
 
 REAL = ["basic", "train", "graph_node", "graph_graph", "unified", "driver_api", "gpu_metrics"]
@@ -54,26 +55,6 @@ def is_text(table: str, column: str) -> bool:
     """Whether a column is of texts; of those that are read, all others are of integers."""
     return column in ("text", "name", "metricName") or (
         column == "value" and table != schema.SAMPLES
-    )
-
-
-def edited(source: Path, target: Path, *statements: str) -> Path:
-    """A copy of an export after these statements; its tables take anything."""
-    shutil.copyfile(source, target)
-    with closing(sqlite3.connect(target)) as database:
-        database.execute("PRAGMA synchronous = OFF")  # no waiting for the disk
-        for statement in statements:
-            database.execute(statement)
-        database.commit()
-    return target
-
-
-def loosened(table: str) -> tuple[str, str, str]:
-    """Statements after which a table has no types, keys or constraints."""
-    return (
-        f"CREATE TABLE loosened AS SELECT * FROM [{table}]",
-        f"DROP TABLE [{table}]",
-        f"ALTER TABLE loosened RENAME TO [{table}]",
     )
 
 
@@ -144,7 +125,7 @@ def change(export: Path, tmp_path: Path) -> Callable[..., Trace]:
     """Loads the small export after some statements."""
 
     def load(*statements: str) -> Trace:
-        return load_trace(edited(export, tmp_path / "changed.sqlite", *statements))
+        return load_trace(changed(export, tmp_path / "changed.sqlite", *statements))
 
     return load
 
@@ -194,7 +175,7 @@ class TestWhatIsMissing:
                 continue
             for column in columns:
                 statements = (*loosened(table), f"ALTER TABLE [{table}] DROP COLUMN [{column}]")
-                path = edited(captures[name], tmp_path / "less.sqlite", *statements)
+                path = changed(captures[name], tmp_path / "less.sqlite", *statements)
                 if column in schema.NEEDED[table]:
                     with pytest.raises(ExportFailed, match=f"{table} has no column {column}"):
                         load_trace(path)
@@ -244,14 +225,14 @@ class TestWhatIsMissing:
         self, captures: dict[str, Path], tmp_path: Path
     ) -> None:
         statements = (f"UPDATE [{schema.KERNEL}] SET graphNodeId = NULL",)
-        path = edited(captures["graph_node"], tmp_path / "nodes.sqlite", *statements)
+        path = changed(captures["graph_node"], tmp_path / "nodes.sqlite", *statements)
         assert "operations of CUDA graphs do not say so" in load_trace(path).defects[0]
 
     def test_graphs_that_left_nothing_are_told(
         self, captures: dict[str, Path], tmp_path: Path
     ) -> None:
         statements = (f"DROP TABLE [{schema.GRAPH_TRACE}]",)
-        path = edited(captures["graph_graph"], tmp_path / "graphs.sqlite", *statements)
+        path = changed(captures["graph_graph"], tmp_path / "graphs.sqlite", *statements)
         (defect,) = load_trace(path).defects
         assert "nothing of what its CUDA graph launches ran" in defect
 
@@ -259,11 +240,11 @@ class TestWhatIsMissing:
         self, captures: dict[str, Path], tmp_path: Path
     ) -> None:
         statements = (f"UPDATE [{schema.MEMORY}] SET localMemoryPoolAddress = NULL",)
-        path = edited(captures["driver_api"], tmp_path / "pools.sqlite", *statements)
+        path = changed(captures["driver_api"], tmp_path / "pools.sqlite", *statements)
         (defect,) = load_trace(path).defects
         assert "allocate from memory pools, and no allocation says from which" in defect
         statements = (f"UPDATE [{schema.MEMORY}] SET localMemoryPoolUtilizedSize = NULL",)
-        path = edited(captures["driver_api"], tmp_path / "pools.sqlite", *statements)
+        path = changed(captures["driver_api"], tmp_path / "pools.sqlite", *statements)
         assert "do not say how full their pool is" in load_trace(path).defects[0]
 
     @pytest.mark.parametrize(
@@ -280,7 +261,7 @@ class TestWhatIsMissing:
             *loosened(schema.NVTX),
             f"ALTER TABLE [{schema.NVTX}] DROP COLUMN {columns}",
         )
-        trace = load_trace(edited(captures["cupy"], tmp_path / "ranges.sqlite", *statements))
+        trace = load_trace(changed(captures["cupy"], tmp_path / "ranges.sqlite", *statements))
         assert told in "\n".join(trace.defects)
 
     def test_ranges_must_have_some_text(self, change: Callable[..., Trace]) -> None:
@@ -345,7 +326,7 @@ class TestWrongTypes:
         for table, columns in columns_of(export).items():
             # Every other column: tests/fuzz has them all, by chance.
             for column in sorted(columns)[turn % 2 :: 2]:
-                path = edited(export, tmp_path / "wrong.sqlite", *loosened(table))
+                path = changed(export, tmp_path / "wrong.sqlite", *loosened(table))
                 with closing(sqlite3.connect(path)) as database:
                     database.execute("PRAGMA synchronous = OFF")
                     update = f"UPDATE [{table}] SET [{column}] = ? {rows}"
@@ -367,7 +348,7 @@ class TestWrongTypes:
 
     @pytest.mark.parametrize("kind", ["NULL", "blob", "negative"])
     def test_texts_are_what_they_are(self, export: Path, tmp_path: Path, kind: str) -> None:
-        path = edited(export, tmp_path / "texts.sqlite", *loosened(schema.STRINGS))
+        path = changed(export, tmp_path / "texts.sqlite", *loosened(schema.STRINGS))
         with closing(sqlite3.connect(path)) as database:
             database.execute(f"UPDATE [{schema.STRINGS}] SET value = ?", [VALUES[kind]])
             database.commit()
@@ -413,7 +394,7 @@ class TestWrongTypes:
             f"UPDATE [{schema.KERNEL}] SET streamId = CASE rowid WHEN 1 THEN NULL ELSE -2 END",
             f"UPDATE [{schema.NVTX}] SET domainId = CASE rowid WHEN 1 THEN NULL ELSE -2 END",
         ]
-        sqlite = edited(export, tmp_path / "signed.sqlite", *statements)
+        sqlite = changed(export, tmp_path / "signed.sqlite", *statements)
         assert_same(load_trace(folder), load_trace(sqlite))
 
     def test_texts_in_parquet_that_are_not_utf8_do_not_spoil_the_rest(
@@ -422,7 +403,7 @@ class TestWrongTypes:
         statements = (
             f"UPDATE [{schema.STRINGS}] SET value = CAST(x'636166e9' AS TEXT) WHERE rowid = 1",
         )
-        path = edited(export, tmp_path / "latin.sqlite", *statements)
+        path = changed(export, tmp_path / "latin.sqlite", *statements)
         trace = load_trace(to_parquet(path, tmp_path / "parquet"))
         assert "caf\ufffd" in trace.strings.values()
         assert_same(trace, load_trace(path))
@@ -599,7 +580,7 @@ class TestRows:
                 *loosened(table)[1:],
             )
         ]
-        other = edited(export, tmp_path / "other.sqlite", *statements)
+        other = changed(export, tmp_path / "other.sqlite", *statements)
         assert_same(load_trace(other), load_trace(export))
 
     def test_an_index_does_not_mix_them_up(self, change: Callable[..., Trace]) -> None:
@@ -819,7 +800,7 @@ class TestDamage:
 
     def test_a_view_is_no_table(self, export: Path, tmp_path: Path) -> None:
         """It might compute for ever."""
-        path = edited(
+        path = changed(
             export,
             tmp_path / "view.sqlite",
             f"DROP TABLE [{schema.KERNEL}]",
@@ -866,7 +847,7 @@ class TestScrubbing:
     )
 
     def test_keeps_what_is_strange(self, export: Path, tmp_path: Path) -> None:
-        path = edited(export, tmp_path / "strange.sqlite", *self.STRANGE)
+        path = changed(export, tmp_path / "strange.sqlite", *self.STRANGE)
         scrub(path, tmp_path / "packed.sqlite.xz")
         trace = load_trace(path)
         assert len(trace.defects) > 3
@@ -881,7 +862,7 @@ class TestScrubbing:
             f"UPDATE [{schema.KERNEL}] SET streamId = {large} WHERE rowid = 1",
             f"UPDATE [{schema.KERNEL}] SET streamId = NULL WHERE rowid = 2",
         )
-        path = edited(export, tmp_path / "large.sqlite", *statements)
+        path = changed(export, tmp_path / "large.sqlite", *statements)
         if parquet:
             path = to_parquet(path, tmp_path / "parquet")
         scrub(path, tmp_path / "packed.sqlite.xz")
@@ -900,7 +881,7 @@ class TestScrubbing:
     def test_refuses_what_loading_refuses(
         self, export: Path, tmp_path: Path, statement: str
     ) -> None:
-        path = edited(export, tmp_path / "strange.sqlite", statement)
+        path = changed(export, tmp_path / "strange.sqlite", statement)
         for use in (load_trace, lambda path: scrub(path, tmp_path / "packed.sqlite.xz")):
             with pytest.raises(ExportFailed, match="the export cannot be understood"):
                 use(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.harness import REAL_NSYS, Project
+from tests.support.harness import Project, real_nsys_path
 
 VLLM = Path(os.environ.get("VLLM", "/opt/vllm-cpu")).resolve()
 """What scripts/setup-vllm-cpu has made."""
@@ -42,9 +42,7 @@ def serving(
     vllm: Path, project: Project, temporary: Path, alone: None, monkeypatch: pytest.MonkeyPatch
 ) -> Project:
     """A project with a real nsys and vLLM's program on the PATH, on a machine without a GPU."""
-    nsys = Path(REAL_NSYS["2023"])
-    if not nsys.exists():
-        pytest.fail(f"nsys 2023 is not at {nsys}: run .ci/install-nsys")
+    nsys = real_nsys_path("2023")
     folders = [str(vllm / "bin"), str(nsys.parent), os.environ["PATH"]]
     monkeypatch.setenv("PATH", os.pathsep.join(folders))
     project.ini("nsys_device = cpu")

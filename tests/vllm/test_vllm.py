@@ -18,7 +18,6 @@ import pytest
 
 from pytest_nsys.process.processes import is_running
 from pytest_nsys.servers.engines.ports import is_free
-from tests.plugin.test_interrupts import left_over
 from tests.support.harness import Project
 from tests.support.seen import samples
 
@@ -71,7 +70,7 @@ def assert_nothing_left(project: Project, server: dict[str, Any] | None = None) 
         assert len(server["tree"]) >= 3  # else this would prove little
         assert [pid for pid in server["tree"] if is_running(int(pid))] == []
         assert is_free("127.0.0.1", int(server["url"].rpartition(":")[2]))
-    assert left_over(project) == []
+    assert project.left_over() == []
     assert list(Path(os.environ["TMPDIR"]).glob("pytest-nsys-*")) == []
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
-import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +15,8 @@ from pytest_nsys.storage.recordings.recording import read_recording
 from pytest_nsys.storage.recordings.stored import load_stored
 from tests.simgpu.standin import write_standin
 from tests.support.capture_bench import nothing_left, processes_naming, real
-from tests.support.capture_command import KERNELS, MARKS, Answer, Session
-from tests.support.harness import SIMGPU
+from tests.support.capture_command import KERNELS, MARKS, Answer, Session, assert_refused
+from tests.support.harness import SIMGPU, write_program
 
 FARTHER = """
     #!{python}
@@ -119,11 +117,6 @@ class Farther:
     def is_clean(self) -> bool:
         """Whether there are no temporary files of ours there."""
         return list((self.root / "tmp").glob("pytest-nsys*")) == []
-
-
-def write_program(path: Path, text: str) -> None:
-    path.write_text(textwrap.dedent(text).lstrip())
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
 @pytest.fixture
@@ -424,10 +417,7 @@ def test_a_capture_that_cannot_be_used_is_not_kept(
 ) -> None:
     farther.nsys(fault)
     given = ("--launcher", "docker exec llama", "--")
-    code, _, err = capture_command(*given, sys.executable, "-c", KERNELS)
-    assert code == 2
-    assert says in err
-    assert not Path("capture").exists()
+    assert_refused(capture_command(*given, sys.executable, "-c", KERNELS), says)
     assert farther.is_clean()
 
 

@@ -10,13 +10,14 @@ from pytest_nsys.capture.command.launcher import Launcher
 from pytest_nsys.capture.command.place import Elsewhere
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.errors import FetchFailed, LauncherFailed
+from tests.support.harness import write_program
 
 
 def until(word: str, folder: Path) -> Elsewhere:
     """A place whose launcher is gone once it was asked for this program."""
-    program = folder / "launcher"
-    program.write_text(f'#!/bin/sh\n[ "$1" != {word} ] || rm "$0"\nexec "$@"\n')
-    program.chmod(0o755)
+    program = write_program(
+        folder / "launcher", f'#!/bin/sh\n[ "$1" != {word} ] || rm "$0"\nexec "$@"\n'
+    )
     return Elsewhere(Launcher((str(program),)), folder, 30.0)
 
 

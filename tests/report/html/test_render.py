@@ -28,7 +28,7 @@ from tests.support.builders import (
     verdict,
     window,
 )
-from tests.support.page_reader import Element, read
+from tests.support.page_reader import Element, contrast, read
 from tests.support.page_samples import a_run, hostile, stored
 
 MARKUP = "<script>alert(1)</script>\"'&lt;</td></details><b>{{ 7 * 7 }}{% raw %}"
@@ -219,12 +219,6 @@ def _colours(text: str) -> dict[str, str]:
     return dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", text))
 
 
-def _luminance(colour: str) -> float:
-    channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_text_has_enough_contrast(theme: str) -> None:
     (style,) = rendered(RunReport("profile")).find("style")
@@ -236,8 +230,7 @@ def test_text_has_enough_contrast(theme: str) -> None:
     assert {*light_names} == {*colours}
     for paper in ("page", "panel"):
         for ink in ("text", "dim", "bad", "warn", "good", "info", "link"):
-            pair = sorted((_luminance(colours[paper]), _luminance(colours[ink])))
-            assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (paper, ink)
+            assert contrast(colours[paper], colours[ink]) >= 4.5, (paper, ink)
 
 
 def test_a_run_is_described_without_the_heavy_packages() -> None:

@@ -35,7 +35,7 @@ from pytest_nsys.servers.running import orphans
 from pytest_nsys.servers.running import process as server_process
 from pytest_nsys.servers.running.orphans import end_orphans
 from pytest_nsys.servers.running.process import ServerDeadlines
-from tests.support.harness import ROOT
+from tests.support.harness import ROOT, until
 from tests.support.server_bench import (
     APPS,
     SHORT,
@@ -44,7 +44,6 @@ from tests.support.server_bench import (
     gone_pid,
     post,
     small,
-    until,
     wrapped,
 )
 
@@ -361,14 +360,15 @@ PROGRAM = """
     import sys
     from pathlib import Path
     sys.path.insert(0, {root!r})
-    from tests.support.server_bench import real_2023, small
+    from tests.support.capture_bench import real
+    from tests.support.server_bench import small
     from pytest_nsys.capture.nsys import NsysTool
     from pytest_nsys.process.run_folder import RunFolder
     from pytest_nsys.servers.running.process import start_server
 
     with RunFolder() as run:
         print(run.path, flush=True)
-        nsys = NsysTool(Path({nsys!r}), (2023, 4, 4)) if {nsys!r} else real_2023()
+        nsys = NsysTool(Path({nsys!r}), (2023, 4, 4)) if {nsys!r} else real("2023")
         server = start_server(small("--starts", "60"), run, nsys=nsys)
         try:
             print("started", server.spec.port, flush=True)

@@ -45,6 +45,8 @@ from pytest_nsys.servers.running.nsys_session import (
     start_options,
 )
 from pytest_nsys.servers.running.process import ServerProcess
+from tests.support.capture_bench import real
+from tests.support.harness import until
 from tests.support.server_bench import (
     NAMED_RANGE,
     NVTX_RANGE,
@@ -53,9 +55,7 @@ from tests.support.server_bench import (
     Bench,
     post,
     ranges,
-    real_2023,
     small,
-    until,
     wrapped,
 )
 
@@ -544,4 +544,4 @@ def test_an_nsys_that_is_gone_is_said(tmp_path: Path) -> None:
 
 
 def test_the_nsys_that_serves_does(alone: None) -> None:
-    assert real_2023().version >= (2023, 4, 0)
+    assert real("2023").version >= (2023, 4, 0)

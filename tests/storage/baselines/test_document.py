@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -17,6 +16,7 @@ from pytest_nsys.errors import BaselineDamaged
 from pytest_nsys.measure.measurement import Measurement, Part, Parts, WindowMeasurement
 from pytest_nsys.storage.baselines.document import parse, render, to_json
 from tests.support import made
+from tests.support.mutations import paths
 
 Path = tuple[str | int, ...]
 
@@ -151,18 +151,6 @@ def test_json_that_is_no_baseline_is_damaged(text: str) -> None:
         parse(text, "x.json")
 
 
-def _paths(value: Any, path: Path = ()) -> Iterator[Path]:
-    if path:
-        yield path
-    children: Any = ()
-    if isinstance(value, dict):
-        children = value.items()
-    elif isinstance(value, list):
-        children = enumerate(value)
-    for key, child in children:
-        yield from _paths(child, (*path, key))
-
-
 def _changed(path: Path, value: Any) -> str:
     data = copy.deepcopy(to_json(EXAMPLE))
     place: Any = data
@@ -181,7 +169,7 @@ def _without(path: Path) -> str:
     return json.dumps(data)
 
 
-PATHS = list(_paths(to_json(EXAMPLE)))
+PATHS = [path for path in paths(to_json(EXAMPLE)) if path]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: ".".join(map(str, path)))

@@ -23,6 +23,7 @@ from pytest_nsys.storage.history.record import entry_of
 from pytest_nsys.storage.history.store import append, history_path, read
 from pytest_nsys.verdict.verdict import Verdict
 from tests.support import made
+from tests.support.harness import git, write_program
 
 NOW = datetime(2026, 11, 3, 12, 30, 15, tzinfo=timezone.utc)
 ENTRY = Entry(
@@ -259,12 +260,6 @@ def test_a_run_without_verdicts_writes_nothing(tmp_path: Path) -> None:
 # Commits
 
 
-def git(folder: Path, *arguments: str) -> str:
-    own = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
-    command = ["git", "-C", str(folder), *own, *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-
-
 def test_a_commit_is_dirty_where_tracked_files_differ_that_the_run_does_not_write(
     tmp_path: Path,
 ) -> None:
@@ -318,9 +313,7 @@ def test_a_git_that_is_missing_or_hangs_is_as_none(
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     assert head_commit(tmp_path) == ""
-    script = tmp_path / "bin/git"
-    script.write_text(f"#!{sys.executable}\nimport time\ntime.sleep(60)\n")
-    script.chmod(0o755)
+    write_program(tmp_path / "bin/git", f"#!{sys.executable}\nimport time\ntime.sleep(60)\n")
     assert head_commit(tmp_path) == ""
 
 

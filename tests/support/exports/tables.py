@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -136,6 +137,26 @@ def _fill(
     places = ", ".join("?" * len(names))
     values = [[row.get(name) for name in names] for row in rows]
     database.executemany(f"INSERT INTO [{table}] VALUES ({places})", values)
+
+
+def changed(source: Path, target: Path, *statements: str) -> Path:
+    """A copy of an SQLite export after some SQL."""
+    shutil.copyfile(source, target)
+    with closing(sqlite3.connect(target)) as database:
+        database.execute("PRAGMA synchronous = OFF")  # no waiting for the disk
+        for statement in statements:
+            database.execute(statement)
+        database.commit()
+    return target
+
+
+def loosened(table: str) -> tuple[str, str, str]:
+    """Statements after which a table has no types, keys or constraints."""
+    return (
+        f"CREATE TABLE loosened AS SELECT * FROM [{table}]",
+        f"DROP TABLE [{table}]",
+        f"ALTER TABLE loosened RENAME TO [{table}]",
+    )
 
 
 def read_tables(path: Path) -> dict[str, list[dict[str, Any]]]:

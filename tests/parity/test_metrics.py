@@ -5,10 +5,8 @@ Where the two differ on purpose, the test says why.
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
-from functools import cache
-from pathlib import Path
+from collections.abc import Mapping
 
 import pytest
 
@@ -16,23 +14,11 @@ from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.measure.windows import measure_cut
 from pytest_nsys.metrics.window import WINDOW_METRICS, api_name, durations
 from pytest_nsys.offline.stats import kernel_rows
-from pytest_nsys.trace import Trace, load_trace
+from pytest_nsys.trace import Trace
 from pytest_nsys.windows.cut import Cut, cut_ranges, whole
-from tests.support.harness import TESTS
+from tests.parity.cases import nsys_report
 
 REPORTED = ("train", "llama_node")
-
-
-@pytest.fixture(scope="module")
-def traces(captures: dict[str, Path]) -> dict[str, Trace]:
-    return {name: load_trace(path) for name, path in captures.items()}
-
-
-@cache
-def _report(capture: str, report: str) -> list[dict[str, str]]:
-    path = TESTS / "captures" / f"{capture}.{report}.csv"
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if any(row.values())]
 
 
 def _range(trace: Trace, text: str) -> Cut:
@@ -45,16 +31,16 @@ def _value(cut: Cut, key: str) -> float:
 
 @pytest.mark.parametrize("name", REPORTED)
 def test_kernel_time_and_count_are_those_of_cuda_gpu_kern_sum(
-    traces: dict[str, Trace], name: str
+    traces: Mapping[str, Trace], name: str
 ) -> None:
-    rows = _report(name, "cuda_gpu_kern_sum")
+    rows = nsys_report(name, "cuda_gpu_kern_sum")
     cut = whole(traces[name])
     assert _value(cut, "gpu.kernel_time") == sum(int(row["Total Time (ns)"]) for row in rows)
     assert _value(cut, "gpu.kernel_count") == sum(int(row["Instances"]) for row in rows)
 
 
 @pytest.mark.parametrize("name", REPORTED)
-def test_every_kernel_is_as_in_cuda_gpu_kern_sum(traces: dict[str, Trace], name: str) -> None:
+def test_every_kernel_is_as_in_cuda_gpu_kern_sum(traces: Mapping[str, Trace], name: str) -> None:
     ours = {
         row["name"]: (row["count"], row["total_ns"], row["min_ns"], row["max_ns"], row["median_ns"])
         for row in kernel_rows(whole(traces[name]), Naming())
@@ -67,18 +53,18 @@ def test_every_kernel_is_as_in_cuda_gpu_kern_sum(traces: dict[str, Trace], name:
             int(row["Max (ns)"]),
             float(row["Med (ns)"]),
         )
-        for row in _report(name, "cuda_gpu_kern_sum")
+        for row in nsys_report(name, "cuda_gpu_kern_sum")
     }
     assert ours == theirs
 
 
 @pytest.mark.parametrize("name", REPORTED)
 def test_copies_and_sets_are_as_in_the_reports_on_memory_operations(
-    traces: dict[str, Trace], name: str
+    traces: Mapping[str, Trace], name: str
 ) -> None:
     cut = whole(traces[name])
-    times = {row["Operation"]: row for row in _report(name, "cuda_gpu_mem_time_sum")}
-    sizes = {row["Operation"]: row for row in _report(name, "cuda_gpu_mem_size_sum")}
+    times = {row["Operation"]: row for row in nsys_report(name, "cuda_gpu_mem_time_sum")}
+    sizes = {row["Operation"]: row for row in nsys_report(name, "cuda_gpu_mem_size_sum")}
     operations = {
         "memcpy.h2d": "[CUDA memcpy Host-to-Device]",
         "memcpy.d2h": "[CUDA memcpy Device-to-Host]",
@@ -99,7 +85,7 @@ def test_copies_and_sets_are_as_in_the_reports_on_memory_operations(
 
 
 @pytest.mark.parametrize("name", REPORTED)
-def test_api_calls_are_as_in_cuda_api_sum(traces: dict[str, Trace], name: str) -> None:
+def test_api_calls_are_as_in_cuda_api_sum(traces: Mapping[str, Trace], name: str) -> None:
     trace = traces[name]
     counts: Counter[str] = Counter()
     times: Counter[str] = Counter()
@@ -107,28 +93,28 @@ def test_api_calls_are_as_in_cuda_api_sum(traces: dict[str, Trace], name: str) -
     for key, ns in calls:
         counts[api_name(trace.strings[key])] += 1
         times[api_name(trace.strings[key])] += ns
-    rows = _report(name, "cuda_api_sum")
+    rows = nsys_report(name, "cuda_api_sum")
     assert counts == Counter({api_name(row["Name"]): int(row["Num Calls"]) for row in rows})
     assert times == Counter({api_name(row["Name"]): int(row["Total Time (ns)"]) for row in rows})
     assert _value(whole(trace), "api.count") == sum(int(row["Num Calls"]) for row in rows)
 
 
 @pytest.mark.parametrize("name", REPORTED)
-def test_synchronisations_are_the_calls_that_block(traces: dict[str, Trace], name: str) -> None:
+def test_synchronisations_are_the_calls_that_block(traces: Mapping[str, Trace], name: str) -> None:
     blocking = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
-    rows = [row for row in _report(name, "cuda_api_sum") if row["Name"] in blocking]
+    rows = [row for row in nsys_report(name, "cuda_api_sum") if row["Name"] in blocking]
     cut = whole(traces[name])
     assert _value(cut, "sync.count") == sum(int(row["Num Calls"]) for row in rows) > 0
     assert _value(cut, "sync.time") == sum(int(row["Total Time (ns)"]) for row in rows)
-    seen = {row["Name"] for row in _report(name, "cuda_api_sum")}
+    seen = {row["Name"] for row in nsys_report(name, "cuda_api_sum")}
     assert {"train": "cudaEventQuery", "llama_node": "cudaStreamWaitEvent"}[name] in seen
 
 
 def test_kernels_of_autograd_threads_belong_to_the_range_they_were_launched_in(
-    traces: dict[str, Trace],
+    traces: Mapping[str, Trace],
 ) -> None:
     """nsys looks at the range's own thread, and finds 1 kernel of 704 ns in each backward pass."""
-    (theirs,) = (row for row in _report("train", "nvtx_gpu_proj_sum") if row["Range"] == ":bwd")
+    (theirs,) = (row for row in nsys_report("train", "nvtx_gpu_proj_sum") if row["Range"] == ":bwd")
     assert int(theirs["Total GPU Ops"]) == 16
     assert float(theirs["Proj Med (ns)"]) == 704
     cut = _range(traces["train"], "bwd")
@@ -138,9 +124,11 @@ def test_kernels_of_autograd_threads_belong_to_the_range_they_were_launched_in(
 
 @pytest.mark.parametrize("text", ["fwd", "opt", "h2d"])
 def test_where_the_ranges_own_thread_does_all_nsys_counts_as_we_do(
-    traces: dict[str, Trace], text: str
+    traces: Mapping[str, Trace], text: str
 ) -> None:
-    (theirs,) = (row for row in _report("train", "nvtx_gpu_proj_sum") if row["Range"] == f":{text}")
+    (theirs,) = (
+        row for row in nsys_report("train", "nvtx_gpu_proj_sum") if row["Range"] == f":{text}"
+    )
     cut = _range(traces["train"], text)
     keys = ("gpu.kernel_count", "memset.count", "memcpy.h2d.count", "memcpy.d2h.count")
     assert len(cut) == int(theirs["Range Instances"])
@@ -149,8 +137,10 @@ def test_where_the_ranges_own_thread_does_all_nsys_counts_as_we_do(
 
 
 @pytest.mark.parametrize("text", ["fwd", "opt"])
-def test_kernels_by_range_are_those_of_nvtx_kern_sum(traces: dict[str, Trace], text: str) -> None:
-    rows = [row for row in _report("train", "nvtx_kern_sum") if row["NVTX Range"] == f":{text}"]
+def test_kernels_by_range_are_those_of_nvtx_kern_sum(
+    traces: Mapping[str, Trace], text: str
+) -> None:
+    rows = [row for row in nsys_report("train", "nvtx_kern_sum") if row["NVTX Range"] == f":{text}"]
     ours = kernel_rows(_range(traces["train"], text), Naming())
     assert {row["name"]: (row["count"], row["total_ns"]) for row in ours} == {
         row["Kernel Name"]: (int(row["Kern Inst"]), int(row["Total Time (ns)"])) for row in rows
@@ -158,7 +148,7 @@ def test_kernels_by_range_are_those_of_nvtx_kern_sum(traces: dict[str, Trace], t
 
 
 def test_kernels_of_a_cuda_graph_belong_to_the_range_that_launched_the_graph(
-    traces: dict[str, Trace],
+    traces: Mapping[str, Trace],
 ) -> None:
     """They run after the range has ended on the host: it lasts 4 ms, and they take 12."""
     cut = _range(traces["llama_node"], "graph_replay")
@@ -166,7 +156,7 @@ def test_kernels_of_a_cuda_graph_belong_to_the_range_that_launched_the_graph(
     assert _value(cut, "gpu.kernel_count") == 3960
     rows = [
         row
-        for row in _report("llama_node", "nvtx_kern_sum")
+        for row in nsys_report("llama_node", "nvtx_kern_sum")
         if row["NVTX Range"] == ":graph_replay"
     ]
     assert sum(int(row["Kern Inst"]) for row in rows) == 3960
@@ -175,7 +165,7 @@ def test_kernels_of_a_cuda_graph_belong_to_the_range_that_launched_the_graph(
     assert launched_after.any()
 
 
-def test_nested_ranges_both_hold_what_the_inner_one_launched(traces: dict[str, Trace]) -> None:
+def test_nested_ranges_both_hold_what_the_inner_one_launched(traces: Mapping[str, Trace]) -> None:
     step, matmul, softmax = (
         _value(_range(traces["basic"], text), "gpu.kernel_count")
         for text in ("step", "matmul", "softmax")
@@ -186,7 +176,9 @@ def test_nested_ranges_both_hold_what_the_inner_one_launched(traces: dict[str, T
 
 
 @pytest.mark.parametrize("name", ["basic", "train", "llama_node"])
-def test_a_breakdown_adds_up_to_the_metric_it_explains(traces: dict[str, Trace], name: str) -> None:
+def test_a_breakdown_adds_up_to_the_metric_it_explains(
+    traces: Mapping[str, Trace], name: str
+) -> None:
     window = measure_cut(whole(traces[name]), "capture")
     assert window.kernels.time() == window["gpu.kernel_time"]
     assert window.kernels.count() == window["gpu.kernel_count"]
@@ -203,7 +195,7 @@ def test_a_breakdown_adds_up_to_the_metric_it_explains(traces: dict[str, Trace],
 
 
 @pytest.mark.parametrize("name", ["basic", "train", "llama_node"])
-def test_memory_is_plausible_on_real_captures(traces: dict[str, Trace], name: str) -> None:
+def test_memory_is_plausible_on_real_captures(traces: Mapping[str, Trace], name: str) -> None:
     window = measure_cut(whole(traces[name]), "capture")
     assert window["mem.peak_total"] >= window["mem.peak"] > 2**20
     assert window["mem.live_end"] <= window["mem.peak"]
