@@ -6,7 +6,6 @@ import json
 import random
 import statistics
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -382,11 +381,9 @@ def test_a_study_does_not_go_on_from_tests_that_do_not_work(fake: FakeStudy) -> 
 
 
 def test_a_run_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    began = time.monotonic()
-    command = [sys.executable, "-c", "print('here', flush=True); import time; time.sleep(60)"]
+    command = [sys.executable, "-c", "print('here', flush=True); import time; time.sleep(86400)"]
     with pytest.raises(study.StudyError, match="here"):
         study._run(command, tmp_path, {}, 1.0)
-    assert time.monotonic() - began < 20
     assert study._run([sys.executable, "-c", "exit(3)"], tmp_path, {}, 20.0) == (3, "")
 
 

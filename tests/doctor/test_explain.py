@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -224,15 +223,13 @@ def test_an_nsys_that_has_failed_is_not_tried_again() -> None:
     assert tried == [str(NSYS.path)]
 
 
-def test_programs_that_hang_hold_up_the_error_for_a_short_time(
+def test_programs_that_hang_do_not_hold_up_the_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pytest_nsys.doctor.explain._LONGEST_S", 1.0)
-    program = write_program(tmp_path / "nsys", "#!/bin/sh\nexec sleep 100\n")
+    program = write_program(tmp_path / "nsys", "#!/bin/sh\nexec sleep 86400\n")
     late = errors.DeadlineExceeded("nsys did not end", evidence="nothing")
-    began = time.monotonic()
     assert explained(late, NsysTool(program, (2025, 3, 1))) is late
-    assert time.monotonic() - began < 20
     assert "nsys sessions list" not in late.evidence
 
 

@@ -23,4 +23,3 @@ def test_the_doctor_finds_nothing_wrong_and_all_gpu_work_in_its_capture() -> Non
         "memsets: 10 made, 10 in the capture",
         "copies: 10 made, 10 in the capture",
     ]
-    assert sum(step["seconds"] for step in document["trial"]) < 60

@@ -52,4 +52,4 @@ def test_real_nsys_cuts_its_capture_into_windows(profiled: Project) -> None:
     for name in ("test", "part"):
         wall = next(m for m in windows[name]["metrics"] if m["key"] == "wall.time")
         assert len(wall["samples"][0]) == 3
-        assert all(20e6 < sample < 500e6 for sample in wall["samples"][0])
+        assert all(sample >= 20e6 for sample in wall["samples"][0])

@@ -6,9 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -18,6 +16,9 @@ from pytest_nsys.process import processes
 from pytest_nsys.process.processes import end_trees, is_running, tree
 from tests.support.capture_bench import processes_naming
 from tests.support.harness import until
+
+ENDLESS = 86_400.0
+"""A grace period: who waited for its end would hang."""
 
 # A program that starts another one, and so on: each in a session of its own, deaf to SIGTERM
 # where it should be. The last one says that all are there.
@@ -87,14 +88,6 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
         started.wait()
 
 
-@contextmanager
-def quicker_than(seconds: float) -> Iterator[None]:
-    """The block must end long before a grace period of a minute does."""
-    began = time.monotonic()
-    yield
-    assert time.monotonic() - began < seconds
-
-
 def test_a_tree_is_found_over_sessions(programs: Programs) -> None:
     pids = programs.chain(3)
     assert [process.pid for process in tree(pids[0])] == pids
@@ -103,8 +96,7 @@ def test_a_tree_is_found_over_sessions(programs: Programs) -> None:
 
 def test_every_member_of_a_tree_is_ended(programs: Programs) -> None:
     pids = programs.chain(3)
-    with quicker_than(30):
-        end_trees(pids[:1], grace_s=60)
+    end_trees(pids[:1], grace_s=ENDLESS)
     assert [pid for pid in pids if is_running(pid)] == []
 
 
@@ -160,9 +152,8 @@ def test_who_is_gone_already_is_no_trouble() -> None:
     process.wait()
     assert tree(process.pid) == []
     assert not is_running(process.pid)
-    with quicker_than(30):
-        end_trees([process.pid], grace_s=60)
-        end_trees([], grace_s=60)
+    end_trees([process.pid], grace_s=ENDLESS)
+    end_trees([], grace_s=ENDLESS)
 
 
 def test_a_zombie_has_ended(programs: Programs) -> None:
@@ -176,8 +167,7 @@ def test_a_zombie_is_not_waited_for(programs: Programs) -> None:
     programs.start(NEGLECT)
     zombie = programs.pid("zombie")
     until(lambda: not is_running(zombie), "a zombie")
-    with quicker_than(30):
-        end_trees([zombie], grace_s=60)
+    end_trees([zombie], grace_s=ENDLESS)
 
 
 def test_an_interrupt_while_ending_ends_all_the_same(

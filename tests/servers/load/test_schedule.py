@@ -65,19 +65,18 @@ def test_how_many_requests_an_open_loop_sends(
 
 
 def test_a_sustained_load_waits_for_its_last_answers() -> None:
-    calls: list[float] = []
+    calls: list[Prompt] = []
 
     def function(prompt: Prompt) -> None:
-        calls.append(time.monotonic())
+        calls.append(prompt)
         time.sleep(0.05)
 
-    result = call(function, Load(ONE, duration_s=0.2, concurrency=2))
+    result = call(function, Load(ONE, duration_s=1.0, concurrency=2))
     assert not result.failed
     assert len(result.exchanges) == len(calls) > 2
     last = max(result.exchanges, key=lambda exchange: exchange.start_ns)
-    assert last.start_ns < result.began_ns + 0.2e9 + 2e9
     assert last.end_ns - last.start_ns >= 50e6
-    assert result.ended_ns >= result.began_ns + 0.2e9
+    assert result.ended_ns >= result.began_ns + 1e9
 
 
 def test_a_sustained_load_ends_where_nobody_is_answered_any_more() -> None:

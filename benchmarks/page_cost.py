@@ -1,0 +1,89 @@
+"""What a large page costs: the HTML report of many tests opened in chromium, beside that of few.
+
+    python -m benchmarks.page_cost --out benchmarks/results
+
+Pages of real comparisons, with all tests passed and with all failed, whose details are on the page,
+are opened in turn, as files, until their load event has ended. The figure is the ratio of medians:
+how much longer ten times as many tests take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import platform
+import shutil
+import statistics
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, sync_playwright
+
+from pytest_nsys.report.html.render import write_html
+from tests.support.page_samples import many
+
+FEW, MANY = 50, 500
+LOADED = "performance.getEntriesByType('navigation')[0].loadEventEnd"
+
+
+def opened_ms(browser: Browser, page: Path) -> float:
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.goto(page.as_uri())
+    took: float = tab.evaluate(LOADED)
+    context.close()
+    return took
+
+
+def measure(browser: Browser, folder: Path, runs: int) -> dict[str, dict[str, Any]]:
+    """Per kind of page, sizes, medians and their ratio."""
+    pages = {}
+    for kind, failed in (("passed", False), ("failed", True)):
+        for tests in (FEW, MANY):
+            pages[kind, tests] = folder / f"{kind}-{tests}.html"
+            write_html(many(failed=tests if failed else 0, tests=tests), pages[kind, tests])
+    times: dict[tuple[str, int], list[float]] = {key: [] for key in pages}
+    for run in range(runs + 1):
+        for key, page in pages.items():
+            took = opened_ms(browser, page)
+            if run:  # the first one starts what the others find started
+                times[key].append(took)
+    found: dict[str, dict[str, Any]] = {}
+    for kind in ("passed", "failed"):
+        few, much = (statistics.median(times[kind, tests]) for tests in (FEW, MANY))
+        found[kind] = {
+            "bytes": {tests: pages[kind, tests].stat().st_size for tests in (FEW, MANY)},
+            "opened_ms": {FEW: round(few, 1), MANY: round(much, 1)},
+            "ratio": round(much / few, 2),
+        }
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--runs", type=int, default=30)
+    given = parser.parse_args()
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+        results = {
+            "date": datetime.date.today().isoformat(),
+            "versions": {
+                "python": platform.python_version(),
+                "chromium": browser.version,
+                "pytest-nsys": version("pytest-nsys"),
+            },
+            "runs": given.runs,
+            "pages": measure(browser, Path(folder), given.runs),
+        }
+        browser.close()
+    print(json.dumps(results, indent=1))
+    if given.out:
+        (given.out / "page_cost.json").write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
