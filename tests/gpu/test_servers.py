@@ -67,7 +67,7 @@ def test_a_server_that_nsys_launch_has_started_is_measured_and_goes_on(
         SERVING
         + f"""
 def test_attached(nsys_server):
-    load(nsys_server.attach("http://127.0.0.1:{port}", process="served"))
+    load(nsys_server.attach("http://127.0.0.1:{port}", session="served"))
 """
     )
     launch = ["nsys", "launch", "--session-new=served", "--trace=cuda,nvtx"]
@@ -84,7 +84,7 @@ def test_attached(nsys_server):
                 assert server.poll() is None
         finally:
             subprocess.run(
-                ["nsys", "shutdown", "--process=served", "--kill=sigkill"], timeout=60, check=False
+                ["nsys", "shutdown", "--session=served", "--kill=sigkill"], timeout=60, check=False
             )
             server.wait(60)
 
