@@ -32,7 +32,7 @@ from pyarrow import parquet as pq
 from pytest_nsys.support.json_values import written
 from pytest_nsys.trace.schema import KERNEL, MEMCPY, MEMORY, MEMSET, RUNTIME, NvtxType
 from pytest_nsys.windows.record import DOMAIN, MAIN, WindowRecord
-from tests.support.exports.tables import VM, columns, statements
+from tests.support.exports.tables import VM, Strings, columns, statements
 
 GROUP_ROWS, OLD_GROUP_ROWS = 2**20, 2048
 """Rows of a Parquet row group, as nsys 2025.3 and nsys 2023.4 write them."""
@@ -84,16 +84,6 @@ class Size:
     rounds: int
     graphs: bool
     shuffled: bool
-
-
-@dataclass(frozen=True)
-class Strings:
-    """The table StringIds."""
-
-    ids: dict[str, int]
-
-    def id(self, text: str) -> int:
-        return self.ids.setdefault(text, len(self.ids))
 
 
 def window_records(size: Size) -> list[WindowRecord]:
@@ -333,7 +323,7 @@ def write_export(folder: Path, size: Size, *, sqlite: bool = False, old: bool = 
     """Write export and records into ``folder``; returns the path of the export."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ("export.sqlite" if sqlite else "export.parquet")
-    strings = Strings({"[Unknown]": 0})
+    strings = Strings()
     records = window_records(size)
     batch = BATCH_ROWS if sqlite or old else GROUP_ROWS
     made = SqliteExport(path) if sqlite else ParquetExport(path, old=old)

@@ -16,13 +16,12 @@ from tests.simgpu.rows import (
     CudaRows,
     Record,
     Row,
-    Strings,
     Tables,
     global_tid,
     nvtx_rows,
     read_log,
 )
-from tests.support.exports.tables import VM, enums, insert
+from tests.support.exports.tables import VM, Strings, enums, insert
 
 _NOBODY = -144115188075855872
 _INJECTION, _DAEMON, _ANALYSIS = 1, 2, 3

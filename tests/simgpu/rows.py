@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.support.exports.tables import VM
+from tests.support.exports.tables import VM, Strings
 
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
@@ -47,21 +47,6 @@ RANGES = (_PUSH_POP, _START_END)
 def global_tid(pid: int, tid: int = 0) -> int:
     """The identifier of a thread; of its process, without ``tid``."""
     return VM | pid << 24 | tid & 0xFF_FFFF
-
-
-class Strings:
-    """The table StringIds: every text once."""
-
-    def __init__(self) -> None:
-        self._ids: dict[str, int] = {"[Unknown]": 0}
-
-    def id(self, text: str) -> int:
-        """The number of a text, which is new on first use."""
-        return self._ids.setdefault(text, len(self._ids))
-
-    def rows(self) -> list[Row]:
-        """The table as it stands."""
-        return [{"id": number, "value": text} for text, number in self._ids.items()]
 
 
 def read_log(path: Path, start: int, length: int, *, trace_forks: bool) -> Iterator[Record]:

@@ -401,7 +401,7 @@ class TestWrongTypes:
         self, export: Path, tmp_path: Path
     ) -> None:
         statements = (
-            f"UPDATE [{schema.STRINGS}] SET value = CAST(x'636166e9' AS TEXT) WHERE rowid = 1",
+            f"UPDATE [{schema.STRINGS}] SET value = CAST(x'636166e9' AS TEXT) WHERE id = 1",
         )
         path = changed(export, tmp_path / "latin.sqlite", *statements)
         trace = load_trace(to_parquet(path, tmp_path / "parquet"))

@@ -19,7 +19,16 @@ from pytest_nsys.trace import Trace, schema
 from pytest_nsys.trace.load import build_trace
 from pytest_nsys.trace.schema import NvtxType
 from pytest_nsys.trace.source import ABSENT
-from tests.support.exports.tables import Row, Tables, enums, full, insert, insert_only, statements
+from tests.support.exports.tables import (
+    Row,
+    Strings,
+    Tables,
+    enums,
+    full,
+    insert,
+    insert_only,
+    statements,
+)
 
 PID = 7 << 24
 """A process as exports write it; its threads are ``PID + n``."""
@@ -94,12 +103,12 @@ class Export:
 
     def __init__(self) -> None:
         self.rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        self._strings: dict[str, int] = {}
+        self._strings = Strings()
         self._metrics: dict[str, int] = {}
 
     def string(self, text: str | None) -> int | None:
         """The id of a text; None stays None."""
-        return None if text is None else self._strings.setdefault(text, len(self._strings) + 1)
+        return None if text is None else self._strings.id(text)
 
     def metric(self, name: str) -> int:
         """The number of a GPU metric."""
@@ -202,7 +211,7 @@ class Export:
         devices = dict.fromkeys(row["typeId"] for row in self.rows.get(schema.SAMPLES, ()))
         return {
             **self.rows,
-            schema.STRINGS: [{"id": i, "value": text} for text, i in self._strings.items()],
+            schema.STRINGS: self._strings.rows(),
             schema.SAMPLED: [
                 {"typeId": device, "metricId": number, "metricName": name}
                 for device in devices

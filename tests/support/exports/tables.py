@@ -31,6 +31,21 @@ _UINT32 = frozenset(
 )
 
 
+class Strings:
+    """The table StringIds: every text once."""
+
+    def __init__(self) -> None:
+        self.ids: dict[str, int] = {"[Unknown]": 0}
+
+    def id(self, text: str) -> int:
+        """The number of a text, which is new on first use."""
+        return self.ids.setdefault(text, len(self.ids))
+
+    def rows(self) -> list[Row]:
+        """The table as it stands."""
+        return [{"id": number, "value": text} for text, number in self.ids.items()]
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of a table.
