@@ -62,7 +62,7 @@ def test_a_server_that_nsys_launch_has_started_is_measured_and_goes_on(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = free_port("127.0.0.1")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))  # processes of nsys are of one TMPDIR
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # sessions of nsys are of one TMPDIR
     project.write(
         SERVING
         + f"""
