@@ -10,9 +10,11 @@ VLLM ?= /opt/vllm-cpu
 # Tests wait a good deal: for deadlines, for nsys, for servers.
 TEST_PROCESSES ?= $(shell expr $$(nproc) + 2)
 
-# Those of pure functions: no nsys, no browser, and few processes.
+# Those of pure functions: no nsys, no browser, few processes, and not what takes long.
 QUICK := $(addprefix tests/,cli controller ground insights kernels measure metrics plan report storage trace verdict \
-	windows) --ignore=tests/report/html/test_in_browser.py
+	windows)
+QUICK += $(addprefix --ignore=tests/,report/html/test_in_browser.py storage/recordings trace/test_faults.py \
+	insights/bottlenecks/test_properties.py)
 
 # Or Python and pytest compile everything anew in each of the many processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
