@@ -204,8 +204,7 @@ def _seconds(values: Values, name: str) -> float | None:
     text = values[name]
     if text is None:
         return None
-    amount = f"{text} s" if text.replace(".", "").isdigit() else text
-    return _amount(name, amount, "ns", "give seconds above zero, such as 600") / 1e9
+    return _amount(name, text, "ns", "give seconds above zero, such as 600", plain=" s") / 1e9
 
 
 def _size(values: Values, name: str) -> int | None:
@@ -218,9 +217,10 @@ def _size(values: Values, name: str) -> int | None:
     return int(_amount(name, text, "B", remedy))
 
 
-def _amount(name: str, text: str, unit: Unit, remedy: str) -> float:
+def _amount(name: str, text: str, unit: Unit, remedy: str, plain: str = "") -> float:
+    """The amount that a text says; ``plain`` is the unit of a number that has none."""
     try:
-        amount = parse_amount(text, unit)
+        amount = parse_amount(text + plain * text.replace(".", "").isdigit(), unit)
     except NsysError as error:
         raise SettingsError(f"{name}: {error.what}", remedy=remedy) from None
     if not amount:
