@@ -11,7 +11,6 @@ from pytest_nsys.cli.main import main
 from tests.support.capture_bench import nothing_left
 from tests.support.capture_command import Answer
 
-
 _NOT_STARTED = "Local Endpoint is not available"
 
 
