@@ -11,7 +11,7 @@ from pytest_nsys.kernels import canonical, category
 from pytest_nsys.kernels.canonical import _simplify_once
 from pytest_nsys.trace import load_trace
 from tests.support.known_names import KNOWN, RAW
-from tests.support.strange_names import names
+from tests.support.strange_names import hostile, names
 
 
 def test_known_names() -> None:
@@ -178,32 +178,8 @@ def test_a_name_that_does_not_settle_is_left_alone() -> None:
     assert canonical(casts) == casts
 
 
-LONG = 400_000
-"""Characters of a name for which more steps than in proportion to its length would never end."""
-
-HOSTILE = {
-    "open templates": "a<" * (LONG // 2),
-    "open parentheses": "(" * LONG,
-    "nested as deep as is read": "f<" * 99 + "a, " * (LONG // 3) + ">" * 99,
-    "commas": "f<" + "," * LONG + ">",
-    "parameter lists": "f" + "(a)" * (LONG // 3),
-    "casts": "f<" + "(int)" * (LONG // 5) + "4>",
-    "spaces": "a" + " " * LONG + "b",
-    "scopes": "a::" * (LONG // 3),
-    "anonymous namespaces": "_GLOBAL__N_" * (LONG // 11),
-    "lambdas": "f::{lambda()}" + "::{lambda()}" * (LONG // 12),
-    "open lambdas": "{lambda(" * (LONG // 8),
-    "dispatches": "f<" + "{lambda()}::{lambda()}::{lambda(c10::Half)}::" * (LONG // 45) + ">",
-    "operators": "operator " * (LONG // 9),
-    "numbers": "gemm_fusion_a" + "_1" * (LONG // 2) + "x",
-    "digits": "kernel_0" + "1" * LONG,
-    "hexadecimal": "k_" + "a1" * (LONG // 2),
-    "underscores": "_" * LONG,
-    "tiles": "cutlass_80_tensorop_" + "128x128_" * (LONG // 8),
-    "reductions": "triton_red_fused_" + "_mean" * (LONG // 5),
-    "architectures": "Sm90" * (LONG // 4),
-    "surrogates": "\ud800" * LONG,
-}
+HOSTILE = hostile(100_000)
+"""More steps than in proportion to the length would take long, or for ever."""
 
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())

@@ -32,3 +32,30 @@ def _mixed(draw: st.DrawFn) -> str:
 
 _text = st.text(st.characters(exclude_categories=()), max_size=80)
 names = st.one_of(_text, _cpp, _mixed(), st.sampled_from(RAW))
+
+
+def hostile(length: int) -> dict[str, str]:
+    """Names of about so many characters, by what might take more steps than that in them."""
+    return {
+        "open templates": "a<" * (length // 2),
+        "open parentheses": "(" * length,
+        "nested as deep as is read": "f<" * 99 + "a, " * (length // 3) + ">" * 99,
+        "commas": "f<" + "," * length + ">",
+        "parameter lists": "f" + "(a)" * (length // 3),
+        "casts": "f<" + "(int)" * (length // 5) + "4>",
+        "spaces": "a" + " " * length + "b",
+        "scopes": "a::" * (length // 3),
+        "anonymous namespaces": "_GLOBAL__N_" * (length // 11),
+        "lambdas": "f::{lambda()}" + "::{lambda()}" * (length // 12),
+        "open lambdas": "{lambda(" * (length // 8),
+        "dispatches": "f<" + "{lambda()}::{lambda()}::{lambda(c10::Half)}::" * (length // 45) + ">",
+        "operators": "operator " * (length // 9),
+        "numbers": "gemm_fusion_a" + "_1" * (length // 2) + "x",
+        "digits": "kernel_0" + "1" * length,
+        "hexadecimal": "k_" + "a1" * (length // 2),
+        "underscores": "_" * length,
+        "tiles": "cutlass_80_tensorop_" + "128x128_" * (length // 8),
+        "reductions": "triton_red_fused_" + "_mean" * (length // 5),
+        "architectures": "Sm90" * (length // 4),
+        "surrogates": "\ud800" * length,
+    }
