@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -62,12 +63,15 @@ from tests.support.server_bench import (
 COMPLETIONS = "request /v1/completions"
 
 
-def collect(server: ServerProcess, output: Path, path: str = "/v1/completions") -> Collected:
-    """One collection with one request in it."""
+def collect(
+    server: ServerProcess, output: Path, path: str = "/v1/completions", lasts_s: float = 0.0
+) -> Collected:
+    """One collection with one request in it, which goes on for a while after it."""
     assert server.collection is not None
     server.collection.start(output)
     assert server.collection.collecting
     assert post(server, path).ok
+    time.sleep(lasts_s)
     collected = server.collection.stop()
     assert not server.collection.collecting
     return collected
@@ -99,7 +103,9 @@ def test_forked_processes_are_recorded_where_the_preset_asks_for_it(
         small("--children", "1", nsys_args=needs), serving_nsys, nsys_args=["-s", "none"]
     )
     assert server.options[-2:] == ("-s", "none")
-    found = ranges(serving_nsys, collect(server, tmp_path / "a.nsys-rep").report, tmp_path)
+    # Long enough for the child, which marks a range every 50 ms, to have its turn on a busy machine.
+    collected = collect(server, tmp_path / "a.nsys-rep", lasts_s=1.0)
+    found = ranges(serving_nsys, collected.report, tmp_path)
     assert COMPLETIONS in found
     assert ("in a child" in found) == (preset == "vllm")
 
