@@ -103,7 +103,7 @@ def test_forked_processes_are_recorded_where_the_preset_asks_for_it(
         small("--children", "1", nsys_args=needs), serving_nsys, nsys_args=["-s", "none"]
     )
     assert server.options[-2:] == ("-s", "none")
-    # Long enough for the child, which marks a range every 50 ms, to have its turn on a busy machine.
+    # The child, which marks a range every 50 ms, has its turn then, on a busy machine too.
     collected = collect(server, tmp_path / "a.nsys-rep", lasts_s=1.0)
     found = ranges(serving_nsys, collected.report, tmp_path)
     assert COMPLETIONS in found
