@@ -2,8 +2,9 @@
 
     python benchmarks/idle_cost.py --out benchmarks/results
 
-Both are run alternately in an environment that has the plugin installed; ``-p no:nsys`` is the
-side without it. Also checks that nothing of pandas, jinja2 or nvtx is imported.
+Both are run alternately in an environment that has the plugin installed and no other (that of
+``make demo``: other plugins import jinja2, too); ``-p no:nsys`` is the side without it. Also checks
+that nothing of pandas, jinja2 or nvtx is imported.
 """
 
 from __future__ import annotations
