@@ -395,6 +395,22 @@ def send(url: str, path: str) -> Answer:
 def test_attaching_to_what_somebody_else_started(
     serving_nsys: NsysTool, others: Others, tmp_path: Path, how: tuple[str, ...]
 ) -> None:
+    for attempt in ("1", "2"):
+        (tmp_path / attempt).mkdir()
+        try:
+            check_attaching(serving_nsys, others, tmp_path / attempt, how)
+        except CollectionFailed as error:
+            # On a busy machine the agent of nsys 2023 crashes now and then: "most likely a bug".
+            if "Connection to Agent lost" not in error.evidence:
+                raise
+        else:
+            return
+    pytest.fail("the agent of nsys crashed twice")
+
+
+def check_attaching(
+    serving_nsys: NsysTool, others: Others, folder: Path, how: tuple[str, ...]
+) -> None:
     url, session = others(*how)
     server = attach(url + "/", session, nsys=serving_nsys)
     server.check_alive()
@@ -403,13 +419,13 @@ def test_attaching_to_what_somebody_else_started(
     assert server.recorded is None
     assert server.collection is not None
     for name in ("a", "b")[: len(how)]:
-        output = tmp_path / f"{name}.nsys-rep"
+        output = folder / f"{name}.nsys-rep"
         server.collection.start(output)
         assert send(url, f"/{name}").ok
         assert server.collection.stop().report == output
-        assert ranges(serving_nsys, output, tmp_path) == [f"request /{name}"]
+        assert ranges(serving_nsys, output, folder) == [f"request /{name}"]
     assert server.stop() == ""
-    server.collection.start(tmp_path / "c.nsys-rep")
+    server.collection.start(folder / "c.nsys-rep")
     with pytest.raises(SessionBusy, match="cannot start a collection now") as caught:
         attach(url, session, nsys=serving_nsys)
     assert "nsys launch" in caught.value.remedy
