@@ -11,6 +11,7 @@ import json
 import tempfile
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -21,7 +22,8 @@ FIXTURES = ("captured", "scrubbed", "traces")
 """They take long to make: their tests stay together."""
 
 ALONE = "alone"
-"""Tests with this fixture stay together where real nsys of several processes would meet."""
+"""Tests with this fixture stay together where real nsys of several processes would meet; elsewhere
+in two groups, since on a busy machine nsys fails to start more often."""
 
 _GROUPS = pytest.StashKey[Path]()
 _APART = pytest.StashKey[bool]()
@@ -36,8 +38,13 @@ def group_of(item: pytest.Item) -> str | None:
     """The group of a test, if it is in one."""
     marked = item.get_closest_marker("xdist_group")
     fixtures = getattr(item, "fixturenames", ())
-    together = FIXTURES if item.config.stash[_APART] else (ALONE, *FIXTURES)
-    return marked.args[0] if marked else next((f for f in together if f in fixtures), None)
+    if marked:
+        return str(marked.args[0])
+    apart = item.config.stash[_APART]
+    together = (*FIXTURES, ALONE) if apart else (ALONE, *FIXTURES)
+    group = next((fixture for fixture in together if fixture in fixtures), None)
+    half = crc32(item.nodeid.encode()) % 2
+    return f"{group}-{half}" if group == ALONE and apart else group
 
 
 @pytest.hookimpl(trylast=True)
