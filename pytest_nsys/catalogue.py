@@ -341,8 +341,9 @@ METRICS: tuple[Metric, ...] = (
         "sync.count",
         "1",
         "exact",
-        "calls that block the host until the device is done: {cuda,cu}{Device,Ctx,Stream,Event}"
-        "Synchronize (RUNTIME rows, by name)",
+        "calls that block the host until the device is done: cuda{Device,Thread,Stream,Event}"
+        "Synchronize, cu{Ctx,Stream,Event}Synchronize, in all their versions (RUNTIME rows, by "
+        "name)",
         Tolerance(),
         gated=True,
         breakdown="syncs",

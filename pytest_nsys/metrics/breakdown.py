@@ -14,7 +14,6 @@ from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.metrics.memory import MemoryTimeline
 from pytest_nsys.metrics.window import (
     COPY_KINDS,
-    api_name,
     blocking_names,
     durations,
     is_pageable,
@@ -22,6 +21,7 @@ from pytest_nsys.metrics.window import (
 from pytest_nsys.support.arrays.grouping import coded, sums
 from pytest_nsys.support.arrays.rows import Ints, Members, NameSums
 from pytest_nsys.support.units import format_amount
+from pytest_nsys.trace.calls import api_name
 from pytest_nsys.trace.schema import MemcpyKind
 from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows.cut import Cut, user_ranges

@@ -13,9 +13,10 @@ from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS, Occupancy
 from pytest_nsys.metrics.processes import process_values
 from pytest_nsys.metrics.sampled import sampled_values
 from pytest_nsys.metrics.unified import UNIFIED_METRICS, has_unified_memory
-from pytest_nsys.metrics.window import WINDOW_METRICS, api_name
+from pytest_nsys.metrics.window import WINDOW_METRICS
 from pytest_nsys.support.arrays.grouping import are_among
 from pytest_nsys.support.arrays.rows import Floats
+from pytest_nsys.trace.calls import api_name
 from pytest_nsys.windows.cut import Cut
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from pytest_nsys.support.arrays.grouping import are_among, chosen
 from pytest_nsys.support.arrays.rows import Flags, Floats, Ints, Members, NameSums
+from pytest_nsys.trace.calls import CallClass, api_name, blocks, call_class
 from pytest_nsys.trace.schema import MemcpyKind, MemKind
 from pytest_nsys.windows.cut import Cut
 
@@ -21,17 +22,7 @@ COPY_KINDS: Mapping[str, int] = {
     "p2p": MemcpyKind.P2P,
 }
 
-_BLOCKING = re.compile(r"(cuda(Device|Stream|Event)|cu(Ctx|Stream|Event))Synchronize")
 _GRAPH_LAUNCH = re.compile(r"cu(da)?GraphLaunch")
-_ASYNC_COPY = re.compile(r"cu(da)?Memcpy.*Async")
-
-
-def api_name(raw: str) -> str:
-    """A CUDA API function's name without version and stream suffixes.
-
-    ``cudaLaunchKernel_v7000`` and ``cudaLaunchKernel_ptsz_v7000`` are ``cudaLaunchKernel``.
-    """
-    return re.sub(r"_v\d+", "", re.sub(r"_pt(sz|ds)", "", raw))
 
 
 def durations(table: pd.DataFrame) -> Ints:
@@ -47,20 +38,9 @@ def launching_names(operations: pd.DataFrame, calls: pd.DataFrame) -> Ints:
     return names
 
 
-def calls_by_name(cut: Cut, pattern: re.Pattern[str]) -> NameSums:
-    """The lines of API calls whose whole name, suffixes stripped, matches."""
-    return cut.call_names.only(are_among(cut.call_names.name, _ids(cut, pattern)))
-
-
-def _ids(cut: Cut, pattern: re.Pattern[str]) -> list[int]:
-    strings = cut.trace.strings
-    return [key for key, name in strings.items() if pattern.fullmatch(api_name(name))]
-
-
-def named_calls(cut: Cut, pattern: re.Pattern[str]) -> Members:
-    """The API calls whose whole name, suffixes stripped, matches."""
-    names = cut.trace.calls["name"].to_numpy()
-    return chosen(cut.calls, are_among(names, _ids(cut, pattern)))
+def _named(cut: Cut, wanted: Callable[[str], object]) -> list[int]:
+    """String ids of the names that are wanted."""
+    return [key for key, name in cut.trace.strings.items() if wanted(name)]
 
 
 def copies_of(cut: Cut, *kinds: int) -> Members:
@@ -91,9 +71,7 @@ def _copy_time(cut: Cut, kind: int) -> Floats:
 def pageable_copies(cut: Cut) -> Members:
     """Asynchronous copies with a side in pageable host memory."""
     table = cut.trace.copies
-    asynchronous = [
-        key for key, name in cut.trace.strings.items() if _ASYNC_COPY.match(api_name(name))
-    ]
+    asynchronous = _named(cut, lambda name: call_class(name) is CallClass.ASYNC_COPY)
     names = launching_names(table, cut.trace.calls)
     return chosen(cut.copies, is_pageable(table) & are_among(names, asynchronous))
 
@@ -127,12 +105,18 @@ def blocking_calls(cut: Cut) -> Members:
     syncType one below CUPTI's for streams (cudaStreamSynchronize has the 2 of
     cudaStreamWaitEvent, which blocks nobody) and gives cudaDeviceSynchronize no row.
     """
-    return named_calls(cut, _BLOCKING)
+    names = cut.trace.calls["name"].to_numpy()
+    return chosen(cut.calls, are_among(names, _named(cut, blocks)))
 
 
 def blocking_names(cut: Cut) -> NameSums:
     """The lines of `blocking_calls`."""
-    return calls_by_name(cut, _BLOCKING)
+    return _lines(cut, blocks)
+
+
+def _lines(cut: Cut, wanted: Callable[[str], object]) -> NameSums:
+    """The lines of the API calls whose names are wanted."""
+    return cut.call_names.only(are_among(cut.call_names.name, _named(cut, wanted)))
 
 
 def _sync_count(cut: Cut) -> Floats:
@@ -144,7 +128,7 @@ def _sync_time(cut: Cut) -> Floats:
 
 
 def _graph_launches(cut: Cut) -> Floats:
-    return cut.counts(calls_by_name(cut, _GRAPH_LAUNCH))
+    return cut.counts(_lines(cut, lambda name: _GRAPH_LAUNCH.fullmatch(api_name(name))))
 
 
 def _api_count(cut: Cut) -> Floats:

@@ -9,7 +9,8 @@ from pytest_nsys.catalogue import Breakdown, parse_family
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.metrics.breakdown import breakdowns
 from pytest_nsys.metrics.values import family_metric
-from pytest_nsys.metrics.window import WINDOW_METRICS, api_name
+from pytest_nsys.metrics.window import WINDOW_METRICS
+from pytest_nsys.trace.calls import api_name
 from pytest_nsys.trace.schema import MemcpyKind, MemKind
 from pytest_nsys.windows.cut import Cut, whole
 from tests.support.exports.traces import TraceBuilder
@@ -31,22 +32,6 @@ def _rows(builder: TraceBuilder, kind: Breakdown) -> list[list[object]]:
     lines = breakdowns(whole(builder.build()), NAMING)[kind]
     columns = (lines.label, lines.raw, lines.count, lines.ns, lines.bytes)
     return [[*row] for row in zip(*(column.tolist() for column in columns), strict=True)]
-
-
-@pytest.mark.parametrize(
-    ("raw", "name"),
-    [
-        ("cudaLaunchKernel_v7000", "cudaLaunchKernel"),
-        ("cudaLaunchKernel_ptsz_v7000", "cudaLaunchKernel"),
-        ("cudaMemcpy_ptds_v7000", "cudaMemcpy"),
-        ("cuGetProcAddress_v2", "cuGetProcAddress"),
-        ("cudaStreamSynchronize", "cudaStreamSynchronize"),
-        ("cudaVDPAUGetDevice_v3020", "cudaVDPAUGetDevice"),
-        ("cudaGetDriverEntryPointByVersion_v12050", "cudaGetDriverEntryPointByVersion"),
-    ],
-)
-def test_an_api_functions_name_is_without_version_and_stream_suffix(raw: str, name: str) -> None:
-    assert api_name(raw) == name
 
 
 def test_kernel_time_is_the_sum_of_durations_and_overlap_counts_twice() -> None:
@@ -99,9 +84,11 @@ def test_memory_sets_are_counted() -> None:
     [
         ("cudaDeviceSynchronize_v3020", True),
         ("cudaStreamSynchronize_v3020", True),
+        ("cudaThreadSynchronize_v3020", True),
         ("cudaStreamSynchronize_ptsz_v7000", True),
         ("cudaEventSynchronize_v3020", True),
         ("cuCtxSynchronize", True),
+        ("cuCtxSynchronize_v2", True),
         ("cuStreamSynchronize", True),
         ("cuEventSynchronize", True),
         ("cudaStreamWaitEvent_v3020", False),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from pytest_nsys.insights.bottlenecks.bottleneck import Bottleneck, percent
-from pytest_nsys.insights.bottlenecks.calls import CallClass
 from pytest_nsys.insights.bottlenecks.gaps import IdleCause
 from pytest_nsys.insights.bottlenecks.view import View, length
 from pytest_nsys.support.arrays.intervals import intersection, merged
 from pytest_nsys.support.units import format_amount
+from pytest_nsys.trace.calls import CallClass
 
 CALLS_LEAST = 4
 """Allocations and releases per window; a few happen in any program that has not seen all its

@@ -9,12 +9,12 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from pytest_nsys.insights.bottlenecks.calls import CallClass, call_class
 from pytest_nsys.kernels.category import COMMUNICATION
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.metrics.window import is_pageable
 from pytest_nsys.support.arrays.intervals import Intervals, merged
 from pytest_nsys.support.arrays.rows import Flags, Ints
+from pytest_nsys.trace.calls import CallClass, call_class
 from pytest_nsys.trace.tables import Trace
 
 OPERATION_TABLES = ("kernels", "copies", "memsets", "graphs")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from pytest_nsys.insights.bottlenecks.bottleneck import Bottleneck, percent
-from pytest_nsys.insights.bottlenecks.calls import CallClass
 from pytest_nsys.insights.bottlenecks.gaps import BRIEF, IdleCause
 from pytest_nsys.insights.bottlenecks.view import View, length
 from pytest_nsys.support.arrays.intervals import Intervals, intersection, length_before, merged
 from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.support.units import format_amount
+from pytest_nsys.trace.calls import CallClass
 
 HOST_IDLE = 0.3
 """Part of the time a device must be idle for the host's sake. nsys's own rule asks for half of it;

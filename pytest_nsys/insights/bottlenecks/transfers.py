@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from pytest_nsys.insights.bottlenecks.bottleneck import Bottleneck, percent
-from pytest_nsys.insights.bottlenecks.calls import CallClass
 from pytest_nsys.insights.bottlenecks.gaps import CLOCK_SLACK
 from pytest_nsys.insights.bottlenecks.view import View, length
 from pytest_nsys.support.arrays.intervals import difference, intersection, merged
 from pytest_nsys.support.arrays.rows import Flags, Ints
 from pytest_nsys.support.units import format_amount
+from pytest_nsys.trace.calls import CallClass
 from pytest_nsys.trace.schema import MemcpyKind, MemKind
 
 EXPOSED = 0.3

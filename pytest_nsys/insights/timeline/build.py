@@ -27,9 +27,10 @@ from pytest_nsys.insights.timeline.reduce import (
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.metrics.breakdown import copy_name, memset_name
 from pytest_nsys.metrics.memory import MemoryTimeline
-from pytest_nsys.metrics.window import COPY_KINDS, api_name, blocking_calls, is_pageable
+from pytest_nsys.metrics.window import COPY_KINDS, blocking_calls, is_pageable
 from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.support.text import cut
+from pytest_nsys.trace.calls import api_name
 from pytest_nsys.trace.schema import MemcpyKind
 from pytest_nsys.trace.source import ABSENT
 from pytest_nsys.trace.tables import Trace

@@ -8,7 +8,6 @@ import pytest
 from pytest_nsys.insights.bottlenecks import RULES, Bottleneck, diagnose
 from pytest_nsys.insights.bottlenecks.background import Background
 from pytest_nsys.insights.bottlenecks.bottleneck import percent
-from pytest_nsys.insights.bottlenecks.calls import CallClass, call_class
 from pytest_nsys.trace import schema
 from pytest_nsys.trace.schema import MemcpyKind, MemKind
 from pytest_nsys.windows.cut import Cut
@@ -760,50 +759,6 @@ def test_a_background_serves_many_cuts() -> None:
     other = _copy_and_compute(450 * US).cut()
     with pytest.raises(ValueError, match="another trace"):
         diagnose(other, NAMING, background)
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        ("cudaDeviceSynchronize_v3020", CallClass.SYNC),
-        ("cudaStreamSynchronize_ptsz_v7000", CallClass.SYNC),
-        ("cuCtxSynchronize", CallClass.SYNC),
-        ("cudaMemcpy_v3020", CallClass.COPY),
-        ("cudaMemcpyToSymbol_v3020", CallClass.COPY),
-        ("cuMemcpyDtoH_v2", CallClass.COPY),
-        ("cudaMemcpyAsync_v3020", CallClass.ASYNC_COPY),
-        ("cuMemcpyHtoDAsync_v2", CallClass.ASYNC_COPY),
-        ("cudaMemcpyPeerAsync_v4000", CallClass.ASYNC_COPY),
-        ("cudaMemcpyBatchAsync_v12080", CallClass.ASYNC_COPY),
-        ("cudaMemset_v3020", CallClass.MEMSET),
-        ("cuMemsetD32_v2", CallClass.MEMSET),
-        ("cudaMemsetAsync_v3020", CallClass.OTHER),
-        ("cudaMalloc_v3020", CallClass.ALLOCATION),
-        ("cudaMallocManaged_v6000", CallClass.ALLOCATION),
-        ("cudaFree_v3020", CallClass.ALLOCATION),
-        ("cudaFreeHost_v3020", CallClass.ALLOCATION),
-        ("cudaHostAlloc_v3020", CallClass.ALLOCATION),
-        ("cuMemAlloc_v2", CallClass.ALLOCATION),
-        ("cuMemFree_v2", CallClass.ALLOCATION),
-        ("cuMemCreate", CallClass.ALLOCATION),
-        ("cuMemHostAlloc", CallClass.ALLOCATION),
-        ("cudaMallocAsync_v11020", CallClass.OTHER),
-        ("cudaFreeAsync_v11020", CallClass.OTHER),
-        ("cuMemAllocAsync", CallClass.OTHER),
-        ("cuMemAllocFromPoolAsync", CallClass.OTHER),
-        ("cuMemGetInfo_v2", CallClass.OTHER),
-        ("cuLibraryLoadData", CallClass.LOADING),
-        ("cuModuleLoadData", CallClass.LOADING),
-        ("cuKernelGetFunction", CallClass.LOADING),
-        ("cudaLaunchKernel_v7000", CallClass.OTHER),
-        ("cudaEventSynchronize_v3020", CallClass.SYNC),
-        ("cudaEventQuery_v3020", CallClass.OTHER),
-        ("cudaGraphAddMemcpyNode_v10000", CallClass.OTHER),
-        ("", CallClass.OTHER),
-    ],
-)
-def test_classes_of_api_functions(name: str, kind: CallClass) -> None:
-    assert call_class(name) == kind
 
 
 @pytest.mark.parametrize(

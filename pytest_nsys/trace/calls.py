@@ -1,15 +1,20 @@
-"""What CUDA API functions do, by their names."""
+"""What CUDA API functions do, by their names: the one place that knows.
+
+A capture has a function under the name of the version, and of the kind of default stream, that
+the program was built for: ``cudaStreamSynchronize_ptsz_v7000``, ``cuCtxSynchronize_v2``.
+"""
 
 from __future__ import annotations
 
 import re
 from enum import IntEnum
 
-from pytest_nsys.metrics.window import api_name
+_VERSION = re.compile(r"_v\d+")
+_DEFAULT_STREAM = re.compile(r"_pt(sz|ds)")
 
 
 class CallClass(IntEnum):
-    """What a CUDA API function does, as far as the rules tell functions apart."""
+    """What a CUDA API function does, as far as metrics and rules tell functions apart."""
 
     OTHER = 0
     SYNC = 1
@@ -22,7 +27,9 @@ class CallClass(IntEnum):
 
 # The first pattern that matches the whole name, suffixes stripped, decides.
 _CLASSES = (
-    (CallClass.SYNC, r"(cuda(Device|Stream|Event|Thread)|cu(Ctx|Stream|Event))Synchronize"),
+    # Of devices, contexts (cuCtx, and from CUDA 13 on cudaExecutionCtx), streams and events; and
+    # cudaThreadSynchronize, the name that cudaDeviceSynchronize had before CUDA 4, and still has.
+    (CallClass.SYNC, r"cu(da)?[A-Z]\w*Synchronize"),
     (CallClass.ASYNC_COPY, r"cu(da)?Memcpy\w*Async"),
     (CallClass.COPY, r"cu(da)?Memcpy(?!\w*(Async|Node|Batch))\w*"),
     (CallClass.MEMSET, r"cu(da)?Memset(?!\w*(Async|Node))\w*"),
@@ -41,7 +48,20 @@ _CLASSES = (
 _COMPILED = tuple((kind, re.compile(pattern)) for kind, pattern in _CLASSES)
 
 
+def api_name(raw: str) -> str:
+    """A CUDA API function's name without version and stream suffixes.
+
+    ``cudaLaunchKernel_v7000`` and ``cudaLaunchKernel_ptsz_v7000`` are ``cudaLaunchKernel``.
+    """
+    return _VERSION.sub("", _DEFAULT_STREAM.sub("", raw))
+
+
 def call_class(raw: str) -> CallClass:
     """The class of an API function, by its raw name."""
     name = api_name(raw)
     return next((kind for kind, found in _COMPILED if found.fullmatch(name)), CallClass.OTHER)
+
+
+def blocks(raw: str) -> bool:
+    """Whether the function, by its raw name, is a synchronisation: it only waits for the device."""
+    return call_class(raw) is CallClass.SYNC
