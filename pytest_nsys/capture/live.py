@@ -298,7 +298,8 @@ def _ran_tests(run: WorkerRun, planned: Sequence[PlannedTest]) -> list[RanTest]:
             left = stop and not any(report["when"] == "teardown" for report in ran.reports)
             tests.append(replace(ran, stopped=stop) if left else ran)
         elif test.nodeid not in collected:
-            tests.append(replace(ran, lost=_not_collected(run)))
+            absent = _has_no(run, test.nodeid)
+            tests.append(replace(ran, lost=_not_collected(run), absent=absent))
         elif stop or (run.ended and run.lost is None):
             tests.append(replace(ran, stopped=stop or "the worker stopped early"))
     if not tests:
@@ -337,6 +338,16 @@ def _not_collected(run: WorkerRun) -> str:
     errors = [event["text"] for event in run.events if event["event"] == "collect_error"]
     return "the worker did not collect this test, the controller did" + "".join(
         f"\n{text}" for text in errors
+    )
+
+
+def _has_no(run: WorkerRun, nodeid: str) -> bool:
+    """Whether all was collected from where the test would be, and it is not there."""
+    failed = (event["nodeid"] for event in run.events if event["event"] == "collect_error")
+    return not any(
+        # A package is collected by its __init__.py, and the whole project by nothing.
+        nodeid.startswith(place) or not place.strip("./")
+        for place in (error.removesuffix("__init__.py").rstrip("/") for error in failed)
     )
 
 

@@ -33,6 +33,7 @@ class RanTest:
         reports: its reports, serialised by pytest.
         lost: why it has no proper end (worker's death, deadline); "" if it has.
         stopped: why it was not run at all (``pytest.exit`` in an earlier one); "" if it was.
+        absent: whether it is lost because the worker's revision of the project has no such test.
         problem: why it cannot be measured although it ran; None if it can.
         warmup: calls before the measured ones.
         rounds: measured calls.
@@ -43,6 +44,7 @@ class RanTest:
     warmup: int
     rounds: int
     lost: str = ""
+    absent: bool = False
     stopped: str = ""
     problem: NsysError | None = None
 
@@ -51,6 +53,25 @@ class RanTest:
         """Whether every phase was run and passed, be it against a strict expectation."""
         held = {report["when"]: _held(report) for report in self.reports}
         return not self.lost and all(held.get(phase, False) for phase in PHASES)
+
+    @property
+    def is_skipped(self) -> bool:
+        """Whether it was skipped, or failed as was expected, and nothing else went wrong."""
+        outcomes = {report["outcome"] for report in self.reports}
+        return not (self.lost or self.stopped) and outcomes <= {"passed", "skipped"}
+
+    @property
+    def failure(self) -> str:
+        """Why it did not pass: a line, and what more there is to see; "" if that is not known."""
+        if self.lost or self.stopped:
+            return self.lost or f"it was not run: {self.stopped}"
+        for report in self.reports:
+            if not _held(report):
+                shown = report.get("longrepr")
+                crash = shown.get("reprcrash") if isinstance(shown, Mapping) else None
+                text = crash.get("message") if isinstance(crash, Mapping) else shown
+                return f"it {report['outcome']} there ({report['when']})\n{text}"
+        return ""
 
 
 def _held(report: Mapping[str, Any]) -> bool:

@@ -44,16 +44,29 @@ class Checkout:
     def mapped(self, text: str) -> str:
         """The text with the path of the repository in it replaced by that of the checkout.
 
-        A path into the checkout stays: it may lie inside the repository (TMPDIR).
+        A path may lead there through links. One into the checkout stays: that may lie inside the
+        repository (TMPDIR).
         """
         name, equals, value = text.partition("=")
         if equals and name.startswith("-"):
             return f"{name}={self.mapped(value)}"
         path = Path(text)
-        inside = path.is_absolute() and path.is_relative_to(self.top)
-        if inside and not path.is_relative_to(self.tree):
-            return str(self.tree / path.relative_to(self.top))
+        if not path.is_absolute():
+            return text
+        for one in (path, _resolved(path)):
+            if one.is_relative_to(self.tree):
+                return text
+            if one.is_relative_to(self.top):
+                return str(self.tree / one.relative_to(self.top))
         return text
+
+
+def _resolved(path: Path) -> Path:
+    """The path without links; as it is, where it cannot be told (a circle of links, a NUL)."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):
+        return path
 
 
 def check_out(ref: str, project: Path, folder: Path) -> Checkout:
@@ -99,8 +112,8 @@ def command_at(
     Args:
         command: that of the project.
         checkout: the revision.
-        positional: the arguments that name what to collect; those that the revision does not
-            have are left out, and the worker chooses among the tests of the others.
+        positional: the arguments that name what to collect; of each the file or folder is left, if
+            the revision has it, and the worker chooses among the tests there.
         python: the interpreter, from the revision's folder; None for this one.
     """
     here = Path.cwd()
@@ -108,7 +121,8 @@ def command_at(
     args = []
     for arg in command.args:
         if arg in positional:
-            path = Path(directory, checkout.mapped(arg.partition("::")[0]))
+            arg = arg.partition("::")[0]
+            path = Path(directory, checkout.mapped(arg))
             arg = str(path) if path.exists() else ""
         args.append(checkout.mapped(arg))
     environment = {}

@@ -10,7 +10,7 @@ from pytest_nsys.plan.marker import Spec
 from pytest_nsys.storage.baselines import BaselineStore, Change
 from pytest_nsys.support.text import without_folders
 from pytest_nsys.verdict.judge import Policy, judge
-from pytest_nsys.verdict.verdict import Verdict
+from pytest_nsys.verdict.verdict import SEVERITY, Status, Verdict
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,19 @@ class Judged:
 
     verdict: Verdict | None = None
     problem: NsysError | None = None
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why there is no measurement of a test to compare with.
+
+    Attributes:
+        why: in a sentence.
+        is_new: whether the test is one that the change brings along, which refuses no change.
+    """
+
+    why: str
+    is_new: bool
 
 
 class BaselineJudge:
@@ -35,7 +48,10 @@ class BaselineJudge:
         self._timelines = timelines
 
     def judge(
-        self, spec: Spec, measurement: Measurement, reference: Measurement | None = None
+        self,
+        spec: Spec,
+        measurement: Measurement,
+        reference: Measurement | Missing | None = None,
     ) -> Judged:
         """The verdict on one test against its baseline."""
         del reference
@@ -76,15 +92,22 @@ class PairJudge:
         self._policy = policy
         self._revision = revision
 
-    def judge(self, spec: Spec, measurement: Measurement, reference: Measurement | None) -> Judged:
+    def judge(
+        self, spec: Spec, measurement: Measurement, reference: Measurement | Missing | None
+    ) -> Judged:
         """The verdict on one test against what it measures at the other revision."""
-        verdict = judge(spec, measurement, reference, self._policy)
-        verdict = replace(verdict, against=self._revision)
-        if reference is None:
-            note = f"there is nothing to compare with: it was not measured at {self._revision}"
+        found = reference if isinstance(reference, Measurement) else None
+        verdict = replace(judge(spec, measurement, found, self._policy), against=self._revision)
+        if isinstance(reference, Missing):
+            status: Status = "new" if reference.is_new else "incomparable"
             # A test that a change brings along is no reason to refuse the change.
-            failed = any(one.status in self._policy.failing for one in verdict.unmet)
-            verdict = replace(verdict, failed=failed, notes=(note, *measurement.remarks))
+            fails = [one.status for one in verdict.unmet] + [status] * (not reference.is_new)
+            verdict = replace(
+                verdict,
+                status=max(status, verdict.status, key=SEVERITY.__getitem__),
+                failed=not self._policy.failing.isdisjoint(fails),
+                notes=(reference.why, *measurement.remarks),
+            )
         return Judged(verdict)
 
     def record(self, verdict: Verdict) -> Change | None:

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from pytest_nsys.capture.result import CaptureResult, RanTest
-from pytest_nsys.controller.judges import Judged
-from pytest_nsys.errors import GpuBusy, NsysError, NsysUsageError
+from pytest_nsys.controller.judges import Judged, Missing
+from pytest_nsys.errors import GpuBusy, NsysError, NsysUsageError, RevisionError
 from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.measure.measurer import Measurer
 from pytest_nsys.measure.processes import join_captures, join_processes
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.marker import Spec
+
+_LINES = 10
 
 
 class CaptureSource(Protocol):
@@ -37,8 +39,11 @@ class CaptureSource(Protocol):
 class Judge(Protocol):
     """Gives verdicts on tests."""
 
-    def judge(self, spec: Spec, measurement: Measurement, reference: Measurement | None) -> Judged:
-        """The verdict; ``reference`` is what another revision measured in the same run."""
+    def judge(
+        self, spec: Spec, measurement: Measurement, reference: Measurement | Missing | None
+    ) -> Judged:
+        """The verdict; ``reference`` is what another revision measured in the same run, or why it
+        did not."""
 
 
 @dataclass(frozen=True)
@@ -145,9 +150,29 @@ class Arm:
         joined = join_processes(measured)
         return replace(joined, remarks=(*joined.remarks, *self._remarks.get(nodeid, ())))
 
-    def problem(self, nodeid: str) -> NsysError | None:
-        """Why a test that passed has no measurement."""
-        return self._problems.get(nodeid)
+    def missing(self, nodeid: str) -> Missing:
+        """Why there is no measurement of a test at this revision, where that is no mistake.
+
+        Raises:
+            NsysError: it is one: the revision has the test, and it cannot be measured there.
+        """
+        if nodeid in self._problems:
+            raise self._problems[nodeid]
+        rans = self._ran.get(nodeid, [])
+        if rans and all(ran.absent for ran in rans):
+            why = f"there is nothing to compare with: {self.name} has no such test"
+            return Missing(why, is_new=True)
+        bad = next((ran for ran in rans if not ran.passed), None)
+        if bad is not None and bad.is_skipped:
+            why = f"there is nothing to compare with: it was skipped at {self.name}"
+            return Missing(why, is_new=False)
+        why, _, more = (bad.failure if bad else "it was not run").partition("\n")
+        raise RevisionError(
+            f"the test cannot be compared with {self.name}: {why or 'it failed there'}",
+            evidence="\n".join(more.strip().splitlines()[-_LINES:]),
+            remedy="name a revision at which it passes, or make that one ready with "
+            "nsys_against_setup and nsys_against_python",
+        )
 
     def outcome(self, nodeid: str, judged: Judged | None) -> Outcome | None:
         """What became of a test; None if it was never reached."""
@@ -243,10 +268,11 @@ class Runner:
         if len(self.arms) == 1:
             return self.judge.judge(test.spec, measurement, None)
         other = self.arms[0]
-        problem = other.problem(test.nodeid)
-        if problem is not None:
-            return Judged(problem=problem)
-        return self.judge.judge(test.spec, measurement, other.measurement(test.nodeid))
+        try:
+            reference = other.measurement(test.nodeid) or other.missing(test.nodeid)
+        except NsysError as error:
+            return Judged(problem=error)
+        return self.judge.judge(test.spec, measurement, reference)
 
 
 def _together(

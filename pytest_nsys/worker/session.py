@@ -36,6 +36,7 @@ class WorkerSession:
         self._events = events
         self._log = WindowLog(events)
         folder = os.environ.get(MARK)
+        self._folder = Path(folder) if folder else None
         self._monitor = Monitor(
             lambda why: events.write("gpu_unknown", text=why),
             mark=(MARK, folder) if folder else None,
@@ -198,21 +199,30 @@ class WorkerSession:
         synchronize()
         self._log.close()
         if self._job.away_from:
-            self._events.write("strays", files=strays(Path(self._job.away_from)))
+            files = strays(Path(self._job.away_from), self._folder)
+            self._events.write("strays", files=files)
         stop = str(session.shouldfail or session.shouldstop or "")
         self._events.write("end", exitstatus=int(exitstatus), stop=stop)
 
 
-def strays(away_from: Path) -> list[str]:
-    """The modules of this process that lie in a folder, and are not installed in it."""
-    own = Path(__file__).parent.parent
+def strays(away_from: Path, run_folder: Path | None = None) -> list[str]:
+    """The modules of this process that lie in a folder, and are not installed in it.
+
+    Wherever they were imported from: a link may lead there.
+
+    Args:
+        away_from: the folder.
+        run_folder: the run's own, with the checkout of the revision; it may lie in the other.
+    """
+    own = Path(__file__).resolve().parent.parent
+    apart = [own, *([run_folder.resolve()] if run_folder else [])]
     files = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
-    paths = [Path(file) for file in files if isinstance(file, str)]
+    paths = {file: Path(os.path.realpath(file)) for file in files if isinstance(file, str)}
     return sorted(
-        str(path)
-        for path in paths
-        if path.is_relative_to(away_from)
-        and not path.is_relative_to(own)
+        file
+        for file, path in paths.items()
+        if path.is_relative_to(away_from.resolve())
+        and not any(map(path.is_relative_to, apart))
         and not {"site-packages", "dist-packages"}.intersection(path.parts)
     )
 

@@ -10,9 +10,15 @@ from typing import Any
 import pytest
 
 from pytest_nsys.capture.result import PHASES, CaptureResult, RanTest
-from pytest_nsys.controller.judges import Judged
+from pytest_nsys.controller.judges import Judged, Missing, PairJudge
 from pytest_nsys.controller.runner import Arm, Outcome, Runner, Step
-from pytest_nsys.errors import CaptureMissing, GpuBusy, NsysError, NsysUsageError
+from pytest_nsys.errors import (
+    CaptureMissing,
+    GpuBusy,
+    NsysError,
+    NsysUsageError,
+    RevisionError,
+)
 from pytest_nsys.measure.measurement import Measurement, Part
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.marker import Spec
@@ -63,14 +69,17 @@ class Source:
             scene = self.scenes[test.nodeid][process]
             if scene is None:
                 continue
+            gone = scene in ("lost", "absent", "stopped")
             outcome = scene if scene in ("failed", "skipped") else "passed"
             tests.append(
                 RanTest(
                     test.nodeid,
-                    () if scene == "lost" else _reports(str(outcome)),
+                    () if gone else _reports(str(outcome)),
                     1,
                     5,
-                    lost="the worker died" if scene == "lost" else "",
+                    lost="the worker died\nof this" if scene in ("lost", "absent") else "",
+                    absent=scene == "absent",
+                    stopped="enough" if scene == "stopped" else "",
                     problem=scene if isinstance(scene, NsysError) else None,
                 )
             )
@@ -101,7 +110,11 @@ class Measurer:
 class Judge:
     """Against a baseline of fast processes, or another revision."""
 
-    def judge(self, spec: Spec, measurement: Measurement, reference: Measurement | None) -> Judged:
+    def judge(
+        self, spec: Spec, measurement: Measurement, reference: Measurement | Missing | None
+    ) -> Judged:
+        if isinstance(reference, Missing):
+            return PairJudge(Policy("profile"), "main").judge(spec, measurement, reference)
         baseline = reference or _measured(measurement.nodeid, FAST)
         return Judged(judge(spec, measurement, baseline, Policy("gate")))
 
@@ -323,13 +336,46 @@ def test_a_problem_at_the_other_revision_is_the_tests() -> None:
     assert _status(outcomes["b"]) == "ok"
 
 
-@pytest.mark.parametrize("of", ["failed", None])
-def test_a_test_that_the_other_revision_lacks_is_measured_all_the_same(of: Scene) -> None:
+@pytest.mark.parametrize(
+    ("of", "status", "note"),
+    [
+        ("absent", "new", "there is nothing to compare with: A has no such test"),
+        ("skipped", "incomparable", "there is nothing to compare with: it was skipped at A"),
+    ],
+)
+def test_a_test_that_the_other_revision_lacks_is_measured_all_the_same(
+    of: Scene, status: str, note: str
+) -> None:
     before = Source({"a": [of, of]}, processes=2, name="A")
     after = Source({"a": [FAST, FAST]}, processes=2, name="B")
     stage = Stage(before, after)
-    assert _times(stage.run()["a"]) == [FAST, FAST]
+    outcome = stage.run()["a"]
+    assert _times(outcome) == [FAST, FAST]
     assert stage.log == ["A0: a", "B0: a", "B1: a"]
+    assert (_status(outcome), outcome.judged.verdict.notes[0]) == (status, note)
+    assert not outcome.judged.verdict.failed
+
+
+@pytest.mark.parametrize(
+    ("of", "said", "evidence"),
+    [
+        ("failed", "cannot be compared with A: it failed there (setup)", "None"),
+        ("lost", "cannot be compared with A: the worker died", "of this"),
+        ("stopped", "cannot be compared with A: it was not run: enough", ""),
+        (None, "cannot be compared with A: it was not run", ""),
+    ],
+)
+def test_a_test_that_goes_wrong_at_the_other_revision_is_not_new(
+    of: Scene, said: str, evidence: str
+) -> None:
+    """Not even where it went well once: of a suspect that is measured again."""
+    for scenes in ([of], [FAST, of]) if of is not None else ([of],):
+        before = Source({"a": scenes}, name="A", confirmations=1)
+        after = Source({"a": [SLOW, SLOW]}, name="B", confirmations=1)
+        judged = Stage(before, after).run()["a"].judged
+        assert judged is not None
+        assert isinstance(judged.problem, RevisionError)
+        assert (judged.problem.what, judged.problem.evidence) == (f"the test {said}", evidence)
 
 
 def test_tests_that_were_never_reached_have_no_outcome() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import textwrap
+import types
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from pytest_nsys.controller import against
 from pytest_nsys.controller.against import Checkout, check_out, prepare
 from pytest_nsys.errors import RevisionError
+from pytest_nsys.worker.session import strays
 from tests.support.harness import Project, git
 
 KERNEL = """
@@ -67,6 +70,52 @@ def test_the_working_tree_is_measured_against_a_commit(repository: Project) -> N
     assert tests["test_later"]["status"] == "new"
     assert not (project.path / "baselines").exists()
     assert sorted((project.path / ".git").iterdir()) == before, "nothing is left behind there"
+
+
+def test_only_what_the_revision_does_not_have_is_new(repository: Project) -> None:
+    """What cannot be imported, fails or is skipped there has nothing to be compared with."""
+    repository.write("import no_such_module\n" + textwrap.dedent(TESTS), "test_broken.py")
+    more = """
+        @pytest.mark.nsys
+        def test_fails():
+            work()
+            assert False, "not yet"
+
+        @pytest.mark.nsys
+        @pytest.mark.skip
+        def test_skipped():
+            work()
+    """
+    repository.write(textwrap.dedent(TESTS) + textwrap.dedent(more))
+    git(repository.path, "add", ".")
+    git(repository.path, "commit", "--quiet", "-m", "two")
+    repository.write(TESTS, "test_broken.py")
+    more = more.replace("assert False", "assert True").replace("@pytest.mark.skip", "")
+    more += """
+        @pytest.mark.nsys
+        def test_new():
+            work()
+    """
+    repository.write(textwrap.dedent(TESTS) + textwrap.dedent(more))
+    result, tests = repository.results(
+        "--nsys-against=HEAD", "--nsys-processes=1", "test_broken.py", "test_it.py::test_fails",
+        "test_it.py::test_skipped", "test_it.py::test_new",
+    )  # fmt: skip
+    result.assert_outcomes(failed=2, passed=2)
+    assert {name: test["status"] for name, test in tests.items()} == {
+        "test_skipped": "incomparable",
+        "test_new": "new",
+    }
+    result.stdout.fnmatch_lines(
+        [
+            "the test cannot be compared with HEAD (*): the worker did not collect this test, *",
+            "*ModuleNotFoundError: No module named 'no_such_module'",
+            "the test cannot be compared with HEAD (*): it failed there (call)",
+            "  AssertionError: not yet*",
+            "incomparable: test_it.py::test_skipped",
+            "  incomparable: there is nothing to compare with: it was skipped at HEAD (*)",
+        ]
+    )
 
 
 def test_code_of_the_working_tree_is_not_taken_for_the_revision(
@@ -132,8 +181,40 @@ def test_paths_into_the_project_lead_to_the_revision(tmp_path: Path) -> None:
     top, tree = str(tmp_path / "top"), str(tmp_path / "tree")
     for text in (f"{top}/a b", f"--rootdir={top}", f"--x={top}/y"):
         assert checkout.mapped(text) == text.replace(top, tree)
-    for text in ("tests", f"{top}-other/x", "-k", "a=b", f"name={top}", ""):
+    for text in ("tests", f"{top}-other/x", "-k", "a=b", f"name={top}", "", "/no\0", tree):
         assert checkout.mapped(text) == text
+
+
+def test_links_into_the_project_lead_to_the_revision_too(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path / "top/tmp/tree", tmp_path / "top", "0123456789abcdef", "main")
+    (tmp_path / "top/src").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "top")
+    (tmp_path / "top/outside").symlink_to("/usr")
+    assert checkout.mapped(f"{tmp_path}/link/src") == f"{tmp_path}/top/tmp/tree/src"
+    assert checkout.mapped(f"{tmp_path}/top/outside") == f"{tmp_path}/top/tmp/tree/outside"
+    inside = f"{tmp_path}/link/tmp/tree/src"
+    assert checkout.mapped(inside) == inside, "the checkout may lie inside the project"
+
+
+def test_modules_of_the_working_tree_are_seen_through_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "top/run/against").mkdir(parents=True)
+    (tmp_path / "top/lib/site-packages").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "top")
+    files = {
+        "direct": "top/mine.py",
+        "linked": "link/mine2.py",
+        "there": "top/run/against/mine.py",
+        "installed": "link/lib/site-packages/other.py",
+        "elsewhere": "other/mine.py",
+    }
+    for name, file in files.items():
+        module = types.ModuleType(f"strays_{name}")
+        module.__file__ = str(tmp_path / file)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    found = strays(tmp_path / "link", tmp_path / "link/run")
+    assert found == [str(tmp_path / "link/mine2.py"), str(tmp_path / "top/mine.py")]
 
 
 def test_a_project_outside_git_has_no_revisions(simulated: Project) -> None:
