@@ -9,6 +9,8 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 import pytest
 
+from pytest_nsys.windows.record import MAIN
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -62,11 +64,18 @@ class Nsys:
         """A named part of the round, with samples, baseline and verdict of its own.
 
         Args:
-            name: any text; unique within the test. A range that is entered several times in a
-                round counts as one part: its samples are sums over the round.
+            name: any text but "test", which is the body's; unique within the test. A range that is
+                entered several times in a round counts as one part: its samples are sums over the
+                round.
+
+        Raises:
+            TypeError: the name is no text.
+            ValueError: it is the body's.
         """
         if not isinstance(name, str) or not name:
             raise TypeError(f"nsys.range takes a name, not {name!r}")
+        if name == MAIN:
+            raise ValueError(f"nsys.range({name!r}): the test's body is called so; take another")
         return nullcontext() if self._recorder is None else self._recorder.range(name)
 
     def units(self, **units: float) -> None:

@@ -120,7 +120,7 @@ def _values(key: str, compute: Callable[[Cut], Floats], cut: Cut) -> Floats:
 
     try:
         values = np.array(compute(cut), dtype=np.float64)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CustomMetricFailed(
             f"the metric {key} could not be computed",
             evidence=f"{type(error).__name__}: {error}",

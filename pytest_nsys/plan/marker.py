@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -136,7 +137,7 @@ def read_spec(item: pytest.Item, settings: Settings) -> Spec:
         named=frozenset(own_tolerance.keys() - {"*"}),
         require=_patterns(item, "require", merged.get("require", ())),
         forbid=_patterns(item, "forbid", merged.get("forbid", ())),
-        check=_callable(item, merged.get("check")),
+        check=_check(item, merged.get("check")),
         isolate=_flag(item, "isolate", merged.get("isolate", False)),
         nsys_args=_patterns(item, "nsys_args", merged.get("nsys_args", ())),
         allow_empty=_flag(item, "allow_empty", merged.get("allow_empty", False)),
@@ -228,10 +229,26 @@ def _expected(item: pytest.Item, value: object) -> tuple[ExpectedChange, ...]:
         ) from None
 
 
-def _callable(item: pytest.Item, value: Any) -> Callable[[Any], object] | None:
-    if value is None or callable(value):
-        return value  # type: ignore[no-any-return]
-    raise _error(item, f"has check={value!r}", remedy="give a function of one argument")
+def _check(item: pytest.Item, value: Any) -> Callable[[Any], object] | None:
+    """The function of ``check``; one whose answer nobody would see is none."""
+    if value is None:
+        return None
+    remedy = "give a function of one argument"
+    if not callable(value):
+        raise _error(item, f"has check={value!r:.80}", remedy=remedy)
+    name = getattr(value, "__qualname__", repr(value))[:80]
+    called = (value, type(value).__call__)
+    if any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in called):
+        raise _error(item, f"has check={name}, which is async", remedy=f"{remedy}, without async")
+    if any(map(inspect.isgeneratorfunction, called)):
+        raise _error(item, f"has check={name}, which yields", remedy=f"{remedy} that returns")
+    with suppress(TypeError, ValueError):  # of what Python knows no signature
+        signature = inspect.signature(value)
+        try:
+            signature.bind(item)
+        except TypeError as error:
+            raise _error(item, f"has check={name}{signature}: {error}", remedy=remedy) from None
+    return value  # type: ignore[no-any-return]
 
 
 def _flag(item: pytest.Item, name: str, value: object) -> bool:

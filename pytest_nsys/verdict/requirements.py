@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator
-from typing import Any
-
-import pytest
+from collections.abc import Iterator
 
 from pytest_nsys.catalogue import Breakdown, lookup
 from pytest_nsys.measure.measurement import Measurement, Part, Parts, WindowMeasurement
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.support.units import format_amount
+from pytest_nsys.verdict.check import failure_of
 from pytest_nsys.verdict.verdict import Requirement
 
 _SHOWN = 3
@@ -91,36 +88,6 @@ def _required(spec: Spec, window: WindowMeasurement) -> Iterator[Requirement]:
 
 
 def _check(spec: Spec, window: WindowMeasurement) -> Iterator[Requirement]:
-    if spec.check is None:
-        return
-    try:
-        held = spec.check(window)
-    except (AssertionError, pytest.fail.Exception) as error:
-        yield Requirement(
-            window.name, "violated", f"check failed: {_line(str(error)) or _source(spec.check)}"
-        )
-    except (Exception, pytest.skip.Exception) as error:
-        yield Requirement(
-            window.name,
-            "violated",
-            f"check raised {type(error).__name__}: {_line(str(error))} ({_source(spec.check)})",
-        )
-    else:
-        if held is not None and not held:
-            yield Requirement(
-                window.name, "violated", f"check returned {held!r}: {_source(spec.check)}"
-            )
-
-
-def _source(check: Callable[[Any], object]) -> str:
-    """The check's source on one line, as far as Python knows it."""
-    try:
-        return _line(inspect.getsource(check))
-    except (OSError, TypeError):
-        return getattr(check, "__qualname__", repr(check))
-
-
-def _line(text: str) -> str:
-    """A text of several lines on one, cut off where it is long."""
-    text = " ".join(text.split())
-    return text if len(text) <= 160 else text[:157] + "..."
+    text = failure_of(spec.check, window) if spec.check is not None else ""
+    if text:
+        yield Requirement(window.name, "violated", text)

@@ -84,6 +84,8 @@ class WindowRecord:
         record = read(cls, data)
         if record.state is not None and record.kind != "round":
             raise ValueError(f"a {record.kind} with the state of a round")
+        if record.kind == "range" and record.name == MAIN:
+            raise ValueError("a range with the name of the test's body")
         if record.times is not None and record.kind == "sentinel":
             raise ValueError("a sentinel with times")
         if record.values and record.kind != "round":

@@ -19,7 +19,7 @@ from pytest_nsys.capture import follow
 from pytest_nsys.capture.follow import Event, EventTail, read_event
 from pytest_nsys.errors import WorkerFailed
 from pytest_nsys.support.json_values import written
-from pytest_nsys.windows.record import WindowRecord
+from pytest_nsys.windows.record import MAIN, WindowRecord
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Job, Repeats
 from tests.support.mutations import (
@@ -245,6 +245,12 @@ def test_times_and_values_that_mean_nothing_are_refused(key: str, value: object)
 def test_times_and_values_are_those_of_windows_that_can_have_them(kind: str, key: str) -> None:
     data = {**written(RECORD), "kind": kind, key: written(SERVED)[key]}
     with pytest.raises(ValueError, match=f"a {kind} with"):
+        WindowRecord.from_json(data)
+
+
+def test_a_range_has_not_the_name_of_the_body() -> None:
+    data = {**written(RECORD), "kind": "range", "name": MAIN}
+    with pytest.raises(ValueError, match="a range with the name of the test's body"):
         WindowRecord.from_json(data)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,19 @@ class MarkedItem:
     def iter_markers(self, name: str) -> Any:
         assert name == "nsys"
         return iter(decorator.mark for decorator in self._marks)
+
+
+async def _waits(m: object) -> bool:
+    return False
+
+
+def _yields(m: object) -> Iterator[bool]:
+    yield False
+
+
+class _Async:
+    async def __call__(self, m: object) -> bool:
+        return False
 
 
 def _read(*marks: pytest.MarkDecorator, settings: Settings = SETTINGS) -> Spec:
@@ -193,6 +208,12 @@ def test_marks_on_modules_classes_functions_and_parameters_combine(
         ({"forbid": {"a"}}, "has forbid={'a'}", "list of strings"),
         ({"nsys_args": 3}, "has nsys_args=3", "list of strings"),
         ({"check": "x"}, "has check='x'", "function of one argument"),
+        ({"check": _waits}, "has check=_waits, which is async", "without async"),
+        ({"check": partial(_waits)}, ", which is async", "without async"),
+        ({"check": _Async()}, ", which is async", "without async"),
+        ({"check": _yields}, "has check=_yields, which yields", "that returns"),
+        ({"check": lambda: True}, ">(): too many positional arguments", "of one argument"),
+        ({"check": lambda m, n: True}, ">(m, n): missing a required argument: 'n'", "of one"),
         ({"isolate": 1}, "has isolate=1", "True or False"),
         ({"allow_empty": None}, "has allow_empty=None", "True or False"),
     ],

@@ -179,6 +179,10 @@ def test_the_fixture_is_inert_in_plain_runs_and_clear_about_misuse(
         def test_no_number(nsys):
             nsys.units(tokens=0)
 
+        def test_name_of_the_body(nsys):
+            with nsys.range("test"):
+                pass
+
         def test_raises_in_a_call(nsys):
             nsys(int, "x")
 
@@ -188,13 +192,14 @@ def test_the_fixture_is_inert_in_plain_runs_and_clear_about_misuse(
         """
     )
     result = simulated.run("--nsys")
-    result.assert_outcomes(passed=1, failed=4)
+    result.assert_outcomes(passed=1, failed=5)
     result.stdout.fnmatch_lines(
         [
             "E *nsys(function, ...) was called twice in one test",
             'E *What to do: measure several parts with "with nsys.range(name):"',
             "E *nsys.range takes a name, not ''",
             "E *nsys.units(tokens=0): give a number above zero",
+            "E *nsys.range('test'): the test's body is called so; take another",
             "E *invalid literal for int() *",
         ]
     )

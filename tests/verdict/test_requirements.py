@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from pytest_nsys import catalogue
@@ -243,6 +247,77 @@ def test_a_check_that_calls_pytest_fail_is_a_failed_check() -> None:
     assert text == "check failed: too slow"
     (text,) = _texts(_window(), check=lambda m: pytest.skip("not now"))
     assert text.startswith("check raised Skipped: not now")
+
+
+class _Endless:
+    def __bool__(self) -> bool:
+        raise ValueError
+
+    def __await__(self) -> object:
+        return self
+
+
+class _Falsy:
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+class _Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+async def _waits(m: WindowMeasurement) -> bool:
+    return False
+
+
+def _yields(m: WindowMeasurement) -> Iterator[bool]:
+    yield False
+
+
+async def _both(m: WindowMeasurement) -> AsyncIterator[bool]:
+    yield False
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        (
+            lambda m: np.array([1, 2]) == 1,
+            "check returned ndarray, which is neither true nor false",
+        ),
+        (lambda m: np.array([1, 2]) == 1, "return a bool, such as that of .all() or .any()"),
+        (lambda m: np.bool_(False), "check returned "),
+        (lambda m: _waits(m), "check returned a coroutine, which nobody awaits"),
+        (lambda m: _both(m), "check returned something to be awaited, which nobody does"),
+        (lambda m: _Endless(), "check returned something to be awaited, which nobody does"),
+        (lambda m: _yields(m), "check returned a generator, which nobody iterates"),
+        (lambda m: m.kernels.count, "check returned a function, which nobody calls"),
+        (lambda m: sys.exit("done"), "check raised SystemExit: done ("),
+        (lambda m: sys.exit(0), "check raised SystemExit: 0 ("),
+        (lambda m: _raised(GeneratorExit()), "check raised GeneratorExit:  ("),
+        (lambda m: _raised(asyncio.CancelledError()), "check raised CancelledError:  ("),
+        (lambda m: _raised(_Mute()), "check raised _Mute:  ("),
+        (lambda m: _Falsy(), "check returned something false of type _Falsy: "),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_what_says_neither_yes_nor_no_lets_nothing_pass(check: object, said: str) -> None:
+    (text,) = _texts(_window(), check=check)
+    assert said in text
+
+
+def _raised(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), pytest.exit.Exception("enough")])
+def test_a_check_can_end_the_run(error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        _texts(_window(), check=lambda m: _raised(error))
 
 
 def test_a_check_without_source_is_named() -> None:

@@ -1,0 +1,96 @@
+"""``check=``: a function of the user's, and what it says of a measurement in whatever way."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pytest_nsys.measure.measurement import WindowMeasurement
+
+_LONGEST = 160
+
+
+def failure_of(check: Callable[[Any], object], window: WindowMeasurement) -> str:
+    """Why the check does not hold, in a sentence; "" if it does.
+
+    It holds if it returns None or what counts as true. What says neither yes nor no, such as a
+    coroutine or an array, is a mistake in the check, and no measurement may pass by it.
+
+    Args:
+        check: the function.
+        window: what it gets.
+
+    Raises:
+        KeyboardInterrupt, pytest.exit.Exception: the check did; they end the run.
+    """
+    try:
+        answer = check(window)
+        return _said_by(answer, check)
+    except (KeyboardInterrupt, pytest.exit.Exception):
+        raise
+    except (AssertionError, pytest.fail.Exception) as error:
+        return f"check failed: {_text(error) or _source(check)}"
+    except BaseException as error:  # sys.exit, too: it is to end no more than the check
+        return f"check raised {type(error).__name__}: {_text(error)} ({_source(check)})"
+
+
+def _said_by(answer: object, check: Callable[[Any], object]) -> str:
+    if answer is None:
+        return ""
+    unasked = _unasked(answer)
+    if unasked:
+        return f"check returned {unasked}: {_source(check)}"
+    try:
+        held = bool(answer)
+    except Exception as error:
+        kind = type(answer).__name__
+        return (
+            f"check returned {kind}, which is neither true nor false ({_text(error)}); "
+            f"return a bool, such as that of .all() or .any(): {_source(check)}"
+        )
+    return "" if held else f"check returned {_shown(answer)}: {_source(check)}"
+
+
+def _unasked(answer: object) -> str:
+    """What was returned in the place of an answer, which is true whatever it would say."""
+    if inspect.iscoroutine(answer):
+        answer.close()  # or Python warns that nobody awaited it
+        return "a coroutine, which nobody awaits; write it without async"
+    if inspect.isawaitable(answer) or inspect.isasyncgen(answer):
+        return "something to be awaited, which nobody does; write it without async"
+    if inspect.isgenerator(answer):
+        return "a generator, which nobody iterates; use all(...) or any(...)"
+    if callable(answer):
+        return "a function, which nobody calls; add its brackets"
+    return ""
+
+
+def _shown(answer: object) -> str:
+    try:
+        return _line(repr(answer))
+    except Exception:
+        return f"something false of type {type(answer).__name__}"
+
+
+def _source(check: Callable[[Any], object]) -> str:
+    """The check's source on one line, as far as Python knows it."""
+    try:
+        return _line(inspect.getsource(check))
+    except (OSError, TypeError):
+        return getattr(check, "__qualname__", repr(check))
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return _line(str(error))
+    except Exception:
+        return ""
+
+
+def _line(text: str) -> str:
+    """A text of several lines on one, cut off where it is long."""
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
