@@ -82,15 +82,18 @@ def judge(
         notes += expired
     elif baseline is None and not recording:
         notes = (_no_baseline(measurement.device, other_devices),)
+    default: Status = "new" if recording else "ok"
     statuses: list[Status] = [part.status for part in comparisons]
     statuses += [one.status for one in unmet]
     if baseline is None and not recording:
         statuses.append("incomparable" if other_devices else "new")
-    status = max(statuses, key=SEVERITY.__getitem__, default="new" if recording else "ok")
+    failing = policy.failing.intersection(statuses)
+    # What fails a test names it: too noisy elsewhere may be worse, and is no more than a warning.
+    status = max(failing or statuses, key=SEVERITY.__getitem__, default=default)
     return Verdict(
         nodeid=measurement.nodeid,
         status=status,
-        failed=bool(policy.failing.intersection(statuses)),
+        failed=bool(failing),
         measurement=measurement,
         baseline=baseline,
         comparisons=comparisons,

@@ -123,7 +123,7 @@ class Verdict:
 
     Attributes:
         nodeid: the test.
-        status: the worst of its parts.
+        status: the worst of its parts; where it failed, of those that it failed by.
         failed: whether the test fails by it, in the mode it was judged in.
         measurement: what was judged.
         baseline: what it was judged against, if there is any.

@@ -10,9 +10,19 @@ import time
 
 import filelock
 
-from pytest_nsys.errors import BaselineError, CaptureError, LimitReached, NoRunFolder, ReportError
+from pytest_nsys.errors import (
+    BaselineDamaged,
+    BaselineError,
+    CaptureError,
+    LimitReached,
+    NoRunFolder,
+    ReportError,
+)
+from pytest_nsys.measure.measurement import Part
+from pytest_nsys.storage.baselines import BaselineStore
 from tests.faults.fault import EVERY, HEALTHY, REAL, Fault, around
 from tests.faults.scene import STAND_IN, Scene, can_mount
+from tests.support import made
 
 WAITS = around("wait()")
 BOTH = ("test_one", "test_two")
@@ -121,6 +131,14 @@ def hold_lock(scene: Scene) -> None:
 def read_only_baselines(scene: Scene) -> None:
     scene.without_privilege()
     (scene.project / "baselines").chmod(0o555)
+
+
+def baseline_of_another_test(scene: Scene) -> None:
+    store = BaselineStore(scene.project / "baselines")
+    other = made.measurement(made.kernels(Part("gemm", 1, ns=100)), nodeid="test_it.py::test_two")
+    store.write(other)
+    path = store.path(other.device, other.nodeid)
+    path.rename(path.with_name("test_one.json"))
 
 
 def baseline_of_a_folder(scene: Scene) -> None:
@@ -315,6 +333,13 @@ ROWS = (
         BaselineError,
         made="a folder in its place",
         prepare=baseline_of_a_folder,
+    ),
+    Fault(
+        "A baseline is a copy of another test's",
+        "*/test_one.json:1: this is the baseline of another test or device",
+        BaselineDamaged,
+        recorded=("test_one", "test_two"),
+        prepare=baseline_of_another_test,
     ),
     Fault(
         "The disk is full while a baseline is written",

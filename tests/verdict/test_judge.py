@@ -19,6 +19,7 @@ from pytest_nsys.support.units import Tolerance
 from pytest_nsys.verdict.judge import Policy, judge
 from pytest_nsys.verdict.rule import Decision, Ruling
 from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Status, Verdict
+from pytest_nsys.verdict.wording import headline
 from pytest_nsys.windows.record import MAIN
 from tests.support import made
 
@@ -376,6 +377,18 @@ def test_what_cannot_be_told_fails_only_where_it_is_to() -> None:
         policy = Policy(mode, inconclusive=inconclusive)  # type: ignore[arg-type]
         verdict = judge(SPEC, noisy, STEADY, policy)
         assert (verdict.status, verdict.failed) == ("inconclusive", failed)
+
+
+def test_a_failed_test_is_named_after_what_failed_it() -> None:
+    """Not after what is worse by itself and only a warning: a window that is too noisy to tell."""
+    noisy = _processes([0.8e6, 0.9e6, 1e6, 1.1e6, 1.2e6])
+    one = made.kernels(Part("gemm", 2, ns=1_000_000), name="later")
+    noisy = replace(noisy, windows={**noisy.windows, "later": one})
+    verdict = judge(SPEC, noisy, STEADY, Policy("gate"))
+    assert (verdict.status, verdict.failed) == ("new", True)
+    assert headline(verdict) == "new: gpu.kernel_time of window 'later' is not in the baseline"
+    passed = judge(SPEC, noisy, STEADY, Policy("profile"))
+    assert (passed.status, passed.failed) == ("inconclusive", False)
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ class BaselineStore:
         return self._parse(self.path(device, nodeid))
 
     def _parse(self, path: Path) -> Measurement | None:
+        """The baseline in a file, which is that of the file's test and device."""
         try:
             text = read_limited(path, _LARGEST).decode("utf-8")
         except FileNotFoundError:
@@ -82,7 +83,16 @@ class BaselineStore:
             raise BaselineError(
                 f"{path} cannot be read", evidence=str(error), remedy="see to the file"
             ) from None
-        return parse(text, str(path))
+        found = parse(text, str(path))
+        own = self.path(found.device, found.nodeid)
+        if own != path:
+            raise BaselineDamaged(
+                f"{path}:1: this is the baseline of another test or device",
+                evidence=f"it says that it is of {found.nodeid} on {found.device}",
+                remedy=f"move it back to {own}, or delete it and record it anew with "
+                "--nsys-update; 'pytest-nsys baselines rename' gives a baseline to another test",
+            )
+        return found
 
     def read_timeline(self, baseline: Measurement) -> Timeline | None:
         """The timeline of a baseline; None if there is none, or only that of another recording.

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,31 @@ def test_what_was_written_is_read(store: BaselineStore) -> None:
     assert change.after == OLD
     assert change.path == Path("baselines/nvidia-h200/t.py/test.json")
     assert store.read("nvidia-h200", "t.py::test") == OLD
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        (("nvidia-h200", "t.py::test_copy"), "t.py::test on nvidia-h200"),
+        (("nvidia-h100", "t.py::test"), "t.py::test on nvidia-h200"),
+    ],
+)
+def test_a_copy_of_another_baseline_is_none(
+    store: BaselineStore, there: tuple[str, str], said: str
+) -> None:
+    path, copy = written(store, OLD), store.path(*there)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_bytes(path.read_bytes())
+    for use in (
+        lambda: store.read(*there),
+        lambda: list(store.matching("*")),
+        lambda: store.write(replace(NEW, nodeid=there[1], device=there[0])),
+    ):
+        with pytest.raises(BaselineDamaged, match="is the baseline of another test or") as caught:
+            use()
+        assert caught.value.evidence == f"it says that it is of {said}"
+        assert f"move it back to {path}" in caught.value.remedy
+    assert copy.read_bytes() == path.read_bytes()
 
 
 def test_writing_again_says_what_was_there(store: BaselineStore) -> None:
