@@ -36,6 +36,7 @@ them; whoever catches one also catches what is below it::
         BaselineError
             BaselineDamaged
         RecordingError
+        NeedsPytest
         ReportError
         RevisionError
         GpuBusy
@@ -215,6 +216,10 @@ class BaselineDamaged(BaselineError):
 
 class RecordingError(NsysError):
     """A recording is missing, damaged, or of a newer version."""
+
+
+class NeedsPytest(NsysError):
+    """What a recording keeps of a test is not enough to judge it: that needs the test modules."""
 
 
 class ReportError(NsysError):

@@ -14,6 +14,7 @@ from pytest_nsys.cli.diff import add_diff
 from pytest_nsys.cli.doctor import add_doctor
 from pytest_nsys.cli.export import add_export
 from pytest_nsys.cli.history import add_history
+from pytest_nsys.cli.judge import add_judge
 from pytest_nsys.cli.metrics import add_metrics
 from pytest_nsys.cli.power import add_power
 from pytest_nsys.cli.scrub import add_scrub
@@ -29,6 +30,7 @@ _COMMANDS = (
     ("stats", "all there is to say of a capture", add_stats),
     ("diff", "compare two captures, or two recordings test by test", add_diff),
     ("compare", "several captures side by side, each against the first", add_compare),
+    ("judge", "gate a recording, without its test modules", add_judge),
     ("power", "find out how much has to be measured to see a change of a given size", add_power),
     ("history", "how measured tests changed over their runs", add_history),
     ("export", "write a capture as a trace that Perfetto opens", add_export),

@@ -73,6 +73,9 @@ class Controller:
             raise pytest.UsageError(str(error)) from None
         unique = {test.nodeid: test for test in planned}
         self._specs = {test.nodeid: test.spec for test in unique.values()}
+        for item in session.items:
+            if item.nodeid in self._specs:
+                self._ledger.add_marks(item, self._specs[item.nodeid])
         if self._settings.replay is None:
             self._servers = {item.nodeid for item in session.items if is_server_test(item)}
         for batch in make_plan(unique.values(), alone=self._servers):

@@ -11,6 +11,8 @@ from pytest_nsys.plan.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_nsys.capture.result import CaptureResult, RanTest
+    from pytest_nsys.plan.kept import KeptMarks
+    from pytest_nsys.plan.marker import Spec
     from pytest_nsys.report.run import RunReport, Unmeasured
     from pytest_nsys.storage.baselines import Change
     from pytest_nsys.storage.recordings.recording import RecordedTest
@@ -30,6 +32,14 @@ class Ledger:
         self._unmeasured: list[Unmeasured] = []
         self._changes: list[Change] = []
         self._recorded: list[RecordedTest] = []
+        self._marks: dict[str, KeptMarks] = {}
+
+    def add_marks(self, item: pytest.Item, spec: Spec) -> None:
+        """A test is to be measured; a recording keeps how it is to be judged."""
+        if self._settings.record is not None:
+            from pytest_nsys.plan.kept import kept_marks
+
+            self._marks[item.nodeid] = kept_marks(item, spec)
 
     def add_result(self, result: CaptureResult, under_test: bool) -> None:
         """A capture was made, or replayed; only those of the revision under test are kept."""
@@ -84,6 +94,7 @@ class Ledger:
         return [result for result in self._results if result.export is not None]
 
     def _write_recording(self, folder: Path) -> None:
+        from pytest_nsys.plan.kept import judging_hooks, kept_options
         from pytest_nsys.storage.recordings.recording import (
             RecordedCapture,
             Recording,
@@ -100,14 +111,19 @@ class Ledger:
             versions=self._results[0].versions if self._results else {},
             nsys=self._results[0].nsys if self._results else "",
             date=self._results[0].date if self._results else "",
+            marks={test.nodeid: self._marks[test.nodeid] for test in self._recorded},
+            options=kept_options(self._config),
+            hooks=judging_hooks(self._config),
         )
         write_recording(folder, recording, [r.export for r in results if r.export is not None])
 
     def run_report(self) -> RunReport:
         """What the run found so far."""
+        from pytest_nsys.controller.recorded import COMMAND
         from pytest_nsys.plan.privacy import published_command
         from pytest_nsys.report.run import RunReport
 
+        arguments = [str(arg) for arg in self._config.invocation_params.args]
         return RunReport(
             mode=self._settings.mode,
             verdicts=tuple(self._verdicts),
@@ -115,7 +131,7 @@ class Ledger:
             changes=tuple(self._changes),
             seconds=dict(self._seconds),
             notes=tuple(dict.fromkeys(self._notes)),
-            command=published_command([str(arg) for arg in self._config.invocation_params.args]),
+            command=self._config.stash.get(COMMAND, "") or published_command(arguments),
             kept=str(self._settings.keep or ""),
         )
 

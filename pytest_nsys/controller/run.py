@@ -14,6 +14,7 @@ from pytest_nsys.capture.nsys import find_nsys
 from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.capture.run import Listener
 from pytest_nsys.controller.progress import Progress
+from pytest_nsys.controller.recorded import UNDECIDED
 from pytest_nsys.controller.reports import pass_on_warning
 from pytest_nsys.controller.runner import Arm, Outcome, Runner, Step
 from pytest_nsys.controller.sources import (
@@ -112,7 +113,7 @@ def start_run(
         measurer = make_measurer(config, settings)
         options = capture_options(settings)
         if settings.replay is not None:
-            replay = Arm(Replay(settings.replay))
+            replay = Arm(Replay(settings.replay, config.stash.get(UNDECIDED, {})))
             runner = Runner([replay], measurer, judge, nullcontext, _ignore, on_result)
             return Run(folder, runner, judge.record, options)
         nsys = find_nsys(settings.executable)

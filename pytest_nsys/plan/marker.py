@@ -102,12 +102,12 @@ _PRECISE = 0.03
 _ARGUMENTS = {f.name for f in fields(Spec)} - {"timeout_s", "named", "most_rounds"} | {"timeout"}
 
 
-def read_spec(item: pytest.Item, settings: Settings) -> Spec:
-    """The merged marks of a test: the closest wins, argument by argument and key by key.
+def merged_arguments(item: pytest.Item) -> dict[str, Any]:
+    """The arguments of a test's marks: the closest wins, argument by argument and key by key.
 
     Raises:
-        MarkerError: an argument is unknown or its value cannot be read; the test, the argument
-            and the nearest valid name are named.
+        MarkerError: an argument is unknown; the test, the argument and the nearest valid name are
+            named.
     """
     merged: dict[str, Any] = {}
     for mark in reversed(list(item.iter_markers("nsys"))):
@@ -122,6 +122,17 @@ def read_spec(item: pytest.Item, settings: Settings) -> Spec:
                 merged[name] = {**merged.get(name, {}), **_as_mapping(item, name, value)}
             else:
                 merged[name] = value
+    return merged
+
+
+def read_spec(item: pytest.Item, settings: Settings) -> Spec:
+    """What a test's marks and the settings say together.
+
+    Raises:
+        MarkerError: an argument is unknown or its value cannot be read; the test, the argument
+            and the nearest valid name are named.
+    """
+    merged = merged_arguments(item)
     own_tolerance = _read(item, "tolerance", merged.get("tolerance", {}), parse_tolerance)
     rounds = merged.get("rounds", "auto" if settings.auto else settings.rounds)
     auto = rounds == "auto"

@@ -24,12 +24,22 @@ MARKER_LINE = (
 
 
 class Option(NamedTuple):
-    """One option: ``--nsys-some-name`` on the command line, ``nsys_some_name`` in the ini file."""
+    """One option: ``--nsys-some-name`` on the command line, ``nsys_some_name`` in the ini file.
+
+    Attributes:
+        name: in the ini file.
+        about: what it is for.
+        kind: what its values are.
+        metavar: what its value is called in the help.
+        judging: what it has to do with the judgement of what was measured. A "rule" says how to
+            judge, and recordings keep it; a "file" says where baselines and reports are.
+    """
 
     name: str
     about: str
     kind: Literal["flag", "path", "text", "lines"] = "text"
     metavar: str | None = None
+    judging: Literal["", "rule", "file"] = ""
 
     @property
     def flag(self) -> str:
@@ -50,7 +60,13 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("nsys_update", "profile marked tests and record their baselines", "flag"),
     Option("nsys_update_new", "record only baselines that are missing", "flag"),
-    Option("nsys_baseline_dir", "folder of the baselines (default: baselines)", "path", "DIR"),
+    Option(
+        "nsys_baseline_dir",
+        "folder of the baselines (default: baselines)",
+        "path",
+        "DIR",
+        judging="file",
+    ),
     Option(
         "nsys_timeline",
         "whether a baseline's timeline is written beside it, for the HTML report (true)",
@@ -58,26 +74,35 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("nsys_record", "keep this run as a recording in DIR", "path", "DIR"),
     Option("nsys_replay", "judge the recording in DIR instead of running tests", "path", "DIR"),
-    Option("nsys_json", "write the results as JSON", "path", "FILE"),
-    Option("nsys_html", "write the results as one HTML page", "path", "FILE"),
+    Option("nsys_json", "write the results as JSON", "path", "FILE", judging="file"),
+    Option("nsys_html", "write the results as one HTML page", "path", "FILE", judging="file"),
     Option(
         "nsys_markdown",
         "write the results as short Markdown, for a comment on a pull request",
         "path",
         "FILE",
+        judging="file",
     ),
     Option(
         "nsys_job_summary",
         "whether the Markdown is appended to the summary of a CI job, where GITHUB_STEP_SUMMARY "
         "names one: true (default) or false",
         metavar="true|false",
+        judging="file",
     ),
-    Option("nsys_report_url", "where CI publishes the HTML page, for a link to it", "text", "URL"),
+    Option(
+        "nsys_report_url",
+        "where CI publishes the HTML page, for a link to it",
+        "text",
+        "URL",
+        judging="file",
+    ),
     Option(
         "nsys_history",
         "append what was measured of each test to its history in DIR ('pytest-nsys history')",
         "path",
         "DIR",
+        judging="file",
     ),
     Option(
         "nsys_rounds",
@@ -102,6 +127,7 @@ OPTIONS: tuple[Option, ...] = (
         "nsys_inconclusive",
         "whether a test that is too noisy to tell passes the gate: warn (default) or fail",
         metavar="warn|fail",
+        judging="rule",
     ),
     Option(
         "nsys_against",
@@ -126,10 +152,16 @@ OPTIONS: tuple[Option, ...] = (
         "a bare TOLERANCE is that of every timed metric",
         "lines",
         "TOLERANCE",
+        judging="rule",
     ),
     Option("nsys_executable", "the nsys to run (default: searched for)", metavar="FILE"),
     Option("nsys_args", "further arguments of 'nsys profile'", metavar="ARGS"),
-    Option("nsys_device", "name of the device in the baseline folder, instead of the GPU's"),
+    Option(
+        "nsys_device",
+        "name of the device in the baseline folder, instead of the GPU's",
+        metavar="NAME",
+        judging="rule",
+    ),
     Option("nsys_keep", "keep the raw reports in DIR (they hold secrets)", "path", "DIR"),
     Option(
         "nsys_timeout",

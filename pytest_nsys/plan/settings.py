@@ -87,7 +87,9 @@ def read_settings(config: pytest.Config) -> Settings:
     Raises:
         SettingsError: a value cannot be read, or options contradict each other.
     """
-    values = {option.name: _value(config, option) for option in OPTIONS if option.kind != "flag"}
+    values = {
+        option.name: option_value(config, option) for option in OPTIONS if option.kind != "flag"
+    }
     mode = _mode(config)
     replay = values["nsys_replay"]
     against = values["nsys_against"]
@@ -166,7 +168,7 @@ def _truth(name: str, text: str) -> bool:
     return found
 
 
-def _value(config: pytest.Config, option: Option) -> Any:
+def option_value(config: pytest.Config, option: Option) -> Any:
     """The command line's value (relative to where pytest was started), else the ini file's."""
     given = config.getoption(option.name)
     base = config.invocation_params.dir

@@ -80,7 +80,7 @@ def import_all() -> None:
 
 
 @contextmanager
-def _like_a_new_process(folder: Path) -> Iterator[None]:
+def like_a_new_process(folder: Path) -> Iterator[None]:
     """In this block, a run of pytest finds what it would find in a process of its own."""
     first = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     shadowed = {path.stem for entry in first for path in Path(entry).iterdir()}
@@ -131,7 +131,7 @@ class Project:
     def run(self, *args: str, timeout: float = 120) -> pytest.RunResult:
         """Run pytest; ``timeout`` is that of a process of its own."""
         if self.in_process:
-            with _like_a_new_process(self.path):
+            with like_a_new_process(self.path):
                 return self.pytester.runpytest_inprocess(*args)
         return self.pytester.runpytest_subprocess(*args, timeout=timeout)
 

@@ -11,16 +11,26 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from pytest_nsys.capture.result import Report
 from pytest_nsys.errors import NsysError, RecordingError
+from pytest_nsys.plan.kept import KeptMarks
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.storage.recordings.scrub import scrub
 from pytest_nsys.support.files import read_limited, replace_text
-from pytest_nsys.support.json_values import Check, Count, Positive, load, read, read_keys, written
+from pytest_nsys.support.json_values import (
+    Check,
+    Count,
+    Maybe,
+    Positive,
+    load,
+    read,
+    read_keys,
+    written,
+)
 from pytest_nsys.support.xz import unpack
 from pytest_nsys.trace.load import load_trace
 from pytest_nsys.trace.tables import Trace
@@ -86,6 +96,9 @@ class Recording:
         versions: Python and frameworks of the run.
         captures: by their number.
         tests: in the order they ran.
+        marks: how the tests were marked, by node id; of recordings that are older than this, none.
+        options: the run's options that say how to judge, as an ini file has them.
+        hooks: hooks of the project by which its tests were measured.
     """
 
     nsys: str
@@ -93,6 +106,9 @@ class Recording:
     versions: Mapping[str, str]
     captures: tuple[RecordedCapture, ...]
     tests: tuple[Annotated[RecordedTest, _test], ...]
+    marks: Maybe[Mapping[str, KeptMarks]] = field(default_factory=dict)
+    options: Maybe[Mapping[str, str]] = field(default_factory=dict)
+    hooks: Maybe[tuple[str, ...]] = ()
 
 
 def write_recording(folder: Path, recording: Recording, exports: Sequence[Path]) -> None:

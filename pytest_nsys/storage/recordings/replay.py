@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from pytest_nsys.capture.result import CaptureResult, RanTest
-from pytest_nsys.errors import RecordingError
+from pytest_nsys.errors import NsysError, RecordingError
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.storage.recordings.recording import (
     INDEX,
@@ -21,14 +21,18 @@ from pytest_nsys.storage.recordings.reports import read_kept_report
 
 
 class Replay:
-    """Answers for a live capture from a recording.
+    """Answers for a live capture from a recording."""
 
-    Raises:
-        RecordingError: the folder holds none, or one that is damaged or newer.
-    """
+    def __init__(self, folder: Path, undecided: Mapping[str, NsysError] = {}) -> None:
+        """Args:
+        folder: the recording.
+        undecided: by node id, why a test that passed cannot be judged.
 
-    def __init__(self, folder: Path) -> None:
+        Raises:
+            RecordingError: the folder holds none, or one that is damaged or newer.
+        """
         self._folder = folder
+        self._undecided = undecided
         self._recording = read_recording(folder)
         tests = [_for_pytest(test, folder / INDEX) for test in self._recording.tests]
         self._planned = Counter(test.nodeid for test in tests)
@@ -52,7 +56,12 @@ class Replay:
         wanted = {test.nodeid for test in batch.tests}
         ran = self._processes[process] if process < len(self._processes) else ()
         tests = [test for test in ran if test.nodeid in wanted]
-        return recorded_results(self._folder, self._recording, tests)
+        for result in recorded_results(self._folder, self._recording, tests):
+            yield replace(result, tests=tuple(map(self._or_undecided, result.tests)))
+
+    def _or_undecided(self, ran: RanTest) -> RanTest:
+        why = self._undecided.get(ran.nodeid)
+        return replace(ran, problem=why) if why is not None and ran.passed else ran
 
 
 def by_process(tests: Iterable[RecordedTest]) -> list[list[RecordedTest]]:
