@@ -135,7 +135,11 @@ else:
     }
 
     def __getattr__(name: str) -> object:
-        """A public name, imported from where it is made."""
+        """A public name, imported from where it is made.
+
+        There is no ``__dir__`` that lists them: freezegun asks every module for all that it lists,
+        while time is frozen, and pandas crashes where it is imported then.
+        """
         from importlib import import_module
 
         if name == "errors":
@@ -146,6 +150,3 @@ else:
                 globals()[name] = value
                 return value
         raise AttributeError(f"module 'pytest_nsys' has no attribute {name!r}")
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})

@@ -4,7 +4,6 @@ select."""
 from __future__ import annotations
 
 import importlib.util
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from pytest_nsys.process.environment import private_environment
 from pytest_nsys.process.guard import end_marked
 from pytest_nsys.process.processes import run_program
 from pytest_nsys.support.files import copy_private
+from pytest_nsys.support.own import own
 from pytest_nsys.trace.schema import TABLES
 
 _ATTEMPTS = 3
@@ -62,13 +62,13 @@ def export_report(nsys: NsysTool, report: Path, folder: Path, *, deadline_s: flo
     output = folder / ("export.parquet" if parquet else "export.sqlite")
     command = export_command(nsys, report, output, kind, TABLES)
     for _ in range(_ATTEMPTS - 1):
-        began = time.monotonic()
+        began = own.clock()
         try:
             return _export(command, output, deadline_s)
         except ExportFailed:
             # Now and then nsys ends at once without doing anything, on a busy machine. What
             # fails for a reason fails again.
-            if time.monotonic() - began > _AT_ONCE_S:
+            if own.clock() - began > _AT_ONCE_S:
                 raise
     return _export(command, output, deadline_s)
 

@@ -6,7 +6,6 @@ import datetime
 import functools
 import importlib.metadata
 import platform
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from pytest_nsys.capture.export import export_report, keep_report
 from pytest_nsys.capture.nsys import NsysTool, override, trace_options
 from pytest_nsys.capture.proof import prove_report, prove_trace
-from pytest_nsys.capture.result import CaptureResult, RanTest
+from pytest_nsys.capture.result import CaptureResult, RanTest, missing_phase
 from pytest_nsys.capture.run import THIS_PYTHON, Deadlines, Listener, Program, WorkerRun, run_worker
 from pytest_nsys.capture.starting import launch_repeatedly
 from pytest_nsys.errors import (
@@ -29,6 +28,7 @@ from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.privacy import published_options
 from pytest_nsys.process.limits import NO_LIMITS, Limits
 from pytest_nsys.process.run_folder import RunFolder
+from pytest_nsys.support.own import own
 from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.windows.record import WindowRecord
 from pytest_nsys.worker.job import Job, Repeats
@@ -204,10 +204,10 @@ class LiveCapture:
             try:
                 self._check_modules(run)
                 export = self._export(run, seconds)
-                began = time.monotonic()
+                began = own.clock()
                 trace = load_trace(export)
                 self._prove(trace, run.records, planned, passed)
-                seconds["load"] = time.monotonic() - began
+                seconds["load"] = own.clock() - began
             except NsysError as error:
                 trace, export = None, None
                 problem = self._explain(error)
@@ -234,11 +234,11 @@ class LiveCapture:
             )
         keep_report(run.report, self._options.keep, self._number)
         prove_report(run.report, run.nsys_output)
-        began = time.monotonic()
+        began = own.clock()
         export = export_report(
             self._nsys, run.report, run.report.parent, deadline_s=self._options.deadlines.export
         )
-        seconds["export"] = time.monotonic() - began
+        seconds["export"] = own.clock() - began
         return export
 
     def _check_modules(self, run: WorkerRun) -> None:
@@ -295,13 +295,19 @@ def _ran_tests(run: WorkerRun, planned: Sequence[PlannedTest]) -> list[RanTest]:
         elif test.nodeid in cut or (test.nodeid not in started and stop and stop == run.limit):
             tests.append(replace(ran, problem=_not_measured(run, begun=test.nodeid in cut)))
         elif test.nodeid in started:
-            left = stop and not any(report["when"] == "teardown" for report in ran.reports)
-            tests.append(replace(ran, stopped=stop) if left else ran)
+            missing = missing_phase(ran.reports)
+            if missing and stop:
+                ran = replace(ran, stopped=stop)
+            elif missing:
+                ran = replace(ran, lost=_unaccounted(run, f"sent no report of its {missing}"))
+            tests.append(ran)
         elif test.nodeid not in collected:
             absent = _has_no(run, test.nodeid)
             tests.append(replace(ran, lost=_not_collected(run), absent=absent))
-        elif stop or (run.ended and run.lost is None):
-            tests.append(replace(ran, stopped=stop or "the worker stopped early"))
+        elif stop:
+            tests.append(replace(ran, stopped=stop))
+        elif run.ended and run.lost is None:
+            tests.append(replace(ran, lost=_unaccounted(run, "never came to this test")))
     if not tests:
         # A worker that dies between tests would otherwise be started for ever.
         first = planned[0]
@@ -332,6 +338,17 @@ def _not_measured(run: WorkerRun, *, begun: bool) -> LimitReached:
 def _loss(run: WorkerRun) -> str:
     reason = run.reason or "the worker ended suddenly"
     return f"{reason}\n\n{run.stderr}".strip() if run.stderr else reason
+
+
+def _unaccounted(run: WorkerRun, what: str) -> str:
+    """That a test is missing in what the worker said, and what it said of its end."""
+    ends = [f"exit status {e['exitstatus']}" for e in run.events if e["event"] == "end"]
+    ended = f"ended well ({ends[0]})" if ends else "ended"
+    return (
+        f"the worker {ended} and {what}\n\nA plugin or a fixture runs or reports tests in a way of "
+        f"its own: see which with -p no:NAME, or measure the test alone with isolate=True.\n"
+        f"{run.stderr}"
+    ).rstrip()
 
 
 def _not_collected(run: WorkerRun) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from pytest_nsys.errors import NsysNotFound
 from pytest_nsys.process.environment import minimal_environment
 from pytest_nsys.process.processes import run_program
+from pytest_nsys.support.own import own
 from pytest_nsys.windows.record import DOMAIN
 
 # Folders in which NVIDIA's installers leave nsys without putting it on the PATH; newest wins.
@@ -83,14 +83,14 @@ def find_nsys(
         NsysNotFound: there is none, or it does not say its version.
     """
     if executable is not None:
-        found = shutil.which(executable)
+        found = own.which(executable)
         if found is None:
             raise NsysNotFound(
                 f"there is no program {executable!r}",
                 remedy="correct --nsys-executable (or the ini value nsys_executable)",
             )
         return _identify(Path(found).absolute(), deadline_s)
-    on_path = shutil.which("nsys")
+    on_path = own.which("nsys")
     candidates = [on_path] if on_path else _installed(patterns)
     if not candidates:
         raise NsysNotFound(

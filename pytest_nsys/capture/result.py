@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +22,22 @@ def _report(value: object) -> Mapping[str, Any]:
 
 Report = Annotated[Mapping[str, Any], _report]
 """A report as pytest serialises it; read, it says how its phase ended."""
+
+
+def missing_phase(reports: Sequence[Mapping[str, Any]]) -> str:
+    """The first phase that a test whose worker ended well must have a report of and has not; "" for
+    none. Those of subtests are reports beside that of the call.
+    """
+    own = {report["when"]: report["outcome"] for report in reports if not _is_subtest(report)}
+    if "setup" not in own:
+        return "set-up"
+    if own["setup"] == "passed" and "call" not in own:
+        return "call"
+    return "" if "teardown" in own else "teardown"
+
+
+def _is_subtest(report: Mapping[str, Any]) -> bool:
+    return "_subtest.context" in report
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +28,7 @@ from pytest_nsys.errors import (
 from pytest_nsys.process.limits import NO_LIMITS, Limits, bytes_on_disk, demand_space, shortage
 from pytest_nsys.process.processes import end_trees, is_running, signal_name
 from pytest_nsys.process.shim_command import write_shim_command
+from pytest_nsys.support.own import own
 from pytest_nsys.windows.record import WindowRecord
 from pytest_nsys.worker import __main__ as worker_main
 from pytest_nsys.worker.job import Job
@@ -158,7 +157,7 @@ def run_worker(
         ).follow()
     except NsysLaunchFailed:
         # It is tried again, and what a crashed nsys has left may be what there is no space for.
-        shutil.rmtree(folder, ignore_errors=True)
+        own.remove_tree(folder, ignore_errors=True)
         raise
 
 
@@ -188,7 +187,7 @@ class _RunningWorker:
         self._lost: str | None = None
         self._reason = ""
         self._deserted = False
-        self._started = self._since = self._measured = time.monotonic()
+        self._started = self._since = self._measured = own.clock()
         self._given_up_at = float("inf")
         self._tail = EventTail(Path(job.events))
         self._stdout = Tail(folder / "stdout")
@@ -203,7 +202,7 @@ class _RunningWorker:
     def follow(self) -> WorkerRun:
         try:
             self._follow_worker()
-            worker_ended = time.monotonic()
+            worker_ended = own.clock()
             printed = ""
             if self._lost is None:  # else the capture is not used
                 self._wait_for_nsys()
@@ -230,7 +229,7 @@ class _RunningWorker:
             stderr=self._nsys_output() if self._deserted else self._stderr_end(),
             wall_s={
                 "worker": worker_ended - self._started,
-                "nsys": time.monotonic() - worker_ended,
+                "nsys": own.clock() - worker_ended,
             },
         )
 
@@ -239,13 +238,13 @@ class _RunningWorker:
             # Looked at before reading: what was written before the end is read after it.
             over = self._process.poll() is not None or self._worker_gone()
             self._read()
-            if over or time.monotonic() > self._given_up_at:
+            if over or own.clock() > self._given_up_at:
                 break
             if self._overdue():
-                self._given_up_at = time.monotonic() + _UNKILLABLE_S
+                self._given_up_at = own.clock() + _UNKILLABLE_S
                 self._end_worker()
             self._watch_limits()
-            time.sleep(_POLL_S)
+            own.sleep(_POLL_S)
         if self._lost is not None or self._saw("end"):
             return
         code = self._process.poll()
@@ -259,9 +258,9 @@ class _RunningWorker:
         for event in self._tail.read():
             self._events.append(event)
             if event["event"] == "start":
-                self._current, self._since = event["nodeid"], time.monotonic()
+                self._current, self._since = event["nodeid"], own.clock()
             elif event["event"] == "finish":
-                self._current, self._since = None, time.monotonic()
+                self._current, self._since = None, own.clock()
             self._listener.event(event)
         for tail, show in (
             (self._stdout, self._listener.stdout),
@@ -281,7 +280,7 @@ class _RunningWorker:
             limit = self._deadlines.finish
         else:
             limit = self._deadlines.start
-        if time.monotonic() - self._since < limit:
+        if own.clock() - self._since < limit:
             return False
         where = "" if self._current is None else f" ({self._progress()})"
         self._lost = self._current
@@ -290,7 +289,7 @@ class _RunningWorker:
 
     def _watch_limits(self) -> None:
         """Tell the worker to stop where it exceeds a limit; it does so at its next round."""
-        now = time.monotonic()
+        now = own.clock()
         if self._limit or now - self._measured < _MEASURE_S:
             return
         self._measured = now

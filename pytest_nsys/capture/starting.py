@@ -15,6 +15,7 @@ from pytest_nsys.process.guard import end_marked
 from pytest_nsys.process.limits import shortage
 from pytest_nsys.process.logs import read_end
 from pytest_nsys.process.processes import reap
+from pytest_nsys.support.own import own
 
 _T = TypeVar("_T")
 
@@ -58,7 +59,7 @@ def start_nsys(command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
     """
     with (folder / _LOG).open("wb") as log:
         try:
-            return subprocess.Popen(
+            return own.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

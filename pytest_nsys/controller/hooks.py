@@ -24,11 +24,19 @@ from pytest_nsys.plan.marker import Spec, read_spec
 from pytest_nsys.plan.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_nsys.controller.run import Run
     from pytest_nsys.controller.runner import Outcome
     from pytest_nsys.storage.baselines import Change
 
 
+_RAN_TO_ITS_END = (
+    pytest.ExitCode.OK,
+    pytest.ExitCode.TESTS_FAILED,
+    pytest.ExitCode.NO_TESTS_COLLECTED,
+)
+_TAKEN = "another plugin ran it in a way of its own, without nsys, or left it out"
 _NOT_AGAINST = "server tests are not measured at another revision: it ran without nsys"
 
 
@@ -44,6 +52,8 @@ class Controller:
         self._specs: dict[str, Spec] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._told: set[int] = set()
+        self._accounted: set[str] = set()
+        self._deselected: set[str] = set()
         self._run: Run | None = None
 
     # Collection
@@ -90,6 +100,11 @@ class Controller:
                 servers=bool(self._servers) and self._settings.against is None,
             )
 
+    @pytest.hookimpl
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Remember what was left out on purpose."""
+        self._deselected |= {item.nodeid for item in items}
+
     # Running
 
     @pytest.hookimpl(tryfirst=True)
@@ -102,12 +117,17 @@ class Controller:
         if item.nodeid not in self._outcomes:
             if item.nodeid in self._servers and self._run.context is None:
                 self._ledger.add_unmeasured(item.nodeid, _NOT_AGAINST)
+                self._accounted.add(item.nodeid)
                 return None
             _stop_the_clock(item)
             self._measure(self._run, item, nextitem)
         outcome = self._outcomes.get(item.nodeid)
-        if outcome is None or outcome.ran.stopped:
-            self._not_run(item, outcome)
+        self._accounted.add(item.nodeid)
+        if outcome is None:
+            self._log_missing(item)
+            return True
+        if outcome.ran.stopped:  # the worker was told to stop, and so are we
+            item.session.shouldstop = outcome.ran.stopped
             return True
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         reports = self._reports(self._run, item, outcome)
@@ -127,22 +147,12 @@ class Controller:
         else:
             self._outcomes.update(run.outcomes(batch, left))
 
-    def _not_run(self, item: pytest.Item, outcome: Outcome | None) -> None:
-        """The worker left this test out: it was told to stop, and so are we."""
-        if outcome is None:
-            reason = (
-                "it is not in the recording"
-                if self._settings.replay is not None
-                else "the worker stopped before it"
-            )
-            self._ledger.add_unmeasured(item.nodeid, reason)
-            if self._settings.replay is not None:
-                self._log_missing(item, reason)
-            return
-        item.session.shouldstop = outcome.ran.stopped
-
-    def _log_missing(self, item: pytest.Item, reason: str) -> None:
-        fails = self._settings.mode == "gate"
+    def _log_missing(self, item: pytest.Item) -> None:
+        """Report a test that the recording lacks, or that a live run knows nothing of."""
+        live = self._settings.replay is None
+        reason = "the run has no result of it" if live else "it is not in the recording"
+        self._ledger.add_unmeasured(item.nodeid, reason)
+        fails = live or self._settings.mode == "gate"
         longrepr: Any = reason if fails else (str(item.path), item.location[1] or 0, reason)
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
         report = make_report(item, "setup", "failed" if fails else "skipped", longrepr)
@@ -159,7 +169,10 @@ class Controller:
         verdict = judged.verdict if judged else None
         if ran.lost:
             self._ledger.add_unmeasured(item.nodeid, ran.lost.splitlines()[0])
-            return [*reports, lost_report(item, ran)]
+            # Before the teardown's, with which other plugins close what they keep of a test.
+            ended = [report for report in reports if report.when == "teardown"]
+            begun = [report for report in reports if report.when != "teardown"]
+            return [*begun, lost_report(item, ran), *ended]
         if verdict is not None and not verdict.failed and any(r.failed for r in reports):
             verdict = None  # it passed against a strict expectation, which is a failure of its own
         change: Change | None = None
@@ -202,14 +215,25 @@ class Controller:
     # Ending
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
-        """Write what was asked for."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Account for every planned test, and write what was asked for."""
         if self._run is None:
             return
+        self._demand_all(session)
         try:
             self._ledger.write()
         except (OSError, NsysError) as error:
             raise pytest.UsageError(f"nsys: {error}") from None
+
+    def _demand_all(self, session: pytest.Session) -> None:
+        """A planned test that never came to its turn fails the run, if nobody stopped that."""
+        if session.exitstatus not in _RAN_TO_ITS_END or session.shouldfail or session.shouldstop:
+            return
+        for nodeid in self._batches:
+            if nodeid in self._accounted or nodeid in self._deselected:
+                continue
+            self._ledger.add_unmeasured(nodeid, _TAKEN)
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import codecs
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from pytest_nsys.support.own import own
 
 if TYPE_CHECKING:
     from pytest_nsys.controller.runner import Step
@@ -91,8 +92,8 @@ class Progress:
             bar = "#" * filled + "-" * (_BAR - filled)
             parts = (f"nsys [{bar}] {number}/{total}", what, nodeid)
             self._line(" ".join(filter(None, parts)), keep=False)
-        elif time.monotonic() - self._last_plain >= _PLAIN_EVERY_S:
-            self._last_plain = time.monotonic()
+        elif own.clock() - self._last_plain >= _PLAIN_EVERY_S:
+            self._last_plain = own.clock()
             self._line(f"nsys: {number}/{total} {nodeid}")
 
     def _line(self, text: str, *, keep: bool = True) -> None:

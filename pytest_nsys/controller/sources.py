@@ -25,7 +25,6 @@ from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.measure.measurer import Measurer
 from pytest_nsys.plan.expected import FILE, read_expected
 from pytest_nsys.plan.settings import Settings
-from pytest_nsys.process.guard import MARK
 from pytest_nsys.process.limits import Limits
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.context import CONTEXT, ServerContext, tell_nobody
@@ -153,7 +152,7 @@ def serve(
         options.nsys_args,
         options.deadlines.finish,
         _sayer(config),
-        gpus=Monitor(tell_nobody, mark=(MARK, str(folder.path))),
+        gpus=Monitor(tell_nobody, folder=str(folder.path)),
     )
     config.stash[CONTEXT] = context
     return context

@@ -15,7 +15,6 @@ import datetime
 import errno
 import fcntl
 import getpass
-import json
 import os
 import re
 import stat
@@ -27,6 +26,7 @@ from pathlib import Path
 
 from pytest_nsys.errors import GpuBusy
 from pytest_nsys.support.json_values import Positive, load, read
+from pytest_nsys.support.own import own
 
 FOLDER = Path("/tmp/pytest-nsys-gpu-locks")
 """The same for all users, which the folder for temporary files (TMPDIR) may not be."""
@@ -91,7 +91,7 @@ def gpu_locks(
         GpuBusy: one stayed in use until the deadline.
     """
     folder = lock_folder() if folder is None else folder
-    deadline = time.monotonic() + deadline_s
+    deadline = own.clock() + deadline_s
     notes = []
     with ExitStack() as held:
         for uuid in sorted(set(uuids)):
@@ -125,7 +125,7 @@ def _lock(
         except BlockingIOError:
             holder = _holder(fd)
             who = holder.described() if holder else "another run"
-            if time.monotonic() >= deadline:
+            if own.clock() >= deadline:
                 raise GpuBusy(
                     f"GPU {uuid} is in use by another run; waited {deadline_s:g} s for it",
                     evidence=f"{who}\n{folder}",
@@ -135,7 +135,7 @@ def _lock(
             if not told:
                 waiting(f"waiting for GPU {uuid}, in use by {who}")
                 told = True
-            time.sleep(min(_POLL_S, max(deadline - time.monotonic(), 0.0)))
+            own.sleep(min(_POLL_S, max(deadline - own.clock(), 0.0)))
         except OSError as error:  # a file system without locks
             return f"GPU {uuid} is not locked against other runs: {folder}: {error.strerror}"
         else:
@@ -193,7 +193,7 @@ def _sign(fd: int) -> None:
         user = getpass.getuser()
     except (KeyError, OSError):  # a number without a name
         user = str(os.getuid())
-    text = json.dumps({"pid": os.getpid(), "user": user, "since": round(time.time(), 3)})
+    text = own.to_json({"pid": own.getpid(), "user": user, "since": round(time.time(), 3)})
     with contextlib.suppress(OSError):  # a full disk, or a file that may only be read
         os.ftruncate(fd, 0)
         os.pwrite(fd, text.encode(), 0)

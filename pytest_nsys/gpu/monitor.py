@@ -7,13 +7,14 @@ costs the host some microseconds a question, outside the windows.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pytest_nsys.gpu.devices import VisibleGpu, list_gpus, visible_gpus
 from pytest_nsys.gpu.state import GpuState, RoundState
+from pytest_nsys.process.guard import ancestors, belongs, program
+from pytest_nsys.support.own import own
 
 # NVML's numbers, from nvml.h; pynvml has names for them, not all in every version.
 _CLOCK_SM, _CLOCK_MEMORY = 1, 2
@@ -74,8 +75,8 @@ class Monitor:
         tell: told once, in words, why nothing can be known.
         environ: the environment that says which GPUs CUDA shows.
         clock: seconds that always grow.
-        mark: an environment variable and the folder in it by which own processes are known,
-            wherever they are in the tree (see `pytest_nsys.process.guard`); None for none.
+        folder: that own processes are marked with, wherever they are in the tree (see
+            `pytest_nsys.process.guard`); None for none.
 
     Attributes:
         constant: disturbances that repeating rounds does not get rid of.
@@ -85,15 +86,15 @@ class Monitor:
         self,
         tell: Callable[[str], object],
         environ: Mapping[str, str] = os.environ,
-        clock: Callable[[], float] = time.monotonic,
-        mark: tuple[str, str] | None = None,
+        clock: Callable[[], float] = own.clock,
+        folder: str | None = None,
     ) -> None:
         self.constant: set[str] = set()
         self._tell = tell
         self._environ = environ
         self._clock = clock
-        self._mark = mark
-        self._owner = os.getpid()
+        self._folder = folder
+        self._owner = own.getpid()
         self._nvml: Any = None
         self._watched: list[_Watched] | None = None
         self._last: tuple[GpuState, ...] = ()
@@ -123,7 +124,7 @@ class Monitor:
 
     def _guarded(self, ask: Callable[[], None]) -> bool:
         """Whether it could be asked: whatever happens, it is no reason to fail a test."""
-        if os.getpid() != self._owner:  # a child that a test forked
+        if own.getpid() != self._owner:  # a child that a test forked
             return False
         try:
             ask()
@@ -240,7 +241,7 @@ class Monitor:
         everybody = {pid for pids in listed.values() for pid in pids}
         # A number is another process's once its own has ended.
         self._relations = {
-            pid: self._relations.get(pid) or _relation(pid, self._owner, self._mark)
+            pid: self._relations.get(pid) or _relation(pid, self._owner, self._folder)
             for pid in everybody
         }
         for one in watched:
@@ -262,28 +263,16 @@ class Monitor:
         return {process.pid for process in listed}
 
 
-def _relation(pid: int, ours: int, mark: tuple[str, str] | None) -> Relation:
+def _relation(pid: int, ours: int, folder: str | None) -> Relation:
     """What a process is to ours."""
     if pid == ours:
         return "own"
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        if any(parent.pid == ours for parent in process.parents()):
-            return "own"
-        above = {parent.pid for parent in psutil.Process(ours).parents()}
-        if pid in above or process.name() == _SERVER:
-            return "harmless"
-        # A daemon that a test started is no descendant any more.
-        if mark is not None:
-            name, folder = mark
-            carried = process.environ().get(name, "")
-            if carried == folder or carried.startswith(f"{folder}/"):
-                return "own"
-    except psutil.Error:  # it has just ended, or is another user's, or another container's
-        pass
-    return "foreign"
+    if ours in ancestors(pid):
+        return "own"
+    if pid in ancestors(ours) or program(pid) == _SERVER:
+        return "harmless"
+    # A daemon that a test started is no descendant any more.
+    return "own" if folder is not None and belongs(pid, folder) else "foreign"
 
 
 def _times(value: float | None, factor: float) -> float | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from pytest_nsys.gpu.devices import list_gpus, visible_gpus
+from pytest_nsys.support.own import own
 
 _Answer = TypeVar("_Answer")
 
@@ -23,7 +23,7 @@ def answer_within(seconds: float, question: Callable[[], _Answer]) -> _Answer | 
     left alone: nobody waits for it at the end.
     """
     answers: list[_Answer] = []
-    thread = threading.Thread(target=lambda: answers.append(question()), daemon=True)
+    thread = own.Thread(target=lambda: answers.append(question()), daemon=True)
     thread.start()
     thread.join(max(seconds, 0.0))
     return answers[0] if answers else None

@@ -11,6 +11,7 @@ only the standard library.
 """
 
 import contextlib
+import io
 import os
 import re
 import select
@@ -21,6 +22,13 @@ import time
 
 MARK = "PYTEST_NSYS_WORKER"
 """The environment variable that names the folder which a process belongs to."""
+
+
+class _own:  # noqa: N801
+    """What code under test may replace while this reads of processes beside it."""
+
+    File = io.FileIO
+
 
 _POLL_S = 0.02
 _LOOK_S = 0.5
@@ -38,10 +46,29 @@ def marked(folder: str) -> list[int]:
     Processes that have ended and were not yet asked how are none; nor is this one.
     """
     everybody = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
-    found = {pid for pid in everybody if f"{mark_of(pid)}/".startswith(f"{folder}/")}
+    found = {pid for pid in everybody if belongs(pid, folder)}
     if found:
         found = _with_descendants(found, everybody)
     return sorted(pid for pid in found - {os.getpid()} if not _has_ended(pid))
+
+
+def belongs(pid: int, folder: str) -> bool:
+    """Whether a process is marked with a folder, or with one inside it."""
+    return f"{mark_of(pid)}/".startswith(f"{folder}/")
+
+
+def ancestors(pid: int) -> list[int]:
+    """The parent of a process, its parent, and so on, as far as they can be seen."""
+    found: list[int] = []
+    while (pid := _stat(pid)[1]) > 0 and pid not in found:
+        found.append(pid)
+    return found
+
+
+def program(pid: int) -> str:
+    """The name of a process's program, without its folder; "" where it cannot be looked at."""
+    word = _read(pid, "cmdline").split(b"\0")[0]
+    return os.fsdecode(word.rpartition(b"/")[2])
 
 
 def mark_of(pid: int) -> str:
@@ -73,7 +100,7 @@ def _stat(pid: int) -> tuple[str, int]:
 
 def _read(pid: int, name: str) -> bytes:
     try:
-        with open(f"/proc/{pid}/{name}", "rb") as file:  # noqa: PTH123
+        with _own.File(f"/proc/{pid}/{name}") as file:
             return file.read()
     except OSError:  # it is gone, or somebody else's
         return b""

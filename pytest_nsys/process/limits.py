@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_nsys.errors import NoRunFolder
+from pytest_nsys.support.own import own
 from pytest_nsys.support.units import format_amount
 
 NEEDED = 16 * 2**20
@@ -58,7 +59,7 @@ NO_LIMITS = Limits()
 def shortage(folder: Path) -> str:
     """What to add to a message where the folder's disk is full; else empty."""
     try:
-        state = os.statvfs(folder)
+        state = own.statvfs(folder)
     except OSError:
         return ""
     full = state.f_bavail * state.f_frsize < _FULL or (state.f_files and not state.f_favail)
@@ -72,7 +73,7 @@ def demand_space(folder: Path) -> None:
         NoRunFolder: there is less.
     """
     try:
-        state = os.statvfs(folder)
+        state = own.statvfs(folder)
     except OSError:
         return
     free = state.f_bavail * state.f_frsize

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import select
 import signal
 import subprocess
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from pytest_nsys.support.own import own
 
 _POLL_S = 0.01
 _KEPT = 64 * 1024
@@ -46,7 +45,7 @@ def run_program(
     Raises:
         OSError: it cannot be started.
     """
-    process = subprocess.Popen(
+    process = own.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -56,12 +55,12 @@ def run_program(
         start_new_session=True,
     )
     assert process.stdout is not None
-    deadline = time.monotonic() + deadline_s
+    deadline = own.clock() + deadline_s
     printed = b""
     try:
         with process.stdout as pipe:
-            os.set_blocking(pipe.fileno(), False)
-            while time.monotonic() < deadline:
+            own.set_blocking(pipe.fileno(), False)
+            while own.clock() < deadline:
                 # Looked at before reading: what was printed before the end is read after it.
                 over = process.poll() is not None
                 piece = _next_piece(pipe.fileno())
@@ -89,11 +88,11 @@ def reap(process: subprocess.Popen[bytes]) -> None:
 
 def _next_piece(pipe: int) -> bytes:
     """What there is to read, waiting a moment for it."""
-    if not select.select([pipe], [], [], _POLL_S)[0]:
+    if not own.select([pipe], [], [], _POLL_S)[0]:
         return b""
-    piece = os.read(pipe, _KEPT)
+    piece = own.read(pipe, _KEPT)
     if not piece:  # closed, though the program may go on
-        time.sleep(_POLL_S)
+        own.sleep(_POLL_S)
     return piece
 
 
@@ -117,7 +116,7 @@ def is_running(pid: int) -> bool:
 def signal_name(number: int) -> str:
     """The name of a signal, such as "SIGKILL"."""
     try:
-        return signal.Signals(number).name
+        return own.signal_of(number).name
     except ValueError:
         return f"signal {number}"
 
@@ -148,9 +147,9 @@ def end_trees(
 
 def _wait(processes: Iterable[psutil.Process], timeout_s: float) -> None:
     """Wait until all have ended. Zombies have: who reaps them, and when, is not our business."""
-    deadline = time.monotonic() + timeout_s
-    while any(_lives(process) for process in processes) and time.monotonic() < deadline:
-        time.sleep(_POLL_S)
+    deadline = own.clock() + timeout_s
+    while any(_lives(process) for process in processes) and own.clock() < deadline:
+        own.sleep(_POLL_S)
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from pytest_nsys.errors import NoRunFolder
 from pytest_nsys.process import guard
+from pytest_nsys.support.own import own
 
 _GUARD_S = 60.0
 
@@ -29,9 +27,9 @@ class RunFolder:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         try:
-            self.path = Path(tempfile.mkdtemp(prefix="pytest-nsys-")).resolve()
-            self._guard = subprocess.Popen(
-                [sys.executable, "-S", "-E", guard.__file__, str(self.path), str(os.getpid())],
+            self.path = Path(own.make_folder(prefix="pytest-nsys-")).resolve()
+            self._guard = own.Popen(
+                [sys.executable, "-S", "-E", guard.__file__, str(self.path), str(own.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -57,7 +55,7 @@ class RunFolder:
 
     def remove(self) -> None:
         """Remove the folder and all it holds; a second time does nothing."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        own.remove_tree(self.path, ignore_errors=True)
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             assert self._guard.stdin is not None
             self._guard.stdin.close()

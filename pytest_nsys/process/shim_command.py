@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from pytest_nsys.process import exec_shim
 from pytest_nsys.process.environment import marked_environment, private_environment
+from pytest_nsys.support.own import own
 
 
 def write_shim_command(
@@ -46,7 +46,7 @@ def write_shim_command(
         "stderr": str(folder / stderr),
     }
     path = folder / "launch.json"
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(fd, "w", encoding="utf-8") as file:
-        json.dump(told, file)
+    fd = own.open_fd(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with own.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(own.to_json(told))
     return [sys.executable, "-S", "-E", exec_shim.__file__, str(path)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from pytest_nsys.process.processes import Finished, run_program
 from pytest_nsys.servers.context import ServerContext, context_of
 from pytest_nsys.servers.records import TestCaptures, WindowCapture
 from pytest_nsys.servers.server import demand_new
+from pytest_nsys.support.own import own
 
 _KEPT = 64 * 1024
 _SHOWN = 30
@@ -111,13 +111,13 @@ class NsysRun:
         folder.mkdir(mode=0o700)
         printed = bytearray()
         watcher = Watcher(printed.extend, printed.extend, context.say)
-        ended = threading.Event()
+        ended = own.Event()
 
         def end() -> None:
             ended.set()
             end_marked(str(folder))
 
-        timer = threading.Timer(timeout, end)
+        timer = own.Timer(timeout, end)
         timer.daemon = True
         timer.start()
         try:

@@ -4,7 +4,6 @@ starts runs under nsys."""
 from __future__ import annotations
 
 import datetime
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.privacy import published_options
 from pytest_nsys.servers.context import ServerContext
 from pytest_nsys.servers.records import TestCaptures, WindowCapture, prove_rounds, round_records
+from pytest_nsys.support.own import own
 from pytest_nsys.trace import load_trace
 
 
@@ -91,14 +91,14 @@ class ServerSource:
                 remedy="ask for a smaller window: fewer requests, rounds or tokens",
             )
         keep_report(window.report, self.options.keep, self.context.folder.next_number())
-        began = time.monotonic()
+        began = own.clock()
         export = window.export or self._exported(self.context.nsys, window)
-        exported = time.monotonic()
+        exported = own.clock()
         trace = load_trace(export)
         records = round_records(trace, window, ran.nodeid)
         needs_gpu = self.options.needs_gpu
         prove_rounds(trace, records, needs_gpu=needs_gpu, needs_cuda=needs_gpu and needs_cuda)
-        seconds = {"export": exported - began, "load": time.monotonic() - exported}
+        seconds = {"export": exported - began, "load": own.clock() - exported}
         return replace(
             self._result(ran, window), trace=trace, records=records, export=export, seconds=seconds
         )

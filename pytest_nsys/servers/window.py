@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -24,6 +23,7 @@ from pytest_nsys.servers.load import (
     send,
 )
 from pytest_nsys.servers.records import SentRound
+from pytest_nsys.support.own import own
 from pytest_nsys.support.text import suggest
 
 if TYPE_CHECKING:
@@ -202,9 +202,9 @@ class Window:
         """A round of the test's own making; ``units`` is what it processes (``token=256``)."""
         self._begin()
         before = self._before()
-        began = time.time_ns()
+        began = own.time_ns()
         yield
-        ended = time.time_ns()
+        ended = own.time_ns()
         self._server.check_alive()
         counts = {unit: float(count) for unit, count in units.items()}
         self._rounds.append(SentRound(began, ended, units=counts, state=self._since(before)))

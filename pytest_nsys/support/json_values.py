@@ -11,7 +11,6 @@ baselines and histories took as many lines as without, and as long to be read.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cache, partial
@@ -29,6 +28,8 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+
+from pytest_nsys.support.own import own
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -65,7 +66,7 @@ def load(text: str | bytes) -> object:
         ValueError: it is too deep, or an object has a key twice.
     """
     try:
-        return json.loads(text, object_pairs_hook=_unique)
+        return own.from_json(text, object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
@@ -95,7 +96,7 @@ def shown(value: object) -> str:
     """A value as an error shows it."""
     if isinstance(value, (dict, list)):
         return "an object" if isinstance(value, dict) else "a list"
-    return f"{json.dumps(value):.{_LONGEST}}"
+    return f"{own.to_json(value):.{_LONGEST}}"
 
 
 def read(kind: TypeForm[T], value: object) -> T:

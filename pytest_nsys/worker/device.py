@@ -12,13 +12,16 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from pytest_nsys.support.own import own
+
 _SUCCESS = 0
+_LOADED = os.RTLD_NOLOAD | os.RTLD_NOW
 
 
 def _loaded_driver() -> Any | None:
     """``libcuda``, if this process has it already."""
     try:
-        return ctypes.CDLL("libcuda.so.1", mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+        return own.Library("libcuda.so.1", mode=_LOADED)
     except OSError:
         return None
 

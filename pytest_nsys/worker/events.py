@@ -7,9 +7,12 @@ the same lines are what a recording keeps.
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
+
+from pytest_nsys.support.own import own
+
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
 class EventLog:
@@ -17,18 +20,17 @@ class EventLog:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._owner = os.getpid()
+        self._owner = own.getpid()
         self._open()
 
     def _open(self) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._fd = os.open(self._path, flags, 0o600)
+        self._fd = own.open_fd(self._path, _APPEND, 0o600)
         self._file = self._identity()
 
     def _identity(self) -> tuple[int, int] | None:
         """What the descriptor stands for now: a test may close it, and open another file."""
         try:
-            state = os.fstat(self._fd)
+            state = own.fstat(self._fd)
         except OSError:
             return None
         return state.st_dev, state.st_ino
@@ -38,11 +40,11 @@ class EventLog:
 
         Children that a test forks inherit the log; what they would write is not ours.
         """
-        if os.getpid() != self._owner:
+        if own.getpid() != self._owner:
             return
         if self._identity() != self._file:
             self._open()
-        line = json.dumps({"event": event, **values}, default=repr) + "\n"
+        line = own.to_json({"event": event, **values}, default=repr) + "\n"
         data = line.encode("utf-8", "backslashreplace")
         while data:
-            data = data[os.write(self._fd, data) :]
+            data = data[own.write(self._fd, data) :]

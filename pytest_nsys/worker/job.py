@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_nsys.support.json_values import load, read, written
+from pytest_nsys.support.own import own, read_bytes
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ class Job:
     def stop_reason(self) -> str:
         """Why to stop now; empty if there is no reason."""
         try:
-            return Path(self.stop_file).read_text(encoding="utf-8") if self.stop_file else ""
+            return read_bytes(self.stop_file).decode("utf-8") if self.stop_file else ""
         except FileNotFoundError:
             return ""
 
     def write(self, path: Path) -> None:
         """Write the job where `read` finds it."""
-        path.write_text(json.dumps(written(self)), encoding="utf-8")
+        path.write_text(own.to_json(written(self)), encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Job:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -16,6 +14,7 @@ from pytest_nsys.errors import NsysError
 from pytest_nsys.gpu.monitor import Monitor
 from pytest_nsys.gpu.state import RoundState
 from pytest_nsys.support.json_values import written
+from pytest_nsys.support.own import own
 from pytest_nsys.support.precision import is_precise
 from pytest_nsys.windows.record import DOMAIN, MAIN, WindowKind, WindowRecord
 from pytest_nsys.worker.device import synchronize
@@ -32,10 +31,13 @@ class WindowLog:
     A record is written when its range has ended: a window that a crash cut off has none.
     """
 
+    _start_range = staticmethod(nvtx.start_range)  # as they are before tests replace them
+    _end_range = staticmethod(nvtx.end_range)
+
     def __init__(self, events: EventLog) -> None:
         self._events = events
         self._indices = itertools.count()
-        self._owner = os.getpid()
+        self._owner = own.getpid()
 
     @contextmanager
     def window(
@@ -47,15 +49,15 @@ class WindowLog:
         coroutines may interleave them. A child that the test forked opens none: its numbers
         would be those of its parent's windows.
         """
-        if os.getpid() != self._owner:
+        if own.getpid() != self._owner:
             yield WindowRecord(-1, kind, nodeid, name, round)
             return
         record = WindowRecord(next(self._indices), kind, nodeid, name, round)
-        token = nvtx.start_range(message=record.label, domain=DOMAIN)
+        token = self._start_range(message=record.label, domain=DOMAIN)
         try:
             yield record
         finally:
-            nvtx.end_range(token)
+            self._end_range(token)
 
     def write(self, record: WindowRecord) -> None:
         """Append the record to the event log."""
@@ -89,7 +91,7 @@ class Recorder:
         events: EventLog,
         release: Callable[[], object],
         monitor: Monitor | None = None,
-        sleep: Callable[[float], object] = time.sleep,
+        sleep: Callable[[float], object] = own.sleep,
     ) -> None:
         self._nodeid = nodeid
         self._repeats = repeats
@@ -221,11 +223,11 @@ class Recorder:
         handed_over = self._took_over
         before = self._monitor.before() if self._monitor is not None else ()
         synchronize()
-        began = time.perf_counter()
+        began = own.clock()
         with self._log.window("round", self._nodeid, MAIN, self._round) as record:
             yield
         synchronize()
-        seconds = time.perf_counter() - began
+        seconds = own.clock() - began
         if self._took_over is not handed_over:
             return  # a body that handed a call to `repeat`
         after = self._monitor.after() if self._monitor is not None else ()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import sys
+from types import ModuleType
 from typing import Any, Literal
 
 import pytest
+
+from pytest_nsys.support.own import own
 
 
 class ReleaseMemory:
@@ -34,7 +36,7 @@ class ReleaseMemory:
         # 100 ms and more with PyTorch imported, so it is left out where as much memory is in use
         # as after an earlier one.
         if _in_use() not in self._clean:
-            gc.collect()
+            own.collect_garbage()
             self._clean.add(_in_use())
         torch, cupy = _torch(), _cupy()
         if torch is not None:
@@ -67,13 +69,13 @@ def _in_use() -> int:
 
 def _torch() -> Any | None:
     """PyTorch, if it is imported and has begun to use the GPU."""
-    torch: Any = sys.modules.get("torch")
+    torch: Any = _module("torch")
     return torch if hasattr(torch, "cuda") and torch.cuda.is_initialized() else None
 
 
 def _cupy() -> Any | None:
     """CuPy, if it is imported."""
-    cupy: Any = sys.modules.get("cupy")
+    cupy: Any = _module("cupy")
     return cupy if hasattr(cupy, "get_default_memory_pool") else None
 
 
@@ -82,7 +84,13 @@ def _jax() -> Any | None:
 
     Only its inside can be asked that: every public function starts the GPU to answer.
     """
-    jax: Any = sys.modules.get("jax")
-    started: Any = getattr(sys.modules.get("jax._src.xla_bridge"), "backends_are_initialized", None)
+    jax: Any = _module("jax")
+    started: Any = getattr(_module("jax._src.xla_bridge"), "backends_are_initialized", None)
     usable = hasattr(jax, "live_arrays") and started is not None
     return jax if usable and started() else None
+
+
+def _module(name: str) -> Any | None:
+    """A module, if it is imported; tests put mocks in the places of those that they do not have."""
+    module = sys.modules.get(name)
+    return module if isinstance(module, ModuleType) else None

@@ -16,6 +16,7 @@ import pytest
 from pytest_nsys.fixture import RECORDER
 from pytest_nsys.gpu.monitor import Monitor
 from pytest_nsys.process.guard import MARK
+from pytest_nsys.support.own import own
 from pytest_nsys.worker.device import synchronize
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Job
@@ -38,8 +39,7 @@ class WorkerSession:
         folder = os.environ.get(MARK)
         self._folder = Path(folder) if folder else None
         self._monitor = Monitor(
-            lambda why: events.write("gpu_unknown", text=why),
-            mark=(MARK, folder) if folder else None,
+            lambda why: events.write("gpu_unknown", text=why), folder=folder or None
         )
         self._failing: set[str] = set()
         self._again: set[str] = set()
@@ -57,7 +57,7 @@ class WorkerSession:
             "workerid": "nsys",
             "workercount": 1,
             "mainargv": list(self._job.argv),
-            "testrunuid": str(os.getppid()),
+            "testrunuid": str(own.getppid()),
         }
         config.workeroutput = {}  # type: ignore[attr-defined]
         option = config.option
@@ -76,7 +76,7 @@ class WorkerSession:
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         """Silence the worker's terminal reporter, which is kept because plugins ask for it."""
-        config.get_terminal_writer()._file = open(os.devnull, "w")  # noqa: SIM115, PTH123
+        config.get_terminal_writer()._file = own.fdopen(own.open_fd(os.devnull, os.O_WRONLY), "w")
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from pytest_nsys.controller.progress import Progress
 from pytest_nsys.controller.runner import Step
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.marker import Spec
+from pytest_nsys.support.own import own
 
 
 class Screen:
@@ -100,7 +100,7 @@ def test_where_there_is_no_terminal_lines_are_plain_and_at_most_one_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(own, "clock", lambda: now[0])
     screen = Screen(isatty=False)
     progress = _progress(screen)
     tests = tuple(PlannedTest(f"t{number}", Spec(1, 1, 60.0)) for number in range(5))

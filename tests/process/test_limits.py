@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from pytest_nsys.errors import NoRunFolder
-from pytest_nsys.process import limits
 from pytest_nsys.process.limits import Limits, bytes_on_disk, demand_space, shortage
 from pytest_nsys.process.processes import run_program
+from pytest_nsys.support.own import own
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_full_disk_is_told_of(
     free_blocks: int, files: int, free_files: int, short: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = SimpleNamespace(f_bavail=free_blocks, f_frsize=4096, f_files=files, f_favail=free_files)
-    monkeypatch.setattr(limits.os, "statvfs", lambda folder: state)
+    monkeypatch.setattr(own, "statvfs", lambda folder: state)
     assert ("the disk with the temporary files is full" in shortage(Path("/"))) is short
 
 
@@ -65,7 +65,7 @@ def test_a_capture_needs_some_space(
     free_blocks: int, blocks: int, enough: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = SimpleNamespace(f_bavail=free_blocks, f_frsize=4096, f_blocks=blocks)
-    monkeypatch.setattr(limits.os, "statvfs", lambda folder: state)
+    monkeypatch.setattr(own, "statvfs", lambda folder: state)
     if enough:
         demand_space(Path("/"))
         return

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pytest_nsys.support.own import own
 from pytest_nsys.worker.device import synchronize
 from pytest_nsys.worker.release import ReleaseMemory
 
@@ -233,7 +234,7 @@ def test_garbage_is_collected_where_memory_in_use_has_changed(modules: pytest.Mo
         fake.calls.append("collect")
         fake.torch_bytes[1] //= 2
 
-    modules.setattr("gc.collect", collect)
+    modules.setattr(own, "collect_garbage", collect)
     release = ReleaseMemory()
     release.pytest_nsys_release_memory("rounds")
     assert "collect" not in fake.calls
@@ -261,7 +262,7 @@ def test_what_earlier_tests_left_to_jax_dies_before_the_rounds(
         fake.calls.append("collect")
         fake.jax_bytes.pop()
 
-    modules.setattr("gc.collect", collect)
+    modules.setattr(own, "collect_garbage", collect)
     release = ReleaseMemory()
     release.pytest_nsys_release_memory("rounds")
     assert (fake.calls, fake.jax_bytes) == (["collect"], [100])
@@ -277,7 +278,7 @@ def test_a_jax_that_has_used_no_device_is_not_started(
     for name, module in fake.jax().items():
         if bridge or name == "jax":
             modules.setitem(sys.modules, name, module)
-    modules.setattr("gc.collect", lambda: fake.calls.append("collect"))
+    modules.setattr(own, "collect_garbage", lambda: fake.calls.append("collect"))
     ReleaseMemory().pytest_nsys_release_memory("rounds")
     assert fake.calls == []
 

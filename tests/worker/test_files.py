@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.worker import events
+from pytest_nsys.support.own import own
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Job, Repeats
 
@@ -74,8 +74,8 @@ def test_a_write_that_is_cut_short_is_completed(
 ) -> None:
     path = tmp_path / "events"
     log = EventLog(str(path))
-    real_write = os.write
-    monkeypatch.setattr(events.os, "write", lambda fd, data: real_write(fd, data[:3]))
+    real_write = own.write
+    monkeypatch.setattr(own, "write", lambda fd, data: real_write(fd, data[:3]))
     log.write("hello", text="of some length")
     monkeypatch.undo()
     assert lines(path) == [{"event": "hello", "text": "of some length"}]

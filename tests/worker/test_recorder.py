@@ -14,6 +14,7 @@ from pytest_nsys.errors import NsysError
 from pytest_nsys.fixture import Nsys
 from pytest_nsys.gpu.monitor import Monitor
 from pytest_nsys.gpu.state import GpuState
+from pytest_nsys.support.own import own
 from pytest_nsys.windows.record import DOMAIN, WindowRecord
 from pytest_nsys.worker import recorder as recorder_module
 from pytest_nsys.worker.events import EventLog
@@ -124,7 +125,8 @@ class Stage:
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """A stage on which the recorder plays."""
     stage = Stage(tmp_path)
-    monkeypatch.setattr(recorder_module, "nvtx", stage)
+    monkeypatch.setattr(WindowLog, "_start_range", stage.start_range)
+    monkeypatch.setattr(WindowLog, "_end_range", stage.end_range)
     monkeypatch.setattr(recorder_module, "synchronize", stage.note("wait"))
     yield stage
     stage.close()
@@ -512,8 +514,8 @@ class Pace:
         self._ends: Iterator[float] = iter(seconds)
         self._began = False
 
-    def perf_counter(self) -> float:
-        """As time's: asked at the beginning and at the end of each round."""
+    def __call__(self) -> float:
+        """Seconds that always grow: asked at the beginning and at the end of each round."""
         self._began = not self._began
         if not self._began:
             self._now += next(self._ends)
@@ -545,7 +547,7 @@ def test_rounds_go_on_until_the_median_is_known(
     event: str | None,
     handed_over: bool,
 ) -> None:
-    monkeypatch.setattr(recorder_module, "time", Pace(*seconds))
+    monkeypatch.setattr(own, "clock", Pace(*seconds))
 
     def body(nsys: Nsys) -> None:
         if handed_over:
@@ -560,7 +562,7 @@ def test_rounds_go_on_until_the_median_is_known(
 def test_discarded_rounds_do_not_count_for_the_median(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recorder_module, "time", Pace(*[9.0, 9.0] + [1.0] * 20))
+    monkeypatch.setattr(own, "clock", Pace(*[9.0, 9.0] + [1.0] * 20))
     stage.measure(
         lambda nsys: None,
         rounds=5,

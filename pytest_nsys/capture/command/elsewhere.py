@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import subprocess
-import time
 from pathlib import Path
 
 from pytest_nsys.capture.command.here import (
@@ -24,6 +23,7 @@ from pytest_nsys.errors import CaptureMissing, ExportFailed, NsysNotFound
 from pytest_nsys.process.guard import end_marked
 from pytest_nsys.process.limits import demand_space
 from pytest_nsys.process.logs import read_end
+from pytest_nsys.support.own import own
 from pytest_nsys.trace.schema import TABLES
 
 _NO_PROGRAM = "Executable not found"
@@ -91,11 +91,11 @@ class _There:
         self._trouble = ""
 
     def take(self) -> Taken:
-        began = time.monotonic()
+        began = own.clock()
         whole = False
         try:
             code = self._run()
-            seconds = time.monotonic() - began
+            seconds = own.clock() - began
             self._prove(code, seconds)
             whole = True
         finally:
@@ -110,12 +110,12 @@ class _There:
             self._plan.command,
             (*self._plan.arguments, f"--session-new={self._session}"),
         )
-        began = time.monotonic()
+        began = own.clock()
         with (
             (self._folder / "stdout").open("wb") as out,
             (self._folder / "stderr").open("wb") as err,
         ):
-            process = subprocess.Popen(
+            process = own.Popen(
                 self._elsewhere.launcher.command(command),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -127,7 +127,7 @@ class _There:
             process,
             self._folder,
             self._watcher,
-            over=lambda: self._plan.is_over(time.monotonic() - began),
+            over=lambda: self._plan.is_over(own.clock() - began),
             interrupt=self._interrupt,
             deadline_s=self._deadline_s,
         )

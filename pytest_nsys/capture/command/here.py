@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +34,7 @@ from pytest_nsys.errors import (
 from pytest_nsys.process.limits import demand_space, shortage
 from pytest_nsys.process.processes import is_running
 from pytest_nsys.process.shim_command import write_shim_command
+from pytest_nsys.support.own import own
 
 _POLL_S = 0.02
 _PID_FILE = "command.pid"
@@ -152,14 +151,14 @@ def capture_here(
 
 def _made(folder: Path, attempt: int) -> Path:
     """A folder for one attempt; what the one before has left is removed."""
-    shutil.rmtree(folder / f"capture-{attempt - 1}", ignore_errors=True)
-    own = folder / f"capture-{attempt}"
-    own.mkdir(mode=0o700)
-    return own
+    own.remove_tree(folder / f"capture-{attempt - 1}", ignore_errors=True)
+    place = folder / f"capture-{attempt}"
+    place.mkdir(mode=0o700)
+    return place
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name)
+    found = own.which(name)
     if found is None:
         raise no_program(name)
     begin = b""
@@ -201,7 +200,7 @@ class _Here:
             pid_file=_PID_FILE,
         )
         command = profile_command(nsys, folder / "report", shim, plan.arguments)
-        self._started = time.monotonic()
+        self._started = own.clock()
         self._process = start_nsys(command, folder)
 
     def take(self) -> Taken:
@@ -226,7 +225,7 @@ class _Here:
             self._process,
             self._folder,
             self._watcher,
-            over=lambda: self._is_alone() or self._plan.is_over(time.monotonic() - self._started),
+            over=lambda: self._is_alone() or self._plan.is_over(own.clock() - self._started),
             interrupt=lambda: self._process.send_signal(signal.SIGINT),
             deadline_s=self._deadline_s,
         )
@@ -241,7 +240,7 @@ class _Here:
 
     def _end_everything(self) -> int:
         """End what is left of nsys, its agent, the command and all that it started."""
-        self._seconds = time.monotonic() - self._started
+        self._seconds = own.clock() - self._started
         well = self._process.poll() is not None and self._is_alone()
         end_nsys(self._process, self._folder, well=well)
         return self._process.returncode if self._process.returncode is not None else 0
@@ -299,7 +298,7 @@ def follow(
         (Tail(folder / "stdout"), watcher.stdout),
         (Tail(folder / "stderr"), watcher.stderr),
     )
-    patient_since = time.monotonic()
+    patient_since = own.clock()
     interrupted = False
     try:
         while True:
@@ -313,15 +312,15 @@ def follow(
                 if ended:
                     return interrupted
                 if not interrupted and not over():
-                    patient_since = time.monotonic()
-                elif time.monotonic() - patient_since > deadline_s:
+                    patient_since = own.clock()
+                elif own.clock() - patient_since > deadline_s:
                     raise DeadlineExceeded(
                         f"nsys did not end within {deadline_s:g} s of the command",
                         evidence=f"process {process.pid}",
                         remedy="run again; a smaller capture is written faster (--duration), and "
                         "--tool-timeout sets how long it may take",
                     )
-                time.sleep(_POLL_S)
+                own.sleep(_POLL_S)
             except KeyboardInterrupt:
                 if interrupted:
                     raise

@@ -20,6 +20,7 @@ from pytest_nsys.capture.nsys import INSTALL_PATTERNS, NsysTool, newest_first, r
 from pytest_nsys.errors import FetchFailed, LauncherFailed, NsysError, NsysNotFound
 from pytest_nsys.process.environment import marked_environment
 from pytest_nsys.process.processes import Finished, end_trees, run_program
+from pytest_nsys.support.own import own
 
 _ANSWER_S = 60.0
 _SHOWN = 1000
@@ -177,7 +178,7 @@ class Elsewhere:
         errors = local.with_name(f"{local.name}.errors")
         with local.open("wb") as file, errors.open("w+b") as said:
             try:
-                process = subprocess.Popen(
+                process = own.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=file,

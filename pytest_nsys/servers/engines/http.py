@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import json
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from pytest_nsys.servers.engines.preset import Endpoint
 from pytest_nsys.support.json_values import load, read_keys
+from pytest_nsys.support.own import own
 
 _LONGEST = 1 << 20
 
@@ -53,7 +53,7 @@ def ask(url: str, endpoint: Endpoint, timeout_s: float) -> Answer:
     connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
     headers, body = {}, None
     if endpoint.body is not None:
-        headers, body = {"Content-Type": "application/json"}, json.dumps(endpoint.body)
+        headers, body = {"Content-Type": "application/json"}, own.to_json(endpoint.body)
     try:
         connection.request(endpoint.method, parts.path.rstrip("/") + endpoint.path, body, headers)
         response = connection.getresponse()

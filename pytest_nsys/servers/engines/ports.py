@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import socket
-import time
 from pathlib import Path
 
 import psutil
 
 from pytest_nsys.errors import PortTaken
+from pytest_nsys.support.own import own
 
 _POLL_S = 0.05
 _LOWEST, _HIGHEST = 10_000, 65_000
@@ -94,9 +94,9 @@ def _command(pid: int) -> str:
 
 def wait_until_free(host: str, port: int, within_s: float) -> bool:
     """Wait until nobody listens there; returns whether that is so."""
-    deadline = time.monotonic() + within_s
+    deadline = own.clock() + within_s
     while not is_free(host, port):
-        if time.monotonic() >= deadline:
+        if own.clock() >= deadline:
             return False
-        time.sleep(_POLL_S)
+        own.sleep(_POLL_S)
     return True

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from pytest_nsys.servers.load.dialects import Dialect, Reading, dialect_of
 from pytest_nsys.servers.load.model import Load, LoadResult, Prompt, shortened
 from pytest_nsys.servers.load.schedule import GRACE_S, SLACK_S, Attempt, follow, run_apart
 from pytest_nsys.servers.load.sse import EventReader, TooLong
+from pytest_nsys.support.own import own
 
 if TYPE_CHECKING:
     import aiohttp
@@ -149,14 +148,14 @@ def call(
         outcome: asyncio.Future[tuple[int, int, object, str]] = loop.create_future()
 
         def run() -> None:
-            start_ns = time.monotonic_ns()
+            start_ns = own.clock_ns()
             tokens: object = None
             error = ""
             try:
                 tokens = function(load.prompt(number))
             except BaseException as raised:  # pytest's own, such as pytest.fail, are no Exceptions
                 error = _named(raised)
-            result = (start_ns, time.monotonic_ns(), tokens, error)
+            result = (start_ns, own.clock_ns(), tokens, error)
             with suppress(RuntimeError):  # the load is over, and its loop closed
                 loop.call_soon_threadsafe(_settle, outcome, result)
 
@@ -185,7 +184,7 @@ def _settle(outcome: asyncio.Future[Any], result: object) -> None:
 def _body(load: Load, model: str, dialect: Dialect, prompt: Prompt) -> bytes:
     body = dialect.request(load, model, prompt)
     try:
-        return json.dumps(body).encode()
+        return own.to_json(body).encode()
     except (TypeError, ValueError) as error:
         raise LoadError(
             "the body of a request is not JSON",
@@ -202,7 +201,7 @@ async def _answer(
         return await _refusal(response)
     if not stream:
         content = await _whole(response)
-        attempt.end_ns = time.monotonic_ns()
+        attempt.end_ns = own.clock_ns()
         reading = _read(dialect.read_reply, content)
         # There is no time of a token without a stream.
         return reading if isinstance(reading, str) else _note(reading, attempt)
@@ -236,7 +235,7 @@ async def _stream(response: aiohttp.ClientResponse, dialect: Dialect, attempt: A
     ended, complete = False, not dialect.says_end
     while not ended:
         received = await response.content.readany()
-        now_ns = time.monotonic_ns()
+        now_ns = own.clock_ns()
         ended = not received
         for event in reader.feed(received) if received else reader.end():
             if event == dialect.done.encode():
@@ -274,7 +273,7 @@ async def _ignored(response: aiohttp.ClientResponse) -> None:
 def _read(reader: Callable[[Mapping[str, Any]], Reading], content: bytes) -> Reading | str:
     """What the server says; a text where it cannot be read."""
     try:
-        data = json.loads(content)
+        data = own.from_json(content)
         if not isinstance(data, dict):
             raise ValueError("it is no JSON object")
         return reader(data)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pytest_nsys.errors import PromptsError
 from pytest_nsys.servers.load.model import Prompt, check_prompt, shortened
+from pytest_nsys.support.own import own
 
 SUFFIXES = (".txt", ".jsonl", ".json")
 """Files of prompts: a text a line; a JSON value a line; one JSON list."""
@@ -178,7 +179,7 @@ def _decoded(where: str, content: bytes) -> str:
 
 def _parsed(where: str, text: str) -> object:
     try:
-        return json.loads(text)
+        return own.from_json(text)
     except json.JSONDecodeError as error:
         line = f" of line {error.lineno}" if error.lineno > 1 else ""
         raise PromptsError(

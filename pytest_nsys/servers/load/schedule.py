@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from pytest_nsys.errors import LoadStuck
 from pytest_nsys.servers.load.model import Counted, Exchange, Load, LoadResult
+from pytest_nsys.support.own import own
 
 T = TypeVar("T")
 
@@ -62,7 +63,7 @@ class Attempt:
             start_ns=self.start_ns,
             first_token_ns=self.first_token_ns,
             last_token_ns=self.last_token_ns,
-            end_ns=time.monotonic_ns() if self.end_ns is None else self.end_ns,
+            end_ns=own.clock_ns() if self.end_ns is None else self.end_ns,
             prompt_tokens=self.prompt_tokens,
             output_tokens=tokens,
             error=error,
@@ -83,7 +84,7 @@ async def follow(load: Load, work: Work, deadline_s: float) -> LoadResult:
         deadline_s: after so many seconds, requests still under way are cut off.
     """
     done: dict[int, Exchange] = {}
-    began_utc_ns, began_ns = time.time_ns(), time.monotonic_ns()
+    began_utc_ns, began_ns = own.time_ns(), own.clock_ns()
     if load.rate_per_s is None:
         numbers = _RequestNumbers(load)  # which the loops share
         tasks = [
@@ -98,7 +99,7 @@ async def follow(load: Load, work: Work, deadline_s: float) -> LoadResult:
         for task in tasks:
             task.cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    ended_ns, ended_utc_ns = time.monotonic_ns(), time.time_ns()
+    ended_ns, ended_utc_ns = own.clock_ns(), own.time_ns()
     for outcome in outcomes:
         if isinstance(outcome, Exception):  # no request's: those are noted
             raise outcome
@@ -113,7 +114,7 @@ class _RequestNumbers:
         self._load = load
         self._next = 0
         self._failed = 0
-        self._began = time.monotonic()
+        self._began = own.clock()
 
     def note(self, ok: bool) -> None:
         """A request has ended, well or not."""
@@ -126,7 +127,7 @@ class _RequestNumbers:
             return None
         # The first one is always sent: a load without any would say nothing.
         if number and load.duration_s is not None:
-            late = time.monotonic() - self._began >= load.duration_s
+            late = own.clock() - self._began >= load.duration_s
             hopeless = self._failed >= max(_GIVE_UP, 2 * (load.concurrency or 1))
             if late or hopeless:
                 return None
@@ -145,12 +146,12 @@ async def _closed_loop(
 
 
 async def _open_loop(load: Load, rate: float, work: Work, done: dict[int, Exchange]) -> None:
-    began = time.monotonic()
+    began = own.clock()
     tasks: list[asyncio.Task[None]] = []
     try:
         for number in range(_due(load, rate)):
             # Also of no time: so that requests that are late all start before any is read.
-            await asyncio.sleep(max(0.0, began + number / rate - time.monotonic()))
+            await asyncio.sleep(max(0.0, began + number / rate - own.clock()))
             tasks.append(asyncio.ensure_future(_one(number, load, work, done)))
         await asyncio.gather(*tasks)
     finally:

@@ -9,7 +9,6 @@ written when the server ends.) The first range is armed by ``nsys profile`` itse
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from pytest_nsys.servers.running.nsys_session import (
     finish_report,
     start_options,
 )
+from pytest_nsys.support.own import own
 
 _ARMED = "StartRange"
 _DONE = "Launched"
@@ -112,10 +112,10 @@ class EndpointRange(OpenCollection):
         return finish_report(self._tool, output, "", written=self._written)
 
     def _wait_until_done(self) -> None:
-        began = time.monotonic()
+        began = own.clock()
         while True:
             state = self._tool.demand().state
-            seconds = time.monotonic() - began
+            seconds = own.clock() - began
             if state == _DONE:
                 return
             if state == _ARMED and seconds > self._begin_s:
@@ -134,7 +134,7 @@ class EndpointRange(OpenCollection):
                     remedy="send less load in a window; nsys_tool_timeout sets how long it may "
                     "take",
                 )
-            time.sleep(_POLL_S)
+            own.sleep(_POLL_S)
 
     def _ask(self, endpoint: Endpoint) -> None:
         answer = ask(self._url, endpoint, self._tool.deadline_s)

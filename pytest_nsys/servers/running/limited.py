@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from pytest_nsys.process.limits import Limits, bytes_on_disk
 from pytest_nsys.servers.running.nsys_session import Collected, Collection
+from pytest_nsys.support.own import own
 
 _POLL_S = 0.2
 
@@ -36,7 +36,7 @@ class Limited:
         self._limits = limits
         self._folder = folder
         self._reached = reached
-        self._over = threading.Event()
+        self._over = own.Event()
         self._watcher: threading.Thread | None = None
         self._cut_short = ""
         self._collected: Collected | None = None
@@ -60,8 +60,8 @@ class Limited:
         if not self._limits.any:
             return
         self._over.clear()
-        self._watcher = threading.Thread(
-            target=self._watch, args=(before, time.monotonic()), daemon=True, name="nsys-limits"
+        self._watcher = own.Thread(
+            target=self._watch, args=(before, own.clock()), daemon=True, name="nsys-limits"
         )
         self._watcher.start()
 
@@ -79,7 +79,7 @@ class Limited:
     def _watch(self, before: int, began: float) -> None:
         try:
             while not self._over.wait(_POLL_S):
-                exceeded = self._limits.exceeded(time.monotonic() - began, self._size() - before)
+                exceeded = self._limits.exceeded(own.clock() - began, self._size() - before)
                 if exceeded:
                     self._cut_short = exceeded
                     if self._reached is not None:

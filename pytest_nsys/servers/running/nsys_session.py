@@ -10,7 +10,6 @@ of a session that does not exist returns 0 and makes one that nobody ends.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ from pytest_nsys.errors import (
 from pytest_nsys.process.limits import shortage
 from pytest_nsys.process.logs import readable
 from pytest_nsys.process.processes import Finished, run_program
+from pytest_nsys.support.own import own
 
 OLDEST = (2023, 4, 0)
 """The oldest nsys that can do this."""
@@ -325,7 +325,7 @@ def finish_report(
     for path in (*generated(printed), expected, expected.with_suffix(".qdstrm")):
         wanted = output.with_suffix(path.suffix)
         if path.exists() and path != wanted:
-            shutil.move(path, wanted)
+            own.move(path, wanted)
     printed = import_again(tool.nsys, output, printed, deadline_s=tool.deadline_s)
     printed = readable(printed)
     prove_report(output, printed)

@@ -7,15 +7,14 @@ without nsys, whose sessions can only be listed by who knows their TMPDIR.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from pathlib import Path
 
 import psutil
 
 from pytest_nsys.process.guard import end_marked, mark_of
 from pytest_nsys.process.processes import is_running
+from pytest_nsys.support.own import own
 
 _OURS = re.compile(r"pytest-nsys-(\d+)-\d+")
 _RUN_FOLDER = "pytest-nsys-"
@@ -23,12 +22,12 @@ _RUN_FOLDER = "pytest-nsys-"
 
 def session_name(number: int) -> str:
     """The name of a session, and of its server's folder: nobody else's."""
-    return f"pytest-nsys-{os.getpid()}-{number}"
+    return f"pytest-nsys-{own.getpid()}-{number}"
 
 
 def orphan_folders() -> list[Path]:
     """The folders of servers that still run although their pytest does not."""
-    here = _namespace(os.getpid())
+    here = _namespace(own.getpid())
     found = set()
     for process in psutil.process_iter():
         folder = Path(mark_of(process.pid))
@@ -48,7 +47,7 @@ def end_orphans() -> list[Path]:
         end_marked(str(folder))
         run = folder.parent
         ours = run.name.startswith(_RUN_FOLDER)
-        shutil.rmtree(run if ours else folder, ignore_errors=True)
+        own.remove_tree(run if ours else folder, ignore_errors=True)
     return folders
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +49,7 @@ from pytest_nsys.servers.running.nsys_session import (
     demand_sessions,
 )
 from pytest_nsys.servers.running.orphans import end_orphans, session_name
+from pytest_nsys.support.own import own
 
 _POLL_S = 0.05
 _SLOW_POLL_S = 0.5
@@ -160,14 +159,14 @@ class ServerProcess:
             ServerNotReady: the deadline has passed.
         """
         limit = self._deadlines.ready if deadline_s is None else deadline_s
-        began = time.monotonic()
+        began = own.clock()
         while True:
             if how := self._ended():
                 raise self._failure(ServerFailed, f"ended before it was ready: {how}")
             answer = get(self.url, self.spec.ready, min(_PROBE_S, limit))
             if answer.status == 200:
                 return
-            if time.monotonic() - began >= limit:
+            if own.clock() - began >= limit:
                 where = f"{self.url}{self.spec.ready}"
                 raise self._failure(
                     ServerNotReady,
@@ -176,7 +175,7 @@ class ServerProcess:
                     remedy="give it longer (ready_timeout=), or correct the path that tells "
                     "when it is ready (ready=)",
                 )
-            time.sleep(_POLL_S if time.monotonic() - began < 10 * _SLOW_POLL_S else _SLOW_POLL_S)
+            own.sleep(_POLL_S if own.clock() - began < 10 * _SLOW_POLL_S else _SLOW_POLL_S)
 
     def check_alive(self, patience_s: float = 0.0) -> None:
         """The server runs, and nsys around it.
@@ -188,13 +187,13 @@ class ServerProcess:
         Raises:
             ServerDied: one of them has ended.
         """
-        deadline = time.monotonic() + patience_s
+        deadline = own.clock() + patience_s
         while True:
             if how := self._ended():
                 raise self._failure(ServerDied, f"died: {how}")
-            if time.monotonic() >= deadline:
+            if own.clock() >= deadline:
                 return
-            time.sleep(_POLL_S)
+            own.sleep(_POLL_S)
 
     def stop(self) -> str:
         """End the server and all it has started, nsys too; the folder goes, the port is free.
@@ -219,7 +218,7 @@ class ServerProcess:
             left = end_marked(str(self.folder), signals=((signal.SIGTERM, _AGENT_S),))
             if self._process is not None:
                 reap(self._process)
-            shutil.rmtree(self.folder, ignore_errors=True)
+            own.remove_tree(self.folder, ignore_errors=True)
             self._stopped = True
         if left:
             notes.append(f"processes {left} of it cannot be ended: they wait inside a driver")
@@ -264,18 +263,18 @@ class ServerProcess:
         return profile_command(nsys, output, command, arguments)
 
     def _wait_until_launched(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + self._deadlines.launch
+        deadline = own.clock() + self._deadlines.launch
         while self.pid is None:
             if process.poll() is not None and self.pid is None:
                 raise self._not_launched(process.returncode)
-            if time.monotonic() > deadline:
+            if own.clock() > deadline:
                 raise DeadlineExceeded(
                     f"nsys did not start the server within {self._deadlines.launch:g} s"
                     + shortage(self.folder),
                     evidence=self.nsys_log() or "nsys printed nothing",
                     remedy="run 'nsys profile true' by hand: it should hang in the same way",
                 )
-            time.sleep(_POLL_S)
+            own.sleep(_POLL_S)
 
     def _not_launched(self, code: int) -> Exception:
         printed = self.nsys_log()
@@ -344,12 +343,12 @@ class ServerProcess:
         if pid is None or not is_running(pid):
             return True
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + self._deadlines.stop
+            own.kill(pid, signal.SIGTERM)
+        deadline = own.clock() + self._deadlines.stop
         while is_running(pid):
-            if time.monotonic() >= deadline:
+            if own.clock() >= deadline:
                 return False
-            time.sleep(_POLL_S)
+            own.sleep(_POLL_S)
         return True
 
     def _let_nsys_end(self) -> None:
@@ -427,7 +426,7 @@ def _program(word: str, environment: Mapping[str, str], directory: str) -> str:
     """
     place = Path(directory or ".")
     by_path = "/" in word
-    found = shutil.which(str(place / word) if by_path else word, path=environment.get("PATH"))
+    found = own.which(str(place / word) if by_path else word, path=environment.get("PATH"))
     if found is None:
         raise CommandMissing(
             f"there is no program {word!r}",

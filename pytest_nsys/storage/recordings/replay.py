@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_nsys.capture.result import CaptureResult, RanTest
+from pytest_nsys.capture.result import CaptureResult, RanTest, missing_phase
 from pytest_nsys.errors import NsysError, RecordingError
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.storage.recordings.recording import (
@@ -123,5 +123,11 @@ def _ran_test(test: RecordedTest) -> RanTest:
         reports=test.reports,
         warmup=test.warmup,
         rounds=test.rounds,
+        lost="" if test.problem else _incomplete(test),
         problem=RecordingError(test.problem) if test.problem else None,
     )
+
+
+def _incomplete(test: RecordedTest) -> str:
+    missing = missing_phase(test.reports)
+    return f"the recording has no report of its {missing}" if missing else ""

@@ -40,13 +40,11 @@ class Clock:
 class Watch:
     """A monitor of fake GPUs."""
 
-    def __init__(
-        self, nvml: FakeNvml, environ: Mapping[str, str], mark: tuple[str, str] | None
-    ) -> None:
+    def __init__(self, nvml: FakeNvml, environ: Mapping[str, str], folder: str | None) -> None:
         self.nvml = nvml
         self.clock = Clock()
         self.told: list[str] = []
-        self.monitor = Monitor(self.told.append, environ, self.clock, mark)
+        self.monitor = Monitor(self.told.append, environ, self.clock, folder)
 
     def look(self) -> GpuState:
         """The state of the only GPU, a while later."""
@@ -59,12 +57,10 @@ class Watch:
 def watch(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Watch]:
     """Puts GPUs in the machine, and a monitor before them."""
 
-    def put(
-        *gpus: FakeGpu, environ: Mapping[str, str] = {}, mark: tuple[str, str] | None = None
-    ) -> Watch:
+    def put(*gpus: FakeGpu, environ: Mapping[str, str] = {}, folder: str | None = None) -> Watch:
         nvml = FakeNvml(*gpus)
         monkeypatch.setitem(sys.modules, "pynvml", nvml)
-        return Watch(nvml, environ, mark)
+        return Watch(nvml, environ, folder)
 
     return put
 
@@ -233,25 +229,24 @@ def test_a_daemon_of_the_worker_is_its_own(
     try:
         watched = watch(FakeGpu(pids=[os.getpid(), daemon]))
         assert watched.look().foreign_processes == 1
-        for mark, others in (("/run/b", 1), ("/run", 0), ("/run/a", 0)):
-            watched = watch(FakeGpu(pids=[os.getpid(), daemon]), mark=(MARK, mark))
+        for folder, others in (("/run/b", 1), ("/run", 0), ("/run/a", 0)):
+            watched = watch(FakeGpu(pids=[os.getpid(), daemon]), folder=folder)
             assert watched.look().foreign_processes == others
     finally:
         os.kill(daemon, 9)
 
 
-@pytest.mark.parametrize(("folder", "mark"), [("/run/a", (MARK, "/run/a")), ("", None)])
+@pytest.mark.parametrize("folder", ["/run/a", ""])
 def test_the_worker_tells_its_monitor_what_its_processes_carry(
-    folder: str,
-    mark: tuple[str, str] | None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[object] = []
     monkeypatch.setenv(MARK, folder)
-    monkeypatch.setattr("pytest_nsys.worker.session.Monitor", lambda tell, mark: made.append(mark))
+    monkeypatch.setattr(
+        "pytest_nsys.worker.session.Monitor", lambda tell, folder: made.append(folder)
+    )
     WorkerSession(Job((), (), (), {}, ""), EventLog(str(tmp_path / "events.jsonl")))
-    assert made == [mark]
+    assert made == [folder or None]
 
 
 def test_those_who_wait_for_the_worker_are_no_others(watch: Callable[..., Watch]) -> None:
@@ -260,20 +255,22 @@ def test_those_who_wait_for_the_worker_are_no_others(watch: Callable[..., Watch]
 
 
 def test_the_server_of_mps_is_no_other(
-    watch: Callable[..., Watch], monkeypatch: pytest.MonkeyPatch
+    watch: Callable[..., Watch], sleeper: Callable[..., int], tmp_path: Path
 ) -> None:
-    class Server:
-        def __init__(self, pid: int) -> None:
-            self.pid = pid
-
-        def parents(self) -> list[Server]:
-            return []
-
-        def name(self) -> str:
-            return "nvidia-cuda-mps-server"
-
-    monkeypatch.setattr(psutil, "Process", Server)
-    assert watch(FakeGpu(pids=[os.getpid(), 99])).look().foreign_processes == 0
+    # A daemon, and so no descendant.
+    server = tmp_path / "nvidia-cuda-mps-server"
+    server.symlink_to("/bin/sleep")
+    code = (
+        "import subprocess, sys; p = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL);"
+        " print(p.pid)"
+    )
+    pid = sleeper(sys.executable, "-S", "-c", code, str(server), "60")
+    while pid in {child.pid for child in psutil.Process().children(recursive=True)}:
+        time.sleep(0.01)
+    try:
+        assert watch(FakeGpu(pids=[os.getpid(), pid])).look().foreign_processes == 0
+    finally:
+        os.kill(pid, 9)
 
 
 def test_once_it_is_known_which_gpus_are_used_only_those_are_read(

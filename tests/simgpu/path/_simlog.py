@@ -11,10 +11,25 @@ import json
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 
 LOG_VARIABLE = "SIMGPU_LOG"
 _PF_FORKNOEXEC = 0x40  # the kernel's mark on a process that was forked and has not called exec
+
+
+class own:  # noqa: N801
+    """What this calls, however the code under test replaces it."""
+
+    getpid = staticmethod(os.getpid)
+    open_fd = staticmethod(os.open)
+    write = staticmethod(os.write)
+    thread = staticmethod(threading.get_native_id)
+    to_json = staticmethod(json.dumps)
+    # time-machine stops the other clocks; on Linux this one is CLOCK_MONOTONIC, too.
+    clock_ns = staticmethod(time.perf_counter_ns)
+    sleep = staticmethod(time.sleep)
+
 
 _lock = threading.Lock()
 _opened: tuple[str, int, int] | None = None  # (path, pid, file descriptor)
@@ -30,7 +45,7 @@ def emit(kind: str, **fields: object) -> None:
     path = os.environ.get(LOG_VARIABLE)
     if not path:
         return
-    descriptor = _descriptor(path, os.getpid())
+    descriptor = _descriptor(path, own.getpid())
     if descriptor is not None:
         _write(descriptor, kind, fields)
 
@@ -41,7 +56,7 @@ def _descriptor(path: str, pid: int) -> int | None:
         if _opened is not None and _opened[:2] == (path, pid):
             return _opened[2]
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            descriptor = own.open_fd(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         except OSError:
             return None
         _opened = (path, pid, descriptor)
@@ -50,8 +65,8 @@ def _descriptor(path: str, pid: int) -> int | None:
 
 
 def _write(descriptor: int, kind: str, fields: dict[str, object]) -> None:
-    record = {"kind": kind, "pid": os.getpid(), "tid": threading.get_native_id(), **fields}
-    os.write(descriptor, (json.dumps(record) + "\n").encode())
+    record = {"kind": kind, "pid": own.getpid(), "tid": own.thread(), **fields}
+    own.write(descriptor, (own.to_json(record) + "\n").encode())
 
 
 def _is_forked() -> bool:

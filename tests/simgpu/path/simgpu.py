@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 import random
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import _simlog
+from _simlog import own
 
 LAUNCH_LATENCY_NS = 2_000
 _COPY_OVERHEAD_NS = 1_000
@@ -122,7 +122,7 @@ def synchronize(kind: str = "context", *, device: int = 0, stream: int = 7) -> N
         with _state.lock:
             _state.events = event = _state.events + 1
         _call("cudaEventRecord", device=device, stream=stream, event=event)
-    start = time.monotonic_ns()
+    start = own.clock_ns()
     with _state.lock:
         ends = [
             end
@@ -135,7 +135,7 @@ def synchronize(kind: str = "context", *, device: int = 0, stream: int = 7) -> N
 
 def malloc(nbytes: int, device: int = 0) -> int:
     """Allocate device memory and return its address; addresses are reused, as real ones are."""
-    start = time.monotonic_ns()
+    start = own.clock_ns()
     with _state.lock:
         reusable = _state.reusable.get((nbytes, device))
         if reusable:
@@ -150,7 +150,7 @@ def malloc(nbytes: int, device: int = 0) -> int:
 
 def free(address: int) -> None:
     """Free what ``malloc`` returned."""
-    start = time.monotonic_ns()
+    start = own.clock_ns()
     with _state.lock:
         nbytes, device = _state.allocated.pop(address)
         _state.reusable.setdefault((nbytes, device), []).append(address)
@@ -161,7 +161,7 @@ def api(name: str, us: float) -> None:
     """A CUDA API call of exactly ``us`` microseconds that does nothing on the device."""
     if not _simlog.enabled():
         return
-    start = time.monotonic_ns()
+    start = own.clock_ns()
     end = start + round(us * 1_000)
     _wait_until(end)
     _emit(name, start, end=end)
@@ -172,7 +172,7 @@ def _kernel(name: str, us: float, graph_node: int | None) -> _Op:
 
 
 def _memory(operation: str, address: int, nbytes: int) -> dict[str, object]:
-    return {"op": operation, "address": address, "bytes": nbytes, "time": time.monotonic_ns()}
+    return {"op": operation, "address": address, "bytes": nbytes, "time": own.clock_ns()}
 
 
 def _call(
@@ -187,10 +187,10 @@ def _call(
     """One API call and the device operations that it puts into a stream."""
     if not _simlog.enabled():
         return
-    start = time.monotonic_ns()
+    start = own.clock_ns()
     placed = []
     with _state.lock:
-        end = max(time.monotonic_ns(), start + 1)
+        end = max(own.clock_ns(), start + 1)
         free_at = max(end + LAUNCH_LATENCY_NS, _state.busy_until.get((device, stream), 0))
         for duration, operation in ops:
             op_end = free_at + _with_jitter(duration)
@@ -200,7 +200,7 @@ def _call(
             _state.busy_until[device, stream] = free_at
     if blocking:
         _wait_until(free_at)
-        end = time.monotonic_ns()
+        end = own.clock_ns()
     _emit(name, start, device, stream, end=end, ops=placed, **fields)
 
 
@@ -215,7 +215,7 @@ def _emit(
         "call",
         api=name,
         start=start,
-        end=end or time.monotonic_ns(),
+        end=end or own.clock_ns(),
         correlation=correlation,
         device=device,
         stream=stream,
@@ -230,5 +230,5 @@ def _with_jitter(duration: int) -> int:
 
 
 def _wait_until(end: int) -> None:
-    while (left := end - time.monotonic_ns()) > 0:
-        time.sleep(left / 1e9)
+    while (left := end - own.clock_ns()) > 0:
+        own.sleep(left / 1e9)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import functools
 import os
-import time
 from collections.abc import Callable
 from itertools import count
 from types import TracebackType
 from typing import TypeVar
 
 import _simlog
+from _simlog import own
 
 _F = TypeVar("_F", bound=Callable[..., object])
 _COLORS = {
@@ -141,7 +141,7 @@ class Domain:
 
     def _emit(self, event: str, **fields: object) -> None:
         if enabled():
-            _simlog.emit("nvtx", event=event, time=time.monotonic_ns(), domain=self.name, **fields)
+            _simlog.emit("nvtx", event=event, time=own.clock_ns(), domain=self.name, **fields)
 
 
 @functools.cache
