@@ -103,7 +103,7 @@ def gpu_locks(
                     f"{error.strerror or error}"
                 )
                 continue
-            held.callback(os.close, fd)  # which also unlocks it
+            held.callback(_release, fd)
             note = _lock(fd, uuid, folder, deadline, deadline_s, waiting)
             if note:
                 notes.append(note)
@@ -141,6 +141,13 @@ def _lock(
         else:
             _sign(fd)
             return ""
+
+
+def _release(fd: int) -> None:
+    """Unlock, which closing does not as long as a fork of this process has the file open, too."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    os.close(fd)
 
 
 def _open(folder: Path, name: str) -> int:

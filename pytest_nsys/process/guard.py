@@ -170,12 +170,13 @@ def _send(folder: str, number: int) -> list[int]:
 
 
 def wait_for(pipe: int, parent: int) -> None:
-    """Wait until the pipe is closed at its other end, or the parent is gone.
+    """Wait until the other end of the pipe says so, or is closed, or the parent is gone.
 
-    Both, since what the parent has forked may hold the pipe for longer than it lives.
+    All three: what the parent has forked may hold the pipe for longer than the parent needs it,
+    and for longer than it lives.
     """
     while os.getppid() == parent:
-        if select.select([pipe], [], [], _LOOK_S)[0] and not os.read(pipe, 1):
+        if select.select([pipe], [], [], _LOOK_S)[0]:
             return
 
 

@@ -26,10 +26,11 @@ class RunFolder:
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
+        self._owner = own.getpid()
         try:
             self.path = Path(own.make_folder(prefix="pytest-nsys-")).resolve()
             self._guard = own.Popen(
-                [sys.executable, "-S", "-E", guard.__file__, str(self.path), str(own.getpid())],
+                [sys.executable, "-S", "-E", guard.__file__, str(self.path), str(self._owner)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -54,9 +55,16 @@ class RunFolder:
         self.remove()
 
     def remove(self) -> None:
-        """Remove the folder and all it holds; a second time does nothing."""
+        """Remove the folder and all it holds; a second time does nothing.
+
+        Nor does it in a fork that comes here by itself: it is the folder of the run.
+        """
+        if own.getpid() != self._owner:
+            return
         own.remove_tree(self.path, ignore_errors=True)
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired, ValueError):
             assert self._guard.stdin is not None
+            # It is told: a fork that a test has left running holds the pipe open.
+            self._guard.stdin.write(b"end")
             self._guard.stdin.close()
             self._guard.wait(timeout=_GUARD_S)

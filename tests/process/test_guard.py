@@ -139,10 +139,35 @@ def test_somebody_elses_processes_are_none(monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_guard_waits_for_the_pipe_to_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "_LOOK_S", 0.01)
     read, write = os.pipe()
-    os.write(write, b"xx")
     os.close(write)
     wait_for(read, os.getppid())
     os.close(read)
+
+
+def test_the_guard_is_told_though_a_fork_holds_the_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (removed, says_so), (waits, ends) = os.pipe(), os.pipe()
+    folder = RunFolder()
+    fork = os.fork()
+    if fork == 0:
+        folder.remove()  # as one does that goes on as if it were pytest
+        os.write(says_so, b"x")
+        os.read(waits, 1)
+        os._exit(0)
+    try:
+        os.read(removed, 1)
+        assert folder.path.is_dir()
+        folder.remove()
+        assert not folder.path.exists()
+        assert folder._guard.returncode == 0
+        assert os.waitpid(fork, os.WNOHANG) == (0, 0)
+    finally:
+        os.write(ends, b"x")
+        os.waitpid(fork, 0)
+        for pipe in (removed, says_so, waits, ends):
+            os.close(pipe)
 
 
 def test_the_guard_waits_for_its_parent_to_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:

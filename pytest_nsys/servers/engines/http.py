@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import socket
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,26 +49,64 @@ def ask(url: str, endpoint: Endpoint, timeout_s: float) -> Answer:
     Args:
         url: of the server, such as "http://127.0.0.1:8000".
         endpoint: what is sent there.
-        timeout_s: longest silence.
+        timeout_s: longest time until the answer is there as a whole, the look-up of the host's
+            name included.
     """
-    parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
-    headers, body = {}, None
-    if endpoint.body is not None:
-        headers, body = {"Content-Type": "application/json"}, own.to_json(endpoint.body)
-    try:
-        connection.request(endpoint.method, parts.path.rstrip("/") + endpoint.path, body, headers)
-        response = connection.getresponse()
-        return Answer(response.status, response.read(_LONGEST).decode("utf-8", "replace"))
-    except TimeoutError:
-        return Answer(0, f"no answer within {timeout_s:g} s")
-    except ConnectionRefusedError:
-        return Answer(0, "connection refused")
-    except (OSError, http.client.HTTPException) as error:
-        return Answer(0, f"{type(error).__name__}: {error}")
-    finally:
-        connection.close()
+    request = _Request(url, endpoint, timeout_s)
+    request.start()
+    request.join(timeout_s)
+    return request.answer or request.give_up()
+
+
+class _Request(own.Thread):
+    """A request in a thread: no time limit of a socket is one for all that is to be received, and
+    a look-up of a name has none at all."""
+
+    def __init__(self, url: str, endpoint: Endpoint, timeout_s: float) -> None:
+        super().__init__(name=f"pytest-nsys {endpoint.method} {endpoint.path}", daemon=True)
+        self.answer: Answer | None = None
+        self._url = urlsplit(url)
+        self._endpoint = endpoint
+        self._timeout_s = timeout_s
+        self._given_up = False
+        self._socket: socket.socket | None = None
+
+    def run(self) -> None:
+        """Ask, and wait for the answer."""
+        try:
+            self.answer = self._ask()
+        except TimeoutError:
+            self.answer = self._none_in_time()
+        except ConnectionRefusedError:
+            self.answer = Answer(0, "connection refused")
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self.answer = Answer(0, f"{type(error).__name__}: {error}")
+
+    def give_up(self) -> Answer:
+        """Have the thread end, too: whatever it waits for is over."""
+        self._given_up = True
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        return self._none_in_time()
+
+    def _none_in_time(self) -> Answer:
+        return Answer(0, f"no answer within {self._timeout_s:g} s")
+
+    def _ask(self) -> Answer:
+        url, endpoint = self._url, self._endpoint
+        kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+        headers, body = {}, None
+        if endpoint.body is not None:
+            headers, body = {"Content-Type": "application/json"}, own.to_json(endpoint.body)
+        with closing(kind(url.hostname or "", url.port, timeout=self._timeout_s)) as connection:
+            connection.connect()
+            self._socket = connection.sock
+            if self._given_up:
+                return self._none_in_time()
+            connection.request(endpoint.method, url.path.rstrip("/") + endpoint.path, body, headers)
+            response = connection.getresponse()
+            return Answer(response.status, response.read(_LONGEST).decode("utf-8", "replace"))
 
 
 def get(url: str, path: str, timeout_s: float) -> Answer:

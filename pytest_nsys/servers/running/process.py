@@ -163,7 +163,8 @@ class ServerProcess:
         while True:
             if how := self._ended():
                 raise self._failure(ServerFailed, f"ended before it was ready: {how}")
-            answer = get(self.url, self.spec.ready, min(_PROBE_S, limit))
+            left = max(limit - (time.monotonic() - began), _POLL_S)
+            answer = get(self.url, self.spec.ready, min(_PROBE_S, left))
             if answer.status == 200:
                 return
             if own.clock() - began >= limit:

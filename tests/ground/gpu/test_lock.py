@@ -140,6 +140,22 @@ def _contend(folder: Path, uuids: list[str], log: Path) -> None:
                 file.write(f"-{os.getpid()}\n")
 
 
+def test_nor_do_forks_that_execute_nothing(folder: Path) -> None:
+    waits, ends = os.pipe()
+    with gpu_locks(["GPU-1"], deadline_s=0, waiting=print, folder=folder):
+        fork = os.fork()
+        if fork == 0:
+            os.read(waits, 1)
+            os._exit(0)
+    try:
+        assert take(folder, "GPU-1") == ((), [])
+    finally:
+        os.write(ends, b"x")
+        os.waitpid(fork, 0)
+        os.close(waits)
+        os.close(ends)
+
+
 def test_two_runs_take_several_gpus_in_one_order(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

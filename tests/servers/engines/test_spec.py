@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from pytest_nsys.servers.engines.ports import (
 )
 from pytest_nsys.servers.engines.preset import Endpoint, FailurePattern, Preset, ProfileEndpoints
 from pytest_nsys.servers.engines.spec import spec_of, spec_of_command
+from tests.support.harness import until
 
 
 def test_a_port_is_chosen_and_said_everywhere() -> None:
@@ -306,6 +309,48 @@ def test_no_answers(taken: int) -> None:
     assert get("http://host.invalid:1", "/", 5.0).text.startswith("gaierror: ")
     assert get(nobody.replace("http", "https"), "/", 5.0).words == "connection refused"
     assert Answer(204, "").words == "HTTP 204"
+
+
+DRIPS = (
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x"),
+    (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+    (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+)
+
+
+@pytest.mark.parametrize(("first", "drop"), DRIPS, ids=["body", "header", "continue"])
+def test_one_that_drips_has_not_answered(first: bytes, drop: bytes) -> None:
+    def drip() -> None:
+        peer, _ = listener.accept()
+        with peer, contextlib.suppress(OSError):
+            peer.sendall(first)
+            while True:
+                peer.sendall(drop)
+                time.sleep(0.01)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=drip)
+        server.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert get(url, "/ready", 0.2) == Answer(0, "no answer within 0.2 s")
+        server.join()  # it is left: nothing asks for more
+    until(lambda: not [one for one in threading.enumerate() if "/ready" in one.name])
+
+
+def test_a_name_that_is_looked_up_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = threading.Event()
+    tried = []
+
+    def look_up(*args: object, **options: object) -> socket.socket:
+        found.wait()
+        tried.append(args)
+        return socket.socket()
+
+    monkeypatch.setattr("socket.create_connection", look_up)
+    assert get("http://host.invalid:1", "/ready", 0.1).words == "no answer within 0.1 s"
+    found.set()
+    until(lambda: not [one for one in threading.enumerate() if "/ready" in one.name])
+    assert tried
 
 
 def test_a_server_that_names_no_model(url: str) -> None:
