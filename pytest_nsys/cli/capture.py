@@ -7,8 +7,9 @@ import contextlib
 import datetime
 import os
 import shlex
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -111,13 +112,25 @@ def _run(arguments: argparse.Namespace) -> int:
     target: Path = arguments.output
     _check_target(target, force=arguments.force)
     plan = _plan(arguments, command)
-    with RunFolder() as folder:
+    with _ended_in_order(), RunFolder() as folder:
         taken = _taken(arguments, plan, folder.path)
         trace = load_trace(taken.export)
         _prove(trace)
         _record(target, plan, taken)
     _say_what_it_is(target, trace)
     return taken.code
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM lets the block end what it has started, here and elsewhere. The guard would do so,
+    too, but in a container it may end with this process."""
+
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _plan(arguments: argparse.Namespace, command: tuple[str, ...]) -> CommandPlan:

@@ -23,6 +23,10 @@ import time
 MARK = "PYTEST_NSYS_WORKER"
 """The environment variable that names the folder which a process belongs to."""
 
+UNDO = "undo-"
+"""How the names of files in a run's folder begin that hold a command, its words parted by NUL: one
+that the guard runs, in the order of their names, where the run could not."""
+
 
 class _own:  # noqa: N801
     """What code under test may replace while this reads of processes beside it."""
@@ -33,6 +37,7 @@ class _own:  # noqa: N801
 _POLL_S = 0.02
 _LOOK_S = 0.5
 _KILL_S = 5.0
+_UNDO_S = 60.0
 
 # What nsys leaves in shared memory of a process that had no time to tidy up; with its process id
 # and namespace, since containers may share the memory.
@@ -180,12 +185,34 @@ def wait_for(pipe: int, parent: int) -> None:
             return
 
 
+def undo(folder: str) -> None:
+    """Run the commands that a run has left in its folder, each for a minute at most."""
+    for name in sorted(os.listdir(folder)):  # noqa: PTH208
+        if not name.startswith(UNDO):
+            continue
+        import subprocess  # it takes longer than all else here, and is seldom needed
+
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            with open(f"{folder}/{name}", "rb") as file:  # noqa: PTH123
+                words = file.read().split(b"\0")
+            subprocess.run(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=_UNDO_S,
+                check=False,
+            )
+
+
 def main(folder: str, parent: int) -> None:
     """Guard the folder for that parent; stdin is the pipe."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     wait_for(0, parent)
     end_marked(folder)
+    with contextlib.suppress(OSError):  # the run has removed it
+        undo(folder)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pytest_nsys.errors import NoRunFolder
@@ -68,3 +70,20 @@ class RunFolder:
             self._guard.stdin.write(b"end")
             self._guard.stdin.close()
             self._guard.wait(timeout=_GUARD_S)
+
+
+@contextlib.contextmanager
+def undone(folder: Path, name: str, command: Sequence[str]) -> Iterator[None]:
+    """While the block runs, have the guard run a command if this process comes to a sudden end.
+
+    Args:
+        folder: the run's.
+        name: of the command; they are run in the order of their names.
+        command: what undoes what is done in the block.
+    """
+    file = folder / f"{guard.UNDO}{name}"
+    file.write_bytes(b"\0".join(map(os.fsencode, command)))
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)

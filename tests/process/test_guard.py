@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from pytest_nsys.errors import NoRunFolder
 from pytest_nsys.process import guard
 from pytest_nsys.process.guard import MARK, end_marked, marked, wait_for
-from pytest_nsys.process.run_folder import RunFolder
+from pytest_nsys.process.run_folder import RunFolder, undone
 from pytest_nsys.support.xz import pack
 from tests.support.harness import TESTS, until
 
@@ -190,6 +191,30 @@ def test_the_guard_ends_all_and_removes_the_folder(
     monkeypatch.setattr("signal.signal", lambda number, handler: None)
     guard.main(str(folder), parent=-1)
     assert process.wait() == -signal.SIGTERM
+    assert not folder.exists()
+
+
+def test_the_guard_undoes_what_the_run_could_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In order; what cannot be run, or does not end, keeps nothing from being undone."""
+    monkeypatch.setattr("signal.signal", lambda number, handler: None)
+    monkeypatch.setattr(guard, "_UNDO_S", 0.2)
+    folder, log = tmp_path / "run", tmp_path / "a log"
+    folder.mkdir()
+    say = ["sh", "-c", 'echo "$1" >> "$2"', "sh"]
+    with ExitStack() as done:
+        for name, command in (
+            ("4", [*say, "second", str(log)]),
+            ("1", [str(tmp_path / "no such program")]),
+            ("2", ["sleep", "300"]),
+            ("3", [*say, "first", str(log)]),
+        ):
+            done.enter_context(undone(folder, name, command))
+        with undone(folder, "5", [*say, "too much", str(log)]):
+            pass
+        guard.main(str(folder), parent=-1)
+    assert log.read_text() == "first\nsecond\n"
     assert not folder.exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import subprocess
 from pathlib import Path
@@ -15,7 +16,7 @@ from pytest_nsys.capture.command.here import (
     no_program,
     nothing_collected,
 )
-from pytest_nsys.capture.command.place import Elsewhere
+from pytest_nsys.capture.command.place import Elsewhere, Session, TemporaryFolder
 from pytest_nsys.capture.export import export_report
 from pytest_nsys.capture.nsys import NsysTool, export_command, find_nsys, profile_command
 from pytest_nsys.capture.starting import PRINTED, refused
@@ -27,6 +28,10 @@ from pytest_nsys.support.own import own
 from pytest_nsys.trace.schema import TABLES
 
 _NO_PROGRAM = "Executable not found"
+_NOT_RUN = re.compile(r"^(?:\S*/)?env: ", re.MULTILINE)
+"""How a line begins in which ``env``, below nsys, says that there is no such program."""
+
+_NOT_RUN_CODES = (126, 127)
 _END_S = 60.0
 
 
@@ -75,7 +80,7 @@ class _There:
         elsewhere: Elsewhere,
         nsys: NsysTool,
         plan: CommandPlan,
-        remote: str,
+        remote: TemporaryFolder,
         folder: Path,
         watcher: Watcher,
         deadline_s: float,
@@ -87,28 +92,29 @@ class _There:
         self._folder = folder
         self._watcher = watcher
         self._deadline_s = deadline_s
-        self._session = f"pytestnsys{secrets.token_hex(6)}"
+        self._session = Session(remote, nsys, f"pytestnsys{secrets.token_hex(6)}")
         self._trouble = ""
 
     def take(self) -> Taken:
         began = own.clock()
         whole = False
         try:
-            code = self._run()
+            with self._elsewhere.ended(self._session):
+                code = self._run()
             seconds = own.clock() - began
             self._prove(code, seconds)
             whole = True
         finally:
             if not whole:  # the launcher may have lost its way, or nsys its command
-                self._elsewhere.end(self._nsys, self._session, keep=False, deadline_s=_END_S)
+                self._elsewhere.end(self._session, keep=False, deadline_s=_END_S)
         return Taken(self._export(), self._plan.exit_code(code, seconds), self._nsys)
 
     def _run(self) -> int:
         command = profile_command(
             self._nsys,
-            Path(self._remote) / "report",
-            self._plan.command,
-            (*self._plan.arguments, f"--session-new={self._session}"),
+            Path(self._remote.path) / "report",
+            self._remote.program(self._plan.command),
+            (*self._plan.arguments, f"--session-new={self._session.name}"),
         )
         began = own.clock()
         with (
@@ -116,7 +122,7 @@ class _There:
             (self._folder / "stderr").open("wb") as err,
         ):
             process = own.Popen(
-                self._elsewhere.launcher.command(command),
+                self._elsewhere.launcher.command(self._remote.nsys(self._nsys, *command[1:])),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -134,13 +140,11 @@ class _There:
         return process.returncode
 
     def _interrupt(self) -> None:
-        self._trouble = self._elsewhere.end(
-            self._nsys, self._session, keep=True, deadline_s=self._deadline_s
-        )
+        self._trouble = self._elsewhere.end(self._session, keep=True, deadline_s=self._deadline_s)
 
     @property
     def _report(self) -> str:
-        return f"{self._remote}/report.nsys-rep"
+        return f"{self._remote.path}/report.nsys-rep"
 
     def _printed(self) -> str:
         printed = (read_end(self._folder / name)[-PRINTED:] for name in ("stdout", "stderr"))
@@ -148,15 +152,16 @@ class _There:
         return "\n".join(filter(None, parts))[-PRINTED:]
 
     def _prove(self, code: int, seconds: float) -> None:
-        if self._elsewhere.size(self._report):
-            return
         printed = self._printed()
-        if _NO_PROGRAM in printed:
+        not_run = code in _NOT_RUN_CODES and _NOT_RUN.search(printed) is not None
+        if not not_run and self._elsewhere.size(self._report):
+            return
+        if not_run or _NO_PROGRAM in printed:
             raise no_program(self._plan.command[0], "where --launcher leads", printed)
         if code != 0 and (refusal := refused(printed, REFUSED)):
             raise refusal
         evidence = f"exit code {code}\n{printed}"
-        files = self._elsewhere.ask(["ls", "-A", self._remote]).printed.split()
+        files = self._elsewhere.ask(["ls", "-A", self._remote.path]).printed.split()
         missing = CaptureMissing(
             "nsys ended and left no report where --launcher leads",
             evidence=f"{evidence}\nfiles: {', '.join(files) or 'none'}",
@@ -175,9 +180,9 @@ class _There:
             report = self._folder / "report.nsys-rep"
             self._elsewhere.fetch(self._report, report)
             return export_report(here, report, self._folder, deadline_s=self._deadline_s)
-        remote = f"{self._remote}/export.sqlite"
+        remote = f"{self._remote.path}/export.sqlite"
         words = export_command(self._nsys, Path(self._report), Path(remote), "sqlite", TABLES)
-        done = self._elsewhere.ask(words, self._deadline_s)
+        done = self._elsewhere.ask(self._remote.nsys(self._nsys, *words[1:]), self._deadline_s)
         if done.code != 0:
             raise ExportFailed(
                 f"nsys export ended with exit code {done.code} where --launcher leads",

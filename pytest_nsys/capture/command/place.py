@@ -1,7 +1,7 @@
 """Running nsys somewhere else: in a pod, in a container, on another machine.
 
 What leads there is a launcher: see `pytest_nsys.capture.command.launcher`. Nothing of ours has to
-be installed there, and no shell is asked for: only nsys, and mktemp, find, ls, wc, cat and rm.
+be installed there, and no shell is asked for: only nsys, and env, mktemp, find, ls, wc, cat and rm.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pytest_nsys.capture.command.launcher import Launcher
@@ -20,13 +21,61 @@ from pytest_nsys.capture.nsys import INSTALL_PATTERNS, NsysTool, newest_first, r
 from pytest_nsys.errors import FetchFailed, LauncherFailed, NsysError, NsysNotFound
 from pytest_nsys.process.environment import marked_environment
 from pytest_nsys.process.processes import Finished, end_trees, run_program
+from pytest_nsys.process.run_folder import undone
 from pytest_nsys.support.own import own
 
 _ANSWER_S = 60.0
 _SHOWN = 1000
-_FOLDER = re.compile(r"/(?:[\w.+@-]+/)*pytest-nsys-\w{8,}")
+_FOLDER = re.compile(r"^(?P<above>/(?:[^\r\n]*/)?)pytest-nsys-\w{10}(?=\r?$)", re.MULTILINE)
 _SIZE = re.compile(r"^\s*(\d+)\b", re.MULTILINE)
 _DEEPEST = 4  # from the folders that are searched for an nsys, to where installers put it
+
+
+@dataclass(frozen=True)
+class TemporaryFolder:
+    """A private folder of another place.
+
+    Attributes:
+        path: its own.
+        above: the folder that it is in: where programs there put what is temporary.
+    """
+
+    path: str
+    above: str
+
+    def nsys(self, nsys: NsysTool, *words: str) -> list[str]:
+        """A command of nsys that puts what is temporary into the folder. It is of mode 0700; what
+        nsys itself makes, anybody may read, and all environments there are in it."""
+        return ["env", f"TMPDIR={self.path}", str(nsys.path), *words]
+
+    def program(self, command: Sequence[str]) -> list[str]:
+        """A command that is started below such an nsys, and puts it where it always does."""
+        return ["env", f"TMPDIR={self.above}", *command]
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session of an nsys of another place.
+
+    Attributes:
+        folder: what it uses.
+        nsys: the nsys.
+        name: its own.
+    """
+
+    folder: TemporaryFolder
+    nsys: NsysTool
+    name: str
+
+    @property
+    def stop(self) -> list[str]:
+        """What has nsys make a report of what it has collected."""
+        return self.folder.nsys(self.nsys, "stop", f"--session={self.name}")
+
+    @property
+    def shutdown(self) -> list[str]:
+        """What ends it, and its program."""
+        return self.folder.nsys(self.nsys, "shutdown", "--kill=sigterm", f"--session={self.name}")
 
 
 class Elsewhere:
@@ -65,22 +114,23 @@ class Elsewhere:
             ) from None
         if done.code is None:
             raise LauncherFailed(
-                f"{PurePosixPath(words[0]).name} did not end within {deadline_s:g} s where "
-                "--launcher leads",
+                f"{_program(words)} did not end within {deadline_s:g} s where --launcher leads",
                 evidence=f"{shlex.join(command)}\n{done.printed[-_SHOWN:]}",
                 remedy="run it by hand; what asks for a password or for leave cannot be used",
             )
         return done
 
     @contextmanager
-    def temporary_folder(self, say: Callable[[str], object]) -> Iterator[str]:
+    def temporary_folder(self, say: Callable[[str], object]) -> Iterator[TemporaryFolder]:
         """A private folder there, which is removed at the end; ``say`` is told if it cannot be.
+
+        It is removed also where this process comes to a sudden end.
 
         Raises:
             LauncherFailed: it cannot be made.
         """
         done = self.ask(["mktemp", "-d", "-t", "pytest-nsys-XXXXXXXXXX"])
-        found = _FOLDER.findall(done.printed)
+        found = list(_FOLDER.finditer(done.printed))
         if done.code != 0 or not found:
             raise LauncherFailed(
                 "the launcher does not run programs, or makes no folder where it leads",
@@ -88,15 +138,17 @@ class Elsewhere:
                 f"{done.printed[-_SHOWN:]}",
                 remedy="run this by hand, and correct --launcher",
             )
-        folder: str = found[-1]
-        try:
-            yield folder
-        finally:
-            self._remove(folder, say)
+        folder = TemporaryFolder(found[-1][0], found[-1]["above"].rstrip("/") or "/")
+        remove = ["rm", "-rf", folder.path]
+        with undone(self._folder, "2-folder", self.launcher.command(remove)):
+            try:
+                yield folder
+            finally:
+                self._remove(folder.path, remove, say)
 
-    def _remove(self, folder: str, say: Callable[[str], object]) -> None:
+    def _remove(self, folder: str, remove: Sequence[str], say: Callable[[str], object]) -> None:
         try:
-            done = self.ask(["rm", "-rf", folder])
+            done = self.ask(remove)
             why = "" if done.code == 0 else done.printed.strip() or f"exit code {done.code}"
         except LauncherFailed as error:
             why = error.what
@@ -200,31 +252,37 @@ class Elsewhere:
             printed = said.read().decode("utf-8", "replace")
         return _failure(command, Finished(code, printed), self._deadline_s)
 
-    def end(self, nsys: NsysTool, session: str, *, keep: bool, deadline_s: float) -> str:
-        """End a session of nsys there, and its program; returns what went wrong.
+    @contextmanager
+    def ended(self, session: Session) -> Iterator[None]:
+        """While the block runs, have a session there ended if this process comes to a sudden end:
+        a signal to the launcher here would not reach it."""
+        with undone(self._folder, "1-session", self.launcher.command(session.shutdown)):
+            yield
 
-        A signal to the launcher here would not reach them.
+    def end(self, session: Session, *, keep: bool, deadline_s: float) -> str:
+        """End a session there, and its program; returns what went wrong.
 
         Args:
-            nsys: the one that runs it.
-            session: its name.
+            session: it.
             keep: whether nsys is to make a report of what it has collected.
             deadline_s: how long each of nsys's commands may take.
         """
-        commands = [["shutdown", "--kill=sigterm"]]
-        if keep:
-            commands.insert(0, ["stop"])
+        commands = {"stop": session.stop} if keep else {}
         failures = []
-        for command in commands:
-            words = [str(nsys.path), *command, f"--session={session}"]
+        for name, words in {**commands, "shutdown": session.shutdown}.items():
             try:
                 done = self.ask(words, deadline_s)
             except NsysError as error:
                 failures.append(error.what)
                 continue
             if done.code != 0:
-                failures.append(f"nsys {command[0]}: {done.printed.strip()[-_SHOWN:]}")
+                failures.append(f"nsys {name}: {done.printed.strip()[-_SHOWN:]}")
         return "\n".join(failures)
+
+
+def _program(words: Sequence[str]) -> str:
+    """The name of the program of a command, which may begin with ``env NAME=VALUE``."""
+    return PurePosixPath(words[2] if words[0] == "env" else words[0]).name
 
 
 def _root(pattern: str) -> str:

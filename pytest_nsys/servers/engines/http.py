@@ -52,43 +52,44 @@ def ask(url: str, endpoint: Endpoint, timeout_s: float) -> Answer:
         timeout_s: longest time until the answer is there as a whole, the look-up of the host's
             name included.
     """
-    request = _Request(url, endpoint, timeout_s)
-    request.start()
-    request.join(timeout_s)
-    return request.answer or request.give_up()
+    return _Request(url, endpoint, timeout_s).answered()
 
 
-class _Request(own.Thread):
+class _Request:
     """A request in a thread: no time limit of a socket is one for all that is to be received, and
     a look-up of a name has none at all."""
 
     def __init__(self, url: str, endpoint: Endpoint, timeout_s: float) -> None:
-        super().__init__(name=f"pytest-nsys {endpoint.method} {endpoint.path}", daemon=True)
-        self.answer: Answer | None = None
+        name = f"pytest-nsys {endpoint.method} {endpoint.path}"
+        self._thread = own.Thread(target=self._run, name=name, daemon=True)
+        self._answer: Answer | None = None
         self._url = urlsplit(url)
         self._endpoint = endpoint
         self._timeout_s = timeout_s
         self._given_up = False
         self._socket: socket.socket | None = None
 
-    def run(self) -> None:
-        """Ask, and wait for the answer."""
-        try:
-            self.answer = self._ask()
-        except TimeoutError:
-            self.answer = self._none_in_time()
-        except ConnectionRefusedError:
-            self.answer = Answer(0, "connection refused")
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self.answer = Answer(0, f"{type(error).__name__}: {error}")
-
-    def give_up(self) -> Answer:
-        """Have the thread end, too: whatever it waits for is over."""
+    def answered(self) -> Answer:
+        """Ask, and wait for the answer; the thread ends when its time is over, too."""
+        self._thread.start()
+        self._thread.join(self._timeout_s)
+        if self._answer is not None:
+            return self._answer
         self._given_up = True
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
         return self._none_in_time()
+
+    def _run(self) -> None:
+        try:
+            self._answer = self._ask()
+        except TimeoutError:
+            self._answer = self._none_in_time()
+        except ConnectionRefusedError:
+            self._answer = Answer(0, "connection refused")
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self._answer = Answer(0, f"{type(error).__name__}: {error}")
 
     def _none_in_time(self) -> Answer:
         return Answer(0, f"no answer within {self._timeout_s:g} s")

@@ -163,7 +163,7 @@ class ServerProcess:
         while True:
             if how := self._ended():
                 raise self._failure(ServerFailed, f"ended before it was ready: {how}")
-            left = max(limit - (time.monotonic() - began), _POLL_S)
+            left = max(limit - (own.clock() - began), _POLL_S)
             answer = get(self.url, self.spec.ready, min(_PROBE_S, left))
             if answer.status == 200:
                 return

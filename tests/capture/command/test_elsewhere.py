@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from pytest_nsys.storage.recordings.stored import load_stored
 from tests.simgpu.standin import write_standin
 from tests.support.capture_bench import nothing_left, processes_naming, real
 from tests.support.capture_command import KERNELS, MARKS, Answer, Session, assert_refused
-from tests.support.harness import SIMGPU, write_program
+from tests.support.harness import SIMGPU, until, write_program
 
 FARTHER = """
     #!{python}
@@ -26,7 +28,7 @@ FARTHER = """
     open("{log}", "a").write(" ".join(["{name}", *words]) + "\\n")
     place = {{
         "PATH": "{root}/bin:/usr/bin:/bin",
-        "TMPDIR": "{root}/tmp",
+        "TMPDIR": "{root}/{temporary}",
         "HOME": "{root}",
         "PYTHONPATH": "{simulated}" if os.path.exists("{root}/simulated") else "",
     }}
@@ -69,7 +71,7 @@ LEADS = {
     "kubectl": "kubectl exec llama --",
     "docker": "docker exec llama",
     "ssh": "ssh llama",
-    "env": "env -C {root} PATH={root}/bin:/usr/bin:/bin TMPDIR={root}/tmp",
+    "env": "env -C {root} PATH={root}/bin:/usr/bin:/bin 'TMPDIR={root}/a tmp'",
 }
 
 
@@ -87,8 +89,9 @@ class Farther:
     bin: Path
     log: Path
 
-    def launchers(self, *, short: int = 0) -> None:
-        """Write the launchers' programs, of which copying leaves out the last bytes."""
+    def launchers(self, *, short: int = 0, temporary: str = "tmp") -> None:
+        """Write the launchers' programs, of which copying leaves out the last bytes; they lead to
+        where this is the folder for what is temporary."""
         for name, text in (("kubectl", KUBECTL), ("docker", DOCKER), ("ssh", SSH)):
             begin = FARTHER.format(
                 python=sys.executable,
@@ -97,6 +100,7 @@ class Farther:
                 log=self.log,
                 simulated=SIMGPU / "path",
                 short=short,
+                temporary=temporary,
             )
             write_program(self.bin / name, begin + text)
 
@@ -114,8 +118,8 @@ class Farther:
         return self.log.read_text().splitlines()
 
     def is_clean(self) -> bool:
-        """Whether there are no temporary files of ours there."""
-        return list((self.root / "tmp").glob("pytest-nsys*")) == []
+        """Whether there are no temporary files of ours, or of nsys, there."""
+        return [*self.root.glob("*tmp/pytest-nsys*"), *self.root.glob("*tmp/nsys-report*")] == []
 
 
 @pytest.fixture
@@ -142,6 +146,7 @@ def test_a_command_under_a_real_nsys_there(
     capture_command: Callable[..., Answer], farther: Farther, alone: None, way: str
 ) -> None:
     nsys = real("2023")
+    (farther.root / "a tmp").mkdir()
     write_program(farther.root / "bin" / "nsys", f'#!/bin/sh\nexec {nsys.path} "$@"\n')
     text = f"{MARKS}\nimport os, sys; print(os.getcwd(), sys.argv[1:]); sys.exit(3)"
     prefix = LEADS[way].format(root=farther.root)
@@ -256,6 +261,34 @@ def test_a_second_interrupt_gives_up_and_cleans_up_there(
     assert farther.is_clean()
     # A real nsys would have been told to end by "nsys shutdown", which the stand-in does not know.
     for process in processes_naming(str(farther.root)):
+        process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_sudden_end_leaves_nothing_there(
+    here: Path, temporary: Path, farther: Farther, number: signal.Signals
+) -> None:
+    """Whatever ends it: who cannot tidy up himself has a guard that does."""
+    (farther.root / "a tmp").mkdir()
+    farther.launchers(temporary="a tmp")
+    farther.nsys("slow_import")
+    text = "import os, time\nprint(os.environ['TMPDIR'], flush=True)\ntime.sleep(600)"
+    session = Session("--launcher", "docker exec llama", "--", sys.executable, "-c", text)
+    assert session.process.stdout is not None
+    assert session.process.stdout.readline() == "Collecting data...\n"
+    # The command's own temporary folder is the usual one; nsys has one of its own there.
+    session.until_it_says(f"{farther.root}/a tmp")
+    (folder,) = (farther.root / "a tmp").iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    session.process.send_signal(number)
+    code, _, err = session.end()
+    assert code == (143 if number == signal.SIGTERM else -9), err
+    until(lambda: not folder.exists())
+    until(lambda: list(temporary.iterdir()) == [])
+    asked = [line for line in farther.asked() if folder.name in line][-2:]
+    assert ["shutdown --kill=sigterm" in asked[0], "rm -rf" in asked[1]] == [True, True]
+    assert f"env TMPDIR={folder} nsys" in asked[0]
+    for process in processes_naming(str(farther.root)):  # the stand-in does not know "shutdown"
         process.kill()
 
 
@@ -391,10 +424,10 @@ def test_printing_that_does_not_end(
 ) -> None:
     farther.nsys()
     write_program(farther.root / "bin" / "cat", "#!/bin/sh\nexec sleep 600\n")
-    given = ("--launcher", "docker exec llama", "--tool-timeout", 1, "--")
+    given = ("--launcher", "docker exec llama", "--tool-timeout", 4, "--")
     code, _, err = capture_command(*given, sys.executable, "-c", KERNELS)
     assert code == 2
-    assert "not done in 1 s" in err
+    assert "not done in 4 s" in err
 
 
 @pytest.mark.parametrize(
