@@ -567,6 +567,13 @@ def parse_family(key: str) -> FamilyKey | None:
     return FamilyKey(match[1], match[2], match[3])
 
 
+def inner_family(key: str) -> FamilyKey | None:
+    """The parts of a parametrised key, also of one in a range or per unit; None for others."""
+    bare = undivided(key)
+    in_range = parse_range(bare)
+    return parse_family(in_range[1] if in_range else bare)
+
+
 def parse_range(key: str) -> tuple[str, str] | None:
     """``("fwd", "gpu.busy")`` for ``range[fwd].gpu.busy``, else None."""
     match = _RANGE.fullmatch(key)

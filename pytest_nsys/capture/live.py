@@ -62,7 +62,8 @@ class CaptureOptions:
     """How a run makes its captures.
 
     Attributes:
-        nsys_args: further arguments of ``nsys profile``, before those of tests.
+        nsys_args: further arguments of ``nsys profile``.
+        args_override: whether they come before what tests ask for, and not after.
         needs_gpu: whether a capture in which nsys saw no GPU is no good.
         confirmations: how often what is suspected can be measured again.
         keep: the folder for the raw reports; None where they are not kept.
@@ -71,6 +72,7 @@ class CaptureOptions:
     """
 
     nsys_args: tuple[str, ...] = ()
+    args_override: bool = False
     needs_gpu: bool = True
     confirmations: int = 0
     keep: Path | None = None
@@ -191,7 +193,8 @@ class LiveCapture:
         )
 
     def _nsys_args(self, tests: Sequence[PlannedTest]) -> tuple[str, ...]:
-        return override(self._options.nsys_args, tests[0].spec.nsys_args)
+        layers = [self._options.nsys_args, tests[0].spec.nsys_args]
+        return override(*(reversed(layers) if self._options.args_override else layers))
 
     def _analyse(
         self, run: WorkerRun, planned: Sequence[PlannedTest], batch: Batch

@@ -130,10 +130,18 @@ class Ledger:
             unmeasured=tuple(self._unmeasured),
             changes=tuple(self._changes),
             seconds=dict(self._seconds),
-            notes=tuple(dict.fromkeys(self._notes)),
+            notes=tuple(dict.fromkeys([*self._notes, *self._void_tolerances()])),
             command=self._config.stash.get(COMMAND, "") or published_command(arguments),
             kept=str(self._settings.keep or ""),
         )
+
+    def _void_tolerances(self) -> list[str]:
+        """On tolerances of the run, which are of no test in particular, that no test met."""
+        from pytest_nsys.verdict.unmatched import never_matched
+
+        keys = [key for key, _ in self._settings.tolerance]
+        found = never_matched(keys, [verdict.measurement for verdict in self._verdicts])
+        return [f"nsys_tolerance: {key} matched nothing in any test" for key in found]
 
     def write(self) -> None:
         """Write the recording and the reports that were asked for.

@@ -78,6 +78,7 @@ def capture_options(settings: Settings) -> CaptureOptions:
     names = ("nsys_max_duration", "nsys_max_capture_size")
     return CaptureOptions(
         nsys_args=settings.nsys_args,
+        args_override="nsys_args" in settings.overriding,
         needs_gpu=settings.device is None,
         confirmations=settings.confirm,
         keep=settings.keep,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pytest_nsys.catalogue import Breakdown
+from pytest_nsys.cuda.names import COPY_TEXTS, MEMSET_TEXT, UNIFIED_COPIES, api_name
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.metrics.memory import MemoryTimeline
 from pytest_nsys.metrics.window import (
@@ -21,24 +22,16 @@ from pytest_nsys.metrics.window import (
 from pytest_nsys.support.arrays.grouping import coded, sums
 from pytest_nsys.support.arrays.rows import Ints, Members, NameSums
 from pytest_nsys.support.units import format_amount
-from pytest_nsys.trace.calls import api_name
 from pytest_nsys.trace.schema import MemcpyKind
 from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows.cut import Cut, user_ranges
 
 Texts = npt.NDArray[np.object_]
 
+_UNIFIED = (MemcpyKind.UM_H2D, MemcpyKind.UM_D2H, MemcpyKind.UM_D2D)
 _COPY_NAMES = {
     **{kind: name for name, kind in COPY_KINDS.items()},
-    MemcpyKind.UM_H2D: "unified h2d",
-    MemcpyKind.UM_D2H: "unified d2h",
-    MemcpyKind.UM_D2D: "unified d2d",
-}
-_COPY_TEXTS = {
-    "h2d": "[CUDA memcpy HtoD] [CUDA memcpy Host-to-Device]",
-    "d2h": "[CUDA memcpy DtoH] [CUDA memcpy Device-to-Host]",
-    "d2d": "[CUDA memcpy DtoD] [CUDA memcpy Device-to-Device]",
-    "p2p": "[CUDA memcpy PtoP] [CUDA memcpy Peer-to-Peer]",
+    **dict(zip(_UNIFIED, UNIFIED_COPIES, strict=True)),
 }
 _SHOWN_RANGES = 30
 
@@ -122,7 +115,7 @@ def _copies(cut: Cut) -> Lines:
 
     def label(kind: int, pageable: int, size: int) -> tuple[str, str]:
         name = _COPY_NAMES.get(kind, f"copy kind {kind}")
-        return copy_name(kind, pageable, size), _COPY_TEXTS.get(name, name)
+        return copy_name(kind, pageable, size), COPY_TEXTS.get(name, name)
 
     sizes = table["bytes"].to_numpy()
     keys = [table["kind"].to_numpy(), is_pageable(table).astype(np.int64), sizes]
@@ -134,7 +127,7 @@ def _memsets(cut: Cut) -> Lines:
     sizes = table["bytes"].to_numpy()
 
     def label(size: int) -> tuple[str, str]:
-        return memset_name(size), "[CUDA memset]"
+        return memset_name(size), MEMSET_TEXT
 
     return _sized(cut.memsets, [sizes], durations(table), sizes, label)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pytest_nsys.cuda.names import api_name
 from pytest_nsys.support.arrays.rows import Floats, Ints
-from pytest_nsys.trace.calls import api_name
 from pytest_nsys.trace.schema import MemKind
 from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows.cut import Cut

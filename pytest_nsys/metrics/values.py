@@ -7,6 +7,7 @@ from collections.abc import Collection
 from fnmatch import fnmatchcase
 
 from pytest_nsys.catalogue import FamilyKey, parse_family
+from pytest_nsys.cuda.names import api_name
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.metrics.custom import custom_values
 from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS, Occupancy
@@ -16,7 +17,6 @@ from pytest_nsys.metrics.unified import UNIFIED_METRICS, has_unified_memory
 from pytest_nsys.metrics.window import WINDOW_METRICS
 from pytest_nsys.support.arrays.grouping import are_among
 from pytest_nsys.support.arrays.rows import Floats
-from pytest_nsys.trace.calls import api_name
 from pytest_nsys.windows.cut import Cut
 
 
@@ -59,5 +59,5 @@ def _matches(raw: str, key: FamilyKey, naming: Naming) -> bool:
     if key.family == "api":
         return fnmatchcase(api_name(raw), key.pattern)
     if key.family == "category":
-        return naming.category(raw) == key.pattern
+        return fnmatchcase(naming.category(raw), key.pattern)
     return fnmatchcase(naming.canonical(raw), key.pattern) or fnmatchcase(raw, key.pattern)

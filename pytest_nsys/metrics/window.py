@@ -9,9 +9,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from pytest_nsys.cuda.names import api_name
 from pytest_nsys.support.arrays.grouping import are_among, chosen
 from pytest_nsys.support.arrays.rows import Flags, Floats, Ints, Members, NameSums
-from pytest_nsys.trace.calls import CallClass, api_name, blocks, call_class
+from pytest_nsys.trace.calls import CallClass, blocks, call_class
 from pytest_nsys.trace.schema import MemcpyKind, MemKind
 from pytest_nsys.windows.cut import Cut
 

@@ -26,12 +26,12 @@ import numpy as np
 import pandas as pd
 
 from pytest_nsys import __version__
+from pytest_nsys.cuda.names import api_name
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.metrics.memory import MemoryTimeline
 from pytest_nsys.offline.lanes import flat_lanes, nested_lanes
 from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.trace import Trace
-from pytest_nsys.trace.calls import api_name
 from pytest_nsys.trace.narrow import of_device
 from pytest_nsys.trace.schema import MemcpyKind, MemKind, process_number, thread_number
 from pytest_nsys.trace.source import ABSENT

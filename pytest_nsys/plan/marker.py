@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_nsys.catalogue import (
@@ -18,6 +19,7 @@ from pytest_nsys.catalogue import (
 )
 from pytest_nsys.errors import MarkerError, NsysError
 from pytest_nsys.plan.expected import ExpectedChange, parse_expected
+from pytest_nsys.plan.patterns import instead_of, known_metric
 from pytest_nsys.plan.settings import Settings
 from pytest_nsys.support.text import suggest
 from pytest_nsys.support.units import Tolerance, parse_amount, parse_tolerance
@@ -105,6 +107,8 @@ _ARGUMENTS = {f.name for f in fields(Spec)} - {"timeout_s", "named", "most_round
 def merged_arguments(item: pytest.Item) -> dict[str, Any]:
     """The arguments of a test's marks: the closest wins, argument by argument and key by key.
 
+    What the command line says comes before all of them, and what the ini file says after.
+
     Raises:
         MarkerError: an argument is unknown; the test, the argument and the nearest valid name are
             named.
@@ -134,20 +138,26 @@ def read_spec(item: pytest.Item, settings: Settings) -> Spec:
     """
     merged = merged_arguments(item)
     own_tolerance = _read(item, "tolerance", merged.get("tolerance", {}), parse_tolerance)
-    rounds = merged.get("rounds", "auto" if settings.auto else settings.rounds)
+
+    def asked(name: str, default: Any, read: Callable[[Any], Any]) -> Any:
+        """The command line's value, else the marker's (which is read anyway), else the ini's."""
+        own = read(merged.get(name, default))
+        return default if f"nsys_{name}" in settings.overriding else own
+
+    rounds = asked("rounds", "auto" if settings.auto else settings.rounds, partial(_rounds, item))
     auto = rounds == "auto"
-    processes = _whole(item, "processes", merged.get("processes", settings.processes), least=1)
+    processes = asked("processes", settings.processes, partial(_whole, item, "processes", least=1))
     return Spec(
-        warmup=_whole(item, "warmup", merged.get("warmup", settings.warmup), least=0),
-        rounds=settings.rounds if auto else _whole(item, "rounds", rounds, least=1),
+        warmup=asked("warmup", settings.warmup, partial(_whole, item, "warmup", least=0)),
+        rounds=settings.rounds if auto else rounds,
         most_rounds=max(settings.max_rounds, settings.rounds) if auto else None,
         processes=max(processes, settings.processes) if settings.records else processes,
-        timeout_s=_timeout(item, merged.get("timeout", settings.timeout_s)),
-        tolerance={**_outer_tolerance(settings.tolerance, own_tolerance), **own_tolerance},
+        timeout_s=asked("timeout", settings.timeout_s, partial(_timeout, item)),
+        tolerance=_tolerance(settings, own_tolerance),
         budget=_read(item, "budget", merged.get("budget", {}), parse_amount),
         named=frozenset(own_tolerance.keys() - {"*"}),
-        require=_patterns(item, "require", merged.get("require", ())),
-        forbid=_patterns(item, "forbid", merged.get("forbid", ())),
+        require=_operations(item, "require", merged.get("require", ())),
+        forbid=_operations(item, "forbid", merged.get("forbid", ())),
         check=_check(item, merged.get("check")),
         isolate=_flag(item, "isolate", merged.get("isolate", False)),
         nsys_args=_patterns(item, "nsys_args", merged.get("nsys_args", ())),
@@ -156,14 +166,22 @@ def read_spec(item: pytest.Item, settings: Settings) -> Spec:
     )
 
 
-def _outer_tolerance(
-    outer: Iterable[tuple[str, Tolerance]], own: Mapping[str, Tolerance]
+def _tolerance(settings: Settings, own: Mapping[str, Tolerance]) -> dict[str, Tolerance]:
+    """The tolerances of the settings and the marker, one put over the other."""
+    layers = [dict(settings.tolerance), own]
+    if "nsys_tolerance" in settings.overriding:
+        layers.reverse()
+    return {**_beneath(*layers), **layers[1]}
+
+
+def _beneath(
+    lower: Mapping[str, Tolerance], upper: Mapping[str, Tolerance]
 ) -> dict[str, Tolerance]:
-    """The settings' tolerances, without those that a marker's bare tolerance is put over."""
+    """Tolerances without those that a bare one is put over."""
     return {
         key: tolerance
-        for key, tolerance in outer
-        if key == "*" or "*" not in own or lookup(key).kind != "timed"
+        for key, tolerance in lower.items()
+        if key == "*" or "*" not in upper or lookup(key).kind != "timed"
     }
 
 
@@ -193,7 +211,7 @@ def _read(
                 item, f"has {name}={{{key!r}: {value!r}}}", remedy="name metrics by their keys"
             )
         try:
-            unit = "ns" if key == "*" and name == "tolerance" else lookup(key).unit
+            unit = "ns" if key == "*" and name == "tolerance" else known_metric(key).unit
             read[key] = parse(value, unit)
         except NsysError as error:
             raise _error(
@@ -213,6 +231,10 @@ def _whole(item: pytest.Item, name: str, value: object, *, least: int) -> int:
     return value
 
 
+def _rounds(item: pytest.Item, value: object) -> object:
+    return value if value == "auto" else _whole(item, "rounds", value, least=1)
+
+
 def _timeout(item: pytest.Item, value: object) -> float:
     seconds = 0.0
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -229,6 +251,20 @@ def _patterns(item: pytest.Item, name: str, value: object) -> tuple[str, ...]:
     if isinstance(value, (list, tuple)) and all(isinstance(part, str) and part for part in value):
         return tuple(value)
     raise _error(item, f"has {name}={value!r}", remedy="give a string or a list of strings")
+
+
+def _operations(item: pytest.Item, name: str, value: object) -> tuple[str, ...]:
+    """Patterns of kernels, copies and calls; one that can never match is refused."""
+    patterns = _patterns(item, name, value)
+    for pattern in patterns:
+        instead = instead_of(pattern)
+        if instead:
+            raise _error(
+                item,
+                f"has {name}={pattern!r}, which can never match",
+                remedy=f"did you mean {instead}?",
+            )
+    return patterns
 
 
 def _expected(item: pytest.Item, value: object) -> tuple[ExpectedChange, ...]:

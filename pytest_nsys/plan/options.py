@@ -106,16 +106,14 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "nsys_rounds",
-        "measured calls per test and process where the marker names none (5); 'auto': as many as "
-        "the tolerance needs",
+        "measured calls per test and process (5); 'auto': as many as the tolerance needs",
         metavar="N",
     ),
     Option("nsys_max_rounds", "the most rounds that 'auto' takes (50)", metavar="N"),
-    Option("nsys_warmup", "calls before them where the marker names none (1)", metavar="N"),
+    Option("nsys_warmup", "calls before them (1)", metavar="N"),
     Option(
         "nsys_processes",
-        "processes that measure each test, one after another, where the marker names none (1; 3 "
-        "when baselines are recorded)",
+        "processes that measure each test, one after another (1; 3 when baselines are recorded)",
         metavar="N",
     ),
     Option(

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from pytest_nsys.catalogue import lookup
 from pytest_nsys.errors import NsysError, SettingsError
 from pytest_nsys.plan.options import MODES, OPTIONS, Inconclusive, Mode, Option
+from pytest_nsys.plan.patterns import known_metric
 from pytest_nsys.support.units import Tolerance, Unit, parse_amount, parse_tolerance
 
 if TYPE_CHECKING:
@@ -23,7 +23,12 @@ Values = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line and the ini file ask for; paths are absolute."""
+    """What the command line and the ini file ask for; paths are absolute.
+
+    Attributes:
+        overriding: the options of the command line, which come before what a marker says; ini
+            values come after it.
+    """
 
     mode: Mode
     rootdir: Path
@@ -57,6 +62,7 @@ class Settings:
     lock_timeout_s: float = 1800.0
     max_duration_s: float | None = None
     max_capture_size: int | None = None
+    overriding: frozenset[str] = frozenset()
 
     @property
     def active(self) -> bool:
@@ -139,6 +145,9 @@ def read_settings(config: pytest.Config) -> Settings:
         lock_timeout_s=_seconds(values, "nsys_lock_timeout") or Settings.lock_timeout_s,
         max_duration_s=_seconds(values, "nsys_max_duration"),
         max_capture_size=_size(values, "nsys_max_capture_size"),
+        overriding=frozenset(
+            option.name for option in OPTIONS if config.getoption(option.name) is not None
+        ),
     )
 
 
@@ -250,7 +259,7 @@ def read_tolerances(lines: list[str]) -> tuple[tuple[str, Tolerance], ...]:
         key, equals, text = line.rpartition("=")
         key = key.strip() if equals else "*"
         try:
-            unit = lookup(key).unit if key != "*" else "ns"
+            unit = known_metric(key).unit if key != "*" else "ns"
             parts = [part.strip() for part in text.split(",")]
             value = parts[0] if len(parts) == 1 else parts
             tolerances.append((key, parse_tolerance(value, unit)))

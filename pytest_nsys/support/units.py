@@ -43,6 +43,9 @@ _LARGEST = 2**1000  # well within what a float can hold; an int can be larger
 
 Amount = str | int | float
 
+SURELY_BYTES = 1024
+"""A number without a unit is one of bytes from here on; fewer may have been meant in MiB."""
+
 _MOST_DECIMALS = 7
 """Of two amounts to a thousandth, as floats, the difference may be 0.0009995."""
 
@@ -67,11 +70,27 @@ class Tolerance:
 def parse_amount(value: Amount, unit: Unit) -> float:
     """``value`` in ``unit``: ``parse_amount("2.5 ms", "ns") == 2.5e6``.
 
-    Plain numbers are already in ``unit``.
+    A number without a unit is a count, a percentage, or so many bytes that it can be nothing else
+    (`SURELY_BYTES`): of nanoseconds nobody would think who writes ``5``.
 
     Raises:
-        QuantityError: not a finite number at or above zero, or a unit of another kind.
+        QuantityError: not a finite number at or above zero, one without its unit, or a unit of
+            another kind.
     """
+    amount, suffix = _read_amount(value, unit)
+    if unit != "%" and _lacks_unit(amount, suffix, unit):
+        raise QuantityError(f"{value!r} has no unit", remedy=_with_unit(str(value).strip(), unit))
+    return amount
+
+
+def _lacks_unit(amount: float, suffix: str, unit: Unit) -> bool:
+    surely = unit == "1" or (unit == "B" and amount >= SURELY_BYTES)
+    return bool(amount) and not suffix and not surely
+
+
+def _read_amount(value: Amount, unit: Unit) -> tuple[float, str]:
+    """The amount, and the unit that it was given in."""
+    suffix = ""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise QuantityError(f"{value!r} is not a quantity", remedy=_examples(unit))
     if isinstance(value, str):
@@ -90,14 +109,23 @@ def parse_amount(value: Amount, unit: Unit) -> float:
         amount = float(value) if abs(value) < _LARGEST else math.inf
     if not math.isfinite(amount) or amount < 0:
         raise QuantityError(f"{value!r} is negative or not finite", remedy=_examples(unit))
-    return amount
+    return amount, suffix
+
+
+def _with_unit(number: str, unit: Unit, *more: str) -> str:
+    """What a number without its unit may have been meant to be."""
+    units = {"ns": ("us", "ms"), "B": ("B", "MiB"), "B/s": ("GB/s",), "%": ("pp",), "W": ("W",)}
+    names = units.get(unit, tuple(_FACTORS[unit])[:1])
+    meant = [*more, *(f'"{number} {name}"' for name in names)]
+    return f"add the unit that is meant, such as {' or '.join(meant)}"
 
 
 def parse_tolerance(value: object, unit: Unit) -> Tolerance:
-    """A tolerance from ``"5%"``, ``"200 us"``, ``3`` or a pair of which the larger applies.
+    """A tolerance from ``"5%"``, ``"200 us"``, ``3`` (of counts) or a pair of which the larger
+    applies.
 
     Raises:
-        QuantityError: neither of these, negative, or two parts of the same kind.
+        QuantityError: neither of these, negative, without its unit, or two parts of the same kind.
     """
     if isinstance(value, Tolerance):
         return value
@@ -115,7 +143,12 @@ def parse_tolerance(value: object, unit: Unit) -> Tolerance:
         return Tolerance(relative=parse_amount(str(value), "%") / 100.0)
     if not isinstance(value, (str, int, float)):
         raise QuantityError(f"{value!r} is not a tolerance", remedy=_examples(unit))
-    return Tolerance(absolute=parse_amount(value, unit))
+    amount, suffix = _read_amount(value, unit)
+    if _lacks_unit(amount, suffix, unit):
+        number = str(value).strip()
+        remedy = _with_unit(number, unit, f'"{number}%"')
+        raise QuantityError(f"{value!r} has no unit", remedy=remedy)
+    return Tolerance(absolute=amount)
 
 
 def _is_relative(value: object) -> bool:
@@ -124,15 +157,15 @@ def _is_relative(value: object) -> bool:
 
 def _examples(unit: Unit) -> str:
     examples = {
-        "ns": '"2.5 ms", "200 us", or a number of nanoseconds',
-        "B": '"16 MiB", "4 kB", or a number of bytes',
+        "ns": '"2.5 ms" or "200 us"',
+        "B": '"16 MiB" or "4 kB"',
         "1": "a count such as 3",
         "%": '"3%" or "3 pp"',
-        "B/s": '"20 GB/s" or a number of bytes per second',
-        "1/s": '"1500/s" or a number per second',
-        "Hz": '"1.98 GHz", "1600 MHz", or a number of hertz',
-        "°C": '"80 °C" or a number of degrees Celsius',
-        "W": '"400 W" or a number of watts',
+        "B/s": '"20 GB/s"',
+        "1/s": '"1500/s"',
+        "Hz": '"1.98 GHz" or "1600 MHz"',
+        "°C": '"80 °C"',
+        "W": '"400 W"',
     }
     return f"write {examples[unit]}; relative parts as 5%"
 

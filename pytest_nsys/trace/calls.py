@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from enum import IntEnum
 
-_VERSION = re.compile(r"_v\d+")
-_DEFAULT_STREAM = re.compile(r"_pt(sz|ds)")
+from pytest_nsys.cuda.names import api_name
 
 
 class CallClass(IntEnum):
@@ -46,14 +45,6 @@ _CLASSES = (
     (CallClass.LOADING, r"cu(da)?(KernelGetFunction|KernelSetAttribute|FuncSetAttribute)"),
 )
 _COMPILED = tuple((kind, re.compile(pattern)) for kind, pattern in _CLASSES)
-
-
-def api_name(raw: str) -> str:
-    """A CUDA API function's name without version and stream suffixes.
-
-    ``cudaLaunchKernel_v7000`` and ``cudaLaunchKernel_ptsz_v7000`` are ``cudaLaunchKernel``.
-    """
-    return _VERSION.sub("", _DEFAULT_STREAM.sub("", raw))
 
 
 def call_class(raw: str) -> CallClass:

@@ -21,6 +21,7 @@ from pytest_nsys.verdict.clock import CLOCK, at_clock, clocks, depends_on_clock
 from pytest_nsys.verdict.culprit import contributions
 from pytest_nsys.verdict.resolution import ANOTHER_GPU, KERNEL_NS, resolution
 from pytest_nsys.verdict.rule import FAMILY_LEVEL, Rule, Ruling
+from pytest_nsys.verdict.unmatched import matches_nothing, none_now
 from pytest_nsys.verdict.verdict import Comparison, Resolution
 from pytest_nsys.windows.record import MAIN
 
@@ -182,6 +183,11 @@ class _Pair:
                 comparison,
                 status="new" if any(current) else "incomparable",
                 note=f"{metric.key} of window {self.now.name!r} is not in {missing}",
+            )
+        if matches_nothing(self.now, metric.key) and any(self.then.values(metric.key)):
+            # Renamed, and as slow as may be, or no longer there: that is no improvement.
+            return replace(
+                comparison, status="incomparable", note=none_now(metric.key, self.then, self.now)
             )
         if _is_total(metric) and not _counted_alike(self.then, self.now):
             return replace(

@@ -9,6 +9,7 @@ from pytest_nsys.measure.measurement import Measurement, Part, Parts, WindowMeas
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.support.units import format_amount
 from pytest_nsys.verdict.check import failure_of
+from pytest_nsys.verdict.unmatched import matches_nothing, nearest_to, none_of
 from pytest_nsys.verdict.verdict import Requirement
 
 _SHOWN = 3
@@ -29,16 +30,24 @@ def unmet_requirements(spec: Spec, measurement: Measurement) -> tuple[Requiremen
 
 
 def _unmeasured(spec: Spec, measurement: Measurement) -> Iterator[Requirement]:
-    """Metrics that the marker names and the test lacks: ``X.per_unit`` without units.
+    """Metrics that the marker names and the test lacks: ``X.per_unit`` without units, or kernels
+    of which there are none.
 
     Where a test has no body, it is enough that one of its windows has them.
     """
     bodies = [measurement.windows[name] for name in measurement.bodies]
     for what, keys in (("tolerance", sorted(spec.named)), ("budget", spec.budget)):
         for key in keys:
-            if bodies and not any(window.values(key) for window in bodies):
-                text = f"{key} has a {what} and was not measured"
-                yield Requirement(bodies[0].name, "violated", text)
+            if not bodies or any(_has(window, key, what, spec) for window in bodies):
+                continue
+            text = f"{key} has a {what} and was not measured"
+            yield Requirement(bodies[0].name, "violated", text + none_of(key, what, bodies))
+
+
+def _has(window: WindowMeasurement, key: str, what: str, spec: Spec) -> bool:
+    """Whether the metric was measured; a budget of nothing is kept by there being nothing."""
+    allows_none = what == "budget" and spec.budget[key] == 0
+    return bool(window.values(key)) and (allows_none or not matches_nothing(window, key))
 
 
 def _budgets(spec: Spec, window: WindowMeasurement) -> Iterator[Requirement]:
@@ -81,9 +90,10 @@ def _often(part: Part) -> str:
 def _required(spec: Spec, window: WindowMeasurement) -> Iterator[Requirement]:
     for pattern in spec.require:
         if not any(part.matches(pattern) and part.count for part in _candidates(window)):
-            seen = ", ".join(part.label for part in window.kernels.parts[:_SHOWN]) or "none"
+            names = (part.label for part in _candidates(window) if part.count)
+            near = nearest_to("kernel, copy or call", pattern, names)
             yield Requirement(
-                window.name, "violated", f"{pattern!r} is required and missing; kernels: {seen}"
+                window.name, "violated", f"{pattern!r} is required and missing; {near}"
             )
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from pytest_nsys.catalogue import Breakdown, parse_family
+from pytest_nsys.cuda.names import api_name
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.metrics.breakdown import breakdowns
 from pytest_nsys.metrics.values import family_metric
 from pytest_nsys.metrics.window import WINDOW_METRICS
-from pytest_nsys.trace.calls import api_name
 from pytest_nsys.trace.schema import MemcpyKind, MemKind
 from pytest_nsys.windows.cut import Cut, whole
 from tests.support.exports.traces import TraceBuilder

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 import pytest
 
+from pytest_nsys.cuda.names import api_name
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.measure.windows import measure_cut
 from pytest_nsys.metrics.window import WINDOW_METRICS, durations
 from pytest_nsys.offline.stats import kernel_rows
 from pytest_nsys.trace import Trace
-from pytest_nsys.trace.calls import api_name
 from pytest_nsys.windows.cut import Cut, cut_ranges, whole
 from tests.parity.cases import nsys_report
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -71,6 +72,46 @@ def test_a_bare_mark_takes_everything_from_the_settings() -> None:
     assert _read(pytest.mark.nsys, settings=settings) == Spec(
         warmup=4, rounds=9, timeout_s=60.0, tolerance={"*": Tolerance(0.2)}
     )
+
+
+def test_the_command_line_comes_before_the_marks_and_the_ini_file_after_them() -> None:
+    values = {
+        "rounds": 9,
+        "warmup": 4,
+        "processes": 3,
+        "timeout_s": 60.0,
+        "tolerance": (("*", Tolerance(0.2)), ("mem.peak", Tolerance(0.3))),
+    }
+    mark = _mark(
+        rounds=3,
+        warmup=0,
+        processes=2,
+        timeout=5,
+        tolerance={"*": "1%", "gpu.kernel_time": "2%", "mem.peak": "3%", "api.count": 4},
+    )
+    ini = Settings("profile", Path("/"), Path("/b"), **values)  # type: ignore[arg-type]
+    spec = _read(mark, settings=ini)
+    assert (spec.rounds, spec.warmup, spec.processes, spec.timeout_s) == (3, 0, 2, 5.0)
+    assert spec.tolerance == {
+        "*": Tolerance(0.01),
+        "gpu.kernel_time": Tolerance(0.02),
+        "mem.peak": Tolerance(0.03),
+        "api.count": Tolerance(0, 4),
+    }
+    options = {"nsys_rounds", "nsys_warmup", "nsys_processes", "nsys_timeout", "nsys_tolerance"}
+    spec = _read(mark, settings=replace(ini, overriding=frozenset(options)))
+    assert (spec.rounds, spec.warmup, spec.processes, spec.timeout_s) == (9, 4, 3, 60.0)
+    assert spec.tolerance == {
+        "*": Tolerance(0.2),
+        "mem.peak": Tolerance(0.3),
+        "api.count": Tolerance(0, 4),
+    }
+    auto = replace(ini, auto=True, overriding=frozenset({"nsys_rounds"}))
+    assert (_read(mark, settings=auto).rounds, _read(mark, settings=auto).most_rounds) == (9, 50)
+    update = replace(ini, mode="update", processes=1, overriding=frozenset({"nsys_processes"}))
+    assert _read(mark, settings=update).processes == 1
+    with pytest.raises(MarkerError, match="has rounds=0"):
+        _read(_mark(rounds=0), settings=auto)
 
 
 def test_every_argument_is_read() -> None:
@@ -206,6 +247,11 @@ def test_marks_on_modules_classes_functions_and_parameters_combine(
         ({"require": [""]}, "has require=['']", "list of strings"),
         ({"require": ""}, "has require=''", "list of strings"),
         ({"forbid": {"a"}}, "has forbid={'a'}", "list of strings"),
+        ({"forbid": ["memcpy HtoD"]}, "'memcpy HtoD', which can never match", "*memcpy*HtoD*"),
+        ({"require": "cudaMaloc*"}, "'cudaMaloc*', which can never match", "'cudaMalloc*'?"),
+        ({"budget": {"api[cudaMaloc].count": 0}}, "never matches: no CUDA function", "cudaMalloc"),
+        ({"tolerance": 3}, "3 has no unit", '"3%" or "3 us" or "3 ms"'),
+        ({"budget": {"gpu.kernel_time": 5}}, "5 has no unit", '"5 us" or "5 ms"'),
         ({"nsys_args": 3}, "has nsys_args=3", "list of strings"),
         ({"check": "x"}, "has check='x'", "function of one argument"),
         ({"check": _waits}, "has check=_waits, which is async", "without async"),

@@ -299,7 +299,10 @@ def test_a_line_of_tolerance_names_a_metric_or_none(
 
 @given(st.sampled_from(METRICS), st.integers(0, 100), st.integers(0, 10**6))
 def test_any_metric_can_be_given_a_tolerance(metric: Any, relative: int, absolute: int) -> None:
-    line = f"{metric.key}={relative}%,{absolute}"
+    names = {"ns": "ns", "B": "B", "%": "pp", "B/s": "B/s", "1/s": "/s", "Hz": "Hz"}
+    line = f"{metric.key}={relative}%,{absolute} {names.get(metric.unit, '')}"
+    if metric.unit in ("W", "°C"):
+        line += metric.unit
     ((key, tolerance),) = read_tolerances([line])
     assert key == metric.key
     assert tolerance == Tolerance(relative / 100, absolute)

@@ -127,7 +127,7 @@ TOLERANCES = """
     def test_absolute(): body()
 
     @pytest.mark.nsys(tolerance={{
-        "gpu.kernel_time": ("1%", "101 us"), "memcpy.h2d.bytes": ("80%", 1)}})
+        "gpu.kernel_time": ("1%", "101 us"), "memcpy.h2d.bytes": ("80%", "1 B")}})
     def test_pair(): body()
 
     @pytest.mark.nsys(tolerance="9%")
@@ -211,7 +211,7 @@ def test_requirements_need_no_baseline_and_name_what_breaks_them(simulated: Proj
         @pytest.mark.nsys(budget={"memcpy.h2d.count": 0, "mem.peak": "4 MiB"})
         def test_none(): body()
 
-        @pytest.mark.nsys(budget={"gpu.kernel_time.per_token": 1})
+        @pytest.mark.nsys(budget={"gpu.kernel_time.per_token": "1 ns"})
         def test_no_units(): body()
 
         @pytest.mark.nsys(require=["flash_bwd*"])
@@ -246,7 +246,7 @@ def test_requirements_need_no_baseline_and_name_what_breaks_them(simulated: Proj
             "memcpy.h2d.count is 1, over its budget of 0 (and 1 more)",
             "  mem.peak is 8 MiB, over its budget of 4 MiB",
             "gpu.kernel_time.per_token has a budget and was not measured",
-            "'flash_bwd?' is required and missing; kernels: flash_fwd_splitkv, gemm",
+            "'flash_bwd?' is required and missing; nearest: flash_fwd_splitkv",
             "'h2d?' is forbidden: h2d * (1x) (and 1 more)",
             "  'cudaMalloc?' is forbidden: cudaMalloc (1x)",
             "check returned False: *lambda m: m.kernels.count(*",

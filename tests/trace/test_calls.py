@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_nsys.trace.calls import CallClass, api_name, blocks, call_class
+from pytest_nsys.cuda.names import api_name
+from pytest_nsys.trace.calls import CallClass, blocks, call_class
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,27 @@ def test_windows_that_cannot_be_compared_have_one_comparison_that_says_why() -> 
     assert all(part.gated for part in by_window.values() if part.status == "incomparable")
 
 
+def test_what_a_pattern_no_longer_matches_has_not_improved() -> None:
+    key = "kernel[gemm*].time"
+    spec = replace(SPEC, tolerance={key: Tolerance(0.03)})
+
+    def sides(label: str, ns: float, now_ns: float) -> Comparison:
+        samples = {"gpu.kernel_count": [1], key: [ns]}
+        then = made.window(samples, Part("gemm_a", 1, ns=1e6), Part("gone", 0))
+        now = made.window({**samples, key: [now_ns]}, Part(label, 1, ns=5e6))
+        found = compare(spec, made.measurement(now), made.measurement(then), default_rule)
+        return _only(found, key)
+
+    found = sides("cutlass_gemm", 1e6, 0)
+    assert found.status == "incomparable"
+    assert found.note == (
+        "no kernel matches 'gemm*' any more, as in the baseline (gemm_a); nearest: cutlass_gemm"
+    )
+    assert sides("gemm_b", 1e6, 5e5).status == "improved"
+    assert sides("gemm_b", 0, 1e6).status == "regressed"
+    assert sides("cutlass", 0, 0).status == "ok", "as in a part of the test that has none"
+
+
 def test_measurements_of_the_same_plan_can_be_compared() -> None:
     now = made.measurement(BODY)
     assert difference(now, replace(now, rounds=50)) == ""

@@ -131,11 +131,21 @@ def test_patterns_match_kernels_copies_sets_and_calls_by_label_or_raw_name(patte
     assert text.startswith(f"{pattern!r} is forbidden: ")
 
 
-@pytest.mark.parametrize("pattern", ["flash", "FLASH*", "*memcpy*DtoH*", "cudaMemcpy*", ""])
-def test_what_no_pattern_matches_is_missing_and_not_forbidden(pattern: str) -> None:
+@pytest.mark.parametrize(
+    ("pattern", "near"),
+    [
+        ("flash", "nearest: flash_fwd"),
+        ("FLASH*", "nearest: flash_fwd"),
+        ("*gemmb*", "nearest: gemm_b, gemm_a, gemm_c"),
+        ("*memcpy*DtoH*", "there are: flash_fwd, gemm_a, gemm_b"),
+        ("cudaLaunch", "nearest: cudaLaunchKernel"),
+        ("", "nearest: flash_fwd, gemm_a, gemm_b"),
+    ],
+)
+def test_what_no_pattern_matches_is_missing_and_not_forbidden(pattern: str, near: str) -> None:
     assert _texts(_window(), forbid=(pattern,)) == []
     (text,) = _texts(_window(), require=(pattern,))
-    assert text == (f"{pattern!r} is required and missing; kernels: flash_fwd, gemm_a, gemm_b")
+    assert text == f"{pattern!r} is required and missing; {near}"
 
 
 def test_what_only_some_rounds_have_is_forbidden_and_does_not_meet_a_requirement() -> None:
@@ -153,6 +163,41 @@ def test_a_metric_with_a_tolerance_must_be_measured() -> None:
     ]
 
 
+NOTHING = dict.fromkeys(("kernel[gem*].time", "category[conv].time"), ((0.0, 0.0),))
+NOTHING |= dict.fromkeys(("api[cudaFree].count", "range[x].kernel[a].count"), ((0.0, 0.0),))
+
+
+def _without() -> WindowMeasurement:
+    window = _window()
+    return replace(window, samples={**window.samples, **NOTHING})
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("kernel[gem*].time", "no kernel matches 'gem*'; nearest: gemm_a, gemm_b, gemm_c"),
+        ("category[conv].time", "no category matches 'conv'; there is no category at all"),
+        ("api[cudaFree].count", "no call matches 'cudaFree'; nearest: cudaLaunchKernel"),
+        ("range[x].kernel[a].count", "no kernel matches 'a'; nearest: flash_fwd, gemm_a"),
+        ("api[cudaFree].count.per_token", "no call matches 'cudaFree'; nearest: cudaLaunchKernel"),
+    ],
+)
+def test_a_pattern_that_matches_nothing_measures_nothing(key: str, said: str) -> None:
+    window = _without()
+    assert _texts(window, named=frozenset({key})) == [
+        f"{key} has a tolerance and was not measured: {said}; "
+        f"where there is to be none, say budget={{{key!r}: 0}}"
+    ]
+    assert _texts(window, budget={key: 5.0}) == [f"{key} has a budget and was not measured: {said}"]
+    assert _texts(window, budget={key: 0.0}) == [], "that there is none is what is asked for"
+
+
+def test_of_a_test_without_a_body_one_window_is_to_have_what_a_pattern_matches() -> None:
+    other = replace(_without(), name="other", samples={"kernel[gem*].time": ((0.0, 5.0),)})
+    named = {"named": frozenset({"kernel[gem*].time"})}
+    assert _texts(replace(_without(), name="one"), other, **named) == []
+
+
 def test_the_first_of_what_is_forbidden_are_named_and_the_rest_counted() -> None:
     assert _texts(_window(), forbid=("gemm*", "h2d*")) == [
         "'gemm*' is forbidden: gemm_a (2x), gemm_b (1x), gemm_c (1x) and 1 more",
@@ -166,7 +211,9 @@ def test_forbidden_things_are_forbidden_in_named_windows_and_required_ones_only_
     body, part = _window(), replace(_window("prefill"), breakdown={})
     assert len(_texts(body, _window("prefill"), forbid=("gemm*",))) == 2
     assert _texts(body, part, require=("gemm*",)) == []
-    assert _texts(made.window({}), require=("x",)) == ["'x' is required and missing; kernels: none"]
+    assert _texts(made.window({}), require=("x",)) == [
+        "'x' is required and missing; there is no kernel, copy or call at all"
+    ]
 
 
 def test_a_check_gets_the_measurement_of_the_body() -> None:
@@ -181,7 +228,7 @@ def test_of_a_test_without_a_body_every_window_is_to_meet_what_is_required_of_a_
     assert _texts(one, other, check=seen.append) == []
     assert seen == [one, other]
     assert _texts(one, other, require=("gemm*",)) == [
-        "'gemm*' is required and missing; kernels: none"
+        "'gemm*' is required and missing; there is no kernel, copy or call at all"
     ]
 
 

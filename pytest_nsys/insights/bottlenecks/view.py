@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from pytest_nsys.cuda.names import api_name
 from pytest_nsys.insights.bottlenecks.background import OPERATION_TABLES, Background
 from pytest_nsys.insights.bottlenecks.bottleneck import shortened
 from pytest_nsys.insights.bottlenecks.gaps import Following, Gaps, classify
@@ -29,7 +30,7 @@ from pytest_nsys.support.arrays.intervals import (
 )
 from pytest_nsys.support.arrays.rows import Flags, Ints
 from pytest_nsys.support.units import format_amount
-from pytest_nsys.trace.calls import CallClass, api_name
+from pytest_nsys.trace.calls import CallClass
 from pytest_nsys.windows.cut import Cut
 
 SHORT_MOST = 0.5

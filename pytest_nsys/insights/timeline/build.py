@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from pytest_nsys.cuda.names import api_name
 from pytest_nsys.insights.timeline.model import (
     LONGEST_TEXT,
     MOST_ELEMENTS,
@@ -30,7 +31,6 @@ from pytest_nsys.metrics.memory import MemoryTimeline
 from pytest_nsys.metrics.window import COPY_KINDS, blocking_calls, is_pageable
 from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.support.text import cut
-from pytest_nsys.trace.calls import api_name
 from pytest_nsys.trace.schema import MemcpyKind
 from pytest_nsys.trace.source import ABSENT
 from pytest_nsys.trace.tables import Trace

@@ -39,7 +39,8 @@ amounts = st.floats(0, 1e15)
         (" 1_000 ns ", "ns", 1000),
         (".5 us", "ns", 500),
         ("1e3 us", "ns", 1e6),
-        ("12", "ns", 12),
+        ("12", "1", 12),
+        ("12", "%", 12),
         ("5 B", "B", 5),
         ("4 kB", "B", 4000),
         ("4 KB", "B", 4000),
@@ -64,7 +65,9 @@ amounts = st.floats(0, 1e15)
         ("500 mW", "W", 0.5),
         (4, "1", 4),
         (0, "B", 0),
-        (1.5, "ns", 1.5),
+        (0, "ns", 0),
+        ("0", "Hz", 0),
+        (51200, "B", 51200),
     ],
 )
 def test_an_amount_is_read_in_the_unit_of_its_metric(
@@ -108,6 +111,37 @@ def test_what_is_no_amount_is_refused_with_an_example_of_one(value: object, unit
         parse_amount(value, unit)  # type: ignore[arg-type]
     assert caught.value.remedy.startswith("write ")
     assert repr(value)[:20] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "meant"),
+    [
+        (5, "ns", '"5 us" or "5 ms"'),
+        ("2.5", "ns", '"2.5 us" or "2.5 ms"'),
+        (16, "B", '"16 B" or "16 MiB"'),
+        (1.98, "Hz", '"1.98 Hz"'),
+        (20, "B/s", '"20 GB/s"'),
+        (80, "°C", '"80 °C"'),
+        (400, "W", '"400 W"'),
+    ],
+)
+def test_a_number_without_its_unit_is_refused_with_what_may_be_meant(
+    value: str | float, unit: Unit, meant: str
+) -> None:
+    for parse, share in ((parse_amount, ""), (parse_tolerance, f'"{value}%" or ')):
+        with pytest.raises(QuantityError) as caught:
+            parse(value, unit)
+        assert caught.value.what == f"{value!r} has no unit"
+        assert caught.value.remedy == f"add the unit that is meant, such as {share}{meant}"
+    with pytest.raises(QuantityError, match="has no unit"):
+        parse_tolerance(("2%", value), unit)
+
+
+def test_points_and_shares_of_a_percentage_are_told_apart_in_tolerances() -> None:
+    assert parse_amount(80, "%") == 80
+    with pytest.raises(QuantityError) as caught:
+        parse_tolerance(3, "%")
+    assert caught.value.remedy == 'add the unit that is meant, such as "3%" or "3 pp"'
 
 
 @pytest.mark.parametrize(
