@@ -6,6 +6,8 @@ measures and judges is imported when a run asks for it.
 
 from __future__ import annotations
 
+import functools
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_nsys.servers.command import NsysRun
     from pytest_nsys.servers.factory import NsysServer
 
+_ENVIRONMENT = pytest.StashKey[dict[str, str]]()
 _FORGET_METRICS = pytest.StashKey[Any]()
 
 
@@ -34,25 +37,29 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hookspecs)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Remember the environment that pytest was given, before conftest files and fixtures."""
+    early_config.stash[_ENVIRONMENT] = dict(os.environ)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker and take on this process's role: worker, controller, or idle."""
+    """Declare the marker and become the controller of a run that measures, or stay idle.
+
+    First, because other plugins look now for what a controller has.
+    """
     config.addinivalue_line("markers", MARKER_LINE)
-    if _is_worker(config):
-        from pytest_nsys.worker.release import ReleaseMemory
-
-        config.pluginmanager.register(ReleaseMemory(), "nsys-release-memory")
-    elif is_active(config) and not hasattr(config, "workerinput"):
+    if not hasattr(config, "workerinput") and is_active(config):
         _become_controller(config)
-
-
-def _is_worker(config: pytest.Config) -> bool:
-    return getattr(config, "workerinput", {}).get("workerid") == "nsys"
 
 
 def _become_controller(config: pytest.Config) -> None:
     from pytest_nsys.controller import Controller, check_conflicts
     from pytest_nsys.errors import NsysError
     from pytest_nsys.plan.settings import read_settings
+    from pytest_nsys.process.environment import give_environment
+    from pytest_nsys.worker.node import stand_in_for_xdist
 
     try:
         _add_metrics(config)
@@ -62,6 +69,9 @@ def _become_controller(config: pytest.Config) -> None:
     except NsysError as error:
         raise pytest.UsageError(str(error)) from None
     if settings.active:
+        give_environment(config.stash.get(_ENVIRONMENT, None))
+        config.add_cleanup(functools.partial(give_environment, None))
+        stand_in_for_xdist(config)
         config.pluginmanager.register(Controller(config, settings), "nsys-controller")
 
 

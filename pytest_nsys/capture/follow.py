@@ -114,6 +114,6 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
     },
     "internal_error": {"text": str},
     "exit": {"reason": str},
-    "end": {"exitstatus": int, "stop": str},
+    "end": {"exitstatus": int, "stop": str, "workeroutput": dict[str, Any]},
 }
 """What the controller asks of each event: keys, and of what type they are."""

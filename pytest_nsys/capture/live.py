@@ -31,6 +31,7 @@ from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.support.own import own
 from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.windows.record import WindowRecord
+from pytest_nsys.worker.coverage import CoverageOptions
 from pytest_nsys.worker.job import Job, Repeats
 
 _FRAMEWORKS = ("torch", "triton", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x", "transformers")
@@ -47,6 +48,7 @@ class Command:
         basetemp: base folder of ``tmp_path``; None for pytest's own choice.
         program: what runs it, and where.
         away_from: a folder whose modules it must not import; "" for none.
+        coverage: how its tests are measured for coverage; None if they are not.
     """
 
     args: tuple[str, ...]
@@ -55,6 +57,7 @@ class Command:
     basetemp: str | None = None
     program: Program = THIS_PYTHON
     away_from: str = ""
+    coverage: CoverageOptions | None = None
 
 
 @dataclass(frozen=True)
@@ -179,18 +182,26 @@ class LiveCapture:
             stop_file=str(folder / "stop"),
             maxfail=maxfail,
             away_from=self._command.away_from,
+            workerinput=self._listener.begin(),
+            coverage=self._command.coverage,
         )
-        return run_worker(
-            self._nsys,
-            job,
-            folder,
-            self._listener,
-            nsys_args=self._nsys_args(tests),
-            timeouts={test.nodeid: test.spec.timeout_s for test in tests},
-            deadlines=self._options.deadlines,
-            limits=self._options.limits,
-            program=self._command.program,
-        )
+        error = "it did not end"
+        try:
+            run = run_worker(
+                self._nsys,
+                job,
+                folder,
+                self._listener,
+                nsys_args=self._nsys_args(tests),
+                timeouts={test.nodeid: test.spec.timeout_s for test in tests},
+                deadlines=self._options.deadlines,
+                limits=self._options.limits,
+                program=self._command.program,
+            )
+            error = "" if run.ended else run.reason or "it ended suddenly"
+        finally:
+            self._listener.end(error)
+        return run
 
     def _nsys_args(self, tests: Sequence[PlannedTest]) -> tuple[str, ...]:
         layers = [self._options.nsys_args, tests[0].spec.nsys_args]

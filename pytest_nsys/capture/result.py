@@ -66,9 +66,17 @@ class RanTest:
 
     @property
     def passed(self) -> bool:
-        """Whether every phase was run and passed, be it against a strict expectation."""
+        """Whether every phase was run and passed, be it against a strict expectation.
+
+        A test has passed in spite of its subtests: they fail, or are skipped, by themselves.
+        """
         held = {report["when"]: _held(report) for report in self.reports}
-        return not self.lost and all(held.get(phase, False) for phase in PHASES)
+        return not self.lost and not self.failed and all(held.get(p, False) for p in PHASES)
+
+    @property
+    def failed(self) -> bool:
+        """Whether a phase, or a subtest, failed by itself."""
+        return any(r["outcome"] == "failed" and not _held(r) for r in self.reports)
 
     @property
     def is_skipped(self) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pytest_nsys.capture.follow import Event, EventTail, Tail
 from pytest_nsys.capture.importing import import_again
@@ -25,6 +25,7 @@ from pytest_nsys.errors import (
     NsysLaunchFailed,
     WorkerFailed,
 )
+from pytest_nsys.process.environment import given_environment
 from pytest_nsys.process.limits import NO_LIMITS, Limits, bytes_on_disk, demand_space, shortage
 from pytest_nsys.process.processes import end_trees, is_running, signal_name
 from pytest_nsys.process.shim_command import write_shim_command
@@ -32,6 +33,7 @@ from pytest_nsys.support.own import own
 from pytest_nsys.windows.record import WindowRecord
 from pytest_nsys.worker import __main__ as worker_main
 from pytest_nsys.worker.job import Job
+from pytest_nsys.worker.node import new_workerinput
 
 _POLL_S = 0.02
 _MEASURE_S = 0.25
@@ -65,7 +67,7 @@ class Program:
     Attributes:
         python: the interpreter.
         directory: where it is started; "" for the current one.
-        environment: variables put over the controller's.
+        environment: variables put over those that the controller was started with.
     """
 
     python: str = sys.executable
@@ -108,13 +110,27 @@ class WorkerRun:
         return tuple(event["record"] for event in self.events if event["event"] == "window")
 
 
+def _nobody_to_tell(error: str) -> None:
+    del error
+
+
 @dataclass(frozen=True)
 class Listener:
-    """Who wants to know while a worker runs: of its events, and of its output under ``-s``."""
+    """Who wants to know of workers.
+
+    Attributes:
+        event: told of each event.
+        stdout: given its output, under ``-s``.
+        stderr: the same.
+        begin: called before a worker is started; returns what it finds as ``workerinput``.
+        end: called when it is over; with the reason, if it did not reach its own end.
+    """
 
     event: Callable[[Event], None]
     stdout: Callable[[bytes], None]
     stderr: Callable[[bytes], None]
+    begin: Callable[[], Mapping[str, Any]] = new_workerinput
+    end: Callable[[str], None] = _nobody_to_tell
 
 
 def run_worker(
@@ -408,7 +424,7 @@ def _shim_command(folder: Path, job: Path, program: Program) -> list[str]:
     return write_shim_command(
         folder,
         [program.python, *flags, worker_main.__file__, str(job)],
-        environment={**worker_environment(os.environ), **program.environment},
+        environment={**worker_environment(given_environment()), **program.environment},
         directory=program.directory,
         pid_file="worker.pid",
     )

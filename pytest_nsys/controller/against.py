@@ -12,6 +12,7 @@ from pathlib import Path
 from pytest_nsys.capture.live import Command
 from pytest_nsys.capture.run import Program
 from pytest_nsys.errors import RevisionError
+from pytest_nsys.process.environment import given_environment
 from pytest_nsys.process.processes import run_program
 
 _GIT_DEADLINE_S = 600.0
@@ -116,8 +117,7 @@ def command_at(
             the revision has it, and the worker chooses among the tests there.
         python: the interpreter, from the revision's folder; None for this one.
     """
-    here = Path.cwd()
-    directory = checkout.mapped(str(here))
+    directory = checkout.mapped(command.program.directory)
     args = []
     for arg in command.args:
         if arg in positional:
@@ -126,8 +126,8 @@ def command_at(
             arg = str(path) if path.exists() else ""
         args.append(checkout.mapped(arg))
     environment = {}
-    if "PYTHONPATH" in os.environ:
-        folders = os.environ["PYTHONPATH"].split(os.pathsep)
+    if "PYTHONPATH" in given_environment():
+        folders = given_environment()["PYTHONPATH"].split(os.pathsep)
         environment["PYTHONPATH"] = os.pathsep.join(map(checkout.mapped, folders))
     interpreter = sys.executable
     if python is not None:
@@ -142,6 +142,7 @@ def command_at(
         sys_path=own if python is None else (),
         program=Program(interpreter, directory, environment),
         away_from=str(checkout.top),
+        coverage=None,
     )
 
 
@@ -153,7 +154,8 @@ def _git(arguments: Sequence[str], folder: Path, remedy: str, what: str = "") ->
 
 def _run(command: Sequence[str], folder: Path, deadline_s: float, what: str, remedy: str) -> str:
     # The variables that git sets in hooks would send it to another repository.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    given = given_environment()
+    environment = {k: v for k, v in given.items() if not k.startswith("GIT_")}
     try:
         done = run_program(
             command, environment=environment, deadline_s=deadline_s, directory=folder

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from pytest_nsys.errors import SettingsError
@@ -25,6 +27,75 @@ def check_conflicts(config: pytest.Config) -> None:
             "disturb each other's timings",
             remedy="leave out -n, or the --nsys options",
         )
+    for option, (plugin, why) in _CONFLICTS.items():
+        if config.getoption(option, None) not in (None, False, 1, "1"):
+            flag = "--" + option.replace("_", "-")
+            raise SettingsError(
+                f"{flag} ({plugin}) cannot be used while tests are profiled: {why}",
+                remedy=f"leave out {flag} (also in addopts and PYTEST_ADDOPTS), or the --nsys "
+                "options",
+            )
+
+
+_FORKED = "a forked child cannot use the GPU of its parent, and nothing it does is measured"
+_THREADS = "calls of a test at the same time cannot be told apart"
+_CONFLICTS = {
+    "forked": ("pytest-forked", _FORKED),
+    "boxed": ("pytest-forked", _FORKED),
+    "parallel_threads": ("pytest-run-parallel", _THREADS),
+    "tests_per_worker": ("pytest-parallel", _THREADS),
+}
+"""Options that are off when they are None, False or 1: whose they are, and why they cannot be."""
+
+_MARKS = {"forked": _FORKED, "parallel_threads": _THREADS}
+
+
+def check_marks(items: Iterable[pytest.Item]) -> None:
+    """Marks of other plugins on tests that are to be measured.
+
+    Raises:
+        SettingsError: one cannot be had together with being measured.
+    """
+    for item in items:
+        for mark, why in _MARKS.items():
+            if item.get_closest_marker(mark) is not None and _is_meant(item, mark):
+                raise SettingsError(
+                    f"{item.nodeid} is marked {mark} and cannot be measured: {why}",
+                    remedy=f"take one of the two marks from the test, {mark} or nsys",
+                )
+
+
+def _is_meant(item: pytest.Item, mark: str) -> bool:
+    """Whether there is the plugin that gives the mark a meaning: it declares such an option."""
+    return hasattr(item.config.option, mark)
+
+
+_RETRYING = {
+    "rerunfailures": "pytest-rerunfailures",
+    "flaky": "flaky",
+    "pytest-retry": "pytest-retry",
+}
+_RETRIES = ("reruns", "force_reruns", "force_flaky", "retries")
+
+
+def note_of_retries(config: pytest.Config, items: Iterable[pytest.Item]) -> str:
+    """What there is to be said of tests that another plugin would run again; "" for nothing."""
+    plugins = [name for key, name in _RETRYING.items() if config.pluginmanager.has_plugin(key)]
+    asking = [item for item in items if plugins and _asks_for_retries(item)]
+    if not asking:
+        return ""
+    return (
+        f"measured tests are not run again when they fail ({', '.join(plugins)}): "
+        f"{len(asking)} would be"
+    )
+
+
+def _asks_for_retries(item: pytest.Item) -> bool:
+    return (
+        any(item.config.getoption(option, None) for option in _RETRIES)
+        or item.get_closest_marker("flaky") is not None
+        or hasattr(getattr(item, "obj", None), "_flaky_max_runs")
+    )
 
 
 def only_looks(config: pytest.Config) -> bool:

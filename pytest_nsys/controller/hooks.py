@@ -7,21 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_nsys.controller.checks import is_measured, is_server_test, only_looks
+from pytest_nsys.controller.checks import (
+    check_marks,
+    is_measured,
+    is_server_test,
+    note_of_retries,
+    only_looks,
+)
 from pytest_nsys.controller.ledger import Ledger
 from pytest_nsys.controller.reports import (
     expected_by,
     failed_by,
     lost_report,
     make_report,
-    read_report,
     teardown_report,
     with_properties,
 )
+from pytest_nsys.controller.watchers import decided_by_dependencies, show
 from pytest_nsys.errors import NsysError
 from pytest_nsys.plan.batches import Batch, PlannedTest, make_plan
 from pytest_nsys.plan.marker import Spec, read_spec
 from pytest_nsys.plan.settings import Settings
+from pytest_nsys.worker.sent_report import received_report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,11 +80,11 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Plan the run, and find nsys before any test has run."""
+        measured = [item for item in session.items if is_measured(item)]
         try:
+            check_marks(measured)
             planned = [
-                PlannedTest(item.nodeid, read_spec(item, self._settings))
-                for item in session.items
-                if is_measured(item)
+                PlannedTest(item.nodeid, read_spec(item, self._settings)) for item in measured
             ]
         except NsysError as error:  # pytest comes here after a failed collection too
             raise pytest.UsageError(str(error)) from None
@@ -99,6 +106,9 @@ class Controller:
                 self._ledger.add_result,
                 servers=bool(self._servers) and self._settings.against is None,
             )
+            in_workers = (item for item in measured if item.nodeid not in self._servers)
+            if note := note_of_retries(self._config, in_workers):
+                self._ledger.add_note(note)
 
     @pytest.hookimpl
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
@@ -130,7 +140,14 @@ class Controller:
             item.session.shouldstop = outcome.ran.stopped
             return True
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        reports = self._reports(self._run, item, outcome)
+        ran_here = item.nodeid in self._servers
+        skipped = None if ran_here else decided_by_dependencies(item)
+        if skipped is None:
+            reports = self._reports(self._run, item, outcome)
+            show(item, reports, None if ran_here else self._run.folder.path)
+        else:
+            self._ledger.add_unmeasured(item.nodeid, "skipped")
+            reports = [skipped]
         reports += teardown_report(item, nextitem)
         for report in reports:
             item.ihook.pytest_runtest_logreport(report=report)
@@ -164,7 +181,7 @@ class Controller:
         ran, judged = outcome.ran, outcome.judged
         for process in outcome.processes:
             self._ledger.add_test(process)
-        reports = [read_report(self._config, report) for report in ran.reports]
+        reports = [received_report(self._config, report) for report in ran.reports]
         problem = judged.problem if judged else None
         verdict = judged.verdict if judged else None
         if ran.lost:

@@ -52,6 +52,10 @@ class Ledger:
         if under_test:
             self._results.append(result)
 
+    def add_note(self, note: str) -> None:
+        """Something about the run as a whole."""
+        self._notes.append(note)
+
     def add_verdict(self, verdict: Verdict, change: Change | None) -> None:
         """A test was judged, and its baseline perhaps written."""
         self._verdicts.append(verdict)

@@ -13,21 +13,6 @@ if TYPE_CHECKING:
     from pytest_nsys.capture.result import RanTest
 
 
-def read_report(config: pytest.Config, data: Mapping[str, Any]) -> pytest.TestReport:
-    """A report from its JSON form."""
-    fields = dict(data)
-    # JSON has no tuples, and pytest insists on some.
-    if isinstance(fields.get("longrepr"), list):
-        fields["longrepr"] = tuple(fields["longrepr"])
-    fields["location"] = tuple(fields["location"])
-    for name in ("sections", "user_properties"):
-        fields[name] = [tuple(pair) for pair in fields.get(name, ())]
-    report: pytest.TestReport = config.hook.pytest_report_from_serializable(
-        config=config, data=fields
-    )
-    return report
-
-
 def make_report(item: pytest.Item, when: str, outcome: Any, longrepr: Any) -> pytest.TestReport:
     """A report of our own on one phase of a test."""
     return pytest.TestReport(
@@ -117,7 +102,7 @@ def pass_on_warning(config: pytest.Config, event: Mapping[str, Any]) -> None:
     """Record a warning of the worker's as one of this process."""
     message = warnings.WarningMessage(
         message=event["text"],
-        category=_warning_category(event["category"]),
+        category=warning_category(event["category"]),
         filename=event["filename"],
         lineno=event["lineno"],
     )
@@ -131,9 +116,12 @@ def pass_on_warning(config: pytest.Config, event: Mapping[str, Any]) -> None:
     )
 
 
-def _warning_category(name: str) -> type[Warning]:
+def warning_category(name: str) -> type[Warning]:
     """The built-in category of this name, or one that looks like the worker's own."""
     category = getattr(builtins, name, None)
     if isinstance(category, type) and issubclass(category, Warning):
         return category
-    return type(name, (UserWarning,), {})
+    try:
+        return type(name, (UserWarning,), {})
+    except ValueError:  # it has characters that no name has
+        return UserWarning

@@ -13,6 +13,7 @@ from pytest_nsys.capture.live import CaptureOptions
 from pytest_nsys.capture.nsys import find_nsys
 from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.capture.run import Listener
+from pytest_nsys.controller.nodes import Nodes
 from pytest_nsys.controller.progress import Progress
 from pytest_nsys.controller.recorded import UNDECIDED
 from pytest_nsys.controller.reports import pass_on_warning
@@ -118,13 +119,15 @@ def start_run(
             return Run(folder, runner, judge.record, options)
         nsys = find_nsys(settings.executable)
         progress = Progress(config)
+        nodes = Nodes(config)
 
         def on_event(event: dict[str, Any]) -> None:
             progress.event(event)
+            nodes.event(event)
             if event["event"] == "warning":
                 pass_on_warning(config, event)
 
-        listener = Listener(on_event, progress.stdout, progress.stderr)
+        listener = Listener(on_event, progress.stdout, progress.stderr, nodes.begin, nodes.end)
         say = progress.waiting
         arms = make_arms(config, settings, options, nsys, folder, listener, say)
         gpu_lock = make_gpu_lock(settings.lock_timeout_s, say)

@@ -6,13 +6,14 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_nsys.capture.live import CaptureOptions, Command, LiveCapture
 from pytest_nsys.capture.nsys import NsysTool
-from pytest_nsys.capture.run import Deadlines, Listener
+from pytest_nsys.capture.run import Deadlines, Listener, Program
 from pytest_nsys.controller.against import check_out, command_at, prepare
 from pytest_nsys.controller.judges import BaselineJudge, PairJudge
 from pytest_nsys.controller.runner import Arm
@@ -30,6 +31,7 @@ from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.context import CONTEXT, ServerContext, tell_nobody
 from pytest_nsys.storage.baselines import BaselineStore
 from pytest_nsys.verdict.judge import Policy
+from pytest_nsys.worker.coverage import CoverageOptions
 
 
 def make_judge(settings: Settings) -> BaselineJudge | PairJudge:
@@ -116,6 +118,8 @@ def make_arms(
         argv=tuple(sys.argv),
         sys_path=tuple(sys.path),
         basetemp=_worker_basetemp(config),
+        program=Program(directory=str(config.invocation_params.dir)),
+        coverage=_coverage(config),
     )
 
     def arm(of: Command, name: str = "") -> Arm:
@@ -197,12 +201,30 @@ def make_gpu_lock(
 def _worker_args(config: pytest.Config) -> tuple[str, ...]:
     """The controller's own arguments: the worker parses them again, plugins and all.
 
-    Coverage is switched off in it: tracing every line would distort what is measured.
+    pytest-cov is switched off in it, since it would erase what is measured here; the worker
+    measures coverage by itself.
     """
     args = [str(arg) for arg in config.invocation_params.args]
     if config.pluginmanager.hasplugin("pytest_cov"):
         args.append("--no-cov")
     return tuple(args)
+
+
+def _coverage(config: pytest.Config) -> CoverageOptions | None:
+    """How pytest-cov measures in this process; None where it does not."""
+    plugin: Any = config.pluginmanager.get_plugin("_cov")
+    controller: Any = getattr(plugin, "cov_controller", None)
+    measuring: Any = getattr(controller, "cov", None)
+    if measuring is None:
+        return None
+    source = controller.cov_source
+    return CoverageOptions(
+        data_file=str(Path(controller.topdir, measuring.config.data_file)),
+        source=None if source is None else tuple(map(str, source)),
+        branch=controller.cov_branch or None,
+        config_file=str(controller.cov_config),
+        contexts=config.getoption("cov_context", None) == "test",
+    )
 
 
 def _worker_basetemp(config: pytest.Config) -> str | None:

@@ -221,9 +221,44 @@ def add_options(parser: pytest.Parser) -> None:
             parser.addini(option.name, option.about, type=kind, default=None)
 
 
+def ini_value(config: pytest.Config, name: str) -> Any:
+    """What the configuration file says of an option: text, a list of lines, or a truth.
+
+    pytest 9 keeps the types of values in ``[tool.pytest]``, and takes one type for an option.
+    Ours have several spellings (``nsys_rounds`` is 3 or "auto"): there, too, a number is the text
+    that it would be in an ini file.
+
+    Raises:
+        pytest.UsageError: the value has a type or text that the option cannot have.
+    """
+    given: Any = getattr(config, "_inicfg", {}).get(name)
+    if getattr(given, "mode", "ini") != "toml":
+        return config.getini(name)
+    kind = next(option.kind for option in OPTIONS if option.name == name)
+    values = given.value if isinstance(given.value, list) else [given.value]
+    if not all(isinstance(value, (str, int, float)) for value in values):
+        raise _usage_error(name, given.value, "give a text, a number, true or false")
+    texts = [str(value).lower() if isinstance(value, bool) else str(value) for value in values]
+    if kind == "lines":
+        return texts
+    if kind != "flag":
+        return "\n".join(texts)
+    if texts not in (["true"], ["false"]):
+        raise _usage_error(name, given.value, "give true or false")
+    return texts == ["true"]
+
+
+def _usage_error(name: str, value: object, remedy: str) -> Exception:
+    import pytest
+
+    from pytest_nsys.errors import SettingsError
+
+    return pytest.UsageError(str(SettingsError(f"{name} is {value!r:.200}", remedy=remedy)))
+
+
 def is_active(config: pytest.Config) -> bool:
     """Whether this run measures or judges, decided as cheaply as possible."""
     return any(
-        config.getoption(name) or config.getini(name)
+        config.getoption(name) or ini_value(config, name)
         for name in (*MODES, "nsys_replay", "nsys_against")
     )

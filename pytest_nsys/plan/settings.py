@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from pytest_nsys.errors import NsysError, SettingsError
-from pytest_nsys.plan.options import MODES, OPTIONS, Inconclusive, Mode, Option
+from pytest_nsys.plan.options import MODES, OPTIONS, Inconclusive, Mode, Option, ini_value
 from pytest_nsys.plan.patterns import known_metric
 from pytest_nsys.support.units import Tolerance, Unit, parse_amount, parse_tolerance
 
@@ -76,7 +77,7 @@ class Settings:
 
 
 def _mode(config: pytest.Config) -> Mode:
-    for read in (config.getoption, config.getini):
+    for read in (config.getoption, functools.partial(ini_value, config)):
         asked = [name for name in MODES if read(name)]
         strict = [name for name in asked if name != "nsys"]
         if len(strict) > 1:
@@ -182,7 +183,7 @@ def option_value(config: pytest.Config, option: Option) -> Any:
     given = config.getoption(option.name)
     base = config.invocation_params.dir
     if given is None:
-        given = config.getini(option.name)
+        given = ini_value(config, option.name)
         base = config.inipath.parent if config.inipath else config.rootpath
     if not given:
         return None

@@ -13,9 +13,27 @@ from pytest_nsys.process.guard import MARK
 _ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH")
 
 
+_given: Mapping[str, str] | None = None
+
+
+def give_environment(given: Mapping[str, str] | None) -> None:
+    """Say what environment this process was started with, before the user's code changed its own.
+
+    Args:
+        given: that environment; None for the present one, whatever it is.
+    """
+    global _given
+    _given = given
+
+
+def given_environment() -> Mapping[str, str]:
+    """The environment that this process was started with, as far as anybody has said."""
+    return os.environ if _given is None else _given
+
+
 def minimal_environment(full: Mapping[str, str] | None = None) -> dict[str, str]:
     """The few variables that nsys is started with."""
-    full = os.environ if full is None else full
+    full = given_environment() if full is None else full
     return {name: full[name] for name in _ENVIRONMENT if name in full}
 
 

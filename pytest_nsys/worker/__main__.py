@@ -4,6 +4,7 @@ It is started by path, so that nothing has to be importable before the job has s
 """
 
 import json
+import os
 import sys
 
 
@@ -15,15 +16,20 @@ def main() -> int:
 
     from pathlib import Path
 
+    from pytest_nsys.windows.record import DOMAIN
     from pytest_nsys.worker.events import EventLog
     from pytest_nsys.worker.job import Job
+    from pytest_nsys.worker.node import worker_variables
 
     job = Job.read(Path(sys.argv[1]))
     events = EventLog(job.events)
     events.write("hello")
     try:
         # Also the modules of the tests' own that have such a name fail here, and not later.
-        from nvtx import end_range, start_range  # noqa: F401
+        from nvtx import end_range, get_domain, start_range  # noqa: F401
+
+        # NVTX looks now, and never again, for the variables by which nsys has it write to it.
+        get_domain(DOMAIN)
     except ImportError as error:
         remedy = "install nvtx for this Python; see that no module of the project has its name"
         events.write("unfit", text=f"{type(error).__name__}: {error}", remedy=remedy)
@@ -34,6 +40,7 @@ def main() -> int:
     from pytest_nsys.worker.session import WorkerSession
 
     sys.argv[:] = job.argv
+    os.environ.update(worker_variables(job.workerinput))
     return int(pytest.main(list(job.args), plugins=[WorkerSession(job, events)]))
 
 

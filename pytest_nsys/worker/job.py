@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pytest_nsys.support.json_values import load, read, written
 from pytest_nsys.support.own import own, read_bytes
+from pytest_nsys.worker.coverage import CoverageOptions
+from pytest_nsys.worker.node import new_workerinput
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class Job:
         maxfail: failures after which the worker stops; 0 for no limit.
         basetemp: base folder of ``tmp_path`` in the worker; None for pytest's own choice.
         away_from: a folder whose modules are not to be imported; the worker says which were.
+        workerinput: what plugins find as ``config.workerinput``, by
+            `pytest_nsys.support.simple_values`.
+        coverage: how tests are measured for coverage outside their rounds; None if they are not.
     """
 
     args: tuple[str, ...]
@@ -53,6 +59,8 @@ class Job:
     maxfail: int = 0
     basetemp: str | None = None
     away_from: str = ""
+    workerinput: Mapping[str, Any] = field(default_factory=new_workerinput)
+    coverage: CoverageOptions | None = None
 
     def stop_reason(self) -> str:
         """Why to stop now; empty if there is no reason."""

@@ -70,6 +70,25 @@ class WindowLog:
         self.write(record)
 
 
+class Aside:
+    """What is done for a test beside measuring it: nothing, unless a subclass does it.
+
+    Attributes:
+        plain_call: whether a test without a warm-up is to be called once outside its rounds.
+    """
+
+    plain_call = False
+
+    def again(self, *, whole: bool) -> None:
+        """The body is called once more; or else (not the whole of it) a function of it is."""
+
+    def begin_rounds(self) -> None:
+        """The first round is about to begin."""
+
+    def end_rounds(self) -> None:
+        """The last round has ended."""
+
+
 class Recorder:
     """Measures one test: knows which call of the body is running and what it is for.
 
@@ -107,6 +126,8 @@ class Recorder:
         self._open = ExitStack()
         self._span: WindowRecord | None = None
         self._stop: Callable[[], bool] = lambda: False
+        self._aside = Aside()
+        self._called = False
         self._begin()
 
     def _begin(self) -> None:
@@ -118,14 +139,17 @@ class Recorder:
         self._seconds = 0.0
         self._times_s: list[float] = []
 
-    def measure(self, call: Callable[[], object], stop: Callable[[], bool]) -> None:
+    def measure(
+        self, call: Callable[[], object], stop: Callable[[], bool], aside: Aside | None = None
+    ) -> None:
         """Call ``call`` as often as the test asks for; the rounds are inside the test's span.
 
         Args:
             call: runs the body once; the body itself is wrapped by `window`.
             stop: asked before each call but the first; True ends the rounds early.
+            aside: what else is done for the test, between its calls.
         """
-        self._stop = stop
+        self._stop, self._aside = stop, aside or self._aside
         with self._open:
             while True:
                 self._run(call)
@@ -134,6 +158,15 @@ class Recorder:
             synchronize()
         if self._span is not None:
             self._log.write(self._span)
+        self._aside.end_rounds()
+        if not self._took_over:
+            self._call_plainly(call)
+
+    def _call_plainly(self, call: Callable[[], object]) -> None:
+        """Once more outside of all rounds, if that is asked for and has not been so yet."""
+        if self._aside.plain_call and not self._repeats.warmup and not self._stop():
+            self._aside.again(whole=not self._took_over)
+            call()
 
     def _open_span(self) -> None:
         """Begin the span, over which memory is measured, before the first round.
@@ -149,6 +182,11 @@ class Recorder:
     def _run(self, call: Callable[[], object], units: Mapping[str, float] = {}) -> object:
         """The next warm-up (negative numbers) or round."""
         number = self._next
+        if self._called:
+            self._aside.again(whole=not self._took_over)
+        self._called = True
+        if number == 0:
+            self._aside.begin_rounds()
         if number == 0 and self._monitor is not None:
             # After the warm-ups: NVML is asked as late as possible what this process can see.
             self._monitor.start()
@@ -271,4 +309,7 @@ class Recorder:
         while True:
             result = self._run(call, said)
             if self._enough() or self._stop():
-                return result
+                break
+        self._aside.end_rounds()
+        self._call_plainly(lambda: function(*args, **kwargs))
+        return result

@@ -17,16 +17,48 @@ from pytest_nsys.fixture import RECORDER
 from pytest_nsys.gpu.monitor import Monitor
 from pytest_nsys.process.guard import MARK
 from pytest_nsys.support.own import own
+from pytest_nsys.support.simple_values import from_json, to_json
+from pytest_nsys.worker.coverage import Coverage
 from pytest_nsys.worker.device import synchronize
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Job
-from pytest_nsys.worker.recorder import Recorder, WindowLog
+from pytest_nsys.worker.node import distributes_nothing, stand_in_for_xdist
+from pytest_nsys.worker.recorder import Aside, Recorder, WindowLog
+from pytest_nsys.worker.release import ReleaseMemory
+from pytest_nsys.worker.renewal import Renewal
+from pytest_nsys.worker.sent_report import sent_report
 
 # A second attempt would open a second set of windows for the same test.
-_UNWANTED_PLUGINS = ("rerunfailures",)
+_RETRYING_PLUGINS = ("rerunfailures", "flaky", "pytest-retry")
 
 _RECORDER = pytest.StashKey[Recorder]()
 """The same as `RECORDER`, with what only the worker asks of it."""
+
+
+class _Beside(Aside):
+    """Renews the state of single calls, and has coverage leave out the rounds."""
+
+    def __init__(self, renewal: Renewal, coverage: Coverage | None) -> None:
+        self._renewal = renewal
+        self._coverage = coverage
+        self.plain_call = coverage is not None
+
+    def again(self, *, whole: bool) -> None:
+        """The body is called once more, or a function of it."""
+        if whole:
+            self._renewal.before_call()
+        else:
+            self._renewal.before_part()
+
+    def begin_rounds(self) -> None:
+        """Stop what would distort them."""
+        if self._coverage is not None:
+            self._coverage.stop()
+
+    def end_rounds(self) -> None:
+        """Go on with it."""
+        if self._coverage is not None:
+            self._coverage.start()
 
 
 class WorkerSession:
@@ -41,9 +73,11 @@ class WorkerSession:
         self._monitor = Monitor(
             lambda why: events.write("gpu_unknown", text=why), folder=folder or None
         )
+        self._coverage = Coverage(job.coverage) if job.coverage is not None else None
         self._failing: set[str] = set()
         self._again: set[str] = set()
         self._warned: set[tuple[Any, ...]] = set()
+        self._found: dict[str, pytest.Item] = {}
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_cmdline_parse(self) -> Generator[None, pytest.Config, pytest.Config]:
@@ -53,39 +87,53 @@ class WorkerSession:
         caches and result files belong to another process.
         """
         config = yield
-        config.workerinput = {  # type: ignore[attr-defined]
-            "workerid": "nsys",
-            "workercount": 1,
-            "mainargv": list(self._job.argv),
-            "testrunuid": str(own.getppid()),
-        }
+        self._config = config
+        config.workerinput = from_json(self._job.workerinput)  # type: ignore[attr-defined]
         config.workeroutput = {}  # type: ignore[attr-defined]
+        stand_in_for_xdist(config)
+        distributes_nothing(config)
         option = config.option
         option.continue_on_collection_errors = True
         option.maxfail = self._job.maxfail
         option.usepdb = option.trace = False
-        option.numprocesses, option.dist, option.tx = None, "no", []
         option.basetemp = self._job.basetemp
+        # What depends on tests that do not run here is decided in the controller.
+        option.ignore_unknown_dependency = True
+        # A benchmark in each round would be one of many rounds, of which nobody reads the times.
+        option.benchmark_disable, option.benchmark_only = True, False
+        option.codspeed = False
+        if getattr(option, "allure_report_dir", None):
+            option.allure_report_dir = str(Path(self._job.events).parent / "allure")
         if getattr(option, "log_file", None):
             option.log_file += ".nsys-worker"
-        for name in _UNWANTED_PLUGINS:
-            if config.pluginmanager.hasplugin(name):
-                config.pluginmanager.unregister(name=name)
         return config
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Silence the worker's terminal reporter, which is kept because plugins ask for it."""
-        config.get_terminal_writer()._file = own.fdopen(own.open_fd(os.devnull, os.O_WRONLY), "w")
+        """Silence the worker's terminal reporter, which is kept because plugins ask for it.
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Keep the job's tests, in the job's order."""
-        found: dict[str, pytest.Item] = {}
-        for item in items:
-            found.setdefault(item.nodeid, item)
-        items[:] = [found[nodeid] for nodeid in self._job.tests if nodeid in found]
-        self._events.write("collected", nodeids=[item.nodeid for item in items])
+        What runs tests once more is ended here: before, it has declared its markers.
+        """
+        config.get_terminal_writer()._file = own.fdopen(own.open_fd(os.devnull, os.O_WRONLY), "w")
+        config.pluginmanager.register(ReleaseMemory(), "nsys-release-memory")
+        for name in _RETRYING_PLUGINS:
+            if config.pluginmanager.hasplugin(name):
+                config.pluginmanager.unregister(name=name)
+
+    @pytest.hookimpl
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Remember it: other plugins may choose among the tests, as they have done already."""
+        self._found.setdefault(item.nodeid, item)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Keep the job's tests, in the job's order, whatever others have made of them.
+
+        They chose in the controller; to choose from that choice again would lose tests.
+        """
+        found = self._found | {item.nodeid: item for item in reversed(session.items)}
+        session.items[:] = [found[nodeid] for nodeid in self._job.tests if nodeid in found]
+        self._events.write("collected", nodeids=[item.nodeid for item in session.items])
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -95,6 +143,8 @@ class WorkerSession:
         earlier tests left, so would its rounds, and their memory would depend on those.
         """
         self._events.write("start", nodeid=item.nodeid)
+        if self._coverage is not None:
+            self._coverage.phase(item.nodeid, "setup")
         release = item.config.hook.pytest_nsys_release_memory
         release(stage="setup")
         item.stash[RECORDER] = item.stash[_RECORDER] = Recorder(
@@ -131,7 +181,10 @@ class WorkerSession:
             call: Callable[[], object] = _repeatable(item, original)
         else:
             call = _in_window(original, recorder)
-        item.runtest = functools.partial(recorder.measure, call, stop)  # type: ignore[method-assign]
+        aside = _Beside(Renewal(item), self._coverage)
+        if self._coverage is not None:
+            self._coverage.phase(item.nodeid, "run")
+        item.runtest = functools.partial(recorder.measure, call, stop, aside)  # type: ignore[method-assign]
         try:
             return (yield)
         finally:
@@ -144,8 +197,14 @@ class WorkerSession:
             self._failing.add(report.nodeid)
         elif hasattr(report, "context") and report.nodeid in self._again:
             return
-        data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
+        data = sent_report(self._config, report)
         self._events.write("report", nodeid=report.nodeid, data=data)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
+        """Measure for coverage again what a failed round has left unmeasured."""
+        if self._coverage is not None:
+            self._coverage.phase(item.nodeid, "teardown")
 
     @pytest.hookimpl
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -188,21 +247,48 @@ class WorkerSession:
         """Send why the session was left (``pytest.exit`` or an interrupt in a test)."""
         self._events.write("exit", reason=str(excinfo.value) or excinfo.typename)
 
-    @pytest.hookimpl
-    def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Remember the configuration, for reports."""
-        self._config = session.config
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Close the capture with the sentinel."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(
+        self, session: pytest.Session, exitstatus: int
+    ) -> Generator[None, object, object]:
+        """Close the capture with the sentinel, and send what plugins have for the controller."""
+        output: dict[str, Any] = session.config.workeroutput  # type: ignore[attr-defined]
+        output["exitstatus"] = int(exitstatus)
+        output["shouldfail"], output["shouldstop"] = session.shouldfail, session.shouldstop
+        result = yield
+        if self._coverage is not None:
+            self._coverage.save()
         synchronize()
         self._log.close()
         if self._job.away_from:
             files = strays(Path(self._job.away_from), self._folder)
             self._events.write("strays", files=files)
-        stop = str(session.shouldfail or session.shouldstop or "")
-        self._events.write("end", exitstatus=int(exitstatus), stop=stop)
+        self._events.write(
+            "end",
+            exitstatus=int(exitstatus),
+            stop=str(session.shouldfail or session.shouldstop or ""),
+            workeroutput=self._sent(output),
+        )
+        return result
+
+    def _sent(self, output: dict[str, Any]) -> dict[str, Any]:
+        """What plugins leave for the controller; what cannot be sent is named in a warning."""
+        sent = {}
+        for name, value in output.items():
+            try:
+                sent[str(name)] = to_json(value)
+            except TypeError as error:
+                self._events.write(
+                    "warning",
+                    when="config",
+                    nodeid="",
+                    location=None,
+                    text=f"workeroutput[{name!r}] was not sent to the controller: {error}",
+                    category="PytestWarning",
+                    filename=__file__,
+                    lineno=0,
+                )
+        return sent
 
 
 def strays(away_from: Path, run_folder: Path | None = None) -> list[str]:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from pytest_nsys.capture import follow
 from pytest_nsys.capture.follow import Event, EventTail, read_event
+from pytest_nsys.controller.reports import warning_category
 from pytest_nsys.errors import WorkerFailed
 from pytest_nsys.support.json_values import written
 from pytest_nsys.windows.record import MAIN, WindowRecord
@@ -54,7 +55,7 @@ EVENTS: tuple[Event, ...] = (
     {"event": "internal_error", "text": "no"},
     {"event": "exit", "reason": "enough"},
     {"event": "finish", "nodeid": "t.py::test_ü[a]"},
-    {"event": "end", "exitstatus": 0, "stop": ""},
+    {"event": "end", "exitstatus": 0, "stop": "", "workeroutput": {}},
 )
 LINES = [json.dumps(event, ensure_ascii=False).encode() for event in EVENTS]
 
@@ -90,7 +91,7 @@ def use(event: Event) -> None:
     elif name == "report":
         assert isinstance(event["data"]["when"] + event["data"]["outcome"], str)
     elif name == "warning":
-        type(event["category"], (UserWarning,), {}) if "\0" not in event["category"] else None
+        assert issubclass(warning_category(event["category"]), Warning)
     elif name == "end":
         assert isinstance(event["stop"], str)
 

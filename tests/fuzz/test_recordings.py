@@ -20,7 +20,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.controller.reports import read_report
 from pytest_nsys.errors import NsysError, RecordingError
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.marker import Spec
@@ -33,6 +32,7 @@ from pytest_nsys.storage.recordings.recording import (
 )
 from pytest_nsys.storage.recordings.replay import Replay
 from pytest_nsys.support.xz import pack, unpack
+from pytest_nsys.worker.sent_report import received_report
 from tests.support.harness import TESTS
 from tests.support.mutations import DEEP, HUGE_NUMBER, changed_bytes, changed_json, check_refusal
 
@@ -98,7 +98,7 @@ def replay(index: bytes, config: pytest.Config) -> bool:
                     result.tests for result in source.capture(Batch(tests), 0, session)
                 ):
                     for report in test.reports:
-                        read = read_report(config, report)
+                        read = received_report(config, report)
                         assert read.when in ("setup", "call", "teardown")
                         assert read.outcome in ("passed", "failed", "skipped")
                         assert isinstance(read.longreprtext, str)

@@ -1,0 +1,224 @@
+"""State that lives for one call of a test, made anew before each of its other calls.
+
+A test's body is called in warm-ups and rounds with the same fixtures. What pytest and well-known
+plugins keep for the one call that they know of would be that of all calls: messages that are
+counted, snapshots that are numbered, patches upon patches. What a project's own fixtures keep is
+the project's, and stays; where that is in the way, ``nsys(function)`` measures only the function.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest.doctest import DoctestItem
+
+from pytest_nsys.support.own import own
+
+Renew = Callable[[], object]
+"""Makes a state what it was before the first call."""
+
+
+class Renewal:
+    """The state of one test; made when it is set up, before the first call."""
+
+    def __init__(self, item: pytest.Item) -> None:
+        self._clocks = [*_clocks(item)]
+        self._states = [*_properties(item), *_of_doctest(item), *_of_plugins(item)]
+        for name, value in getattr(item, "funcargs", {}).items():
+            self._states += _of_fixture(name, value)
+
+    def before_call(self) -> None:
+        """The body is called once more."""
+        for renew in (*self._states, *self._clocks):
+            renew()
+
+    def before_part(self) -> None:
+        """A function that the body has handed over is called once more: the body goes on."""
+        for renew in self._clocks:
+            renew()
+
+
+def _properties(item: pytest.Item) -> Iterator[Renew]:
+    """``record_property``."""
+    properties = item.user_properties
+    known = len(properties)
+
+    def renew() -> None:
+        del properties[known:]
+
+    yield renew
+
+
+def _of_doctest(item: pytest.Item) -> Iterator[Renew]:
+    """The names of a doctest, which its run forgets."""
+    if isinstance(item, DoctestItem) and item.dtest is not None:
+        names = item.dtest.globs
+        before = dict(names)
+
+        def renew() -> None:
+            names.clear()
+            names.update(before)
+
+        yield renew
+
+
+def _clocks(item: pytest.Item) -> Iterator[Renew]:
+    """The limit of pytest-timeout, which is for a call."""
+    manager = item.config.pluginmanager
+    plugin: Any = manager.get_plugin("timeout")
+    if hasattr(plugin, "_get_item_settings"):
+        settings = plugin._get_item_settings(item)
+        if settings.timeout is not None and settings.timeout > 0:
+
+            def renew() -> None:
+                item.config.hook.pytest_timeout_cancel_timer(item=item)
+                item.config.hook.pytest_timeout_set_timer(item=item, settings=settings)
+
+            yield renew
+
+
+def _of_plugins(item: pytest.Item) -> Iterator[Renew]:
+    """The seeds of pytest-randomly; what Allure has been told."""
+    manager = item.config.pluginmanager
+    randomly: Any = manager.get_plugin("randomly")
+    allure: Any = manager.get_plugin("allure_listener")
+    if hasattr(randomly, "pytest_runtest_call"):
+        yield lambda: randomly.pytest_runtest_call(item)
+    result = allure.allure_logger.get_test(None) if allure is not None else None
+    if result is not None:
+        yield from (_cut(one) for one in (result.steps, result.attachments))
+
+
+def _cut(entries: list[Any]) -> Renew:
+    known = len(entries)
+
+    def renew() -> None:
+        del entries[known:]
+
+    return renew
+
+
+def _of_fixture(name: str, value: Any) -> Iterator[Renew]:
+    if isinstance(value, pytest.LogCaptureFixture):
+        yield value.clear
+    elif isinstance(value, pytest.CaptureFixture):
+        yield value.readouterr
+    elif isinstance(value, pytest.WarningsRecorder):
+        yield value.clear
+        yield _forget_warnings
+    elif isinstance(value, pytest.MonkeyPatch):
+        yield _patches(value)
+    elif name == "tmp_path" and isinstance(value, Path):
+        yield _files(value)
+    else:
+        kind = type(value)
+        yield from _OF_KINDS.get(f"{kind.__module__}.{kind.__qualname__}", _nothing)(value)
+
+
+def _forget_warnings() -> None:
+    """Python shows a warning once in a place, until something changes its filters."""
+    with warnings.catch_warnings():
+        pass
+
+
+def _nothing(value: Any) -> Iterator[Renew]:
+    del value
+    return iter(())
+
+
+def _patches(patch: pytest.MonkeyPatch) -> Renew:
+    """Undo what the body has patched, and leave what fixtures have."""
+    attributes, items, paths, folder = (
+        len(patch._setattr),
+        len(patch._setitem),
+        patch._savesyspath,
+        patch._cwd,
+    )
+
+    def renew() -> None:
+        of_call = pytest.MonkeyPatch()
+        of_call._setattr[:] = patch._setattr[attributes:]
+        of_call._setitem[:] = patch._setitem[items:]
+        del patch._setattr[attributes:], patch._setitem[items:]
+        if paths is None:
+            of_call._savesyspath, patch._savesyspath = patch._savesyspath, None
+        if folder is None:
+            of_call._cwd, patch._cwd = patch._cwd, None
+        of_call.undo()
+
+    return renew
+
+
+def _files(folder: Path) -> Renew:
+    """Remove what the body has made in ``tmp_path``."""
+    known = {entry for entry, _ in _entries(folder)}
+
+    def renew() -> None:
+        for entry, is_folder in [*_entries(folder)]:
+            if entry in known:
+                continue
+            if is_folder:
+                own.remove_tree(entry, ignore_errors=True)
+            else:
+                Path(entry).unlink(missing_ok=True)
+
+    return renew
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, bool]]:
+    for where, folders, files in os.walk(folder):
+        yield from ((os.path.join(where, name), True) for name in folders)  # noqa: PTH118
+        yield from ((os.path.join(where, name), False) for name in files)  # noqa: PTH118
+
+
+def _mocks(mocker: Any) -> Iterator[Renew]:
+    """pytest-mock: stop the body's patches, and forget the calls of those of fixtures."""
+    made = mocker._mock_cache.cache
+    known = len(made)
+
+    def renew() -> None:
+        for one in reversed(made[known:]):
+            if one.patch is not None:
+                one.patch.stop()
+        del made[known:]
+        for one in made:
+            if hasattr(one.mock, "reset_mock"):
+                one.mock.reset_mock()
+
+    if isinstance(made, list):
+        yield renew
+
+
+def _snapshots(snapshot: Any) -> Iterator[Renew]:
+    """syrupy: number the snapshots from the first."""
+
+    def renew() -> None:
+        snapshot._executions = 0
+        snapshot._execution_results.clear()
+        getattr(snapshot, "_execution_name_index", {}).clear()
+
+    yield renew
+
+
+def _attributes(**values: Any) -> Callable[[Any], Iterator[Renew]]:
+    def of(value: Any) -> Iterator[Renew]:
+        def renew() -> None:
+            vars(value).update(values)
+
+        yield renew
+
+    return of
+
+
+_OF_KINDS: dict[str, Callable[[Any], Iterator[Renew]]] = {
+    "pytest_mock.plugin.MockerFixture": _mocks,
+    "syrupy.assertion.SnapshotAssertion": _snapshots,
+    "pytest_benchmark.fixture.BenchmarkFixture": _attributes(_mode=None, has_error=False),
+    "pytest_codspeed.plugin.BenchmarkFixture": _attributes(_called=False),
+}
+"""What plugins' fixtures keep, by their types: those plugins need not be installed."""
