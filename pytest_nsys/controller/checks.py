@@ -28,7 +28,8 @@ def check_conflicts(config: pytest.Config) -> None:
             remedy="leave out -n, or the --nsys options",
         )
     for option, (plugin, why) in _CONFLICTS.items():
-        if config.getoption(option, None) not in (None, False, 1, "1"):
+        value = config.getoption(option, None)
+        if value is True or value not in (None, False, 1, "1"):
             flag = "--" + option.replace("_", "-")
             raise SettingsError(
                 f"{flag} ({plugin}) cannot be used while tests are profiled: {why}",

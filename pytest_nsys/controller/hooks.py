@@ -144,10 +144,10 @@ class Controller:
         skipped = None if ran_here else decided_by_dependencies(item)
         if skipped is None:
             reports = self._reports(self._run, item, outcome)
-            show(item, reports, None if ran_here else self._run.folder.path)
         else:
             self._ledger.add_unmeasured(item.nodeid, "skipped")
             reports = [skipped]
+        show(item, reports, None if ran_here else self._run.folder.path)
         reports += teardown_report(item, nextitem)
         for report in reports:
             item.ihook.pytest_runtest_logreport(report=report)

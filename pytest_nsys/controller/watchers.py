@@ -43,8 +43,7 @@ def decided_by_dependencies(item: pytest.Item) -> pytest.TestReport | None:
     call = pytest.CallInfo.from_call(lambda: setup(item=item), when="setup")
     if call.excinfo is None:
         return None
-    report: pytest.TestReport = item.ihook.pytest_runtest_makereport(item=item, call=call)
-    return report
+    return pytest.TestReport.from_item_and_call(item, call)
 
 
 def show(item: pytest.Item, reports: Sequence[pytest.TestReport], workers: Path | None) -> None:

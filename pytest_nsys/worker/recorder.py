@@ -153,18 +153,19 @@ class Recorder:
         with self._open:
             while True:
                 self._run(call)
-                if self._took_over or self._enough() or stop():
+                complete = self._took_over or self._enough()
+                if complete or stop():
                     break
             synchronize()
         if self._span is not None:
             self._log.write(self._span)
         self._aside.end_rounds()
-        if not self._took_over:
+        if complete and not self._took_over:
             self._call_plainly(call)
 
     def _call_plainly(self, call: Callable[[], object]) -> None:
         """Once more outside of all rounds, if that is asked for and has not been so yet."""
-        if self._aside.plain_call and not self._repeats.warmup and not self._stop():
+        if self._aside.plain_call and not self._repeats.warmup:
             self._aside.again(whole=not self._took_over)
             call()
 
@@ -308,8 +309,10 @@ class Recorder:
         said = self._units  # by the body, before the call
         while True:
             result = self._run(call, said)
-            if self._enough() or self._stop():
+            complete = self._enough()
+            if complete or self._stop():
                 break
         self._aside.end_rounds()
-        self._call_plainly(lambda: function(*args, **kwargs))
+        if complete:
+            self._call_plainly(lambda: function(*args, **kwargs))
         return result

@@ -8,7 +8,8 @@ the project's, and stays; where that is in the way, ``nsys(function)`` measures 
 
 from __future__ import annotations
 
-import os
+import contextlib
+import stat
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -156,24 +157,24 @@ def _patches(patch: pytest.MonkeyPatch) -> Renew:
 
 def _files(folder: Path) -> Renew:
     """Remove what the body has made in ``tmp_path``."""
-    known = {entry for entry, _ in _entries(folder)}
+    known = {*_entries(str(folder))}
 
     def renew() -> None:
-        for entry, is_folder in [*_entries(folder)]:
-            if entry in known:
-                continue
-            if is_folder:
-                own.remove_tree(entry, ignore_errors=True)
-            else:
-                Path(entry).unlink(missing_ok=True)
+        for entry in {*_entries(str(folder))} - known:
+            own.remove_tree(entry, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                own.unlink(entry)
 
     return renew
 
 
-def _entries(folder: Path) -> Iterator[tuple[str, bool]]:
-    for where, folders, files in os.walk(folder):
-        yield from ((os.path.join(where, name), True) for name in folders)  # noqa: PTH118
-        yield from ((os.path.join(where, name), False) for name in files)  # noqa: PTH118
+def _entries(folder: str) -> Iterator[str]:
+    """What is in a folder, and in those that are in it."""
+    for name in own.listdir(folder):
+        entry = f"{folder}/{name}"
+        yield entry
+        if stat.S_ISDIR(own.lstat(entry).st_mode):
+            yield from _entries(entry)
 
 
 def _mocks(mocker: Any) -> Iterator[Renew]:

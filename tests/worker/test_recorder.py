@@ -19,7 +19,7 @@ from pytest_nsys.windows.record import DOMAIN, WindowRecord
 from pytest_nsys.worker import recorder as recorder_module
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Repeats
-from pytest_nsys.worker.recorder import Recorder, WindowLog
+from pytest_nsys.worker.recorder import Aside, Recorder, WindowLog
 
 
 class Gpus(Monitor):
@@ -571,3 +571,56 @@ def test_discarded_rounds_do_not_count_for_the_median(
         monitor=Gpus(stage, HOT, HOT),
     )
     assert "auto 6 True" in stage.told()
+
+
+class Noted(Aside):
+    """Notes what it is told, between the windows."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.plain_call = True
+        self._stage = stage
+
+    def again(self, *, whole: bool) -> None:
+        """Noted."""
+        self._stage.noted.append("again" if whole else "again a part")
+
+    def begin_rounds(self) -> None:
+        """Noted."""
+        self._stage.noted.append("begin")
+
+    def end_rounds(self) -> None:
+        """Noted."""
+        self._stage.noted.append("end")
+
+
+@pytest.mark.parametrize(("warmup", "plain"), [(1, False), (0, True)])
+def test_what_is_done_beside_is_outside_of_rounds_and_one_call_is(
+    stage: Stage, warmup: int, plain: bool
+) -> None:
+    recorder = stage.recorder(Repeats(warmup, 2))
+
+    def call() -> None:
+        with recorder.window():
+            stage.noted.append("call")
+
+    recorder.measure(call, lambda: False, Noted(stage))
+    told = [note for note in stage.noted if note in ("again", "begin", "end", "call")]
+    first = ["call", "again"] if warmup else []
+    last = ["again", "call"] if plain else []
+    assert told == [*first, "begin", "call", "again", "call", "end", *last]
+
+
+def test_a_function_that_a_body_hands_over_is_a_part_of_it(stage: Stage) -> None:
+    recorder = stage.recorder(Repeats(0, 2))
+    results = iter("abc")
+
+    def call() -> None:
+        with recorder.window():
+            assert recorder.repeat(lambda: next(results), (), {}) == "b"
+            stage.noted.append("rest")
+
+    recorder.measure(call, lambda: False, Noted(stage))
+    told = [note for note in stage.noted if note.startswith(("again", "begin", "end", "rest"))]
+    rounds = ["begin", "again a part", "begin", "again a part", "end"]
+    assert told == [*rounds, "again a part", "rest", "end"]
+    assert next(results, "") == "", "once more, for coverage"

@@ -35,14 +35,24 @@ _lock = threading.Lock()
 _opened: tuple[str, int, int] | None = None  # (path, pid, file descriptor)
 
 
+_file = ""
+
+
+def _log() -> str:
+    """The file, once it is known; as real libraries do, this asks no more from then on."""
+    global _file
+    _file = _file or os.environ.get(LOG_VARIABLE, "")
+    return _file
+
+
 def enabled() -> bool:
     """Whether a capture is running."""
-    return bool(os.environ.get(LOG_VARIABLE))
+    return bool(_log())
 
 
 def emit(kind: str, **fields: object) -> None:
     """Append one record, with the process and the thread that it comes from."""
-    path = os.environ.get(LOG_VARIABLE)
+    path = _log()
     if not path:
         return
     descriptor = _descriptor(path, own.getpid())

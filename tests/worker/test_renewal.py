@@ -1,0 +1,79 @@
+"""What plugins that are not installed here keep for one call: their fixtures, as far as it goes."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from pytest_nsys.worker.renewal import Renewal
+
+
+def of_kind(name: str, **values: Any) -> Any:
+    """An object whose type has this name."""
+    module, _, qualname = name.rpartition(".")
+    made = type(qualname, (), {"__module__": module, "__qualname__": qualname})()
+    vars(made).update(values)
+    return made
+
+
+def item(plugins: dict[str, object] | None = None, **fixtures: object) -> Any:
+    """A test with these fixtures, beside these plugins."""
+    return SimpleNamespace(
+        user_properties=[],
+        funcargs=fixtures,
+        config=SimpleNamespace(
+            pluginmanager=SimpleNamespace(get_plugin=(plugins or {}).get), hook=mock.Mock()
+        ),
+    )
+
+
+def test_fixtures_that_are_used_once_are_used_once_a_call() -> None:
+    benchmark = of_kind("pytest_benchmark.fixture.BenchmarkFixture", _mode=None)
+    codspeed = of_kind("pytest_codspeed.plugin.BenchmarkFixture", _called=False)
+    snapshot = of_kind("syrupy.assertion.SnapshotAssertion", _executions=0, _execution_results={})
+    renewal = Renewal(item(benchmark=benchmark, codspeed=codspeed, snapshot=snapshot, other=3))
+    benchmark._mode, codspeed._called = "benchmark(...)", True
+    snapshot._executions, snapshot._execution_results[0] = 1, "x"
+    renewal.before_part()
+    assert codspeed._called, "the body goes on"
+    renewal.before_call()
+    assert (benchmark._mode, codspeed._called) == (None, False)
+    assert (snapshot._executions, snapshot._execution_results) == (0, {})
+
+
+def test_mocks_of_the_body_are_undone_and_those_of_fixtures_count_from_zero() -> None:
+    early, late, patch = mock.Mock(), mock.Mock(), mock.Mock()
+    cache = [SimpleNamespace(mock=early, patch=None)]
+    mocker = of_kind("pytest_mock.plugin.MockerFixture", _mock_cache=SimpleNamespace(cache=cache))
+    renewal = Renewal(item(mocker=mocker))
+    cache.append(SimpleNamespace(mock=late, patch=patch))
+    early()
+    renewal.before_call()
+    assert [one.mock for one in cache] == [early]
+    early.assert_not_called()
+    patch.stop.assert_called_once_with()
+
+
+@pytest.mark.parametrize("limit", [3.0, 0, None])
+def test_a_limit_is_that_of_a_call(limit: float | None) -> None:
+    settings = SimpleNamespace(timeout=limit)
+    test = item({"timeout": SimpleNamespace(_get_item_settings=lambda item: settings)})
+    Renewal(test).before_part()
+    hook = test.config.hook
+    assert hook.pytest_timeout_set_timer.call_count == bool(limit)
+    assert hook.pytest_timeout_cancel_timer.call_count == bool(limit)
+
+
+def test_seeds_are_set_and_what_allure_was_told_is_forgotten() -> None:
+    result = SimpleNamespace(steps=["of a fixture"], attachments=[])
+    logger = SimpleNamespace(get_test=lambda uuid: result)
+    randomly = mock.Mock()
+    test = item({"randomly": randomly, "allure_listener": SimpleNamespace(allure_logger=logger)})
+    renewal = Renewal(test)
+    result.steps.append("of the first call")
+    renewal.before_call()
+    assert result.steps == ["of a fixture"]
+    randomly.pytest_runtest_call.assert_called_once_with(test)
