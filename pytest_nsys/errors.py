@@ -158,6 +158,10 @@ class NoWindows(WindowsMissing):
     """The capture has none of the worker's NVTX ranges."""
 
 
+class RoundsMissing(CaptureError):
+    """A test passed and was measured in fewer rounds than it was to have."""
+
+
 class TimeNotCovered(CaptureError):
     """A stretch of time that is to be cut out of a capture does not lie within it."""
 

@@ -85,6 +85,17 @@ class RanTest:
         return not (self.lost or self.stopped) and outcomes <= {"passed", "skipped"}
 
     @property
+    def skipped(self) -> str:
+        """Whether it was skipped, or failed as was expected, in words; "" if neither.
+
+        Without the reason, which is for the terminal and for recordings alone.
+        """
+        for report in self.reports:
+            if report["outcome"] == "skipped":
+                return "it xfailed" if "wasxfail" in report else "it was skipped"
+        return ""
+
+    @property
     def failure(self) -> str:
         """Why it did not pass: a line, and what more there is to see; "" if that is not known."""
         if self.lost or self.stopped:

@@ -44,6 +44,7 @@ _RAN_TO_ITS_END = (
     pytest.ExitCode.NO_TESTS_COLLECTED,
 )
 _TAKEN = "another plugin ran it in a way of its own, without nsys, or left it out"
+_UNJUDGED = "the test passed, and nothing was measured of it"
 _NOT_AGAINST = "server tests are not measured at another revision: it ran without nsys"
 
 
@@ -203,7 +204,12 @@ class Controller:
             from pytest_nsys.report.longrepr import explain_text
 
             explained = explain_text(self._shown_once(problem), item.location)
-            return failed_by(item, reports, explained, by_verdict=False)
+            return failed_by(item, reports, explained)
+        if verdict is None and ran.passed and not any(report.failed for report in reports):
+            self._ledger.add_unmeasured(item.nodeid, _UNJUDGED)
+            from pytest_nsys.report.longrepr import explain_text
+
+            return failed_by(item, reports, explain_text(_UNJUDGED, item.location))
         if verdict is None:
             reason = "skipped" if any(r.outcome == "skipped" for r in reports) else "failed"
             self._ledger.add_unmeasured(item.nodeid, reason)
@@ -217,7 +223,7 @@ class Controller:
             from pytest_nsys.report.longrepr import explain_verdict
 
             longrepr = explain_verdict(verdict, item.location)
-            return failed_by(item, reports, longrepr, by_verdict=True)
+            return failed_by(item, reports, longrepr, verdict)
         if verdict.expected:
             return expected_by(reports, verdict.expected[0].reason)
         return reports

@@ -11,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_nsys.capture.result import RanTest
+    from pytest_nsys.verdict.verdict import Verdict
 
 
 def make_report(item: pytest.Item, when: str, outcome: Any, longrepr: Any) -> pytest.TestReport:
@@ -35,12 +36,16 @@ def lost_report(item: pytest.Item, ran: RanTest) -> pytest.TestReport:
 
 
 def failed_by(
-    item: pytest.Item, reports: list[pytest.TestReport], longrepr: Any, *, by_verdict: bool
+    item: pytest.Item,
+    reports: list[pytest.TestReport],
+    longrepr: Any,
+    verdict: Verdict | None = None,
 ) -> list[pytest.TestReport]:
     """The reports with the call phase failed.
 
-    A test that was expected to fail fails as expected by a verdict just as by its body; but not
-    by a capture that is no good, which says nothing of the test.
+    A test that was expected to fail fails as expected by a verdict just as by its body, where any
+    exception would do; but not by a capture that is no good or a baseline that is missing, which
+    say nothing of the test.
     """
     from pytest_nsys.capture.result import is_strict_pass
 
@@ -50,7 +55,7 @@ def failed_by(
         if report.when != "call" or hasattr(report, "context"):  # that of a subtest
             continue
         expected = is_strict_pass(report.longrepr) or hasattr(report, "wasxfail")
-        if expected and by_verdict:
+        if expected and verdict is not None and _is_expected(item, verdict):
             marker = item.get_closest_marker("xfail")
             report.outcome = "skipped"
             report.wasxfail = marker.kwargs.get("reason", "") if marker else ""
@@ -59,6 +64,15 @@ def failed_by(
             vars(report).pop("wasxfail", None)
         report.longrepr = longrepr
     return reports
+
+
+_MEASURED_BAD = ("regressed", "over budget", "violated")
+
+
+def _is_expected(item: pytest.Item, verdict: Verdict) -> bool:
+    markers = [*item.iter_markers("xfail")]
+    any_error = not markers or any(marker.kwargs.get("raises") is None for marker in markers)
+    return any_error and verdict.status in _MEASURED_BAD
 
 
 def with_properties(

@@ -124,8 +124,12 @@ class Arm:
             self._add(step, next(bad, tests[0]), _together(found[nodeid]))
 
     def _add(self, step: Step, ran: RanTest, found: Measurement | NsysError | None) -> None:
-        if isinstance(found, NsysError) and step.purpose == "confirm":
-            remark = f"it could not be measured again: {found.what}"
+        why = found.what if isinstance(found, NsysError) and step.purpose == "confirm" else ""
+        if self._measured.get(ran.nodeid) and ran.is_skipped:
+            # What an earlier process has measured stays measured.
+            why = why or ran.skipped
+        if why:
+            remark = f"it could not be measured again: {why}"
             self._remarks.setdefault(ran.nodeid, []).append(remark)
             return
         self._ran.setdefault(ran.nodeid, []).append(ran)
@@ -148,7 +152,8 @@ class Arm:
         if not measured:
             return None
         joined = join_processes(measured)
-        return replace(joined, remarks=(*joined.remarks, *self._remarks.get(nodeid, ())))
+        remarks = dict.fromkeys((*joined.remarks, *self._remarks.get(nodeid, ())))
+        return replace(joined, remarks=(*remarks,))
 
     def missing(self, nodeid: str) -> Missing:
         """Why there is no measurement of a test at this revision, where that is no mistake.

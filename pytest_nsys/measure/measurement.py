@@ -238,6 +238,8 @@ class Measurement:
         environment: where it was made.
         remarks: what was odd about it, in sentences: disturbed rounds, data that was mended; not
             kept in baselines.
+        warnings: what is to be known of it though the test passes, in sentences; not kept in
+            baselines.
         timeline: one round of the test's body, or of its first window where it has none; None where
             none was wanted or kept.
         bottlenecks: what keeps the rounds of the test's body, or of its windows where it has none,
@@ -251,6 +253,7 @@ class Measurement:
     windows: Mapping[str, WindowMeasurement]
     environment: Environment
     remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     timeline: Timeline | None = None
     bottlenecks: tuple[Bottleneck, ...] = ()
 

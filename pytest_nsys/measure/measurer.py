@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_nsys.capture.result import CaptureResult, RanTest
 from pytest_nsys.catalogue import parse_family, parse_range, undivided
-from pytest_nsys.errors import NsysError, WindowsMissing
+from pytest_nsys.errors import CaptureError, NsysError, RoundsMissing, WindowsMissing
 from pytest_nsys.gpu.names import default_device_key
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.measure.measurement import Environment, Measurement, WindowMeasurement
@@ -59,11 +60,18 @@ class Measurer:
             return found | dict.fromkeys(wanted, error)
         for nodeid, spec in wanted.items():
             one = measured.get(nodeid)
+            rounds = Counter(
+                (record.kind, record.name) for record in result.records if record.nodeid == nodeid
+            )
+            body = rounds["round", MAIN]
             if one is None:
-                found[nodeid] = _unmeasured()
+                found[nodeid] = _unmeasured(kept=result.trace is not None)
+            elif MAIN in one.windows and body < one.rounds:
+                found[nodeid] = _too_few(body, one.rounds)
             else:
                 remarks = (*one.remarks, *automatic_remarks(spec, one.windows))
-                found[nodeid] = replace(one, remarks=remarks)
+                warnings = tuple(_in_some(result.records, nodeid, body))
+                found[nodeid] = replace(one, remarks=remarks, warnings=warnings)
         return found
 
     def measure_windows(
@@ -139,7 +147,32 @@ def _to_measure(result: CaptureResult) -> list[RanTest]:
     return [test for test in result.tests if test.passed and test.problem is None]
 
 
-def _unmeasured() -> NsysError:
+def _in_some(records: Iterable[WindowRecord], nodeid: str, rounds: int) -> Iterator[str]:
+    """The parts that some rounds went without: their numbers are those of the others."""
+    entered: dict[str, set[int]] = {}
+    for record in records:
+        if record.nodeid == nodeid and record.kind == "range":
+            entered.setdefault(record.name, set()).add(record.round)
+    for name, numbers in entered.items():
+        if len(numbers) < rounds:
+            in_some = f"{len(numbers)} of {rounds} rounds"
+            yield f"range {name!r} was entered in {in_some}, and is judged by those"
+
+
+def _too_few(rounds: int, wanted: int) -> NsysError:
+    return RoundsMissing(
+        f"the test passed, and only {rounds} of its {wanted} rounds ended",
+        remedy="let it fail where a round fails: what it handed to nsys(function, ...) raised an "
+        "exception, and the test caught it",
+    )
+
+
+def _unmeasured(*, kept: bool) -> NsysError:
+    if not kept:
+        return CaptureError(
+            "the test passed, and there is no capture of it",
+            remedy="record it again: a test that was not measured says nothing",
+        )
     return WindowsMissing(
         "the test passed, and its body was never seen to run",
         remedy="a plugin runs this test in a way of its own: measure its calls with "

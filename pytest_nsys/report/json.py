@@ -23,6 +23,7 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
         "failed": bool,                                        whether the test fails by it
         "headline": text,                                      the verdict in one line
         "notes": [text, ...],
+        "warnings": [text, ...],                               what is to be known though it passed
         "against": text,                                       the revision compared with, or ""
         "family_level": probability,                           that noise alone looks like a change
                                                                in any of its timed metrics, once
@@ -145,6 +146,7 @@ def _test(verdict: Verdict) -> dict[str, Any]:
         "failed": verdict.failed,
         "headline": headline(verdict),
         "notes": verdict.notes,
+        "warnings": verdict.warnings,
         "against": verdict.against,
         "family_level": verdict.family_level,
         "demands": [vars(one) for one in verdict.unmet],

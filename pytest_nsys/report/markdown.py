@@ -78,6 +78,12 @@ def render_markdown(run: RunReport, url: str | None = None) -> str:
     for status in _FOLDED:
         lines = [_line(verdict) for verdict in run.verdicts if verdict.status == status]
         text.folded(status, lines)
+    warned = [
+        f"- {code(verdict.nodeid)}: {prose(warning)}\n"
+        for verdict in run.verdicts
+        for warning in verdict.warnings
+    ]
+    text.folded("warnings", warned)
     lost = [test for test in run.unmeasured if test.reason not in ("failed", "skipped")]
     text.folded("not measured", [f"- {code(test.nodeid)}: {prose(test.reason)}\n" for test in lost])
     text.folded("notes", [f"- {prose(note)}\n" for note in run.notes])

@@ -32,7 +32,7 @@ _HEADER = ("metric", "baseline", "current", "change", "limit", "")
 def verdict_lines(verdict: Verdict) -> list[str]:
     """What stands under the headline of a failed test: all there is, and how to repeat it."""
     lines = [*_tables(verdict), *_unmet(verdict)]
-    lines += [f"note: {note}" for note in verdict.notes]
+    lines += [f"note: {note}" for note in (*verdict.notes, *verdict.warnings)]
     lines += ["", f"to measure it again: {reproduce(verdict)}"]
     if accept(verdict):
         lines.append(f"to accept it:        {accept(verdict)}")
@@ -142,6 +142,7 @@ def summary_lines(run: RunReport) -> list[str]:
                 lines.append(f"  and {len(verdicts) - 10} more {status}")
             if status == "new" and any(not verdict.against for verdict in verdicts):
                 lines.append("  record their baselines with: pytest --nsys-update-new")
+    lines += _warnings(run)
     for test in run.unmeasured:
         if test.reason not in ("failed", "skipped"):
             lines.append(f"not measured: {test.nodeid}: {test.reason}")
@@ -153,6 +154,14 @@ def summary_lines(run: RunReport) -> list[str]:
             "do not publish them"
         )
     return lines
+
+
+def _warnings(run: RunReport) -> Iterator[str]:
+    """What is to be known of tests that passed; those that failed say it where they do."""
+    for verdict in run.verdicts:
+        if verdict.warnings and not verdict.failed:
+            yield f"warning: {verdict.nodeid}"
+            yield from (f"  {warning}" for warning in verdict.warnings)
 
 
 def _changes(changes: Iterable[Change]) -> list[str]:

@@ -14,7 +14,13 @@ from pytest_nsys.catalogue import (
     plain_metrics,
     split_per_unit,
 )
-from pytest_nsys.measure.measurement import Measurement, Samples, WindowMeasurement, centre
+from pytest_nsys.measure.measurement import (
+    Measurement,
+    Samples,
+    WindowMeasurement,
+    centre,
+    process_medians,
+)
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.support.units import Tolerance, format_amount, format_change, format_count
 from pytest_nsys.verdict.clock import CLOCK, at_clock, clocks, depends_on_clock
@@ -145,6 +151,15 @@ def _metrics(spec: Spec, window: WindowMeasurement, then: WindowMeasurement | No
     return plain + [lookup(key) for key in others if window.values(key)]
 
 
+def gated_metrics(spec: Spec, window: WindowMeasurement) -> Iterator[tuple[Metric, Tolerance]]:
+    """What of a window is compared with a baseline, and how far it may move."""
+    gates = _gates(window, None)
+    for metric in _metrics(spec, window, None):
+        tolerance = spec.tolerance_of(metric, gates)
+        if tolerance is not None:
+            yield metric, tolerance
+
+
 def _clock(measurement: Measurement, window: str) -> Samples:
     """The SM clock round by round; that of a test's part is read around its body."""
     read = (measurement.windows[name] for name in (window, MAIN) if name in measurement.windows)
@@ -214,8 +229,12 @@ class _Pair:
             below = abs(ruling.current - ruling.baseline) <= ruling.limit <= least.amount
             note = _too_small(metric, least) if below else _too_noisy(metric, ruling)
             return replace(comparison, note=note)
+        if ruling.strays:
+            return replace(comparison, note=_strays(metric, ruling, current))
         if ruling.decision != "regressed":
             return comparison
+        if ruling.noise is None:
+            comparison = replace(comparison, note=_in_some(metric, ruling, current))
         by_clock = self._explained_by_clock(metric, tolerance, self.then, least.amount)
         if by_clock:
             return replace(comparison, status="inconclusive", note=by_clock)
@@ -248,6 +267,26 @@ class _Pair:
         was, is_now = (format_amount(hz, "Hz") for hz in pair)
         change = format_change(ruling.baseline, ruling.current, metric.unit)
         return f"the SM clock is {is_now}, in the baseline {was}: in cycles the change is {change}"
+
+
+def _strays(metric: Metric, ruling: Ruling, current: Samples) -> str:
+    rounds = sum(map(len, current))
+    samples = [sample for process in current for sample in process]
+    furthest = max(samples) if metric.worse == "up" else min(samples)
+    return (
+        f"{metric.key} left the baseline's range in {ruling.strays} of {rounds} rounds: up to "
+        f"{format_amount(furthest, metric.unit)}"
+    )
+
+
+def _in_some(metric: Metric, ruling: Ruling, current: Samples) -> str:
+    """In which processes an exact metric is as bad as it is said to be, where not in all."""
+    medians = process_medians(current)
+    at = [str(number) for number, median in enumerate(medians, 1) if median == ruling.current]
+    if len(at) == len(medians):
+        return ""
+    name = "process" if len(at) == 1 else "processes"
+    return f"{metric.key}: so in {name} {', '.join(at)} of {len(medians)}, and one is enough"
 
 
 def _too_small(metric: Metric, least: Resolution) -> str:

@@ -13,6 +13,7 @@ from pytest_nsys.plan.options import Inconclusive, Mode
 from pytest_nsys.verdict.compare import compare, difference
 from pytest_nsys.verdict.requirements import unmet_requirements
 from pytest_nsys.verdict.rule import Rule, default_rule
+from pytest_nsys.verdict.spread import disagreements
 from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Requirement, Status, Verdict
 from pytest_nsys.verdict.wording import place
 
@@ -99,7 +100,19 @@ def judge(
         comparisons=comparisons,
         unmet=tuple(unmet),
         notes=(*notes, *measurement.remarks),
+        warnings=(*_warnings(spec, measurement, comparisons, recording=recording),),
     )
+
+
+def _warnings(
+    spec: Spec, measurement: Measurement, comparisons: Sequence[Comparison], *, recording: bool
+) -> Iterator[str]:
+    for part in comparisons:
+        if part.gated and part.note and part.status in ("ok", "improved"):
+            yield place(part.window) + part.note
+    yield from measurement.warnings
+    if recording:
+        yield from disagreements(spec, measurement)
 
 
 def _incomparable(part: Comparison, reason: str) -> Comparison:

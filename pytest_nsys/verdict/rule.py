@@ -43,6 +43,8 @@ class Ruling:
         beyond: whether the change is beyond the tolerance in the worse direction, be it noise or
             not: what is measured again before it fails.
         doubt: what speaks against a change beyond the limit.
+        strays: of an exact metric, the rounds that alone would have been a regression, though their
+            processes' medians are none.
     """
 
     decision: Decision
@@ -53,6 +55,7 @@ class Ruling:
     detectable: float = 0.0
     beyond: bool = False
     doubt: Doubt = ""
+    strays: int = 0
 
 
 class Rule(Protocol):
@@ -98,18 +101,27 @@ def _exact(metric: Metric, tolerance: Tolerance, baseline: Samples, current: Sam
     """Beyond the range of the baseline's samples by more than the tolerance.
 
     For a deterministic metric the range is a single value: then, with no tolerance, it is a test
-    for equality.
+    for equality. One process is enough to be worse, whatever the others say, and better are all.
     """
-    now, then = centre(current), [sample for process in baseline for sample in process]
-    low, high = min(then), max(then)
+    sign = 1 if metric.worse == "up" else -1
+    then = [sign * sample for process in baseline for sample in process]
+    best, worst = min(then), max(then)
+    now = max(sign * median for median in process_medians(current))
+    allowed = worst + tolerance.limit(abs(worst))
     decision: Decision = "ok"
-    nearest = centre(baseline)
-    if now > high + tolerance.limit(high):
-        nearest, decision = high, "regressed" if metric.worse == "up" else "improved"
-    elif now < low - tolerance.limit(low):
-        nearest, decision = low, "improved" if metric.worse == "up" else "regressed"
-    worst = high if metric.worse == "up" else low
-    return Ruling(decision, nearest, now, tolerance.limit(worst) + abs(worst - nearest))
+    nearest, value = centre(baseline), centre(current)
+    if now > allowed:
+        decision, nearest, value = "regressed", sign * worst, sign * now
+    elif now < best - tolerance.limit(abs(best)):
+        decision, nearest = "improved", sign * best
+    rounds = [sign * sample for process in current for sample in process]
+    return Ruling(
+        decision,
+        nearest,
+        value,
+        tolerance.limit(abs(worst)) + abs(sign * worst - nearest),
+        strays=0 if decision == "regressed" else sum(sample > allowed for sample in rounds),
+    )
 
 
 def _timed(

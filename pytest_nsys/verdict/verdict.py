@@ -131,6 +131,8 @@ class Verdict:
         unmet: the requirements that do not hold.
         notes: what a reader should know besides: why there is nothing to compare with, or what
             was odd about the GPU.
+        warnings: what a reader is to know though the test passed: rounds outside the baseline's
+            range, a baseline whose processes disagree.
         family_level: the probability that noise alone makes any timed metric of this test look
             changed in one comparison; each has an equal share of it.
         against: the revision that was measured in the same run, in the place of a stored baseline;
@@ -145,6 +147,7 @@ class Verdict:
     comparisons: tuple[Comparison, ...] = ()
     unmet: tuple[Requirement, ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
+    warnings: tuple[str, ...] = ()
     family_level: float = FAMILY_LEVEL
     against: str = ""
 

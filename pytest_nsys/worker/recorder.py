@@ -133,6 +133,8 @@ class Recorder:
     def _begin(self) -> None:
         """Count warm-ups and rounds from the first."""
         self._next = -self._repeats.warmup
+        self._calls = 0
+        self._inside = False
         self._spare = self._repeats.rounds
         self._waits_s = iter(_WAITS_S)
         self._discarded: list[str] = []
@@ -196,7 +198,10 @@ class Recorder:
         self._round, self._units, self._pending = number, dict(units), []
         self._seconds = 0.0
         self._events.write("round", nodeid=self._nodeid, round=number)
+        self._calls += 1
+        self._inside = True
         result = call()
+        self._inside = False
         self._keep_or_discard()
         self._round, self._pending = -1, []
         return result
@@ -252,6 +257,17 @@ class Recorder:
             return False
         self._events.write("auto", nodeid=self._nodeid, rounds=self._next, reached=reached)
         return True
+
+    def which_call(self) -> str:
+        """In which call the test ended, in words, where calls before it went well; else ""."""
+        if self._calls < 2 or (self._took_over and not self._inside):
+            return ""
+        warmup, rounds = self._repeats.warmup, self._repeats.rounds
+        total = f"at least {warmup + rounds}" if self._repeats.precision else f"{warmup + rounds}"
+        where = f"call {self._calls} of {total}"
+        if self._took_over:
+            return f"{where} of what was handed to nsys(function, ...)"
+        return f"{where} of the body"
 
     @contextmanager
     def window(self) -> Iterator[None]:

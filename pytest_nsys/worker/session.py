@@ -31,6 +31,11 @@ from pytest_nsys.worker.sent_report import sent_report
 # A second attempt would open a second set of windows for the same test.
 _RETRYING_PLUGINS = ("rerunfailures", "flaky", "pytest-retry")
 
+_ONCE = (
+    "Warm-ups and rounds call it again and again, with the same fixtures. If only a part of it\n"
+    "can be repeated, measure that alone with nsys(function, ...): the rest then runs once."
+)
+
 _RECORDER = pytest.StashKey[Recorder]()
 """The same as `RECORDER`, with what only the worker asks of it."""
 
@@ -189,6 +194,24 @@ class WorkerSession:
             return (yield)
         finally:
             del item.runtest
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Say in which call of the body a test ended, if calls before it went well."""
+        report = yield
+        which = item.stash[_RECORDER].which_call() if _RECORDER in item.stash else ""
+        if call.when != "call" or report.passed or not which or hasattr(report, "wasxfail"):
+            return report
+        if report.skipped and isinstance(report.longrepr, tuple):
+            path, line, reason = report.longrepr
+            report.longrepr = (path, line, f"{reason} (in {which}: earlier ones did not skip)")
+        else:
+            report.sections.append(
+                ("nsys", f"This was {which}; the calls before it passed.\n{_ONCE}")
+            )
+        return report
 
     @pytest.hookimpl
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

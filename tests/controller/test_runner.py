@@ -259,8 +259,10 @@ def test_two_revisions_are_measured_a_b_b_a() -> None:
     assert judged.verdict.baseline.processes == judged.verdict.measurement.processes == 4
 
 
-@pytest.mark.parametrize("wrong", ["failed", "skipped", "lost"])
-@pytest.mark.parametrize("process", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("wrong", "process"),
+    [*((wrong, number) for wrong in ("failed", "lost") for number in range(3)), ("skipped", 0)],
+)
 def test_a_test_that_goes_wrong_in_any_session_has_gone_wrong(wrong: str, process: int) -> None:
     scenes: list[Scene] = [FAST] * 3
     scenes[process] = wrong
@@ -272,6 +274,19 @@ def test_a_test_that_goes_wrong_in_any_session_has_gone_wrong(wrong: str, proces
     assert bool(ran.lost) is (wrong == "lost")
     assert len(outcomes["a"].processes) == process + 1  # it is not run again
     assert _times(outcomes["b"]) == [FAST] * 3
+
+
+@pytest.mark.parametrize("scenes", [[SLOW, *["skipped"] * 4], [SLOW, SLOW, *["skipped"] * 3]])
+@pytest.mark.parametrize("processes", [1, 3])
+def test_what_was_measured_stays_measured_where_a_later_process_skips(
+    scenes: list[Scene], processes: int
+) -> None:
+    outcome = Stage(Source({"a": scenes}, processes=processes)).run()["a"]
+    assert _status(outcome) == "regressed"
+    assert outcome.ran.passed
+    assert outcome.judged is not None
+    assert outcome.judged.verdict is not None
+    assert outcome.judged.verdict.notes == ("it could not be measured again: it was skipped",)
 
 
 def test_a_suspect_that_fails_when_it_is_measured_again_has_failed() -> None:

@@ -91,6 +91,7 @@ TEST = {
     "failed": bool,
     "headline": str,
     "notes": [str],
+    "warnings": [str],
     "against": str,
     "family_level": NUMBER,
     "demands": [{"window": str, "status": STATUSES, "text": str}],

@@ -10,7 +10,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import METRICS, Metric, lookup
-from pytest_nsys.measure.measurement import Part, Samples, WindowMeasurement, centre
+from pytest_nsys.measure.measurement import (
+    Part,
+    Samples,
+    WindowMeasurement,
+    process_medians,
+)
 from pytest_nsys.support.units import Tolerance
 from pytest_nsys.verdict.culprit import contributions
 from pytest_nsys.verdict.rule import FAMILY_LEVEL, default_rule
@@ -191,6 +196,16 @@ def test_an_exact_metric_is_compared_with_the_range_of_its_baseline(
     assert (ruling.current - ruling.baseline > ruling.limit) is (decision == "regressed")
 
 
+def test_one_process_is_enough_for_an_exact_metric_to_be_worse_and_all_to_be_better() -> None:
+    then, more, less = _times(100, 100), _times(300, 300), _times(50, 50)
+    for now in ([*more, *then, *then], [*then, *more, *less]):
+        ruling = default_rule(COUNT, Tolerance(), then, tuple(now))
+        assert (ruling.decision, ruling.baseline, ruling.current) == ("regressed", 100, 300)
+    assert _decision(COUNT, Tolerance(), then, (*less, *less, *then)) == "ok"
+    ruling = default_rule(COUNT, Tolerance(absolute=20), then, _times(100, 110, 130, 100, 100))
+    assert (ruling.decision, ruling.strays) == ("ok", 1)
+
+
 def test_the_range_of_an_exact_metric_is_that_of_all_processes() -> None:
     baseline: Samples = ((100.0, 100.0), (200.0, 200.0))
     assert _decision(COUNT, Tolerance(), baseline, _times(200)) == "ok"
@@ -210,8 +225,13 @@ def test_without_tolerance_a_deterministic_exact_metric_must_be_equal(
     value: int, current: Samples, worse: str
 ) -> None:
     metric = replace(COUNT, worse=worse)  # type: ignore[arg-type]
-    decision = _decision(metric, Tolerance(), ((float(value),) * 3,), current)
-    assert (decision == "ok") is (centre(current) == value)
+    ruling = default_rule(metric, Tolerance(), ((float(value),) * 3,), current)
+    sign = 1 if worse == "up" else -1
+    changes = [sign * (median - value) for median in process_medians(current)]
+    expected = "regressed" if max(changes) > 0 else "improved" if max(changes) < 0 else "ok"
+    assert ruling.decision == expected
+    every = [sign * (sample - value) for process in current for sample in process]
+    assert ruling.strays == (0 if expected == "regressed" else sum(one > 0 for one in every))
 
 
 ORDER = ["improved", "ok", "inconclusive", "regressed"]

@@ -66,7 +66,11 @@ def test_of(
         headline=said or glance(metrics),
         brief=not full,
         plan=plan(verdict) if full else "",
-        notes=tuple(note for note in verdict.notes if repeated != f"{verdict.status}: {note}"),
+        notes=tuple(
+            note
+            for note in (*verdict.notes, *verdict.warnings)
+            if repeated != f"{verdict.status}: {note}"
+        ),
         unmet=tuple((BADGES[d.status], place(d.window) + d.text) for d in verdict.unmet),
         windows=tuple(
             _window(verdict, name, parts, alone, full) for name, parts in metrics.items()
