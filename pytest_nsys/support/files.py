@@ -130,7 +130,8 @@ def read_limited(path: Path, most: int) -> bytes:
         OSError: it cannot be read, is no file, or is larger.
     """
     with open_file(path) as file:
-        data = file.read(most + 1)
+        # No more is allocated than there is to read.
+        data = file.read(min(os.fstat(file.fileno()).st_size, most) + 1)
     if len(data) > most:
         raise OSError(f"{path} is larger than {most >> 20} MiB")
     return data

@@ -41,6 +41,10 @@ LARGEST = 2**200
 """No number that is read is larger: its square and its sums are still floats."""
 
 _LONGEST = 80
+_FEW = 1000
+_LEAST = 16
+"""Characters of an object or a list; in what we write, it is 25 at least."""
+
 _MAYBE = "may be missing"
 
 
@@ -69,6 +73,22 @@ def load(text: str | bytes) -> object:
         return own.from_json(text, object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except MemoryError:
+        raise ValueError("there is too little memory to read it") from None
+
+
+def load_written(text: str) -> object:
+    """The value of a text in a file that this package is to have written.
+
+    In such a file the numbers and texts are what takes place. Each object and list takes some
+    hundred bytes of memory, which a file of these alone would fill.
+
+    Raises:
+        json.JSONDecodeError, ValueError: as `load` does; or it is such a file.
+    """
+    if text.count("[") + text.count("{") > _FEW + len(text) // _LEAST:
+        raise ValueError("it consists of objects and lists with next to nothing in them")
+    return load(text)
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

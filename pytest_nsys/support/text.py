@@ -22,6 +22,8 @@ _UNSEEN = re.compile(
     "\ud800-\udfff\U000e0000-\U000e007f]"  # halves of a pair, tags
 )
 
+_BREAK = re.compile("[\t\n]")
+
 _QUOTED_PATH = re.compile(r"(?P<quote>['\"])/(?:[^'\"\n]*/)?(?P<last>[^'\"/\n]*)(?P=quote)")
 _PATH = re.compile(r"(?<![\w.])/(?:[^/\s'\"]+/)+")
 _MARKUP = re.compile(
@@ -40,7 +42,19 @@ def visible(value: Any) -> Any:
     """
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
-    return _UNSEEN.sub(lambda found: f"<U+{ord(found[0]):04X}>", value)
+    return _UNSEEN.sub(_spelled, value)
+
+
+def one_line(text: str) -> str:
+    """Text that is `visible`, on one line: line ends are spelled out, too.
+
+    Terminals and logs of a CI take orders from lines: what begins one is to be ours.
+    """
+    return _BREAK.sub(_spelled, visible(text))
+
+
+def _spelled(found: re.Match[str]) -> str:
+    return f"<U+{ord(found[0]):04X}>"
 
 
 def printable(text: str) -> str:

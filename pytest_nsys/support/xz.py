@@ -14,8 +14,9 @@ from pytest_nsys.support.files import open_file, replacing
 _CHUNK = 2**20
 _MOST_MEMORY = 256 * 2**20  # xz -9 needs 65 MiB, and whoever packed the file chose
 _LARGEST = 8 * 2**30
-_MOST_TIMES = 500  # a capture packs 10 to 30 times smaller, a file of zeros 7000 times
-_ALWAYS = 64 * 2**20
+_MOST_TIMES = 200  # a capture packs 10 to 30 times smaller, a file of zeros 7000 times
+_ALWAYS = 16 * 2**20
+_MOST_STREAMS = 64  # one is usual; each costs the memory of a decompressor, also one of 32 bytes
 
 
 def pack(source: Path, target: Path) -> None:
@@ -33,8 +34,8 @@ def unpack(path: Path, target: Path) -> None:
 
     Raises:
         RecordingError: it is missing, no file, not packed, cut off or damaged; it needs more than
-            256 MiB of memory; or it unpacks to more than 8 GiB, or to 64 MiB and 500 times its
-            own size.
+            256 MiB of memory, or is of more than 64 streams; or it unpacks to more than 8 GiB, or
+            to 16 MiB and 200 times its own size.
     """
     try:
         with open_file(path) as packed, target.open("wb") as plain:
@@ -62,7 +63,7 @@ class _TooLarge(Exception):
 def _unpack(packed: BinaryIO, plain: BinaryIO, most: int) -> None:
     """Unpack the streams of a file, one after another, with nothing but padding between them."""
     data = packed.read(_CHUNK)
-    while True:
+    for _ in range(_MOST_STREAMS):
         stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_MEMORY)
         while not stream.eof:
             if stream.needs_input and not data:
@@ -78,3 +79,4 @@ def _unpack(packed: BinaryIO, plain: BinaryIO, most: int) -> None:
             if not more:
                 return
             data = more.lstrip(b"\0")
+    raise lzma.LZMAError(f"it is of more than {_MOST_STREAMS} streams")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import itertools
 import os
-import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing, contextmanager
@@ -17,6 +17,8 @@ import pandas as pd
 
 from pytest_nsys.errors import ExportFailed, NotACapture
 from pytest_nsys.support.arrays.rows import Ints
+from pytest_nsys.support.files import open_file
+from pytest_nsys.trace.database import UNREADABLE, Database, TooMuch, decoded, quoted
 from pytest_nsys.trace.schema import COLUMNS, NEEDED
 
 ABSENT = -1
@@ -24,12 +26,13 @@ ABSENT = -1
 
 _ROWS_AT_ONCE = 2**16
 _ROWS_OF_A_BLOCK = 2**20
+_FEW_ROWS = 2**16
+_ROWS_OF_A_BYTE = 16
+"""Of a Parquet file, in which what repeats itself takes little: in no table of an export do all
+columns."""
 
 _HEADER = 100
 """Bytes of the header of an SQLite file."""
-
-_UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError, MemoryError)
-"""What sqlite3 raises on damaged files; its own messages may quote undecodable bytes of them."""
 
 
 class Source(Protocol):
@@ -52,6 +55,13 @@ class Source(Protocol):
         """The columns of the table that exist, of ``columns``; None where there is no table.
 
         Integers are exact, also beside NULLs.
+        """
+
+    def extents(self) -> dict[str, tuple[int, int]]:
+        """Every table that there is, also one that is not read, with its rows and columns.
+
+        Raises:
+            ExportFailed: one is damaged.
         """
 
 
@@ -90,73 +100,95 @@ class SqliteSource:
                 remedy="give a .nsys-rep, an .sqlite made by 'nsys export', or a recording",
             )
         _check_size(path, header, size)
-        self._connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-        # A range's name or a program's output may be of any encoding; the rest is still good.
-        self._connection.text_factory = _decode
+        _check_alone(path)
+        self._database = Database(path, size)
         try:
             self._check()
         except BaseException:
-            self._connection.close()
+            self._database.close()
             raise
 
     def _check(self) -> None:
-        try:
-            # Tables only: what a view of a file of unknown origin computes may never end.
-            rows = self._connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' "
-                "AND sql NOT LIKE 'CREATE VIRTUAL%'"
-            ).fetchall()
-        except _UNREADABLE as error:
-            raise _damaged(self._path, f"list of tables: {error}") from error
-        self._tables = COLUMNS.keys() & {name for (name,) in rows}
+        with self._damaged("list of tables"):
+            ordinary = self._database.ordinary_tables()
+        odd = sorted(COLUMNS.keys() & {name for name, plain in ordinary.items() if not plain})
+        if odd:
+            raise _damaged(self._path, f"{odd[0]} is no ordinary table")
+        self._tables = COLUMNS.keys() & ordinary.keys()
         if not self._tables:
             raise _not_an_export(self._path)
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        self._database.close()
+
+    @contextmanager
+    def _damaged(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (*UNREADABLE, TooMuch) as error:
+            raise _damaged(self._path, f"{what}: {error}") from error
 
     def _present(self, name: str, columns: tuple[str, ...]) -> list[str] | None:
         if name not in self._tables:
             return None
-        rows = self._connection.execute(f"PRAGMA table_info([{name}])").fetchall()
-        return _chosen(name, columns, {row[1] for row in rows})
+        return _chosen(name, columns, {*self._database.columns(name)})
+
+    def extents(self) -> dict[str, tuple[int, int]]:
+        """See `Source.extents`."""
+        with self._damaged("number of rows"):
+            names = [name for name, plain in self._database.ordinary_tables().items() if plain]
+            return {
+                name: (self._database.count(name), len(self._database.columns(name)))
+                for name in names
+            }
 
     def table(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
         """See `Source.table`."""
-        try:
+        with self._damaged(f"table {name}"):
             chosen = self._present(name, columns)
             if chosen is None:
                 return None
-            listed = ", ".join(f'"{column}"' for column in chosen)
-            with closing(self._connection.execute(f"SELECT {listed} FROM [{name}]")) as cursor:
-                rows = cursor.fetchall()
-        except _UNREADABLE as error:
-            raise _damaged(self._path, f"table {name}: {error}") from error
+            # Bytes are counted as texts are: SQLite takes any value in any column.
+            listed = [
+                f"CASE WHEN typeof({c}) = 'blob' THEN CAST({c} AS TEXT) ELSE {c} END"
+                for c in map(quoted, chosen)
+            ]
+            with self._database.rows(name, listed) as found:
+                rows = list(found)
         return pd.DataFrame(rows, columns=chosen, dtype=object)
 
     def integers(self, name: str, columns: tuple[str, ...]) -> Mapping[str, Ints] | None:
         """See `Source.integers`."""
-        try:
+        with self._damaged(f"table {name}"):
             chosen = self._present(name, columns)
             if not chosen:
                 return None if chosen is None else {}
-            listed = ", ".join(f'COALESCE("{column}", {ABSENT})' for column in chosen)
+            listed = [f"COALESCE({quoted(column)}, {ABSENT})" for column in chosen]
             parts = []
-            with closing(self._connection.execute(f"SELECT {listed} FROM [{name}]")) as cursor:
-                while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-                    # SQLite takes any value in any column. Other than numpy, arrays refuse what
-                    # is not an integer.
-                    flat = _packed(name, chosen, itertools.chain.from_iterable(rows), rows)
-                    parts.append(flat.reshape(-1, len(chosen)).T.copy())
-        except _UNREADABLE as error:
-            raise _damaged(self._path, f"table {name}: {error}") from error
+            try:
+                with self._database.rows(name, listed) as found:
+                    # Other than numpy, arrays refuse what is not an integer.
+                    while part := array(
+                        "q", itertools.chain.from_iterable(itertools.islice(found, _ROWS_AT_ONCE))
+                    ):
+                        flat = np.frombuffer(part, np.int64)
+                        parts.append(flat.reshape(-1, len(chosen)).T.copy())
+            except TypeError:
+                raise self._not_integers(name, chosen) from None
         if not parts:
             return {column: np.empty(0, np.int64) for column in chosen}
         return {
             column: np.concatenate([part[number] for part in parts])
             for number, column in enumerate(chosen)
         }
+
+    def _not_integers(self, name: str, columns: Sequence[str]) -> ExportFailed:
+        for column in columns:
+            value = self._database.not_an_integer(name, column)
+            if value is not None:
+                return not_numeric(f"{name}.{column}", f"{value} is not an integer")
+        raise AssertionError(name)
 
 
 def _check_size(path: Path, header: bytes, size: int) -> None:
@@ -170,6 +202,16 @@ def _check_size(path: Path, header: bytes, size: int) -> None:
     whole = (65536 if page == 1 else page) * pages
     if len(header) < _HEADER or (is_valid and size < whole):
         raise _damaged(path, f"it has {size} of {max(whole, _HEADER)} bytes")
+
+
+def _check_alone(path: Path) -> None:
+    """Refuse a file beside which SQLite keeps changes that are not in it yet: it is read as it
+    is, and what nobody has looked at is not put into it."""
+    for suffix in ("-wal", "-journal"):
+        other = path.with_name(path.name + suffix)
+        with contextlib.suppress(OSError), open_file(other) as file:
+            if file.read(1).strip(b"\0"):
+                raise _damaged(path, f"its last changes are not in it, but in {other.name}")
 
 
 def _chosen(name: str, columns: tuple[str, ...], present: Set[str]) -> list[str]:
@@ -217,6 +259,14 @@ class ParquetSource:
                 remedy="pip install pyarrow, or export to SQLite",
             )
 
+    def extents(self) -> dict[str, tuple[int, int]]:
+        """See `Source.extents`."""
+        found = {}
+        for path in sorted(self._folder.glob("*.parquet")):
+            with self._read(path) as file:
+                found[path.stem] = file.metadata.num_rows, file.metadata.num_columns
+        return found
+
     def table(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
         """See `Source.table`."""
         with self._opened(name, columns) as opened:
@@ -253,20 +303,26 @@ class ParquetSource:
     def _opened(
         self, name: str, columns: tuple[str, ...]
     ) -> Iterator[tuple[Any, list[str]] | None]:
-        """The file of a table and the columns that exist; None where there is no table.
-
-        What goes wrong in reading it is a damaged file.
-        """
-        import pyarrow as pa
-        from pyarrow import parquet as pq
-
+        """The file of a table and the columns that exist; None where there is no table."""
         path = self._path(name)
         if not path.is_file():
             yield None
             return
+        with self._read(path) as file:
+            most = _FEW_ROWS + _ROWS_OF_A_BYTE * path.stat().st_size
+            if file.metadata.num_rows > most:
+                raise _damaged(path, f"it cannot hold {file.metadata.num_rows:,} rows")
+            yield file, _chosen(name, columns, set(file.schema_arrow.names))
+
+    @contextmanager
+    def _read(self, path: Path) -> Iterator[Any]:
+        """A file; what goes wrong in reading it is a damaged file."""
+        import pyarrow as pa
+        from pyarrow import parquet as pq
+
         try:
             with pq.ParquetFile(path) as file:
-                yield file, _chosen(name, columns, set(file.schema_arrow.names))
+                yield file
         except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
             raise _damaged(path, f"{type(error).__name__}: {error}") from error
 
@@ -297,13 +353,9 @@ def _to_pandas(table: Any) -> pd.DataFrame:
             except pa.ArrowInvalid:
                 binary = pa.binary() if pa.types.is_string(field.type) else pa.large_binary()
                 raw = column.cast(binary).to_pylist()
-                texts = [None if text is None else _decode(text) for text in raw]
+                texts = [None if text is None else decoded(text) for text in raw]
                 table = table.set_column(number, field, pa.array(texts, field.type))
     return table.to_pandas(integer_object_nulls=True)  # type: ignore[no-any-return]
-
-
-def _decode(text: bytes) -> str:
-    return text.decode("utf-8", "replace")
 
 
 def texts(values: pd.Series) -> list[str]:
@@ -316,7 +368,7 @@ def texts(values: pd.Series) -> list[str]:
 
 def _as_text(value: object) -> str:
     if isinstance(value, bytes):
-        return _decode(value)
+        return decoded(value)
     return "" if value is None or value != value else str(value)  # NaN is not itself
 
 

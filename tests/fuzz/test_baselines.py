@@ -121,7 +121,7 @@ def large(path: Path) -> None:
     [
         (pipe, "is not a file"),
         (endless, "is not a file"),
-        (large, "is larger than 64 MiB"),
+        (large, "is larger than 16 MiB"),
         (Path.mkdir, "is not a file"),
         (lambda path: path.write_bytes(b"\xff\xfe\x00"), "can't decode"),
         (lambda path: path.symlink_to(path), "symbolic links"),

@@ -31,6 +31,7 @@ from pytest_nsys.storage.recordings.recording import (
     read_recording,
 )
 from pytest_nsys.storage.recordings.replay import Replay
+from pytest_nsys.storage.recordings.reports import kept_report, read_kept_report
 from pytest_nsys.support.xz import pack, unpack
 from pytest_nsys.worker.sent_report import received_report
 from tests.support.harness import TESTS
@@ -102,6 +103,11 @@ def replay(index: bytes, config: pytest.Config) -> bool:
                         assert read.when in ("setup", "call", "teardown")
                         assert read.outcome in ("passed", "failed", "skipped")
                         assert isinstance(read.longreprtext, str)
+                        assert not {*"\n\r\x1b\x9b"} & {*read.longreprtext}
+                        # Without these, pytest itself ends with INTERNALERROR.
+                        assert not read.failed or read.longrepr is not None
+                        known = not read.skipped or hasattr(read, "wasxfail")
+                        assert known or len(read.longrepr) == 3
                     assert test.passed in (True, False)
         except RecordingError as error:
             check_refusal(error)
@@ -246,7 +252,7 @@ def test_an_index_has_a_largest_size(tmp_path: Path) -> None:
         file.truncate(2**40)
     with pytest.raises(RecordingError) as caught:
         read_recording(tmp_path)
-    assert "is larger than 256 MiB" in caught.value.evidence
+    assert "is larger than 32 MiB" in caught.value.evidence
 
 
 @given(changed_bytes(SMALL.read_bytes()[:4000] + SMALL.read_bytes()[-200:]))
@@ -329,11 +335,63 @@ def bomb(size: int, **options: Any) -> bytes:
     return b"".join([*parts, packer.flush()])
 
 
+def test_an_archive_of_very_many_streams_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "many.xz").write_bytes(lzma.compress(b"") * 300_000)
+    with pytest.raises(RecordingError) as caught:
+        unpack(tmp_path / "many.xz", tmp_path / "plain")
+    assert caught.value.evidence == "it is of more than 64 streams"
+
+
+@pytest.mark.parametrize("text", ["[" + "[]," * 2000 + "[]]", '{"a": [' + "{}," * 2000 + "{}]}"])
+def test_an_index_of_next_to_nothing_but_objects_is_refused(tmp_path: Path, text: str) -> None:
+    """32 MiB of them would take gigabytes."""
+    (tmp_path / INDEX).write_text(text)
+    with pytest.raises(RecordingError, match="is damaged") as caught:
+        read_recording(tmp_path)
+    assert "objects and lists with next to nothing in them" in caught.value.evidence
+
+
+@pytest.mark.parametrize(
+    ("outcome", "longrepr", "says"),
+    [
+        ("skipped", None, "it was skipped, and does not say where and why"),
+        ("skipped", "no", "it was skipped, and does not say where and why"),
+        ("failed", ["t.py", 3, "no"], "it failed, and says so as one that was skipped does"),
+    ],
+)
+def test_a_report_that_pytest_cannot_show_is_refused(
+    outcome: str, longrepr: object, says: str
+) -> None:
+    (test,) = INDEX_OF_GOOD["tests"]
+    report = {**REPORT, "outcome": outcome, "longrepr": longrepr}
+    index = json.dumps({**INDEX_OF_GOOD, "tests": [{**test, "reports": [report]}]})
+    with recording(index.encode()) as folder, pytest.raises(RecordingError) as caught:
+        Replay(folder)
+    assert says in caught.value.evidence
+    assert INDEX in caught.value.what
+
+
+def test_a_report_has_no_lines_of_its_own() -> None:
+    evil = "no\n::error::forged\x1b[31m"
+    shown = "no<U+000A>::error::forged<U+001B>[31m"
+    skip = read_kept_report({**SKIP, "longrepr": ["t.py", 3, evil]})
+    assert skip["longrepr"] == ["t.py", 3, shown]
+    failed = read_kept_report({**REPORT, "outcome": "failed", "longrepr": evil})
+    assert failed["longrepr"] == shown
+    assert read_kept_report({**REPORT, "wasxfail": evil})["wasxfail"] == shown
+
+
+@pytest.mark.parametrize("longrepr", [{"reprcrash": None}, None, ""])
+def test_a_failure_without_a_text_stays_one(longrepr: object) -> None:
+    kept = kept_report({**REPORT, "outcome": "failed", "longrepr": longrepr})
+    assert read_kept_report(kept)["longrepr"] == "it failed"
+
+
 def test_a_bomb_fills_neither_memory_nor_disk(tmp_path: Path) -> None:
     (tmp_path / "bomb.sqlite.xz").write_bytes(bomb(100 * 2**20, preset=0))
     said, memory = unpack_apart(tmp_path / "bomb.sqlite.xz", tmp_path / "plain")
-    assert "unpacks to more than 64 MiB" in said
-    assert (tmp_path / "plain").stat().st_size <= 66 * 2**20
+    assert "unpacks to more than 16 MiB" in said
+    assert (tmp_path / "plain").stat().st_size <= 18 * 2**20
     assert memory < 150
 
 

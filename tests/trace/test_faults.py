@@ -798,17 +798,6 @@ class TestDamage:
         except NsysError as error:
             assert error.remedy  # noqa: PT017
 
-    def test_a_view_is_no_table(self, export: Path, tmp_path: Path) -> None:
-        """It might compute for ever."""
-        path = changed(
-            export,
-            tmp_path / "view.sqlite",
-            f"DROP TABLE [{schema.KERNEL}]",
-            f"CREATE VIEW [{schema.KERNEL}] AS WITH RECURSIVE n(start) AS "
-            "(SELECT 1 UNION ALL SELECT start + 1 FROM n) SELECT * FROM n",
-        )
-        assert len(load_trace(path).kernels) == 0
-
     def test_a_file_that_cannot_be_read(
         self, export: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -28,7 +28,7 @@ from pytest_nsys.support.json_values import (
     Count,
     Positive,
     at_least,
-    load,
+    load_written,
     read,
     read_keys,
 )
@@ -66,7 +66,7 @@ def parse(packed: bytes) -> tuple[Timeline, str]:
     Raises:
         ValueError: the data is something else, or too large.
     """
-    data = load(_unpacked(packed))
+    data = load_written(_unpacked(packed).decode("utf-8"))
     schema = read_keys({"schema": Positive}, data)["schema"]
     if schema != SCHEMA:
         raise ValueError(f"it is of schema {schema}, and not {SCHEMA}")

@@ -26,7 +26,7 @@ from pytest_nsys.support.json_values import (
     Count,
     Maybe,
     Positive,
-    load,
+    load_written,
     read,
     read_keys,
     written,
@@ -126,7 +126,7 @@ def parse(text: str, where: str) -> Measurement:
             remedy="resolve it, or delete the file and record it anew with --nsys-update",
         )
     try:
-        data = load(text)
+        data = load_written(text)
     except json.JSONDecodeError as error:
         raise BaselineDamaged(
             f"{where}:{error.lineno}: this is not JSON: {error.msg}",

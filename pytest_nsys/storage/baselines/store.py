@@ -21,7 +21,7 @@ from pytest_nsys.support.files import (
 from pytest_nsys.support.patterns import matches
 
 _LOCK_DEADLINE_S = 60.0
-_LARGEST = 64 * 2**20
+_LARGEST = 16 * 2**20
 _TIMELINE = ".timeline.json.gz"
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Annotated
 
 from pytest_nsys.errors import HistoryDamaged
-from pytest_nsys.support.json_values import Check, Positive, load, read, read_keys, written
+from pytest_nsys.support.json_values import Check, Positive, load_written, read, read_keys, written
 
 SCHEMA = 1
 
@@ -105,7 +105,7 @@ def parse(content: bytes, where: str) -> tuple[tuple[Entry, ...], tuple[Torn, ..
 
 def _parse_line(line: bytes, where: str) -> Entry | None:
     try:
-        data = load(line)
+        data = load_written(line.decode("utf-8"))
     except json.JSONDecodeError as error:
         if line.startswith(b"{"):
             return None

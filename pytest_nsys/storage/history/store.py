@@ -13,7 +13,7 @@ from pytest_nsys.storage.history.document import Entry, Torn, parse, render
 from pytest_nsys.support.files import locked_folder, read_limited, writing
 
 _LOCK_DEADLINE_S = 60.0
-_LARGEST = 256 * 2**20
+_LARGEST = 64 * 2**20
 _SUFFIX = ".jsonl"
 
 

@@ -26,7 +26,7 @@ from pytest_nsys.support.json_values import (
     Count,
     Maybe,
     Positive,
-    load,
+    load_written,
     read,
     read_keys,
     written,
@@ -42,7 +42,7 @@ the place of an NVTX range; what has the form of 1 is read as before."""
 
 INDEX = "recording.json"
 
-_LARGEST_INDEX = 256 * 2**20
+_LARGEST_INDEX = 32 * 2**20
 _Numbers = Annotated[
     tuple[Count, ...], Check(lambda given: len({*given}) == len(given), "has a capture twice")
 ]
@@ -132,7 +132,7 @@ def read_recording(folder: Path) -> Recording:
     """
     path = folder / INDEX
     try:
-        data = load(read_limited(path, _LARGEST_INDEX))
+        data = load_written(read_limited(path, _LARGEST_INDEX).decode("utf-8"))
         if read_keys({"schema": Positive}, data)["schema"] > SCHEMA:
             raise RecordingError(
                 f"{path} was written by a newer pytest-nsys", remedy="upgrade pytest-nsys"

@@ -7,7 +7,7 @@ the copy. It is an allowlist: what a later nsys adds is left out.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,9 +95,10 @@ def scrub(export: Path, target: Path, *, hide_ranges: bool = False) -> Scrubbed:
             kept = dict(_copy_tables(source, connection, hide_ranges=hide_ranges))
             connection.commit()
             connection.execute("VACUUM")
+            extents = source.extents()
         pack(clean, target)
     tables = []
-    for name, (rows, columns) in sorted(_tables(export).items()):
+    for name, (rows, columns) in sorted(extents.items()):
         kept_rows, kept_columns = kept.get(name, (0, 0))
         tables.append(ScrubbedTable(name, rows, kept_rows, columns, kept_columns))
     return Scrubbed(tuple(tables), _size(export), target.stat().st_size)
@@ -228,39 +229,6 @@ def _checked(table: str, column: pd.Series) -> list[Any]:
     else:
         values = whole_numbers(table, column.astype(object).where(~absent, None)).tolist()
     return [None if missing else value for value, missing in zip(values, absent, strict=True)]
-
-
-def _tables(export: Path) -> dict[str, tuple[int, int]]:
-    """Every table of an export with its numbers of rows and columns."""
-    read: Callable[[Path], dict[str, tuple[int, int]]]
-    read = _parquet_tables if export.is_dir() else _sqlite_tables
-    return read(export)
-
-
-def _sqlite_tables(export: Path) -> dict[str, tuple[int, int]]:
-    uri = f"{export.absolute().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True)) as connection:
-        names = connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
-        ).fetchall()
-        return {name: _extent(connection, name) for (name,) in names}
-
-
-def _extent(connection: sqlite3.Connection, name: str) -> tuple[int, int]:
-    quoted = name.replace('"', '""')
-    columns = connection.execute(f'PRAGMA table_info("{quoted}")').fetchall()
-    (rows,) = connection.execute(f'SELECT COUNT(*) FROM "{quoted}"').fetchone()
-    return rows, len(columns)
-
-
-def _parquet_tables(export: Path) -> dict[str, tuple[int, int]]:
-    from pyarrow import parquet as pq
-
-    found = {}
-    for path in sorted(export.glob("*.parquet")):
-        with pq.ParquetFile(path) as file:
-            found[path.stem] = file.metadata.num_rows, file.metadata.num_columns
-    return found
 
 
 def _size(export: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,3 +93,27 @@ def test_padding_alone_between_the_parts_of_a_file_is_passed_over(tmp_path: Path
     (tmp_path / "packed.xz").write_bytes(packed + bytes(2**20 + 4) + packed + bytes(2**21))
     unpack(tmp_path / "packed.xz", tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == b"texttext"
+
+
+def test_no_more_memory_is_asked_for_than_there_is_to_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where memory is short, a limit of many MiB is not to be allocated for a file of few bytes."""
+    (tmp_path / "file").write_bytes(b"text")
+    asked: list[int] = []
+
+    class Counts(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            asked.append(size or 0)
+            return super().read(size)
+
+        def fileno(self) -> int:
+            return fd
+
+    fd = os.open(tmp_path / "file", os.O_RDONLY)
+    monkeypatch.setattr("pytest_nsys.support.files.open_file", lambda path: Counts(b"text"))
+    try:
+        assert read_limited(tmp_path / "file", 2**30) == b"text"
+    finally:
+        os.close(fd)
+    assert asked == [5]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.support.text import WIDTH, cut, markdown_row, printable, table, wrapped
+from pytest_nsys.support.text import WIDTH, cut, markdown_row, one_line, printable, table, wrapped
 
 
 def test_what_moves_the_cursor_is_shown_as_text() -> None:
@@ -45,3 +45,9 @@ def test_a_word_longer_than_a_line_is_broken() -> None:
 
 def test_a_row_of_markdown() -> None:
     assert markdown_row(["a", "b"]) == "| a | b |"
+
+
+def test_one_line_is_one_line() -> None:
+    assert one_line("a\n::error::b\tc") == "a<U+000A>::error::b<U+0009>c"
+    assert one_line("\r\x1b[1m") == "<U+000D><U+001B>[1m"
+    assert one_line("gemm<float, 2>") == "gemm<float, 2>"
