@@ -39,6 +39,7 @@ PROGRAMS = {
     "trtllm-serve": "trtllm",
     "start_server.sh": "nim",
     "vllm": "vllm",
+    "sglang": "sglang",
 }
 NOT_HERE = ("tgi", "trtllm", "sglang", "nim")
 
@@ -99,7 +100,7 @@ COMMANDS = {
     "tgi": "--model-id org/model --hostname 127.0.0.1 --port {port} --shard-uds-path {shards} "
     "--num-shard 2",
     "trtllm": "org/model --host 127.0.0.1 --port {port} --tp_size 2",
-    "sglang": "--model-path org/model --host 127.0.0.1 --port {port} --tp 2",
+    "sglang": "serve --model-path org/model --host 127.0.0.1 --port {port} --tp 2",
     "nim": "",
 }
 """What each is started with, according to its documentation; the last option is the test's."""

@@ -49,7 +49,8 @@ VLLM = Preset(
 SGLANG = Preset(
     name="sglang",
     command=(
-        *("{python}", "-m", "sglang.launch_server", "--model-path", "{model}"),
+        # Since 0.5.6; `python -m sglang.launch_server` would be of the environment of pytest.
+        *("sglang", "serve", "--model-path", "{model}"),
         *("--host", "{host}", "--port", "{port}"),
     ),
     ready="/health_generate",

@@ -57,7 +57,7 @@ def test_each_says_where_its_engine_says_so(preset: Preset) -> None:
         ("vllm", "vllm serve a/b --host 127.0.0.1 --port 99", "VLLM_WORKER_MULTIPROC_METHOD=spawn"),
         (
             "sglang",
-            f"{sys.executable} -m sglang.launch_server --model-path a/b --host 127.0.0.1 --port 99",
+            "sglang serve --model-path a/b --host 127.0.0.1 --port 99",
             "",
         ),
         (

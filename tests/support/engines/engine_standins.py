@@ -147,19 +147,21 @@ def trtllm(words: list[str]) -> Given:
 
 
 def sglang(words: list[str]) -> Given:
-    """Reads the command line of sglang.launch_server, which is argparse's."""
+    """Reads the command line of ``sglang serve``, which is argparse's."""
+    if words[:1] != ["serve"]:
+        end("usage: sglang [-h] {serve,generate,version,killall} ...", 2)
     known = {"--model-path", "--model", "--host", "--port", "--served-model-name", "--tp"}
     others, found = options(
-        words,
+        words[1:],
         known | {"--mem-fraction-static", "--context-length"},
-        "launch_server.py: error: unrecognized arguments: {}",
+        "sglang serve: error: unrecognized arguments: {}",
         frozenset({"--disable-cuda-graph", "--trust-remote-code"}),
     )
     if others:
-        end(f"launch_server.py: error: unrecognized arguments: {others[0]}", 2)
+        end(f"sglang serve: error: unrecognized arguments: {others[0]}", 2)
     model = found.get("--model-path") or found.get("--model")
     if model is None:
-        end("launch_server.py: error: the following arguments are required: --model-path", 2)
+        end("sglang serve: error: the following arguments are required: --model-path", 2)
     host = found.get("--host", "127.0.0.1")
     name = found.get("--served-model-name", model)
     return Given(int(found.get("--port", "30000")), name, "", True, host)
