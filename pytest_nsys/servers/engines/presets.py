@@ -68,6 +68,7 @@ SGLANG = Preset(
             "raise --mem-fraction-static, or use a smaller model",
         ),
     ),
+    proven=True,
     source="https://docs.sglang.io/docs/developer_guide/benchmark_and_profiling",
 )
 
