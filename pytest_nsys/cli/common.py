@@ -7,8 +7,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pytest_nsys.errors import ReportError
+from pytest_nsys.errors import ReportError, SettingsError
+
+if TYPE_CHECKING:
+    from pytest_nsys.windows.ranges import Selection
 
 SAME_OR_BETTER, WORSE, CANNOT_COMPARE = 0, 1, 2
 INTERRUPTED = 130  # what shells give a program that Ctrl-C ended
@@ -23,8 +27,52 @@ CAPTURE = "a .nsys-rep (where nsys is installed), an .sqlite, or a recording"
 
 
 def add_range(parser: argparse.ArgumentParser) -> None:
-    """The argument of commands that may look at the instances of one NVTX range alone."""
-    parser.add_argument("--range", metavar="NAME", help="only the NVTX ranges with this text")
+    """The arguments of commands that may look at a part of a capture alone; see `selection_of`."""
+    parser.add_argument(
+        "--range",
+        metavar="NAME",
+        help="only NVTX ranges of this name, and what their processes did in them: a text, or "
+        "DOMAIN:TEXT as nsys prints it (:TEXT without a domain); * and ? are wild",
+    )
+    parser.add_argument(
+        "--skip",
+        type=whole_number(0),
+        default=0,
+        metavar="N",
+        help="leave out the first N instances of each of these ranges, in each process",
+    )
+    parser.add_argument(
+        "--process",
+        type=whole_number(1),
+        metavar="PID",
+        help="only what this process did ('stats' has their numbers)",
+    )
+
+
+def selection_of(arguments: argparse.Namespace) -> Selection:
+    """What the arguments of `add_range` select.
+
+    Raises:
+        SettingsError: they do not go together.
+    """
+    from pytest_nsys.windows.ranges import Selection
+
+    if arguments.skip and arguments.range is None:
+        raise SettingsError(
+            "--skip leaves out instances of a range, and none is named",
+            remedy="name it with --range, or leave out --skip",
+        )
+    return Selection(arguments.range, arguments.skip, arguments.process)
+
+
+def selecting(selection: Selection) -> list[str]:
+    """The arguments that select so."""
+    given = {
+        "--range": selection.range,
+        "--skip": selection.skip or None,
+        "--process": selection.process,
+    }
+    return [f"{flag}={value}" for flag, value in given.items() if value is not None]
 
 
 def add_tolerance(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,15 @@ import argparse
 import json
 from pathlib import Path
 
-from pytest_nsys.cli.common import CAPTURE, SAME_OR_BETTER, add_nsys, add_range, show, whole_number
+from pytest_nsys.cli.common import (
+    CAPTURE,
+    SAME_OR_BETTER,
+    add_nsys,
+    add_range,
+    selection_of,
+    show,
+    whole_number,
+)
 
 
 def add_compare(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +31,8 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="UNIT=COUNT[,COUNT...]",
-        help="what was processed, such as token=256, in all of a capture (or of the ranges, or a "
-        "round): one count for all captures, or one for each",
+        help="what was processed, such as token=256, in all of a capture (or an instance of the "
+        "range, or a round): one count for all captures, or one for each",
     )
     parser.add_argument(
         "--metric", action="append", default=[], metavar="METRIC", help="show this metric too"
@@ -49,7 +57,7 @@ def _run(arguments: argparse.Namespace) -> int:
     paths: list[Path] = [arguments.first, *arguments.others]
     sides, subjects = measure_sides(
         paths,
-        range_name=arguments.range,
+        selection=selection_of(arguments),
         units=read_units(arguments.per, len(paths)),
         metrics=arguments.metric,
         executable=arguments.nsys_executable,

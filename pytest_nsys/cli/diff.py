@@ -16,6 +16,8 @@ from pytest_nsys.cli.common import (
     add_nsys,
     add_range,
     add_tolerance,
+    selecting,
+    selection_of,
     show,
 )
 
@@ -48,7 +50,7 @@ def _run(arguments: argparse.Namespace) -> int:
     found = diff(
         arguments.before,
         arguments.after,
-        range_name=arguments.range,
+        selection=selection_of(arguments),
         tolerance=dict(read_tolerances(arguments.tolerance)),
         executable=arguments.nsys_executable,
         in_full=arguments.html is not None or arguments.format == "json",
@@ -76,8 +78,7 @@ def _write_page(arguments: argparse.Namespace, found: Diff) -> None:
     from pytest_nsys.report.run import RunReport
 
     command = ["pytest-nsys", "diff", str(arguments.before), str(arguments.after)]
-    if arguments.range is not None:
-        command.append(f"--range={arguments.range}")
+    command += selecting(selection_of(arguments))
     command += [f"--tolerance={tolerance}" for tolerance in arguments.tolerance]
     stored = Stored(
         before=str(arguments.before),

@@ -14,6 +14,7 @@ from pytest_nsys.cli.common import (
     add_nsys,
     add_output,
     add_range,
+    selection_of,
     show,
     target_of,
 )
@@ -43,9 +44,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from pytest_nsys.support.files import writing
     from pytest_nsys.support.units import format_amount
 
+    selection = selection_of(arguments)
     target = target_of(arguments, ".perfetto.json.gz")
     trace = load_stored(arguments.report, arguments.nsys_executable)
-    pieces = perfetto_text(trace, arguments.range)
+    pieces = perfetto_text(trace, selection)
     with writing(str(target), ReportError, ANOTHER_FILE):
         _write(target, pieces)
     show(f"{target}: {format_amount(target.stat().st_size, 'B')}; open it in ui.perfetto.dev")

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from pytest_nsys.cli.common import CAPTURE, add_nsys, add_range, show
+from pytest_nsys.cli.common import CAPTURE, add_nsys, add_range, selection_of, show
 
 
 def add_stats(parser: argparse.ArgumentParser) -> None:
@@ -25,11 +25,12 @@ def _run(arguments: argparse.Namespace) -> int:
     from pytest_nsys.storage.recordings.stored import load_stored, recorded_capture
 
     path: Path = arguments.report
+    selection = selection_of(arguments)
     trace = load_stored(path, arguments.nsys_executable)
     capture = recorded_capture(path)
     document = stats_document(
         trace,
-        arguments.range,
+        selection,
         records=capture.windows or None if capture else None,
         unified=capture is not None and records_unified_memory(capture.options),
     )

@@ -7,7 +7,6 @@ import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from itertools import pairwise
 
 import numpy as np
@@ -25,7 +24,8 @@ from pytest_nsys.metrics.records import client_values, state_samples
 from pytest_nsys.metrics.values import window_values
 from pytest_nsys.support.arrays.rows import Floats
 from pytest_nsys.trace.tables import Trace
-from pytest_nsys.windows.cut import Cut, cut_ranges, cut_records, user_ranges
+from pytest_nsys.windows.cut import Cut, cut_records
+from pytest_nsys.windows.ranges import cut_ranges, named, user_ranges
 from pytest_nsys.windows.record import MAIN, WindowRecord
 
 Place = tuple[str, str]
@@ -162,8 +162,9 @@ def measure_cut(
     *,
     extra: Collection[str] = (),
     unified: bool = False,
+    each: bool = False,
 ) -> WindowMeasurement:
-    """All windows of a cut together, as one round: the instances of a user's NVTX range.
+    """All windows of a cut, such as the instances of a user's NVTX range, as one window of a test.
 
     Args:
         cut: the windows.
@@ -171,10 +172,12 @@ def measure_cut(
         naming: how kernels are named.
         extra: parametrised metrics to measure besides the plain ones.
         unified: whether the capture was to record unified memory.
+        each: whether each of them is a round, or all together are one.
     """
-    everything: Rounds = {0: range(len(cut))}
-    ((samples, parts),) = _measure(cut, [everything], naming, extra=extra, unified=unified)
-    (memory,) = round_samples(_span_values(cut, MemoryTimeline(cut.trace)), [everything])
+    numbers = range(len(cut))
+    rounds: Rounds = {number: [number] for number in numbers} if each else {0: numbers}
+    ((samples, parts),) = _measure(cut, [rounds], naming, extra=extra, unified=unified)
+    (memory,) = round_samples(_span_values(cut, MemoryTimeline(cut.trace)), [rounds])
     return WindowMeasurement(
         name=name,
         samples={**samples, **{key: (sample,) for key, sample in memory.items()}},
@@ -182,29 +185,33 @@ def measure_cut(
     )
 
 
-def place_metrics(
-    cut: Cut,
-    places: Sequence[Rounds],
-    naming: Naming = Naming(),
-    *,
-    memory: MemoryTimeline | None = None,
-    unified: bool = False,
-) -> list[dict[str, float]]:
-    """Per place, its plain metrics by key; each place is one round, and its windows are spans.
+def window_columns(
+    cut: Cut, naming: Naming = Naming(), *, unified: bool = False
+) -> dict[str, Floats]:
+    """Per plain metric, its value in every window of the cut, which are spans of memory, too.
 
     Args:
-        cut: the windows of all places.
-        places: what is measured: the texts of NVTX ranges with their instances.
+        cut: the windows.
         naming: how kernels are named.
-        memory: that of the cut's trace, where it is at hand.
         unified: whether the capture was to record unified memory.
     """
-    memory = memory or MemoryTimeline(cut.trace)
+    memory = MemoryTimeline(cut.trace)
     parts = [
         window_values(part, naming, unified=unified) | _span_values(part, memory)
         for part in _pieces(cut)
     ]
-    columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def place_metrics(
+    columns: Mapping[str, Floats], places: Sequence[Rounds]
+) -> list[dict[str, float]]:
+    """Per place, its metrics by key; each place is one round.
+
+    Args:
+        columns: per metric, its value in every window of a cut.
+        places: what is measured: the texts of NVTX ranges with their instances.
+    """
     return [
         {key: sample[0] for key, sample in samples.items()}
         for samples in round_samples(columns, places)
@@ -269,8 +276,7 @@ def _range_columns(
     ranges = user_ranges(cut.trace)
     columns = {}
     for pattern, metrics in wanted.items():
-        matching = [fnmatchcase(text, pattern) for text in ranges["text"]]
-        found = ranges[np.array(matching, dtype=np.bool_)]
+        found = ranges[named(ranges, pattern)]
         inner = cut_ranges(cut.trace, found)
         values = window_values(inner, naming, extra=metrics, unified=unified)
         members = cut.members(found["start"])

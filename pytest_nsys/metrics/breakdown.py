@@ -24,7 +24,8 @@ from pytest_nsys.support.arrays.rows import Ints, Members, NameSums
 from pytest_nsys.support.units import format_amount
 from pytest_nsys.trace.schema import MemcpyKind
 from pytest_nsys.trace.tables import Trace
-from pytest_nsys.windows.cut import Cut, user_ranges
+from pytest_nsys.windows.cut import Cut
+from pytest_nsys.windows.ranges import user_ranges
 
 Texts = npt.NDArray[np.object_]
 
@@ -159,14 +160,19 @@ def _sized(
 def _ranges(cut: Cut) -> Lines:
     """The program's own NVTX ranges that began in each window, by text, the longest first.
 
-    The time of a range is that of the kernels launched in it, from any thread.
+    The time of a range is that of the kernels that its process launched in it, from any thread.
     """
     ranges = user_ranges(cut.trace)
-    start, end = (ranges[side].to_numpy(np.int64) for side in ("start", "end"))
+    start, end, pid = (ranges[name].to_numpy(np.int64) for name in ("start", "end", "pid"))
     kernels = cut.trace.kernels
-    launched = kernels["launched"].to_numpy()
-    total = np.concatenate([[0], np.cumsum(durations(kernels))])
-    ns = total[np.searchsorted(launched, end)] - total[np.searchsorted(launched, start)]
+    ns = np.zeros(len(ranges), dtype=np.int64)
+    for process in pd.unique(pid):
+        own = kernels[kernels["pid"].to_numpy() == process]
+        launched = own["launched"].to_numpy()
+        total = np.concatenate([[0], np.cumsum(durations(own))])
+        inside = pid == process
+        last, first = (np.searchsorted(launched, edge[inside]) for edge in (end, start))
+        ns[inside] = total[last] - total[first]
     codes, texts = pd.factorize(ranges["text"].to_numpy(dtype=object))
     window, code, count, ns = sums(cut.members(ranges["start"]), codes, len(texts), ns)
     order = np.lexsort((-ns, window))

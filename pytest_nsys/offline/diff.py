@@ -13,6 +13,7 @@ from pytest_nsys.storage.recordings.stored import has_tests
 from pytest_nsys.support.units import Tolerance
 from pytest_nsys.verdict.judge import Policy, judge
 from pytest_nsys.verdict.verdict import Verdict
+from pytest_nsys.windows.ranges import EVERYTHING, Selection
 
 
 @dataclass(frozen=True)
@@ -34,22 +35,22 @@ def diff(
     before: Path,
     after: Path,
     *,
-    range_name: str | None = None,
+    selection: Selection = EVERYTHING,
     tolerance: Mapping[str, Tolerance] | None = None,
     executable: str | None = None,
     in_full: bool = False,
 ) -> Diff:
     """``after`` judged with ``before`` as its baseline.
 
-    Two recordings of tests are compared test by test; anything else, or one NVTX range of anything,
-    as whole captures. Timelines and bottlenecks are made only where the comparison is wanted in
-    full.
+    Two recordings of tests are compared test by test; anything else as whole captures, and NVTX
+    ranges by what one instance takes, so that it does not matter how many there are. Timelines and
+    bottlenecks are made only where the comparison is wanted in full.
 
     Raises:
-        NsysError: one of them cannot be read, has nothing to compare, or lacks the range.
+        NsysError: one of them cannot be read, has nothing to compare, or lacks what is selected.
     """
     extra = tolerance or {}
-    if range_name is None and has_tests(before) and has_tests(after):
+    if selection.is_everything and has_tests(before) and has_tests(after):
         then, now = (measured_tests(path, extra, in_full=in_full) for path in (before, after))
         common = [nodeid for nodeid in now if nodeid in then]
         if not common:
@@ -60,11 +61,12 @@ def diff(
             )
     else:
         name = str(after)
-        captures = (
-            measured_capture(path, range_name, extra, executable, in_full=in_full)
+        captures = [
+            measured_capture(path, selection, extra, executable, in_full=in_full)
             for path in (before, after)
-        )
-        then, now = ({name: replace(one, nodeid=name)} for one in captures)
+        ]
+        remarks = _instances(selection, *(one.rounds for one in captures))
+        then, now = ({name: replace(one, nodeid=name, remarks=remarks)} for one in captures)
         common = [name]
     spec = Spec(warmup=0, rounds=1, timeout_s=1, tolerance=extra, allow_empty=True)
     return Diff(
@@ -72,3 +74,10 @@ def diff(
         only_before=tuple(sorted(then.keys() - now.keys())),
         only_after=tuple(sorted(now.keys() - then.keys())),
     )
+
+
+def _instances(selection: Selection, before: int, after: int) -> tuple[str, ...]:
+    """Of how many instances of a range the medians are; nothing where none is named."""
+    if selection.range is None:
+        return ()
+    return (f"one instance of {selection.range!r}: the median of {before}, and now of {after}",)

@@ -9,6 +9,7 @@ from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.errors import NotACapture
 from pytest_nsys.insights.bottlenecks import diagnose
 from pytest_nsys.insights.timeline.build import timeline_of
+from pytest_nsys.insights.timeline.model import Timeline
 from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.measure.measurer import Measurer, environment_of
 from pytest_nsys.measure.processes import join_captures, join_processes
@@ -16,7 +17,8 @@ from pytest_nsys.measure.windows import measure_cut
 from pytest_nsys.storage.recordings.recording import read_recording
 from pytest_nsys.storage.recordings.replay import by_process, recorded_results
 from pytest_nsys.storage.recordings.stored import load_stored
-from pytest_nsys.windows.cut import cut_named, whole
+from pytest_nsys.windows.cut import Cut
+from pytest_nsys.windows.ranges import EVERYTHING, Selection, select
 from pytest_nsys.windows.record import MAIN
 
 
@@ -49,20 +51,21 @@ def measured_tests(
 
 def measured_capture(
     path: Path,
-    range_name: str | None = None,
+    selection: Selection = EVERYTHING,
     extra: Collection[str] = (),
     executable: str | None = None,
     *,
     in_full: bool = False,
 ) -> Measurement:
-    """A stored capture as a whole, or all instances of one NVTX range of it, as one round.
+    """A stored capture as a whole, as one round; or each instance of NVTX ranges of it as one.
 
     Args:
         path: the capture.
-        range_name: the text of the range.
+        selection: what of it.
         extra: parametrised metrics to measure besides the plain ones.
         executable: the nsys that exports reports.
-        in_full: whether a timeline is made, of the first of the ranges, and bottlenecks looked for.
+        in_full: whether a timeline is made, of the instance whose kernel time is the median, and
+            bottlenecks looked for.
 
     Raises:
         NsysError: it cannot be read, holds no work of a GPU, or lacks the range.
@@ -70,15 +73,23 @@ def measured_capture(
     trace = load_stored(path, executable)
     if not trace.has_cuda_activity:
         raise NotACapture(f"{path} holds no CUDA activity", remedy="compare captures of GPU work")
-    cut = whole(trace) if range_name is None else cut_named(trace, range_name)
+    cut = select(trace, selection)
+    each = selection.range is not None
     nobody = CaptureResult((), trace, (), (), nsys="", date="", versions={})
     return Measurement(
         nodeid="",
         device="",
         warmup=0,
-        rounds=1,
-        windows={MAIN: measure_cut(cut, MAIN, extra=extra)},
+        rounds=len(cut),
+        windows={MAIN: measure_cut(cut, MAIN, extra=extra, each=each)},
         environment=environment_of(nobody, trace, (gpu.name for gpu in trace.gpus), ()),
-        timeline=timeline_of(trace, int(cut.starts[0]), int(cut.ends[0])) if in_full else None,
+        timeline=_timeline(cut) if in_full else None,
         bottlenecks=diagnose(cut) if in_full else (),
     )
+
+
+def _timeline(cut: Cut) -> Timeline:
+    """That of the window whose kernel time is the median one, the first of equals."""
+    times = cut.times(cut.kernel_names).tolist()
+    middle = sorted(range(len(cut)), key=times.__getitem__)[(len(cut) - 1) // 2]
+    return timeline_of(cut.trace, int(cut.starts[middle]), int(cut.ends[middle]))

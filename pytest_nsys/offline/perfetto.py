@@ -35,7 +35,13 @@ from pytest_nsys.trace import Trace
 from pytest_nsys.trace.narrow import of_device
 from pytest_nsys.trace.schema import MemcpyKind, MemKind, process_number, thread_number
 from pytest_nsys.trace.source import ABSENT
-from pytest_nsys.windows.cut import Cut, cut_named, whole
+from pytest_nsys.windows.cut import Cut, whole
+from pytest_nsys.windows.ranges import (
+    EVERYTHING,
+    Selection,
+    of_selected_process,
+    selected_ranges,
+)
 
 TraceEvent = dict[str, Any]
 
@@ -78,20 +84,24 @@ _MEMORIES: Mapping[int, str] = {
 
 
 def perfetto_text(
-    trace: Trace, range_name: str | None = None, naming: Naming = Naming()
+    trace: Trace, selection: Selection = EVERYTHING, naming: Naming = Naming()
 ) -> Iterator[str]:
     """The trace's JSON in pieces, so that the text of a large capture is never there as a whole.
 
     Args:
         trace: the capture.
-        range_name: only what belongs to the instances of the program's NVTX range of this text.
+        selection: what of it.
         naming: how kernels are named.
 
     Raises:
-        NotACapture: there is no range of that name; at once, not with the first piece.
+        NotACapture: there is no such range or process; at once, not with the first piece.
     """
-    cut = whole(trace) if range_name is None else cut_named(trace, range_name)
-    return _text(_Events(cut, naming, everything=range_name is None))
+    trace = of_selected_process(trace, selection)
+    if selection.range is None:
+        return _text(_Events(whole(trace), naming))
+    rows = selected_ranges(trace, selection)
+    start, end, pid = (rows[name].to_numpy(np.int64) for name in ("start", "end", "pid"))
+    return _text(_Events(Cut(trace, start, end), naming, pid))
 
 
 def _text(events: _Events) -> Iterator[str]:
@@ -153,11 +163,11 @@ class _Tracks:
 class _Events:
     """All events of a cut."""
 
-    def __init__(self, cut: Cut, naming: Naming, *, everything: bool) -> None:
+    def __init__(self, cut: Cut, naming: Naming, pids: Ints | None = None) -> None:
         self._cut = cut
         self._trace = cut.trace
         self._naming = naming
-        self._everything = everything
+        self._pids = pids
         self._tracks = _Tracks()
         self._arrows = 0
         self._rows = {name: self._chosen(name) for name in (*_OPERATIONS, "calls", "ranges")}
@@ -188,17 +198,19 @@ class _Events:
     def _chosen(self, name: str) -> Ints:
         """The rows of a table that belong to the windows, each once."""
         table: pd.DataFrame = getattr(self._trace, name)
-        if self._everything:
+        if self._pids is None:
             return np.arange(len(table))
         members = self._cut.members(table["start" if name in ("calls", "ranges") else "launched"])
-        rows: Ints = np.unique(members.row)
+        # Of the processes that did something then, only the range's own counts.
+        own = table["pid"].to_numpy()[members.row] == self._pids[members.window]
+        rows: Ints = np.unique(members.row[own])
         return rows
 
     def _bounds(self) -> tuple[int, int]:
         """The time that is shown: all of what belongs to it."""
         starts = self._cut.starts.tolist()
         # One that holds everything ends after the last event.
-        ends = (self._cut.ends - self._everything).tolist()
+        ends = (self._cut.ends - (self._pids is None)).tolist()
         for name, rows in self._rows.items():
             if len(rows):
                 table: pd.DataFrame = getattr(self._trace, name)

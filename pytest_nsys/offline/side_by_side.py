@@ -14,6 +14,7 @@ from pytest_nsys.measure.measurement import Environment, Measurement, Part, Wind
 from pytest_nsys.offline.measured import measured_capture, measured_tests
 from pytest_nsys.storage.recordings.stored import has_tests
 from pytest_nsys.support.units import Unit, parse_amount
+from pytest_nsys.windows.ranges import EVERYTHING, Selection
 
 SCHEMA = 1
 
@@ -49,10 +50,12 @@ class Side:
     Attributes:
         path: as it was given.
         environment: where it was made.
+        instances: how many instances of the range there are; None where none is named.
     """
 
     path: str
     environment: Environment
+    instances: int | None = None
 
 
 @dataclass(frozen=True)
@@ -121,36 +124,36 @@ def read_units(lines: Sequence[str], captures: int) -> Units:
 def measure_sides(
     paths: Sequence[Path],
     *,
-    range_name: str | None = None,
+    selection: Selection = EVERYTHING,
     units: Units | None = None,
     metrics: Collection[str] = (),
     executable: str | None = None,
 ) -> tuple[list[Side], list[Subject]]:
     """The captures, and what there is to compare of them.
 
-    Recordings of tests are compared test by test and window by window; anything else, or one NVTX
-    range of anything, as whole captures.
+    Recordings of tests are compared test by test and window by window; anything else as whole
+    captures, and NVTX ranges by what one instance takes.
 
     Args:
         paths: the captures.
-        range_name: the text of the range.
+        selection: what of them.
         units: what each capture processed, in the place of what its tests declared.
         metrics: keys to measure besides the plain ones.
         executable: the nsys that exports reports.
 
     Raises:
-        NsysError: one of them cannot be read, has nothing to compare, or lacks the range.
+        NsysError: one of them cannot be read, has nothing to compare, or lacks what is selected.
     """
     extra = {undivided(lookup(key).key) for key in metrics}
-    by_test = range_name is None and all(map(has_tests, paths))
+    by_test = selection.is_everything and all(map(has_tests, paths))
     measured = [
         measured_tests(path, extra)
         if by_test
-        else {"": measured_capture(path, range_name, extra, executable)}
+        else {"": measured_capture(path, selection, extra, executable)}
         for path in paths
     ]
     sides = [
-        Side(str(path), next(iter(tests.values())).environment)
+        _side(path, next(iter(tests.values())), selection)
         for path, tests in zip(paths, measured, strict=True)
         if tests
     ]
@@ -177,6 +180,11 @@ def measure_sides(
         for nodeid, window in places
     ]
     return sides, subjects
+
+
+def _side(path: Path, measured: Measurement, selection: Selection) -> Side:
+    instances = None if selection.range is None else measured.rounds
+    return Side(str(path), measured.environment, instances)
 
 
 def _window(tests: Mapping[str, Measurement], nodeid: str, window: str) -> WindowMeasurement | None:
@@ -295,14 +303,16 @@ def side_by_side_document(sides: Sequence[Side], shown: Sequence[SideBySide]) ->
     ::
 
         {"schema": 1,
-         "captures": [{"path", "gpu", "driver", "cuda", "nsys": text}],
+         "captures": [{"path", "gpu", "driver", "cuda", "nsys": text,
+                       "instances": number | null}],
          "compared": [{"test": text, "window": text, "units": [{name: number} | null, ...],
                        "metrics": [{"key", "unit": text, "values": [number | null, ...]}],
                        "categories": [{"name": text, "total_ns": [...]}],
                        "kernels": [{"name", "category": text, "count": [...],
                                     "total_ns": [...]}]}]}
 
-    ``test`` is "" where captures are compared as a whole.
+    ``test`` is "" where captures are compared as a whole; values of a range are medians over its
+    instances.
     """
     return {
         "schema": SCHEMA,
@@ -310,6 +320,7 @@ def side_by_side_document(sides: Sequence[Side], shown: Sequence[SideBySide]) ->
             {
                 "path": side.path,
                 **{name: getattr(side.environment, name) for name in _FACTS},
+                "instances": side.instances,
             }
             for side in sides
         ],

@@ -8,7 +8,7 @@ from string import ascii_uppercase
 
 from pytest_nsys.offline.side_by_side import Line, Side, SideBySide, sum_known
 from pytest_nsys.support.text import WIDTH, code, markdown_row, table
-from pytest_nsys.support.units import format_amount, format_change
+from pytest_nsys.support.units import format_amount, format_change, format_count
 from pytest_nsys.verdict.wording import shorten
 from pytest_nsys.windows.record import MAIN
 
@@ -41,6 +41,9 @@ def _legend(sides: Sequence[Side]) -> Iterator[str]:
             environment.gpu,
             f"driver {environment.driver}" if environment.driver else "",
             f"nsys {environment.nsys}" if environment.nsys else "",
+            ""
+            if side.instances is None
+            else f"median of {format_count(side.instances, 'instance')}",
         ]
         known = ", ".join(fact for fact in facts if fact)
         yield f"{letter}  {side.path}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,7 +16,13 @@ from pytest_nsys.insights.bottlenecks import diagnose
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.measure.measurement import Parts, WindowMeasurement
 from pytest_nsys.measure.rounds import Rounds
-from pytest_nsys.measure.windows import live_at_peak, measure, measure_cut, place_metrics
+from pytest_nsys.measure.windows import (
+    live_at_peak,
+    measure,
+    measure_cut,
+    place_metrics,
+    window_columns,
+)
 from pytest_nsys.metrics.memory import MemoryTimeline
 from pytest_nsys.metrics.window import durations
 from pytest_nsys.support.arrays.rows import Ints
@@ -28,20 +35,23 @@ from pytest_nsys.trace.narrow import (
 )
 from pytest_nsys.trace.schema import process_number
 from pytest_nsys.trace.source import ABSENT
-from pytest_nsys.windows.cut import (
-    Cut,
-    cut_named,
+from pytest_nsys.windows.cut import Cut, cut_records, labelled_records, whole
+from pytest_nsys.windows.ranges import (
+    EVERYTHING,
+    Selection,
     cut_ranges,
-    cut_records,
-    labelled_records,
+    of_selected_process,
+    selected_ranges,
     user_ranges,
-    whole,
 )
 from pytest_nsys.windows.record import MAIN, WindowRecord
 
 SCHEMA = 2
 """2: copies, memsets, calls, syncs, allocations, categories, streams, devices, processes, tests,
 outside, findings and defects are new; nothing of 1 has changed."""
+
+SPREAD = ("wall.time", "gpu.kernel_time", "gpu.kernel_count", "gpu.busy", "api.time", "sync.time")
+"""Metrics whose spread over the instances of a range is told."""
 
 _OPERATIONS = ("kernels", "copies", "memsets", "graphs")
 
@@ -50,20 +60,20 @@ Document = dict[str, Any]
 
 def stats_document(
     trace: Trace,
-    range_name: str | None = None,
+    selection: Selection = EVERYTHING,
     naming: Naming = Naming(),
     *,
     records: Sequence[WindowRecord] | None = None,
     unified: bool = False,
 ) -> Document:
-    """Everything there is to say of a capture, or of all instances of one NVTX range together.
+    """Everything there is to say of a capture, or of what is selected of it together.
 
     Times are ns, sizes bytes, rates bytes per second, shares percent; a metric without a value is
     left out.
 
     Args:
         trace: the capture.
-        range_name: the text of the range; None for the whole capture.
+        selection: what of it.
         naming: how kernels are named.
         records: the worker's records, where they are at hand; else the capture's own labels say
             which windows are the plugin's.
@@ -86,18 +96,23 @@ def stats_document(
         - processes: process and its metrics, where there are several.
         - tests: nodeid, window, rounds and metrics (medians over rounds), where pytest-nsys made
           the capture; none of a range.
-        - ranges: the program's own NVTX ranges by text: name, count, metrics.
+        - ranges: the program's own NVTX ranges by text: name, count, metrics of all instances
+          together, and instances: what an instance has of some metrics (min, median, max, mean,
+          and sd, the standard deviation). What a range holds is what its process did.
         - outside: ranges and tests, each the count and total_ns of the GPU operations of the
-          capture that were launched in none of them; null where there are none, and of a range.
+          capture that were launched in none of them (of ranges: in none of their process); null
+          where there are none, and of a range.
         - findings: name, share, summary, evidence, advice; the largest share first. Of a capture
           of tests, they are of the tests' rounds.
 
     Raises:
-        NotACapture: there is no range of that name.
+        NotACapture: there is no such range or process.
     """
-    all_of_it = range_name is None
-    ranges = user_ranges(trace)
-    cut = whole(trace) if range_name is None else cut_named(trace, range_name)
+    all_of_it = selection.range is None
+    trace = of_selected_process(trace, selection)
+    ranges = user_ranges(trace) if all_of_it else selected_ranges(trace, selection)
+    inside = cut_ranges(trace, ranges)
+    cut = whole(trace) if all_of_it else inside
     memory = MemoryTimeline(trace)
     window = measure_cut(cut, MAIN, naming, unified=unified)
     parts = window.breakdown
@@ -106,7 +121,6 @@ def stats_document(
     tests, lost = _tests(trace, found, naming, unified=unified) if all_of_it else ([], ())
     # Around the rounds of tests a GPU is idle as it should be: what counts is what is in them.
     measured = cut_records(trace, rounds) if tests else cut
-    inner = ranges if all_of_it else ranges[ranges["text"] == range_name]
     return {
         "schema": SCHEMA,
         "environment": {
@@ -132,10 +146,10 @@ def stats_document(
         "devices": _devices(cut, naming, unified=unified),
         "processes": _processes(cut, naming, unified=unified),
         "tests": tests,
-        "ranges": _ranges(trace, inner, naming, memory, unified=unified),
+        "ranges": _ranges(inside, ranges["text"], naming, unified=unified),
         "outside": {
-            "ranges": _outside(trace, cut_ranges(trace, ranges)) if all_of_it else None,
-            "tests": _outside(trace, measured) if tests else None,
+            "ranges": _outside(inside) if all_of_it else None,
+            "tests": _outside(measured) if tests else None,
         },
         "findings": [
             {
@@ -263,7 +277,8 @@ def _narrowed(
         trace = narrow(cut.trace, number)
         part = Cut(trace, cut.starts, cut.ends)
         everything: Rounds = {0: range(len(part))}
-        found += map(_in_order, place_metrics(part, [everything], naming, unified=unified))
+        columns = window_columns(part, naming, unified=unified)
+        found += map(_in_order, place_metrics(columns, [everything]))
     return found
 
 
@@ -292,36 +307,46 @@ def _medians(window: WindowMeasurement) -> dict[str, float]:
     return _in_order({key: window[key] for key in window.samples})
 
 
-def _ranges(
-    trace: Trace,
-    ranges: pd.DataFrame,
-    naming: Naming,
-    memory: MemoryTimeline,
-    *,
-    unified: bool,
-) -> list[Document]:
-    """All ranges in one cut, however many texts there are."""
-    codes, texts = pd.factorize(ranges["text"], sort=True)
+def _ranges(cut: Cut, of: pd.Series, naming: Naming, *, unified: bool) -> list[Document]:
+    """The ranges of the cut by their texts, however many there are."""
+    codes, texts = pd.factorize(of, sort=True)
     order = np.argsort(codes, kind="stable")
     edges = np.searchsorted(codes[order], np.arange(1, len(texts)))
     places: list[Rounds] = [{0: rows.tolist()} for rows in np.split(order, edges)]
     if not len(texts):
         return []
-    found = place_metrics(cut_ranges(trace, ranges), places, naming, memory=memory, unified=unified)
+    columns = window_columns(cut, naming, unified=unified)
     return [
-        {"name": str(text), "count": len(place[0]), "metrics": _in_order(metrics)}
-        for text, place, metrics in zip(texts, places, found, strict=True)
+        {
+            "name": str(text),
+            "count": len(place[0]),
+            "metrics": _in_order(metrics),
+            "instances": {key: spread(columns[key][[*place[0]]].tolist()) for key in SPREAD},
+        }
+        for text, place, metrics in zip(texts, places, place_metrics(columns, places), strict=True)
     ]
 
 
-def _outside(trace: Trace, cut: Cut) -> Document | None:
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Extremes, median, mean and standard deviation of what the instances of a range have."""
+    found = {
+        "min": min(values),
+        "median": statistics.median(values),
+        "max": max(values),
+        "mean": statistics.fmean(values),
+        "sd": statistics.stdev(values) if len(values) > 1 else 0.0,
+    }
+    return {name: _plain(value) for name, value in found.items()}
+
+
+def _outside(cut: Cut) -> Document | None:
     """What was launched in none of the windows; None if there are no windows."""
     if not len(cut):
         return None
     starts, ends = np.sort(cut.starts), np.sort(cut.ends)
     count = total = 0
     for name in _OPERATIONS:
-        table: pd.DataFrame = getattr(trace, name)
+        table: pd.DataFrame = getattr(cut.trace, name)
         launched: Ints = table["launched"].to_numpy()
         begun = np.searchsorted(starts, launched, side="right")
         out = begun == np.searchsorted(ends, launched, side="right")

@@ -36,6 +36,8 @@ _IN_PROCESS = (
     ("calls", "api.count"),
     ("peak memory", "mem.peak_total"),
 )
+_OF_INSTANCE = (("wall", "wall.time"), ("kernels", "gpu.kernel_time"))
+_SPREAD = ("min", "median", "max", "sd")
 _OF_TEST = (
     ("kernels", "gpu.kernel_count"),
     ("kernel time", "gpu.kernel_time"),
@@ -68,6 +70,7 @@ def stats_lines(document: _Json) -> list[str]:
         *_outside(document["outside"]["tests"], "round of a test"),
         *_section("NVTX ranges:", [_ranges(document["ranges"])]),
         *_outside(document["outside"]["ranges"], "NVTX range"),
+        *_section("instances of NVTX ranges:", [_instances(document["ranges"])]),
         *_section(_of_what(document), [_bottlenecks(document["findings"])]),
     ]
 
@@ -164,8 +167,39 @@ def _tests(tests: Sequence[_Json]) -> list[str]:
     return _overview("test", names, tests, _OF_TEST, ("rounds", counts), head=0.0)
 
 
+def _instances(ranges: Sequence[_Json]) -> list[str]:
+    """How far the instances of a range differ, of those with several."""
+    several = [row for row in _largest_ranges(ranges) if row["count"] > 1]
+    if not several:
+        return []
+    names = ["range"]
+    figures: list[tuple[str, ...]] = [("count", "", *_SPREAD)]
+    for row in several[:_SHOWN_PARTS]:
+        name, count = row["name"], str(row["count"])
+        for what, key in _OF_INSTANCE:
+            found = row["instances"][key]
+            if found["max"]:
+                amounts = [format_amount(found[one], "ns") for one in _SPREAD]
+                names.append(name)
+                figures.append((count, what, *amounts))
+                name = count = ""
+    room = _room(figures)
+    lines = [(_short(name, room), *line, "") for name, line in zip(names, figures, strict=True)]
+    return [*table(lines), *_more(several, _SHOWN_PARTS)]
+
+
+def _room(figures: Sequence[Sequence[str]]) -> int:
+    """Characters that are left for names beside columns of figures."""
+    widths = [max(map(len, column)) for column in zip(*figures, strict=True)]
+    return WIDTH - 2 - sum(2 + width for width in widths)
+
+
+def _largest_ranges(ranges: Sequence[_Json]) -> list[_Json]:
+    return sorted(ranges, key=lambda row: (-row["metrics"]["gpu.kernel_time"], row["name"]))
+
+
 def _ranges(ranges: Sequence[_Json]) -> list[str]:
-    largest = sorted(ranges, key=lambda row: (-row["metrics"]["gpu.kernel_time"], row["name"]))
+    largest = _largest_ranges(ranges)
     counts = [str(row["count"]) for row in largest]
     names = [row["name"] for row in largest]
     return _overview("range", names, largest, _TIMES, ("count", counts))
@@ -191,8 +225,7 @@ def _overview(
     if counts is not None:
         heads = [counts[0], *heads]
         figures = [[count, *line] for count, line in zip(counts[1], figures, strict=False)]
-    widths = [max(map(len, column)) for column in zip(heads, *figures, strict=True)]
-    room = WIDTH - 2 - sum(2 + width for width in widths)
+    room = _room([heads, *figures])
     lines = [
         (_short(name, room, head), *line, "") for name, line in zip(names, figures, strict=False)
     ]

@@ -9,7 +9,7 @@ from pytest_nsys.catalogue import Metric, default_gates, lookup, parse_family, p
 from pytest_nsys.measure.measurement import WindowMeasurement, process_medians
 from pytest_nsys.report.run import RunReport, sides_of
 from pytest_nsys.storage.baselines import Change
-from pytest_nsys.support.text import table
+from pytest_nsys.support.text import table, wrapped
 from pytest_nsys.support.units import format_amount, format_change
 from pytest_nsys.verdict.culprit import contributions
 from pytest_nsys.verdict.verdict import Comparison, Verdict
@@ -40,8 +40,9 @@ def verdict_lines(verdict: Verdict) -> list[str]:
 
 
 def comparison_lines(verdict: Verdict) -> list[str]:
-    """A verdict on a stored capture: its name, the headline, the tables."""
-    return [f"{verdict.nodeid}: {headline(verdict)}", *_tables(verdict), ""]
+    """A verdict on a stored capture: its name, the headline, what to know of it, the tables."""
+    notes = [line for note in verdict.notes for line in wrapped(note, "note: ", "  ")]
+    return [f"{verdict.nodeid}: {headline(verdict)}", *notes, *_tables(verdict), ""]
 
 
 def _unmet(verdict: Verdict) -> list[str]:

@@ -1,8 +1,7 @@
 """Cutting: which rows of a trace belong to which window.
 
 A GPU operation belongs to the window in which it was launched, from any thread and any process
-under the worker. nsys's own NVTX reports look at the range's thread only, and so miss what, for
-example, PyTorch's autograd threads launch.
+under the worker.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from pytest_nsys.errors import CaptureError, NotACapture, NoWindows, WindowsMissing
+from pytest_nsys.errors import CaptureError, NoWindows, WindowsMissing
 from pytest_nsys.support.arrays.grouping import name_sums
 from pytest_nsys.support.arrays.rows import Floats, Ints, Members, NameSums
 from pytest_nsys.trace.source import ABSENT
@@ -120,34 +119,6 @@ def whole(trace: Trace) -> Cut:
     start = min((int(table["start"].min()) for table in filled), default=0)
     end = max((int(table.get("end", table["start"]).max()) for table in filled), default=0)
     return Cut(trace, np.array([start]), np.array([end + 1]))
-
-
-def cut_ranges(trace: Trace, rows: pd.DataFrame) -> Cut:
-    """Windows from rows of ``trace.ranges``."""
-    return Cut(trace, rows["start"].to_numpy(np.int64), rows["end"].to_numpy(np.int64))
-
-
-def user_ranges(trace: Trace) -> pd.DataFrame:
-    """The closed ranges of the program under test: those in other domains than the plugin's."""
-    return trace.ranges[(trace.ranges["domain"] != DOMAIN) & (trace.ranges["end"] != ABSENT)]
-
-
-def cut_named(trace: Trace, name: str) -> Cut:
-    """All instances of the program's range with this text.
-
-    Raises:
-        NotACapture: there is none.
-    """
-    ranges = user_ranges(trace)
-    rows = ranges[ranges["text"] == name]
-    if rows.empty:
-        names = ", ".join(sorted(map(repr, ranges["text"].unique()))[:20]) or "none"
-        raise NotACapture(
-            f"the capture has no NVTX range {name!r}",
-            evidence=f"ranges: {names}",
-            remedy="name one of these",
-        )
-    return cut_ranges(trace, rows)
 
 
 def cut_records(trace: Trace, records: Sequence[WindowRecord]) -> Cut:

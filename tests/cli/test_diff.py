@@ -209,3 +209,35 @@ def test_a_recording_is_compared_with_a_plain_capture_as_a_whole(
     plain = step(kernel_ns=300_000).export(tmp_path / "plain.sqlite")
     assert command("diff", recording, plain)[0] == 1
     assert command("diff", plain, recording)[0] == 0
+
+
+def steps(path: Path, count: int, kernel_ns: int) -> Path:
+    """A training loop of so many iterations."""
+    builder = TraceBuilder()
+    for number in range(count):
+        builder.range("step", number * 10**7, number * 10**7 + 5 * 10**6)
+        for kernel in range(3):
+            builder.kernel("gemm", number * 10**7 + 1_000 + kernel * 10**6, kernel_ns)
+    return builder.export(path)
+
+
+def test_a_range_is_compared_by_what_an_instance_takes(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    before = steps(tmp_path / "before.sqlite", 12, 500_000)
+    slower = steps(tmp_path / "slower.sqlite", 8, 600_000)
+    more = steps(tmp_path / "more.sqlite", 15, 500_000)
+    code, out, _ = command("diff", before, slower, "--range=step")
+    assert code == 1, "in all it took less"
+    assert "1.5 ms -> 1.8 ms" in out
+    assert "note: one instance of 'step': the median of 12, and now of 8" in out.splitlines()
+    assert command("diff", before, slower)[0] == 0, "as whole captures"
+    assert command("diff", before, more, "--range=step")[0] == 0, "in all it took more"
+    assert command("diff", before, more)[0] == 1, "as whole captures"
+    assert command("diff", before, slower, "--range=:st?p", "--skip=2", "--process=2048")[0] == 2
+    page = tmp_path / "diff.html"
+    code, out, _ = command("diff", before, slower, "--range=:st?p", "--skip=2", "--html", page)
+    assert code == 1
+    assert "the median of 10, and now of 6" in out
+    assert "--range=:st?p" in page.read_text()
+    assert "--skip=2" in page.read_text()

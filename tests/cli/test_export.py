@@ -19,7 +19,8 @@ from pytest_nsys.cli.export import _write
 from pytest_nsys.offline.lanes import flat_lanes, nested_lanes
 from pytest_nsys.offline.perfetto import perfetto_text
 from pytest_nsys.trace import Trace, load_trace, schema
-from pytest_nsys.trace.schema import MemcpyKind
+from pytest_nsys.trace.schema import MemcpyKind, process_number
+from pytest_nsys.windows.ranges import EVERYTHING, Selection
 from tests.support.command import Answer, record, step
 from tests.support.exports.traces import PID, TraceBuilder
 
@@ -34,8 +35,8 @@ FIELDS = {
 }
 
 
-def events_of(trace: Trace, range_name: str | None = None) -> list[Event]:
-    document = json.loads("".join(perfetto_text(trace, range_name)))
+def events_of(trace: Trace, selection: Selection = EVERYTHING) -> list[Event]:
+    document = json.loads("".join(perfetto_text(trace, selection)))
     assert list(document) == ["traceEvents", "otherData"]
     assert all(isinstance(value, str) for value in document["otherData"].values())
     events: list[Event] = document["traceEvents"]
@@ -193,7 +194,7 @@ def test_events_say_what_they_are() -> None:
 
 
 def test_a_range_limits_the_trace_to_what_it_launched() -> None:
-    events = events_of(a_trace().build(), "work")
+    events = events_of(a_trace().build(), Selection("work"))
     assert by_kind(events) == {"nvtx": 1, "api": 6, "kernel": 2, "copy": 2, "memset": 1, "graph": 1}
     assert not any(event["name"] == "late" for event in events)
     memory = [e["args"]["bytes"] for e in events if e["name"] == "live device memory"]
@@ -337,3 +338,21 @@ def test_lanes_hold_what_does_not_overlap_or_what_nests(rows: list[tuple[int, in
         for group in set(groups.tolist()):
             used = set(lanes[groups == group].tolist())
             assert used == set(range(len(used))), "no lane is left out"
+
+
+def test_a_range_shows_what_its_process_did_and_a_process_all_of_its_own() -> None:
+    builder = TraceBuilder()
+    other = PID + (1 << 24) + 1
+    builder.range("work", 100, 1_000)
+    builder.kernel("mine", 200, 10)
+    builder.kernel("theirs", 300, 10, tid=other)
+    builder.kernel("late", 2_000, 10)
+    trace = builder.build()
+
+    def kernels(selection: Selection) -> set[str]:
+        found = events_of(trace, selection)
+        return {event["name"] for event in found if event.get("cat") == "kernel"}
+
+    assert kernels(EVERYTHING) == {"mine", "theirs", "late"}
+    assert kernels(Selection("work")) == {"mine"}
+    assert kernels(Selection(process=process_number(other))) == {"theirs"}

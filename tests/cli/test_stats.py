@@ -10,16 +10,17 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pytest_nsys.catalogue import METRICS
 from pytest_nsys.metrics.records import STATE_METRICS
-from pytest_nsys.offline.stats import stats_document
+from pytest_nsys.offline.stats import SPREAD, stats_document
 from pytest_nsys.trace import load_trace, schema
 from tests.simgpu.standin import write_standin
 from tests.support.command import Answer, document_of, record, step
-from tests.support.exports.traces import TraceBuilder
+from tests.support.exports.traces import PID, TraceBuilder
 from tests.support.harness import SIMGPU
 
 
@@ -59,7 +60,8 @@ def test_stats_as_json_have_exactly_this_schema(
     assert totals == sorted(totals, reverse=True)
     assert sum(totals) == document["metrics"]["gpu.kernel_time"]
     for part in document["ranges"]:
-        assert list(part) == ["name", "count", "metrics"]
+        assert list(part) == ["name", "count", "metrics", "instances"]
+        assert list(part["instances"]) == list(SPREAD)
         assert set(part["metrics"]) <= set(keys)
     fields = {
         **{"categories": ["name", "count", "total_ns"], "calls": ["name", "count", "total_ns"]},
@@ -228,6 +230,10 @@ def test_an_unknown_range_lists_those_there_are(
     assert (code, out) == (2, "")
     assert "no NVTX range 'backward'" in err
     assert "ranges: 'bwd', 'fwd', 'h2d', 'opt'" in err
+    assert "What to do: name one of these; * and ? are wild" in err
+    for near, known in (("fdw", "fwd"), (":opts", ":opt")):
+        _, _, err = command("stats", captures["train"], "--range", near)
+        assert f"What to do: did you mean {known!r}?" in err
 
 
 def test_an_unknown_range_of_a_capture_without_any_says_none(
@@ -266,6 +272,7 @@ def test_devices_and_processes_of_a_range_are_those_of_the_range(
     builder = TraceBuilder()
     builder.range("step", 100, 200)
     other = (9 << 24) + 1
+    builder.made.range(100, 200, "step", globalTid=other)
     builder.kernel("gemm", 50, 3)
     builder.kernel("gemm", 110, 5, device=0)
     builder.kernel("gemm", 120, 7, device=1, tid=other)
@@ -401,3 +408,71 @@ def test_ranges_measured_in_pieces_are_the_same(
     at_once = stats_document(trace)
     monkeypatch.setattr("pytest_nsys.measure.windows.ROWS_AT_ONCE", rows)
     assert stats_document(trace) == at_once
+
+
+def test_a_range_holds_what_its_process_did(command: Callable[..., Answer], tmp_path: Path) -> None:
+    """Two ranks: each is in its range once, and meanwhile the other has work of its own."""
+    builder = TraceBuilder()
+    first, second = PID + 1, PID + (1 << 24) + 1
+    for tid, at, device in ((first, 10_000, 0), (second, 50_000, 1)):
+        builder.made.range(at, at + 10_000, "sync", globalTid=tid)
+        builder.kernel("wait", at + 2_000, 1_000, device=device, tid=tid)
+    builder.kernel("compute", 15_000, 1_000, device=1, tid=second)
+    path = builder.export(tmp_path / "ranks.sqlite")
+
+    def stats(*arguments: str) -> dict[str, Any]:
+        return document_of(command("stats", path, *arguments, "--format=json"))
+
+    document = stats("--range=sync")
+    assert document["metrics"]["gpu.kernel_count"] == 2
+    assert document["metrics"]["gpu.kernel_time"] == 2_000
+    assert [(row["name"], row["count"]) for row in document["kernels"]] == [("wait", 2)]
+    (part,) = document["ranges"]
+    assert (part["count"], part["metrics"]["gpu.kernel_time"]) == (2, 2_000)
+    whole = stats()
+    assert whole["ranges"] == [part]
+    assert whole["metrics"]["gpu.kernel_count"] == 3
+    assert whole["outside"]["ranges"] == {"count": 1, "total_ns": 1_000}
+
+    numbers = [row["process"] for row in whole["processes"]]
+    found = [stats("--range=sync", f"--process={number}") for number in numbers]
+    assert [one["metrics"]["gpu.kernel_count"] for one in found] == [1, 1]
+    alone = [stats(f"--process={number}") for number in numbers]
+    assert [one["metrics"]["gpu.kernel_count"] for one in alone] == [1, 2]
+    code, _, err = command("stats", path, "--process=99")
+    assert code == 2
+    assert "no process 99 that used CUDA or NVTX" in err
+    assert f"processes: {numbers[0]}, {numbers[1]}" in err
+
+
+def test_the_first_instances_can_be_left_out_and_the_spread_is_told(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    builder = TraceBuilder()
+    for number, ns in enumerate((9_000, 1_000, 2_000, 3_000)):
+        builder.range("step", number * 20_000, number * 20_000 + 10_000)
+        builder.kernel("gemm", number * 20_000 + 10, ns)
+    builder.range("once", 90_000, 91_000)
+    path = builder.export(tmp_path / "steps.sqlite")
+
+    def instances(*arguments: str) -> dict[str, Any]:
+        document = document_of(command("stats", path, *arguments, "--format=json"))
+        found: dict[str, Any] = document["ranges"][-1]["instances"]
+        assert found["gpu.kernel_count"] == {"min": 1, "median": 1, "max": 1, "mean": 1, "sd": 0}
+        return found["gpu.kernel_time"]
+
+    time = instances()
+    assert (time["min"], time["median"], time["max"], time["mean"]) == (1_000, 2_500, 9_000, 3_750)
+    assert time["sd"] == pytest.approx(3593.976)
+    later = {"min": 1_000, "median": 2_000, "max": 3_000, "mean": 2_000, "sd": 1_000}
+    assert instances("--range=step", "--skip=1") == later
+    _, out, _ = command("stats", path, "--range=st*p", "--skip=1")
+    assert "  step       3     wall  10 us   10 us  10 us  0 ns" in out
+    assert "                kernels   1 us    2 us   3 us  1 us" in out
+    code, _, err = command("stats", path, "--range=step", "--skip=4")
+    assert code == 2
+    assert "nothing is left of the NVTX range 'step' without its first 4 instances" in err
+    assert "instances: 4" in err
+    code, _, err = command("stats", path, "--skip=1")
+    assert code == 2
+    assert "name it with --range" in err

@@ -262,7 +262,7 @@ def test_all_windows_of_a_cut_together_are_one_sample() -> None:
 
 
 def test_memory_of_several_windows_of_a_cut_is_the_highest_of_them() -> None:
-    from pytest_nsys.windows.cut import cut_ranges
+    from pytest_nsys.windows.ranges import cut_ranges
 
     builder = TraceBuilder()
     for number in range(3):

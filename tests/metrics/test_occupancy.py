@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS, Occupancy
 from pytest_nsys.trace import Trace, load_trace
-from pytest_nsys.windows.cut import Cut, cut_named, whole
+from pytest_nsys.windows.cut import Cut, whole
+from pytest_nsys.windows.ranges import Selection, select
 from tests.support.exports.traces import TraceBuilder
 
 LAUNCH, WAIT = "cudaLaunchKernel_v7000", "cudaStreamSynchronize_v3020"
@@ -374,7 +375,7 @@ def test_real_captures_are_as_a_sweep_says(
     captures: dict[str, Path], name: str, text: str | None
 ) -> None:
     trace = load_trace(captures[name])
-    cut = whole(trace) if text is None else cut_named(trace, text)
+    cut = whole(trace) if text is None else select(trace, Selection(text))
     values = {key: metric(Occupancy(cut)).tolist() for key, metric in OCCUPANCY_METRICS.items()}
     assert set(trace.kernels["device"]) == {0}
     everything = [row for table in TABLES for row in _inside(trace, table, -1, 2**62)]
@@ -403,7 +404,7 @@ def test_latency_in_a_capture_is_that_of_kernels_outside_graphs(captures: dict[s
     assert 0 < len(latencies) < len(trace.kernels)
     expected = statistics.median(latencies)
     assert Occupancy(whole(trace)).launch_latency().tolist() == [expected]
-    replay = cut_named(trace, "graph_replay")
+    replay = select(trace, Selection("graph_replay"))
     assert np.isnan(Occupancy(replay).launch_latency()).all()
 
 

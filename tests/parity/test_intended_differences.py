@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pytest_nsys.measure.windows import measure_cut
 from pytest_nsys.trace import Trace
-from pytest_nsys.windows.cut import Cut, cut_named, user_ranges, whole
+from pytest_nsys.windows.cut import Cut, whole
+from pytest_nsys.windows.ranges import Selection, select, user_ranges
 from tests.parity.cases import CASES, MAIN, START_END, WORKER, Export
 from tests.parity.like_nsys import like_nsys
 
@@ -41,7 +42,7 @@ def test_a_range_holds_what_other_threads_launched_in_it(traces: Mapping[str, Tr
     assert (theirs["Range Instances"], theirs["Total GPU Ops"]) == ("16", "16")
     assert (theirs["Proj Med (ns)"], theirs["Total Proj Time (ns)"]) == ("704.0", "11328")
 
-    steps = cut_named(trace, "bwd")
+    steps = select(trace, Selection("bwd"))
     assert [ours(instance(steps, step), "gpu.kernel_count") for step in range(16)] == [12] * 16
     assert ours(instance(steps, 0), "gpu.kernel_time") == 89_342
     assert ours(steps, "gpu.kernel_time") == 1_453_780
@@ -52,7 +53,7 @@ def test_where_one_thread_launches_all_both_count_the_same(traces: Mapping[str, 
     trace = traces["train"]
     for text in ("fwd", "opt", "h2d"):
         theirs = nsys_rows(trace, "nvtx_gpu_proj_sum")[f":{text}"]
-        cut = cut_named(trace, text)
+        cut = select(trace, Selection(text))
         keys = ("gpu.kernel_count", "memset.count", "memcpy.h2d.count", "memcpy.d2h.count")
         assert sum(ours(cut, key) for key in keys) == int(theirs["Total GPU Ops"])
 
@@ -63,7 +64,7 @@ def test_the_time_of_a_range_is_work_and_not_the_span_of_it(traces: Mapping[str,
     trace = traces["train"]
     projected = int(nsys_rows(trace, "nvtx_gpu_proj_sum")[":fwd"]["Total Proj Time (ns)"])
     assert projected == 100_992_805
-    busy = ours(cut_named(trace, "fwd"), "gpu.busy")
+    busy = ours(select(trace, Selection("fwd")), "gpu.busy")
     assert busy == 1_729_450
 
 
@@ -72,7 +73,7 @@ def test_the_kernels_of_a_graph_are_counted_one_by_one(traces: Mapping[str, Trac
     trace = traces["llama_node"]
     theirs = nsys_rows(trace, "nvtx_gpu_proj_sum")[":graph_replay"]
     assert theirs["Total GPU Ops"] == "10"
-    cut = cut_named(trace, "graph_replay")
+    cut = select(trace, Selection("graph_replay"))
     assert ours(cut, "graph.launches") == 10
     assert ours(cut, "gpu.kernel_count") == 3960
 
@@ -106,8 +107,8 @@ def test_what_a_range_launched_began_in_it(tmp_path: Path) -> None:
     trace = CASES["calls_on_other_threads"]().trace()
     theirs = nsys_rows(trace, "nvtx_gpu_proj_sum")
     assert {name: row["Total GPU Ops"] for name, row in theirs.items()} == {":backward": "1"}
-    assert ours(cut_named(trace, "backward"), "gpu.kernel_count") == 3
-    assert ours(cut_named(trace, "nothing"), "gpu.kernel_count") == 1
+    assert ours(select(trace, Selection("backward")), "gpu.kernel_count") == 3
+    assert ours(select(trace, Selection("nothing")), "gpu.kernel_count") == 1
 
 
 def test_a_range_may_end_on_another_thread(tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_a_range_may_end_on_another_thread(tmp_path: Path) -> None:
     export.launch(100, 1)
     trace = export.trace()
     assert like_nsys(trace, "nvtx_gpu_proj_sum").rows == ()
-    assert ours(cut_named(trace, "request"), "gpu.kernel_count") == 1
+    assert ours(select(trace, Selection("request")), "gpu.kernel_count") == 1
 
 
 def test_an_open_range_is_no_window(tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_a_kernel_without_a_call_belongs_to_the_window_it_started_in(tmp_path: P
     assert "no call" not in nsys_rows(trace, "cuda_kern_exec_sum")
     assert "no call" in nsys_rows(trace, "cuda_gpu_kern_sum")
     assert nsys_rows(trace, "nvtx_gpu_proj_sum")[":all"]["Total GPU Ops"] == "4"
-    assert ours(cut_named(trace, "all"), "gpu.kernel_count") == 5
+    assert ours(select(trace, Selection("all")), "gpu.kernel_count") == 5
     assert ours(whole(trace), "gpu.kernel_count") == 7
 
 

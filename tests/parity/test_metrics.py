@@ -16,7 +16,8 @@ from pytest_nsys.measure.windows import measure_cut
 from pytest_nsys.metrics.window import WINDOW_METRICS, durations
 from pytest_nsys.offline.stats import kernel_rows
 from pytest_nsys.trace import Trace
-from pytest_nsys.windows.cut import Cut, cut_ranges, whole
+from pytest_nsys.windows.cut import Cut, whole
+from pytest_nsys.windows.ranges import cut_ranges
 from tests.parity.cases import nsys_report
 
 REPORTED = ("train", "llama_node")

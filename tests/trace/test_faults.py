@@ -26,7 +26,8 @@ from pytest_nsys.storage.recordings.recording import load_packed
 from pytest_nsys.storage.recordings.scrub import scrub
 from pytest_nsys.trace import Trace, load_trace, schema
 from pytest_nsys.trace.source import open_source
-from pytest_nsys.windows.cut import cut_ranges, user_ranges, whole
+from pytest_nsys.windows.cut import whole
+from pytest_nsys.windows.ranges import cut_ranges, user_ranges
 from tests.support.exports.tables import changed, loosened
 from tests.support.exports.traces import PID, TraceBuilder
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from pytest_nsys.errors import WindowsMissing
 from pytest_nsys.support.json_values import written
-from pytest_nsys.windows.cut import Cut, cut_ranges, cut_records, whole
+from pytest_nsys.windows.cut import Cut, cut_records, whole
+from pytest_nsys.windows.ranges import cut_ranges
 from pytest_nsys.windows.record import DOMAIN, WindowRecord
 from tests.support.exports.traces import TraceBuilder
 

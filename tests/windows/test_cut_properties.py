@@ -15,7 +15,8 @@ from pytest_nsys.measure.windows import measure
 from pytest_nsys.metrics.window import WINDOW_METRICS
 from pytest_nsys.support.arrays.rows import Members
 from pytest_nsys.trace.tables import Trace
-from pytest_nsys.windows.cut import Cut, cut_records, user_ranges, whole
+from pytest_nsys.windows.cut import Cut, cut_records, whole
+from pytest_nsys.windows.ranges import user_ranges
 from pytest_nsys.windows.record import DOMAIN, WindowRecord
 from tests.support.exports.traces import PID, TraceBuilder
 

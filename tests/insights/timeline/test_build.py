@@ -16,7 +16,8 @@ from pytest_nsys.measure.windows import measure
 from pytest_nsys.metrics.window import WINDOW_METRICS
 from pytest_nsys.storage.recordings.stored import load_stored
 from pytest_nsys.trace.schema import MemcpyKind, MemKind
-from pytest_nsys.windows.cut import user_ranges, whole
+from pytest_nsys.windows.cut import whole
+from pytest_nsys.windows.ranges import user_ranges
 from tests.support.exports.traces import PID, TraceBuilder
 from tests.support.harness import TESTS
 
