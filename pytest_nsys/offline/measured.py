@@ -7,13 +7,13 @@ from pathlib import Path
 
 from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.errors import NotACapture
-from pytest_nsys.insights.bottlenecks import diagnose
 from pytest_nsys.insights.timeline.build import timeline_of
 from pytest_nsys.insights.timeline.model import Timeline
 from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.measure.measurer import Measurer, environment_of
 from pytest_nsys.measure.processes import join_captures, join_processes
 from pytest_nsys.measure.windows import measure_cut
+from pytest_nsys.offline.selected import diagnose_selected
 from pytest_nsys.storage.recordings.recording import read_recording
 from pytest_nsys.storage.recordings.replay import by_process, recorded_results
 from pytest_nsys.storage.recordings.stored import load_stored
@@ -84,7 +84,7 @@ def measured_capture(
         windows={MAIN: measure_cut(cut, MAIN, extra=extra, each=each)},
         environment=environment_of(nobody, trace, (gpu.name for gpu in trace.gpus), ()),
         timeline=_timeline(cut) if in_full else None,
-        bottlenecks=diagnose(cut) if in_full else (),
+        bottlenecks=tuple(diagnose_selected(trace, selection)) if in_full else (),
     )
 
 

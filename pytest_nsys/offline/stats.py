@@ -25,6 +25,7 @@ from pytest_nsys.measure.windows import (
 )
 from pytest_nsys.metrics.memory import MemoryTimeline
 from pytest_nsys.metrics.window import durations
+from pytest_nsys.offline.selected import diagnose_selected
 from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.trace import Trace
 from pytest_nsys.trace.narrow import (
@@ -120,7 +121,12 @@ def stats_document(
     rounds = [record for record in found if record.kind in ("round", "range")]
     tests, lost = _tests(trace, found, naming, unified=unified) if all_of_it else ([], ())
     # Around the rounds of tests a GPU is idle as it should be: what counts is what is in them.
-    measured = cut_records(trace, rounds) if tests else cut
+    measured = cut_records(trace, rounds) if tests else None
+    found_bottlenecks = (
+        diagnose_selected(trace, selection, naming)
+        if measured is None
+        else diagnose(measured, naming)
+    )
     return {
         "schema": SCHEMA,
         "environment": {
@@ -149,7 +155,7 @@ def stats_document(
         "ranges": _ranges(inside, ranges["text"], naming, unified=unified),
         "outside": {
             "ranges": _outside(inside) if all_of_it else None,
-            "tests": _outside(measured) if tests else None,
+            "tests": None if measured is None else _outside(measured),
         },
         "findings": [
             {
@@ -159,7 +165,7 @@ def stats_document(
                 "evidence": [*one.evidence],
                 "advice": one.advice,
             }
-            for one in diagnose(measured, naming)
+            for one in found_bottlenecks
         ],
     }
 

@@ -6,6 +6,7 @@ import lzma
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pytest_nsys.insights.bottlenecks import RULES, diagnose
@@ -13,7 +14,8 @@ from pytest_nsys.insights.bottlenecks.background import Background
 from pytest_nsys.insights.bottlenecks.view import build_view
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.trace import Trace, load_trace
-from pytest_nsys.windows.ranges import Selection, select
+from pytest_nsys.windows.cut import Cut
+from pytest_nsys.windows.ranges import Selection, selected_ranges
 
 OWN = Path(__file__).parent / "captures"
 
@@ -87,12 +89,18 @@ def traces(captures: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
     return {name: load_trace(path) for name, path in paths.items()}
 
 
+def meanwhile(trace: Trace, text: str) -> Cut:
+    """What the whole machine did during the ranges."""
+    rows = selected_ranges(trace, Selection(text))
+    return Cut(trace, rows["start"].to_numpy(np.int64), rows["end"].to_numpy(np.int64))
+
+
 @pytest.mark.parametrize(("rule", "capture", "text", "fires"), CASES)
 def test_rules_on_real_captures(
     traces: dict[str, Trace], rule: str, capture: str, text: str, fires: bool
 ) -> None:
     trace = traces[capture]
-    view = build_view(select(trace, Selection(text)), Background(trace, Naming()))
+    view = build_view(meanwhile(trace, text), Background(trace, Naming()))
     found = _BY_NAME[rule](view)
     assert (found is not None) == fires, found
 
@@ -119,13 +127,13 @@ def test_every_rule_has_a_real_case_of_both_kinds() -> None:
 def test_what_a_program_was_made_to_suffer_from_is_its_first_finding(
     traces: dict[str, Trace], text: str, first: str | None
 ) -> None:
-    findings = diagnose(select(traces["bottlenecks"], Selection(text)))
+    findings = diagnose(meanwhile(traces["bottlenecks"], text))
     assert next((finding.name for finding in findings), None) == first
 
 
 def test_numbers_of_a_real_finding(traces: dict[str, Trace]) -> None:
     """The waits of 60 rounds of ``.item()``; the first comes back to what is queued already."""
-    found = {f.name: f for f in diagnose(select(traces["bottlenecks"], Selection("sync_bound")))}
+    found = {f.name: f for f in diagnose(meanwhile(traces["bottlenecks"], "sync_bound"))}
     assert list(found) == ["sync-bound"]
     (line,) = found["sync-bound"].evidence
     assert line.startswith("59 gaps after cudaStreamSynchronize: 1.29 ms together")
