@@ -134,7 +134,12 @@ def test_a_kernel_without_a_call_belongs_to_the_window_it_started_in(tmp_path: P
     assert "no call" not in nsys_rows(trace, "cuda_kern_exec_sum")
     assert "no call" in nsys_rows(trace, "cuda_gpu_kern_sum")
     assert nsys_rows(trace, "nvtx_gpu_proj_sum")[":all"]["Total GPU Ops"] == "4"
-    assert ours(select(trace, Selection("all")), "gpu.kernel_count") == 5
+    # That of another process, which has the id of a call in this one, is in no range of this one.
+    assert ours(select(trace, Selection("all")), "gpu.kernel_count") == 4
+    export = Export()
+    export.kernel(100, 200, None, "no correlation")
+    export.range(50, 300, "around")
+    assert ours(select(export.trace(), Selection("around")), "gpu.kernel_count") == 1
     assert ours(whole(trace), "gpu.kernel_count") == 7
 
 
