@@ -17,10 +17,12 @@ them; whoever catches one also catches what is below it::
             CaptureMissing
             ImporterFailed
             ExportFailed
+                ExportNotUnderstood
             EventsMissing
             LimitReached
             WindowsMissing
                 NoWindows
+            RoundsMissing
             TimeNotCovered
             NoGpu
             NoCudaEvents
@@ -33,6 +35,7 @@ them; whoever catches one also catches what is below it::
         LauncherFailed
         NoRunFolder
         NotACapture
+        LfsPointer
         BaselineError
             BaselineDamaged
         RecordingError
@@ -142,6 +145,10 @@ class ExportFailed(CaptureError):
     """``nsys export`` failed or its output is not a complete database."""
 
 
+class ExportNotUnderstood(ExportFailed):
+    """The export is whole, and of a version whose meaning is not known."""
+
+
 class EventsMissing(CaptureError):
     """The capture has less CUDA events than nsys says it collected."""
 
@@ -208,6 +215,10 @@ class NoRunFolder(NsysError):
 
 class NotACapture(NsysError):
     """A file that should be a capture (report, SQLite export or recording) is none."""
+
+
+class LfsPointer(NsysError):
+    """A file is what Git LFS keeps in its place: its content was not fetched."""
 
 
 class BaselineError(NsysError):

@@ -21,9 +21,9 @@ INTERRUPTED = 130  # what shells give a program that Ctrl-C ended
 ANOTHER_FILE = "name another file with -o, and check that the disk is not full"
 """What to do where an output cannot be written."""
 
-_ENDINGS = (".xz", ".nsys-rep", ".sqlite", ".parquet")
+_ENDINGS = (".xz", ".nsys-rep", ".qdrep", ".sqlite", ".parquet")
 
-CAPTURE = "a .nsys-rep (where nsys is installed), an .sqlite, or a recording"
+CAPTURE = "a .nsys-rep or .qdrep (where nsys is installed), an .sqlite, or a recording"
 
 
 def add_range(parser: argparse.ArgumentParser) -> None:

@@ -25,8 +25,8 @@ def add_scrub(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "report",
         type=Path,
-        help="a .nsys-rep (where nsys is installed), an .sqlite, an .sqlite.xz, or a folder of "
-        "Parquet files",
+        help="a .nsys-rep or .qdrep (where nsys is installed), an .sqlite, an .sqlite.xz, or a "
+        "folder of Parquet files",
     )
     add_output(parser, "OUT", "the copy (default: beside the report, as NAME.scrubbed.sqlite.xz)")
     parser.add_argument(

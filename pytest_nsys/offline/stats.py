@@ -363,6 +363,11 @@ def _outside(cut: Cut) -> Document | None:
 
 def _defects(trace: Trace, memory: MemoryTimeline) -> list[str]:
     found = [*trace.defects]
+    if not trace.has_cuda_activity:
+        found.append(
+            "it holds no CUDA events: the program used no GPU, or nsys was not told to trace CUDA "
+            "(--trace=cuda)"
+        )
     if memory.unmatched_frees:
         found.append(
             f"frees of memory whose allocation was not recorded: {memory.unmatched_frees}; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -11,9 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from pytest_nsys.errors import NsysError
+from pytest_nsys.errors import LfsPointer, NsysError
 
 LOCK = ".lock"
+
+# https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+_POINTER = re.compile(rb"version https://(git-lfs|hawser)\.github\.com/spec/")
+_POINTER_BEGIN = 64
 
 
 @contextlib.contextmanager
@@ -115,11 +120,18 @@ def open_file(path: Path) -> BinaryIO:
 
     Raises:
         OSError: it cannot be read, or is no file.
+        LfsPointer: it is a pointer of Git LFS.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise OSError(f"{path} is not a file")
+    if _POINTER.match(os.pread(fd, _POINTER_BEGIN, 0)):
+        os.close(fd)
+        raise LfsPointer(
+            f"{path} is a pointer of Git LFS, and not the file that it stands for",
+            remedy="fetch the file: git lfs pull; in GitHub Actions, check out with 'lfs: true'",
+        )
     return os.fdopen(fd, "rb")
 
 
@@ -128,6 +140,7 @@ def read_limited(path: Path, most: int) -> bytes:
 
     Raises:
         OSError: it cannot be read, is no file, or is larger.
+        LfsPointer: it is a pointer of Git LFS.
     """
     with open_file(path) as file:
         # No more is allocated than there is to read.

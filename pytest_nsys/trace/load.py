@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
+from pytest_nsys.errors import ExportNotUnderstood
 from pytest_nsys.support.arrays.rows import Flags, Ints
 from pytest_nsys.trace import lost, mending, schema
 from pytest_nsys.trace.devices import Devices, read_devices
@@ -35,6 +38,8 @@ _OPERATION: Mapping[str, str] = {
 }
 _PLACES = frozenset({"device", "stream", "source", "target"})
 _INT32 = np.iinfo(np.int32)
+T = TypeVar("T")
+
 _RANGE = ["start", "end", "style", "domain", "text", "pid", "tid", "end_tid"]
 
 
@@ -53,7 +58,7 @@ def load_trace(path: Path) -> Trace:
 def build_trace(source: Source) -> Trace:
     """The trace of the tables of ``source``."""
     defects: list[str] = []
-    devices = read_devices(source, defects)
+    devices = _unless_unknown(lambda: read_devices(source, defects), Devices({}), defects)
     calls, launches = _calls(source, defects)
     kernels = _operations(
         source,
@@ -96,10 +101,14 @@ def build_trace(source: Source) -> Trace:
     defects += lost.lost_operations(calls, kernels, copies, memsets, graphs, strings)
     defects += lost.lost_pools(calls, memory, strings)
     samples, sampled = read_samples(source, defects)
-    system = _pairs(source, schema.SYSTEM)
-    export = _pairs(source, schema.EXPORT) or _pairs(source, schema.OLD_EXPORT)
+    system = _pairs(source, schema.SYSTEM, defects)
+    export = _pairs(source, schema.EXPORT, defects) or _pairs(source, schema.OLD_EXPORT, defects)
     version = export.get("EXPORT_SCHEMA_VERSION", "")
     _report_version(version, defects)
+    no_gpus: tuple[TraceGpu, ...] = ()
+    said_nothing: tuple[tuple[int, str], ...] = ()
+    gpus = _unless_unknown(lambda: _gpus(source), no_gpus, defects)
+    diagnostics = _unless_unknown(lambda: _diagnostics(source), said_nothing, defects)
     return Trace(
         kernels=kernels,
         copies=copies,
@@ -112,10 +121,10 @@ def build_trace(source: Source) -> Trace:
         ranges=_ranges(source, strings, defects),
         strings={int(key): strings.get(int(key), "") for key in used},
         sampled=sampled,
-        gpus=_gpus(source),
-        diagnostics=_diagnostics(source),
-        driver=system.get("NvDriverVersion", ""),
-        cuda=system.get("CudaDriverVersion", ""),
+        gpus=gpus,
+        diagnostics=diagnostics,
+        driver=driver_version(system.get("NvDriverVersion", "")),
+        cuda=system.get("CudaDriverVersion", "").lstrip("0"),
         nsys=export.get("EXPORT_PRODUCT_VERSION", ""),
         schema=version,
         ordinals=devices.ordinals,
@@ -123,6 +132,35 @@ def build_trace(source: Source) -> Trace:
         began_utc_ns=_largest(source, schema.SESSION, "utcEpochNs"),
         length_ns=_largest(source, schema.ANALYSIS, "duration"),
     )
+
+
+def _unless_unknown(read: Callable[[], T], otherwise: T, defects: list[str]) -> T:
+    """What a table says that only describes: of a version that is not known, it is done without.
+
+    Raises:
+        ExportFailed: the export is damaged.
+    """
+    try:
+        return read()
+    except ExportNotUnderstood as error:
+        what = error.what.partition(": ")[2]
+        defects.append(f"{what}: what this table says is not known")
+        return otherwise
+
+
+_DRIVER = re.compile(r"(\d{3})(\d{2,3}?)(\d{2})?")
+
+
+def driver_version(text: str) -> str:
+    """The driver's version as NVIDIA writes it: ``450.51.06``.
+
+    Older exports have it without the dots, as one number of 5 to 8 digits: 41026, 418126, 4505106,
+    45010204. 0 is no driver.
+    """
+    if not text.isdecimal():
+        return text
+    parts = _DRIVER.fullmatch(text)
+    return ".".join(filter(None, parts.groups())) if parts else text.lstrip("0")
 
 
 def _table(source: Source, name: str) -> pd.DataFrame | None:
@@ -416,7 +454,9 @@ def _gpus(source: Source) -> tuple[TraceGpu, ...]:
     table = _table(source, schema.GPU)
     if table is None:
         return ()
-    ids = whole_numbers(schema.GPU, table["id"]).tolist()
+    # Where there is no number, they are in the order of their numbers.
+    numbered = "id" in table
+    ids = whole_numbers(schema.GPU, table["id"]).tolist() if numbered else range(len(table))
     gpus = [TraceGpu(number, name) for number, name in zip(ids, texts(table["name"]), strict=True)]
     return tuple(sorted(gpus, key=lambda gpu: gpu.id))
 
@@ -437,8 +477,8 @@ def _largest(source: Source, table: str, column: str) -> int | None:
     return None if largest == ABSENT else largest
 
 
-def _pairs(source: Source, name: str) -> dict[str, str]:
-    table = _table(source, name)
+def _pairs(source: Source, name: str, defects: list[str]) -> dict[str, str]:
+    table = _unless_unknown(lambda: _table(source, name), None, defects)
     if table is None:
         return {}
     return dict(zip(texts(table["name"]), texts(table["value"]), strict=True))

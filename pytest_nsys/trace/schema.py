@@ -112,7 +112,7 @@ NEEDED: Final[Mapping[str, frozenset[str]]] = {
     NVTX: frozenset({"start", "end", "eventType", "globalTid"}),
     STRINGS: frozenset({"id", "value"}),
     DIAGNOSTIC: frozenset({"severity", "text"}),
-    GPU: frozenset({"id", "name"}),
+    GPU: frozenset({"name"}),
     CUDA_DEVICE: frozenset({"gpuId", "cudaId", "pid"}),
     SYSTEM: _PAIRS,
     SESSION: frozenset(),
@@ -124,6 +124,10 @@ NEEDED: Final[Mapping[str, frozenset[str]]] = {
 
 What is not here is of later versions, or its absence is seen: see the defects of a trace.
 """
+
+DESCRIBING: Final = frozenset({GPU, CUDA_DEVICE, DIAGNOSTIC, SYSTEM, EXPORT, OLD_EXPORT})
+"""Tables that only describe what was captured: where they cannot be understood, which is told,
+measuring goes on without them."""
 
 KNOWN_MAJOR: Final = 3
 """The first number of the schema versions that are known; 3.0 to 3.20 were seen."""

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from pytest_nsys.errors import ExportFailed, NotACapture
+from pytest_nsys.errors import ExportFailed, ExportNotUnderstood, NotACapture
 from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.support.files import open_file
 from pytest_nsys.trace.database import UNREADABLE, Database, TooMuch, decoded, quoted
@@ -30,6 +30,8 @@ _FEW_ROWS = 2**16
 _ROWS_OF_A_BYTE = 16
 """Of a Parquet file, in which what repeats itself takes little: in no table of an export do all
 columns."""
+
+_GIVE = "give a report of nsys (.nsys-rep, .qdrep), an .sqlite that it exported, or a recording"
 
 _HEADER = 100
 """Bytes of the header of an SQLite file."""
@@ -87,7 +89,7 @@ class SqliteSource:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            with path.open("rb") as file:
+            with open_file(path) as file:
                 header = file.read(_HEADER)
                 size = file.seek(0, os.SEEK_END)
         except OSError as error:
@@ -97,7 +99,7 @@ class SqliteSource:
         if header[:16] != b"SQLite format 3\0":
             raise NotACapture(
                 f"{path} is not an SQLite file",
-                remedy="give a .nsys-rep, an .sqlite made by 'nsys export', or a recording",
+                remedy=_GIVE,
             )
         _check_size(path, header, size)
         _check_alone(path)
@@ -393,9 +395,9 @@ def not_numeric(what: str, evidence: object) -> ExportFailed:
     return not_understood(f"{what} is not numeric", evidence)
 
 
-def not_understood(what: str, evidence: object = "") -> ExportFailed:
+def not_understood(what: str, evidence: object = "") -> ExportNotUnderstood:
     """The export is whole, and its meaning is not known."""
-    return ExportFailed(
+    return ExportNotUnderstood(
         f"the export cannot be understood: {what}",
         evidence=str(evidence),
         remedy="export the report again, or with another nsys; a newer pytest-nsys may know it",
@@ -413,5 +415,5 @@ def _damaged(path: Path, evidence: str) -> ExportFailed:
 def _not_an_export(path: Path) -> NotACapture:
     return NotACapture(
         f"{path} holds none of the tables of an nsys export",
-        remedy="give a .nsys-rep, an .sqlite made by 'nsys export', or a recording",
+        remedy=_GIVE,
     )

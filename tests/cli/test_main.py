@@ -70,7 +70,7 @@ def test_a_database_or_folder_of_something_else_is_no_capture(
         code, out, err = command("stats", path)
         assert (code, out) == (2, "")
         assert "holds no" in err
-        assert "give a .nsys-rep, an .sqlite made by 'nsys export', or a recording" in err
+        assert "give a report of nsys (.nsys-rep, .qdrep), an .sqlite that it exported" in err
 
 
 def test_the_command_says_its_version_and_helps(capsys: pytest.CaptureFixture[str]) -> None:

@@ -216,6 +216,9 @@ def test_a_report_is_exported_by_nsys(
     document = document_of(command("stats", report, *asked))
     assert document["metrics"]["gpu.kernel_count"] == 1
     assert command("diff", report, report, "--nsys-executable", nsys)[0] == 0
+    older = tmp_path / "older.qdrep"
+    older.write_bytes(report.read_bytes())
+    assert document_of(command("stats", older, *asked)) == document
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     assert document_of(command("stats", report, "--format=json")) == document
     code, _, err = command("stats", report, "--nsys-executable", tmp_path / "none")
@@ -476,3 +479,25 @@ def test_the_first_instances_can_be_left_out_and_the_spread_is_told(
     code, _, err = command("stats", path, "--skip=1")
     assert code == 2
     assert "name it with --range" in err
+
+
+@pytest.mark.parametrize("name", ["a.sqlite", "a.nsys-rep", "a.qdrep", "a.sqlite.xz", "folder"])
+def test_a_pointer_of_git_lfs_in_the_place_of_a_capture_is_called_one(
+    command: Callable[..., Answer], tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    if name == "folder":
+        path.mkdir()
+    file = path / "recording.json" if name == "folder" else path
+    file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n")
+    code, _, err = command("stats", path)
+    assert code == 2
+    assert f"{file} is a pointer of Git LFS" in err
+    assert "git lfs pull" in err
+
+
+def test_a_capture_without_cuda_says_so(command: Callable[..., Answer], tmp_path: Path) -> None:
+    builder = TraceBuilder()
+    builder.range("host", 10, 20)
+    _, out, _ = command("stats", builder.export(tmp_path / "host.sqlite"))
+    assert "  - it holds no CUDA events: the program used no GPU, or nsys was not told" in out

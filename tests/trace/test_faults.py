@@ -177,7 +177,7 @@ class TestWhatIsMissing:
             for column in columns:
                 statements = (*loosened(table), f"ALTER TABLE [{table}] DROP COLUMN [{column}]")
                 path = changed(captures[name], tmp_path / "less.sqlite", *statements)
-                if column in schema.NEEDED[table]:
+                if column in schema.NEEDED[table] and table not in schema.DESCRIBING:
                     with pytest.raises(ExportFailed, match=f"{table} has no column {column}"):
                         load_trace(path)
                     continue

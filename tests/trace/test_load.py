@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pytest_nsys.capture.export import export_report
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.errors import ExportFailed, NotACapture
 from pytest_nsys.trace import Trace, TraceGpu, load_trace, schema
+from pytest_nsys.trace.load import driver_version
 from tests.support.capture_bench import Captured, standin
 from tests.support.exports.rows import (
     OTHER_PID,
@@ -258,7 +260,6 @@ def test_a_column_may_be_missing_or_null(load: Load, column: str) -> None:
         (schema.RUNTIME, "globalTid"),
         (schema.RUNTIME, "correlationId"),
         (schema.STRINGS, "value"),
-        (schema.EXPORT, "value"),
     ],
 )
 def test_without_what_gives_a_table_its_meaning_nothing_is_measured(
@@ -268,6 +269,58 @@ def test_without_what_gives_a_table_its_meaning_nothing_is_measured(
     with pytest.raises(ExportFailed, match=f"{table} has no column {column}") as caught:
         load({**SMALL, table: rows})
     assert "another nsys" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "told"),
+    [
+        (schema.GPU, [{"id": 0, "busLocation": "0"}], "TARGET_INFO_GPU has no column name"),
+        (schema.GPU, [{"id": "first", "name": "A"}], "TARGET_INFO_GPU.id is not numeric"),
+        (schema.CUDA_DEVICE, [{"gpuId": 0}], "TARGET_INFO_CUDA_DEVICE has no column cudaId, pid"),
+        (schema.SYSTEM, [{"value": "580.1"}], "TARGET_INFO_SYSTEM_ENV has no column name"),
+        (schema.EXPORT, [{"name": "a"}], "META_DATA_EXPORT has no column value"),
+        (schema.DIAGNOSTIC, [{"text": "a"}], "DIAGNOSTIC_EVENT has no column severity"),
+    ],
+)
+def test_a_table_that_only_describes_does_not_keep_a_capture_from_being_measured(
+    load: Load, table: str, rows: list[dict[str, object]], told: str
+) -> None:
+    assert table in schema.DESCRIBING
+    trace = load({**SMALL, table: rows})
+    assert trace.defects == (f"{told}: what this table says is not known",)
+    assert_same_trace(replace(trace, defects=()), load({**SMALL, table: []}))
+
+
+def test_gpus_without_numbers_are_in_the_order_of_their_numbers(load: Load) -> None:
+    trace = load({**SMALL, schema.GPU: [{"name": "A"}, {"name": "B"}]})
+    assert trace.gpus == (TraceGpu(0, "A"), TraceGpu(1, "B"))
+    assert trace.defects == ()
+
+
+@pytest.mark.parametrize(
+    ("exported", "version"),
+    [
+        ("580.159.04", "580.159.04"),
+        ("41026", "410.26"),
+        ("41004", "410.04"),
+        ("418126", "418.126"),
+        ("4505106", "450.51.06"),
+        ("45010204", "450.102.04"),
+        ("470", "470"),
+        ("0", ""),
+        ("", ""),
+        ("536.23 (WDDM)", "536.23 (WDDM)"),
+    ],
+)
+def test_the_driver_of_older_exports_has_its_dots(exported: str, version: str) -> None:
+    """nsys 2022 itself reads these numbers so, by how many digits they have."""
+    assert driver_version(exported) == version
+
+
+def test_no_driver_has_no_version_of_cuda(load: Load) -> None:
+    rows = [{"name": "NvDriverVersion", "value": "0"}, {"name": "CudaDriverVersion", "value": "0"}]
+    trace = load({**SMALL, schema.SYSTEM: rows})
+    assert (trace.driver, trace.cuda) == ("", "")
 
 
 def test_the_order_of_rows_means_nothing(load: Load) -> None:

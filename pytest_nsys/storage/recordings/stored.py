@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pytest_nsys.capture.export import export_report
@@ -18,9 +18,12 @@ from pytest_nsys.storage.recordings.recording import (
     read_recording,
     unpacked,
 )
+from pytest_nsys.support.files import open_file
 from pytest_nsys.trace import Trace, load_trace
 
 PACKED = ".sqlite.xz"
+REPORTS = (".nsys-rep", ".qdrep")
+"""What nsys calls its reports; the second until 2021."""
 
 
 def is_recording(path: Path) -> bool:
@@ -37,8 +40,8 @@ def has_tests(path: Path) -> bool:
 
 
 def load_stored(path: Path, executable: str | None = None) -> Trace:
-    """The trace of a stored capture: .nsys-rep (where nsys is there), .sqlite, .sqlite.xz, a
-    folder of Parquet files, or a recording with one capture.
+    """The trace of a stored capture: .nsys-rep or .qdrep (where nsys is there), .sqlite,
+    .sqlite.xz, a folder of Parquet files, or a recording with one capture.
 
     Raises:
         NsysError: it is none of these, is damaged, or cannot be exported.
@@ -82,7 +85,9 @@ def exported(path: Path, executable: str | None = None) -> Iterator[Path]:
     Raises:
         NsysError: a report cannot be exported, or a packed export cannot be unpacked.
     """
-    if path.suffix == ".nsys-rep":
+    if path.suffix in REPORTS:
+        with suppress(OSError), open_file(path):
+            pass  # what is no report at all is told apart before nsys is asked
         nsys = find_nsys(executable)
         with RunFolder() as folder:
             yield export_report(nsys, path, folder.path)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_nsys.errors import LfsPointer
 from pytest_nsys.support.files import copy_private, open_file, read_limited, replace_text
 from pytest_nsys.support.xz import pack, unpack
 
@@ -117,3 +118,24 @@ def test_no_more_memory_is_asked_for_than_there_is_to_read(
     finally:
         os.close(fd)
     assert asked == [5]
+
+
+POINTER = (
+    "version https://git-lfs.github.com/spec/v1\n"
+    "oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\n"
+    "size 12345\n"
+)
+
+
+@pytest.mark.parametrize("name", ["recording.json", "capture.sqlite.xz", "test.json"])
+def test_a_pointer_of_git_lfs_is_called_one(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text(POINTER)
+    for read in (open_file, lambda path: read_limited(path, 10**6)):
+        with pytest.raises(LfsPointer, match=f"{name} is a pointer of Git LFS") as caught:
+            read(path)
+        assert "git lfs pull" in caught.value.remedy
+    with pytest.raises(LfsPointer):
+        unpack(path, tmp_path / "unpacked")
+    path.write_text("version https://example.org/spec/v1\n")
+    assert read_limited(path, 100).startswith(b"version")
