@@ -4,8 +4,8 @@ The reports follow nsys 2025.3, which cannot be had where these tests run; what 
 `parity`. nsys 2023.4 defines them the same way, and writes two things differently:
 
 - A range in the default domain has no ``:`` before its name, and one without any name is left out.
-- The SQLite within it rounds what is a little less than a half up: 1.15, which is held as
-  1.1499999999999999, becomes 1.2 there and 1.1 in 2025.3.
+- The SQLite within it, as that within 2022.4, rounds what is a little less than a half up: 1.15,
+  which is held as 1.1499999999999999, becomes 1.2 there and 1.1 in 2025.3.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_nsys.trace import load_trace
+from pytest_nsys.trace import Trace, load_trace
 from tests.parity.cases import (
     CASES,
     MAIN,
@@ -32,7 +32,8 @@ from tests.parity.cases import (
     random_export,
 )
 from tests.parity.like_nsys import REPORTS, csv_text, like_nsys
-from tests.support.harness import REAL_NSYS
+from tests.parity.like_nsys.table import rounding
+from tests.support.harness import REAL_NSYS, real_nsys_path
 
 Stats = Callable[[Path], Mapping[str, str]]
 
@@ -61,43 +62,19 @@ def stats() -> Stats:
     return run
 
 
-def cells(line: str) -> list[str]:
-    return line.split(",")
-
-
-def is_rounded_up(theirs: str, ours: str) -> bool:
-    """Whether two cells are one tenth apart, nsys's being the larger."""
-    try:
-        return Decimal(theirs) - Decimal(ours) == Decimal("0.1")
-    except ArithmeticError:
-        return False
-
-
-def as_of_2023(report: str, ours: str, theirs: str) -> str:
+def as_of_2023(trace: Trace, report: str) -> str:
     """Our text with the roundings of nsys 2023.4, and without the colon of the default domain."""
-    lines = ours.removesuffix("\n").split("\n")
+    with rounding("2023"):
+        lines = csv_text(like_nsys(trace, report)).removesuffix("\n").split("\n")
     if report == PROJECTION:
         lines = [re.sub('^("?):', r"\1", line) for line in lines]
-    said = theirs.split("\n")
-    if len(said) != len(lines):
-        return "\n".join(lines)
-    rounded = [
-        ",".join(
-            nsys if is_rounded_up(nsys, own) else own
-            for nsys, own in zip(cells(other), cells(line), strict=True)
-        )
-        if len(cells(other)) == len(cells(line))
-        else line
-        for other, line in zip(said, lines, strict=True)
-    ]
-    return "\n".join(rounded)
+    return "\n".join(lines)
 
 
 def assert_as_nsys(stats: Stats, export: Path) -> None:
     trace = load_trace(export)
     for report, theirs in stats(export).items():
-        ours = csv_text(like_nsys(trace, report))
-        assert_same_text(as_of_2023(report, ours, theirs), theirs)
+        assert_same_text(as_of_2023(trace, report), theirs)
 
 
 @pytest.mark.parametrize("capture", ["basic", "llama_node", "train"])
@@ -171,9 +148,30 @@ def test_any_export_is_reported_as_nsys_does(
     path = export.in_order().write(tmp_path_factory.mktemp("any") / "any.sqlite")
     trace = load_trace(path)
     for report, theirs in stats(path).items():
-        ours = as_of_2023(report, csv_text(like_nsys(trace, report)), theirs)
+        ours = as_of_2023(trace, report)
         # In which order nsys shows rows of equal totals, SQLite decides as it likes.
         assert sorted(ours.split("\n")) == sorted(theirs.split("\n"))
+
+
+@pytest.mark.parametrize(("year", "report"), [("2022", "cudaapisum"), ("2023", "cuda_api_sum")])
+def test_a_mean_is_rounded_as_each_nsys_rounds_it(
+    tmp_path: Path, year: Literal["2022", "2023"], report: str
+) -> None:
+    """591.15 is held as a little less."""
+    export = Export()
+    for number in range(20):
+        busy = 594 if number == 0 else 591
+        export.call(10_000 * number, 10_000 * number + busy, number + 1, "cudaFree_v3020")
+    path = export.write(tmp_path / "means.sqlite")
+    command = [real_nsys_path(year), "stats", "--quiet", "--format", "csv", "--report", report]
+    done = subprocess.run([*command, path], check=True, capture_output=True, timeout=300, text=True)
+    trace = load_trace(path)
+    with rounding(year):
+        ours = csv_text(like_nsys(trace, "cuda_api_sum"))
+    assert ",591.2," in ours
+    assert ours.strip().splitlines()[1:] == done.stdout.strip().splitlines()[1:]
+    with rounding("2025"):
+        assert ",591.1," in csv_text(like_nsys(trace, "cuda_api_sum"))
 
 
 def both(stats: Stats, export: Export, report: str, folder: Path) -> tuple[list[str], list[str]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Context, Decimal
-from typing import Any
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ _MEGABYTE = 1e6
 _TENTH = Decimal("0.1")
 _EXACT = Context(prec=400, rounding=ROUND_HALF_UP)
 """As many digits as the largest float has in full."""
+_HALF, _LITTLE = 0.05, 3e-16  # as floats, which are not quite these numbers
 
 Column = tuple[str, "Sequence[Any] | npt.NDArray[Any]", Callable[[Any], str]]
 """Heading, values, and how a value is written."""
@@ -63,14 +66,42 @@ def whole(value: float) -> str:
 
 
 def rounded(value: float) -> str:
-    """A number to one decimal as SQLite from 3.43 on rounds: halves away from zero; "" for nan.
-
-    What counts is the number as it is held: 1.15 is a little less than that, and becomes 1.1.
-    The SQLite within older versions of nsys makes it 1.2.
-    """
+    """A number to one decimal as the SQLite within nsys rounds it; "" for nan; see `rounding`."""
     if math.isnan(value):
         return ""
-    return str(Decimal(value).quantize(_TENTH, context=_EXACT))
+    return str(_ROUND.get()(Decimal(value)))
+
+
+def _since_3_43(value: Decimal) -> Decimal:
+    """Halves away from zero, of the number as it is held.
+
+    1.15 is a little less than that, and becomes 1.1.
+    """
+    return value.quantize(_TENTH, context=_EXACT)
+
+
+def _before_3_43(value: Decimal) -> Decimal:
+    """Cut off, after a half and a little more has been added: 1.15 becomes 1.2.
+
+    The little is there for such numbers; those of 2^42 and more have none (printf.c of SQLite).
+    """
+    little = value * Decimal(_LITTLE) if abs(value) < 2**42 else 0
+    return _EXACT.add(_EXACT.add(value, Decimal(_HALF)), little).quantize(
+        _TENTH, ROUND_DOWN, _EXACT
+    )
+
+
+_ROUND: ContextVar[Callable[[Decimal], Decimal]] = ContextVar("round", default=_since_3_43)
+
+
+@contextmanager
+def rounding(nsys: Literal["2022", "2023", "2025"]) -> Iterator[None]:
+    """Within this, numbers are rounded as that nsys does: 2022 and 2023 have an older SQLite."""
+    token = _ROUND.set(_since_3_43 if nsys == "2025" else _before_3_43)
+    try:
+        yield
+    finally:
+        _ROUND.reset(token)
 
 
 def megabytes(value: float) -> str:
