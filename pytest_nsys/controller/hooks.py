@@ -23,6 +23,7 @@ from pytest_nsys.controller.reports import (
     teardown_report,
     with_properties,
 )
+from pytest_nsys.controller.selection import Selection
 from pytest_nsys.controller.watchers import decided_by_dependencies, show
 from pytest_nsys.errors import NsysError
 from pytest_nsys.plan.batches import Batch, PlannedTest, make_plan
@@ -31,7 +32,7 @@ from pytest_nsys.plan.settings import Settings
 from pytest_nsys.worker.sent_report import received_report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from pytest_nsys.controller.run import Run
     from pytest_nsys.controller.runner import Outcome
@@ -44,6 +45,9 @@ _RAN_TO_ITS_END = (
     pytest.ExitCode.NO_TESTS_COLLECTED,
 )
 _TAKEN = "another plugin ran it in a way of its own, without nsys, or left it out"
+_HOW_TO_ALLOW = (
+    "  the gate fails, as it has looked at nothing: where that is right, set nsys_allow_none = true"
+)
 _UNJUDGED = "the test passed, and nothing was measured of it"
 _NOT_AGAINST = "server tests are not measured at another revision: it ran without nsys"
 
@@ -61,16 +65,19 @@ class Controller:
         self._outcomes: dict[str, Outcome] = {}
         self._told: set[int] = set()
         self._accounted: set[str] = set()
-        self._deselected: set[str] = set()
+        self._selection = Selection()
+        self._nothing: list[str] = []
         self._run: Run | None = None
 
     # Collection
 
-    @pytest.hookimpl(trylast=True)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
-    ) -> None:
-        """Read the marks; a replay keeps only measured tests, whose bodies it does not run."""
+    ) -> Generator[None, None, None]:
+        """See what there is; a replay keeps only measured tests, whose bodies it does not run."""
+        self._selection.begin(items)
+        yield
         if self._settings.replay is not None:
             measured = [item for item in items if is_measured(item)]
             others = [item for item in items if not is_measured(item)]
@@ -114,7 +121,7 @@ class Controller:
     @pytest.hookimpl
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Remember what was left out on purpose."""
-        self._deselected |= {item.nodeid for item in items}
+        self._selection.deselected |= {item.nodeid for item in items}
 
     # Running
 
@@ -211,9 +218,7 @@ class Controller:
 
             return failed_by(item, reports, explain_text(_UNJUDGED, item.location))
         if verdict is None:
-            reason = "skipped" if any(r.outcome == "skipped" for r in reports) else "failed"
-            self._ledger.add_unmeasured(item.nodeid, reason)
-            return reports
+            return self._unmeasured(run, item, reports)
         self._ledger.add_verdict(verdict, change)
         self._config.hook.pytest_nsys_verdict(nodeid=item.nodeid, verdict=verdict)
         from pytest_nsys.report.properties import properties
@@ -228,6 +233,26 @@ class Controller:
             return expected_by(reports, verdict.expected[0].reason)
         return reports
 
+    def _unmeasured(
+        self, run: Run, item: pytest.Item, reports: list[pytest.TestReport]
+    ) -> list[pytest.TestReport]:
+        """The reports of a test that did not pass; one that was skipped can fail the gate."""
+        skipped = [report for report in reports if report.skipped]
+        xfailed = any(hasattr(report, "wasxfail") for report in skipped)
+        reason = "failed" if not skipped else "xfailed" if xfailed else "skipped"
+        baselines = run.devices(item.nodeid) if skipped else ()
+        self._selection.skip(skipped)
+        self._ledger.add_unmeasured(item.nodeid, reason, baselines)
+        if self._settings.fails_skipped and baselines and not xfailed:
+            from pytest_nsys.report.longrepr import explain_text
+
+            for report in skipped:
+                why = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+                text = f"{why or 'skipped'}; it has a baseline ({', '.join(baselines)})"
+                report.outcome = "failed"
+                report.longrepr = explain_text(f"{text}, and nsys_skipped = fail", item.location)
+        return reports
+
     def _shown_once(self, problem: NsysError) -> str:
         """A problem of a whole capture is told in full once, and in short after that."""
         if id(problem) in self._told:
@@ -240,31 +265,46 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Account for every planned test, and write what was asked for."""
+        if not only_looks(self._config):
+            self._account(session)
         if self._run is None:
             return
-        self._demand_all(session)
         try:
             self._ledger.write()
         except (OSError, NsysError) as error:
             raise pytest.UsageError(f"nsys: {error}") from None
 
-    def _demand_all(self, session: pytest.Session) -> None:
-        """A planned test that never came to its turn fails the run, if nobody stopped that."""
+    def _account(self, session: pytest.Session) -> None:
+        """Fail the run for a planned test that never came to its turn, if nobody stopped that, and
+        the gate where no test was measured at all.
+        """
         if session.exitstatus not in _RAN_TO_ITS_END or session.shouldfail or session.shouldstop:
             return
+        planned_in_vain = not self._ledger.has_verdicts and bool(self._selection.collected)
+        if planned_in_vain and self._settings.mode == "gate":
+            self._nothing = [*self._selection.unmeasured()]
+            if session.exitstatus == pytest.ExitCode.OK and not self._settings.allow_none:
+                self._nothing.append(_HOW_TO_ALLOW)
+                session.exitstatus = pytest.ExitCode.USAGE_ERROR
         for nodeid in self._batches:
-            if nodeid in self._accounted or nodeid in self._deselected:
+            if nodeid in self._accounted or nodeid in self._selection.deselected:
                 continue
             self._ledger.add_unmeasured(nodeid, _TAKEN)
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        for nodeid in self._run.recorded if self._run is not None else ():
+            if nodeid not in self._accounted:
+                why = "deselected" if nodeid in self._selection.deselected else "not collected"
+                self._ledger.add_unmeasured(nodeid, f"it is in the recording, and was {why}")
 
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The summary section."""
-        if self._run is None:
+        if self._run is None and not self._nothing:
             return
         terminalreporter.section("nsys summary")
-        for line in self._ledger.summary():
+        for line in self._nothing:
+            terminalreporter.write_line(line, red=True)
+        for line in self._ledger.summary() if self._run is not None else ():
             terminalreporter.write_line(line)
 
     @pytest.hookimpl

@@ -74,6 +74,10 @@ class BaselineJudge:
             return replace(verdict, notes=(*verdict.notes, note))
         return replace(verdict, baseline=replace(verdict.baseline, timeline=timeline))
 
+    def devices(self, nodeid: str) -> tuple[str, ...]:
+        """The devices that there is a baseline of this test for."""
+        return self._store.devices(nodeid)
+
     def record(self, verdict: Verdict) -> Change | None:
         """Make the measurement the baseline, if this run is to and the test did not fail.
 
@@ -109,6 +113,11 @@ class PairJudge:
                 notes=(reference.why, *measurement.remarks),
             )
         return Judged(verdict)
+
+    def devices(self, nodeid: str) -> tuple[str, ...]:
+        """None: no baselines are used."""
+        del nodeid
+        return ()
 
     def record(self, verdict: Verdict) -> Change | None:
         """No baseline is written by a run that uses none."""

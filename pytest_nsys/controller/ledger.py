@@ -10,6 +10,8 @@ import pytest
 from pytest_nsys.plan.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_nsys.capture.result import CaptureResult, RanTest
     from pytest_nsys.plan.kept import KeptMarks
     from pytest_nsys.plan.marker import Spec
@@ -62,12 +64,17 @@ class Ledger:
         if change is not None:
             self._changes.append(change)
 
-    def add_unmeasured(self, nodeid: str, reason: str) -> None:
-        """A test was to be measured and has no verdict."""
+    @property
+    def has_verdicts(self) -> bool:
+        """Whether any test was measured and judged."""
+        return bool(self._verdicts)
+
+    def add_unmeasured(self, nodeid: str, reason: str, baselines: Sequence[str] = ()) -> None:
+        """A test was to be measured and has no verdict; ``baselines`` are devices that have one."""
         from pytest_nsys.report.run import Unmeasured
         from pytest_nsys.support.text import line_without_folders
 
-        self._unmeasured.append(Unmeasured(nodeid, line_without_folders(reason)))
+        self._unmeasured.append(Unmeasured(nodeid, line_without_folders(reason), tuple(baselines)))
 
     def add_test(self, ran: RanTest) -> None:
         """A test ended; a recording keeps how."""

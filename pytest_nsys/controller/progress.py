@@ -41,6 +41,8 @@ class Progress:
         count = f"{len(tests)} test{'s' * (len(tests) > 1)}"
         if step.purpose == "confirm":
             line = f"measuring {count} again that may have regressed"
+        elif step.purpose == "alone":
+            line = f"measuring {tests[0].nodeid} again, alone: earlier tests left something running"
         else:
             line = f"measuring {count} in one capture"
         if step.arm:

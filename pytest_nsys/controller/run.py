@@ -46,7 +46,9 @@ class Run:
         folder: for the run's private files, which are removed with it.
         runner: runs batches of tests that workers run.
         record: makes what was judged the baseline, if the run is to.
+        devices: the devices that there is a baseline of a test for, by its node id.
         options: how captures are made.
+        recorded: node ids of the tests in the recording that is replayed.
         progress: shows what is measured; None where a recording is replayed.
         context: what servers are started with; None where none are measured.
     """
@@ -54,7 +56,9 @@ class Run:
     folder: RunFolder
     runner: Runner
     record: Callable[[Verdict], Change | None]
+    devices: Callable[[str], tuple[str, ...]]
     options: CaptureOptions
+    recorded: tuple[str, ...] = ()
     progress: Progress | None = None
     context: ServerContext | None = None
 
@@ -114,9 +118,9 @@ def start_run(
         measurer = make_measurer(config, settings)
         options = capture_options(settings)
         if settings.replay is not None:
-            replay = Arm(Replay(settings.replay, config.stash.get(UNDECIDED, {})))
-            runner = Runner([replay], measurer, judge, nullcontext, _ignore, on_result)
-            return Run(folder, runner, judge.record, options)
+            replay = Replay(settings.replay, config.stash.get(UNDECIDED, {}))
+            runner = Runner([Arm(replay)], measurer, judge, nullcontext, _ignore, on_result)
+            return Run(folder, runner, judge.record, judge.devices, options, replay.nodeids)
         nsys = find_nsys(settings.executable)
         progress = Progress(config)
         nodes = Nodes(config)
@@ -136,7 +140,15 @@ def start_run(
     except NsysError as error:
         folder.remove()
         raise _usage_error(error) from None
-    return Run(folder, runner, judge.record, options, progress, context)
+    return Run(
+        folder,
+        runner,
+        judge.record,
+        judge.devices,
+        options,
+        progress=progress,
+        context=context,
+    )
 
 
 def _ignore(step: Step) -> None:

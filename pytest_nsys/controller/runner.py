@@ -19,6 +19,9 @@ from pytest_nsys.plan.marker import Spec
 _LINES = 10
 
 
+Purpose = Literal["plan", "confirm", "alone"]
+
+
 class CaptureSource(Protocol):
     """Where captures come from: a live nsys, or a recording.
 
@@ -69,14 +72,15 @@ class Step:
         batch: its tests.
         number: of the process, from 1.
         of: how many are planned.
-        purpose: "plan" for a planned one, "confirm" for one that measures suspects again.
+        purpose: "plan" for a planned one, "confirm" for one that measures suspects again, "alone"
+            for one that measures a test without what earlier ones had left running.
         arm: name of the revision; "" where there is only one.
     """
 
     batch: Batch
     number: int
     of: int
-    purpose: Literal["plan", "confirm"] = "plan"
+    purpose: Purpose = "plan"
     arm: str = ""
 
 
@@ -137,6 +141,12 @@ class Arm:
             self._problems.setdefault(ran.nodeid, found)
         elif found is not None:
             self._measured.setdefault(ran.nodeid, []).append(found)
+
+    def forget(self, nodeid: str, why: str) -> None:
+        """What was measured of a test counts no more: it is measured anew."""
+        self._ran.pop(nodeid, None)
+        self._measured.pop(nodeid, None)
+        self._remarks[nodeid] = [why]
 
     def goes_on(self, test: PlannedTest, process: int) -> bool:
         """Whether the test is to run in this process (from 0): planned, and well so far."""
@@ -238,21 +248,42 @@ class Runner:
                 self._process(batch.tests, number, planned, "plan", maxfail)
             judged = {test.nodeid: self._judge(test) for test in batch.tests}
             again = self.arms[-1].source.confirmations
+            alone = self._alone(batch, judged, planned, maxfail) if again else set()
             for number in range(planned, planned + again):
                 suspects = [test for test in batch.tests if _is_suspected(judged[test.nodeid])]
                 if not suspects:
                     break
-                self._process(suspects, number, planned + again, "confirm", maxfail)
+                together = [test for test in suspects if test.nodeid not in alone]
+                apart = [[test] for test in suspects if test.nodeid in alone]
+                for tests in filter(None, [together, *apart]):
+                    self._process(tests, number, planned + again, "confirm", maxfail)
                 judged |= {test.nodeid: self._judge(test) for test in suspects}
         outcomes = {nodeid: self.arms[-1].outcome(nodeid, of) for nodeid, of in judged.items()}
         return {nodeid: outcome for nodeid, outcome in outcomes.items() if outcome is not None}
+
+    def _alone(
+        self, batch: Batch, judged: dict[str, Judged | None], planned: int, maxfail: int
+    ) -> set[str]:
+        """Measure anew, in workers of their own, the tests that failed or may have while something
+        that earlier ones had left launched work in their rounds; returns their node ids.
+        """
+        disturbed = [test for test in batch.tests if _is_disturbed(judged[test.nodeid])]
+        for test in disturbed:
+            measured = self.arms[-1].measurement(test.nodeid)
+            why = f"it was measured again, alone: {measured.leftovers if measured else ''}"
+            for arm in self.arms:
+                arm.forget(test.nodeid, why)
+            for number in range(planned):
+                self._process([test], number, planned, "alone", maxfail)
+            judged[test.nodeid] = self._judge(test)
+        return {test.nodeid for test in disturbed}
 
     def _process(
         self,
         tests: Sequence[PlannedTest],
         number: int,
         of: int,
-        purpose: Literal["plan", "confirm"],
+        purpose: Purpose,
         maxfail: int,
     ) -> None:
         """Run the tests once in every arm; A B, then B A, so that a drift hits both alike."""
@@ -287,6 +318,12 @@ def _together(
     problem = next((one for one in found if isinstance(one, NsysError)), None)
     measured = [one for one in found if isinstance(one, Measurement)]
     return problem or (join_captures(measured) if measured else None)
+
+
+def _is_disturbed(judged: Judged | None) -> bool:
+    if judged is None or judged.verdict is None or not judged.verdict.measurement.leftovers:
+        return False
+    return judged.verdict.failed or judged.verdict.is_suspected
 
 
 def _is_suspected(judged: Judged | None) -> bool:

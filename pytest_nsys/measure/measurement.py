@@ -238,6 +238,8 @@ class Measurement:
         environment: where it was made.
         remarks: what was odd about it, in sentences: disturbed rounds, data that was mended; not
             kept in baselines.
+        leftovers: launches in its rounds by what earlier tests left running, in words; "" for none;
+            not kept in baselines.
         warnings: what is to be known of it though the test passes, in sentences; not kept in
             baselines.
         timeline: one round of the test's body, or of its first window where it has none; None where
@@ -253,6 +255,7 @@ class Measurement:
     windows: Mapping[str, WindowMeasurement]
     environment: Environment
     remarks: tuple[str, ...] = ()
+    leftovers: str = ""
     warnings: tuple[str, ...] = ()
     timeline: Timeline | None = None
     bottlenecks: tuple[Bottleneck, ...] = ()

@@ -13,6 +13,7 @@ from pytest_nsys.catalogue import parse_family, parse_range, undivided
 from pytest_nsys.errors import CaptureError, NsysError, RoundsMissing, WindowsMissing
 from pytest_nsys.gpu.names import default_device_key
 from pytest_nsys.kernels.naming import Naming
+from pytest_nsys.measure.leftovers import foreign_launches
 from pytest_nsys.measure.measurement import Environment, Measurement, WindowMeasurement
 from pytest_nsys.measure.windows import measure
 from pytest_nsys.metrics.records import disturbances, gpu_digests
@@ -24,6 +25,8 @@ from pytest_nsys.windows.record import MAIN, WindowRecord
 
 if TYPE_CHECKING:
     from pytest_nsys.insights.bottlenecks import Bottleneck
+
+_TRACES_FORKS = "--trace-fork-before-exec"
 
 DeviceKey = Callable[[tuple[str, ...]], str]
 
@@ -97,6 +100,7 @@ class Measurer:
             unified=records_unified_memory(result.options),
             timelines=self.timelines,
         )
+        left = foreign_launches(result.trace, result.records, windows.keys())
         bottlenecks = self._bottlenecks(result.trace, result.records, windows.keys())
         found = {}
         for nodeid, measured in windows.items():
@@ -109,7 +113,8 @@ class Measurer:
                 rounds=ran[nodeid].rounds,
                 windows=measured.windows,
                 environment=environment_of(result, result.trace, gpus, records),
-                remarks=tuple(disturbances(records)),
+                remarks=(*disturbances(records), *_forked(records, result.options)),
+                leftovers=left.get(nodeid, ""),
                 timeline=measured.timeline,
                 bottlenecks=bottlenecks.get(nodeid, ()),
             )
@@ -145,6 +150,17 @@ def automatic_remarks(spec: Spec, windows: Mapping[str, WindowMeasurement]) -> I
 
 def _to_measure(result: CaptureResult) -> list[RanTest]:
     return [test for test in result.tests if test.passed and test.problem is None]
+
+
+def _forked(records: Iterable[WindowRecord], options: Iterable[str]) -> Iterator[str]:
+    """That nsys has seen nothing of children that were forked, where there were some."""
+    count = sum(record.forks for record in records)
+    if count and not any(option.startswith(_TRACES_FORKS) for option in options):
+        children = f"{count} child{'ren' * (count > 1)}"
+        yield (
+            f"its rounds forked {children}: nsys records none that does not exec; use spawn, or "
+            f"nsys_args = {_TRACES_FORKS}=true"
+        )
 
 
 def _in_some(records: Iterable[WindowRecord], nodeid: str, rounds: int) -> Iterator[str]:

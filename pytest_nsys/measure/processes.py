@@ -33,6 +33,7 @@ def join_processes(measurements: Sequence[Measurement]) -> Measurement:
             for name in names
         },
         remarks=tuple(dict.fromkeys(text for one in measurements for text in one.remarks)),
+        leftovers="; ".join(dict.fromkeys(one.leftovers for one in measurements if one.leftovers)),
         warnings=tuple(dict.fromkeys(text for one in measurements for text in one.warnings)),
     )
 
@@ -47,6 +48,7 @@ def join_captures(measurements: Sequence[Measurement]) -> Measurement:
         first,
         windows={name: window for one in measurements for name, window in one.windows.items()},
         remarks=tuple(dict.fromkeys(text for one in measurements for text in one.remarks)),
+        leftovers="; ".join(dict.fromkeys(one.leftovers for one in measurements if one.leftovers)),
         warnings=tuple(dict.fromkeys(text for one in measurements for text in one.warnings)),
         bottlenecks=tuple(found for one in measurements for found in one.bottlenecks),
         timeline=next((one.timeline for one in measurements if one.timeline is not None), None),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["idle", "profile", "gate", "update", "update-new"]
 
-Inconclusive = Literal["warn", "fail"]
+WarnOrFail = Literal["warn", "fail"]
 
 MARKER_LINE = (
     "nsys(warmup, rounds, processes, tolerance, budget, require, forbid, check, expected, "
@@ -120,6 +120,18 @@ OPTIONS: tuple[Option, ...] = (
         "nsys_confirm",
         "how often what looks slower is measured again, in a fresh process, before it fails (2)",
         metavar="N",
+    ),
+    Option(
+        "nsys_allow_none",
+        "whether the gate passes though no test was measured: true or false (default)",
+        metavar="true|false",
+        judging="rule",
+    ),
+    Option(
+        "nsys_skipped",
+        "whether a test that is skipped and has a baseline passes the gate: warn (default) or fail",
+        metavar="warn|fail",
+        judging="rule",
     ),
     Option(
         "nsys_inconclusive",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from pytest_nsys.errors import NsysError, SettingsError
-from pytest_nsys.plan.options import MODES, OPTIONS, Inconclusive, Mode, Option, ini_value
+from pytest_nsys.plan.options import MODES, OPTIONS, Mode, Option, WarnOrFail, ini_value
 from pytest_nsys.plan.patterns import known_metric
 from pytest_nsys.support.units import Tolerance, Unit, parse_amount, parse_tolerance
 
@@ -50,7 +50,9 @@ class Settings:
     warmup: int = 1
     processes: int = 1
     confirm: int = 2
-    inconclusive: Inconclusive = "warn"
+    inconclusive: WarnOrFail = "warn"
+    skipped: WarnOrFail = "warn"
+    allow_none: bool = False
     against: str | None = None
     against_setup: tuple[str, ...] = ()
     against_python: str | None = None
@@ -69,6 +71,11 @@ class Settings:
     def active(self) -> bool:
         """Whether marked tests are measured (or their recording judged)."""
         return self.mode != "idle"
+
+    @property
+    def fails_skipped(self) -> bool:
+        """Whether a test that is skipped and has a baseline fails."""
+        return self.mode == "gate" and self.skipped == "fail"
 
     @property
     def records(self) -> bool:
@@ -133,7 +140,9 @@ def read_settings(config: pytest.Config) -> Settings:
         warmup=_count(values, "nsys_warmup", Settings.warmup, 0),
         processes=_count(values, "nsys_processes", _processes(mode, against), 1),
         confirm=_count(values, "nsys_confirm", Settings.confirm, 0),
-        inconclusive=_inconclusive(values["nsys_inconclusive"] or "warn"),
+        inconclusive=_warn_or_fail("nsys_inconclusive", values),
+        skipped=_warn_or_fail("nsys_skipped", values),
+        allow_none=_truth("nsys_allow_none", values["nsys_allow_none"] or "false"),
         against=against,
         against_setup=_words("nsys_against_setup", values["nsys_against_setup"] or ""),
         against_python=values["nsys_against_python"],
@@ -164,11 +173,13 @@ def _job_summary(text: str) -> Path | None:
     return Path(path) if path else None
 
 
-def _inconclusive(text: str) -> Inconclusive:
-    for known in get_args(Inconclusive):
+def _warn_or_fail(name: str, values: Values) -> WarnOrFail:
+    text = values[name] or "warn"
+    known: WarnOrFail
+    for known in get_args(WarnOrFail):
         if text == known:
-            return text  # type: ignore[return-value]
-    raise SettingsError(f"nsys_inconclusive is {text!r}", remedy="give warn or fail")
+            return known
+    raise SettingsError(f"{name} is {text!r}", remedy="give warn or fail")
 
 
 def _truth(name: str, text: str) -> bool:

@@ -68,7 +68,9 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
                       "count", "total_ns": number | null,
                       "baseline_count", "baseline_total_ns": number | null}],
            "syncs": [as calls]}]}],                            those that wait for the GPU
-     "unmeasured": [{"nodeid": text, "reason": text}],
+     "unmeasured": [{"nodeid": text,
+                     "reason": "failed" | "skipped" | "xfailed" | text,
+                     "baselines": [device, ...]}],             that have one, if it was skipped
      "baselines_written": [{"path": text, "nodeid": text, "new": bool}]}
 
 STATUS is one of "ok", "improved", "expected" (a regression that was accepted), "regressed",

@@ -84,7 +84,9 @@ def render_markdown(run: RunReport, url: str | None = None) -> str:
         for warning in verdict.warnings
     ]
     text.folded("warnings", warned)
-    lost = [test for test in run.unmeasured if test.reason not in ("failed", "skipped")]
+    without = [f"- {code(t.nodeid)}: {t.reason}\n" for t in run.unmeasured if t.baselines]
+    text.folded("not measured, with a baseline", without)
+    lost = [test for test in run.unmeasured if test.is_lost]
     text.folded("not measured", [f"- {code(test.nodeid)}: {prose(test.reason)}\n" for test in lost])
     text.folded("notes", [f"- {prose(note)}\n" for note in run.notes])
     return str(text)

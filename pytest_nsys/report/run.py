@@ -22,11 +22,18 @@ class Unmeasured:
 
     Attributes:
         nodeid: the test.
-        reason: "failed", "skipped", or what went wrong with its capture.
+        reason: "failed", "skipped", "xfailed", or what went wrong with its capture.
+        baselines: the devices that have a baseline of a test that was skipped, or xfailed.
     """
 
     nodeid: str
     reason: str
+    baselines: tuple[str, ...] = ()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether pytest's own report does not say why there is no verdict."""
+        return self.reason not in ("failed", "skipped", "xfailed")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from pytest_nsys.windows.record import MAIN
 
 _CULPRITS_UPDATED = 3
 _PROCESSES = 5
+_SKIPPED = 10
 _HEADER = ("metric", "baseline", "current", "change", "limit", "")
 
 
@@ -145,8 +146,12 @@ def summary_lines(run: RunReport) -> list[str]:
                 lines.append("  record their baselines with: pytest --nsys-update-new")
     lines += _warnings(run)
     for test in run.unmeasured:
-        if test.reason not in ("failed", "skipped"):
+        if test.is_lost:
             lines.append(f"not measured: {test.nodeid}: {test.reason}")
+    without = [test for test in run.unmeasured if test.baselines]
+    lines += [f"{test.reason}, with a baseline: {test.nodeid}" for test in without[:_SKIPPED]]
+    if len(without) > _SKIPPED:
+        lines.append(f"  and {len(without) - _SKIPPED} more with a baseline")
     lines += [f"note: {note}" for note in run.notes]
     lines += _changes(run.changes)
     if run.kept:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.plan.expected import ExpectedChange, expectation
 from pytest_nsys.plan.marker import Spec
-from pytest_nsys.plan.options import Inconclusive, Mode
+from pytest_nsys.plan.options import Mode, WarnOrFail
 from pytest_nsys.verdict.compare import compare, difference
 from pytest_nsys.verdict.requirements import unmet_requirements
 from pytest_nsys.verdict.rule import Rule, default_rule
@@ -34,7 +34,7 @@ class Policy:
     """
 
     mode: Mode = "profile"
-    inconclusive: Inconclusive = "warn"
+    inconclusive: WarnOrFail = "warn"
     expected: Sequence[ExpectedChange] = ()
     today: datetime.date = field(default_factory=datetime.date.today)
     rule: Rule = default_rule
@@ -111,6 +111,8 @@ def _warnings(
         if part.gated and part.note and part.status in ("ok", "improved"):
             yield place(part.window) + part.note
     yield from measurement.warnings
+    if measurement.leftovers:
+        yield measurement.leftovers
     if recording:
         yield from disagreements(spec, measurement)
 

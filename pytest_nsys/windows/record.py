@@ -41,6 +41,21 @@ _ClientMetric = Annotated[
 
 
 @dataclass(frozen=True)
+class Leftover:
+    """A process, or a thread of the worker, that was started by an earlier test and still runs.
+
+    Attributes:
+        pid: its process.
+        tid: the thread; 0 for all of the process.
+        since: node id of the test that started it.
+    """
+
+    pid: Count
+    tid: Count
+    since: str
+
+
+@dataclass(frozen=True)
 class WindowRecord:
     """What is known of one window beforehand.
 
@@ -54,6 +69,8 @@ class WindowRecord:
         state: the GPUs around a round; None for windows of another kind, and where it is not
             known.
         times: start and end in the capture's time, ns; None where its NVTX range says them.
+        leftovers: of a span, what earlier tests had left running.
+        forks: of a span, how many processes were forked meanwhile.
         values: what a client measured in the round, by metric key (``client.ttft_p50``).
     """
 
@@ -65,6 +82,8 @@ class WindowRecord:
     units: Mapping[str, _Units] = field(default_factory=dict)
     state: RoundState | None = None
     times: _Times | None = None
+    leftovers: Maybe[tuple[Leftover, ...]] = ()
+    forks: Maybe[Count] = 0
     values: Maybe[Mapping[_ClientMetric, Amount]] = field(default_factory=dict)
 
     @property

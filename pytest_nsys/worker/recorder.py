@@ -16,9 +16,10 @@ from pytest_nsys.gpu.state import RoundState
 from pytest_nsys.support.json_values import written
 from pytest_nsys.support.own import own
 from pytest_nsys.support.precision import is_precise
-from pytest_nsys.windows.record import DOMAIN, MAIN, WindowKind, WindowRecord
+from pytest_nsys.windows.record import DOMAIN, MAIN, Leftover, WindowKind, WindowRecord
 from pytest_nsys.worker.device import synchronize
 from pytest_nsys.worker.events import EventLog
+from pytest_nsys.worker.forks import Forks
 from pytest_nsys.worker.job import Repeats
 
 _WAITS_S = (0.1, 0.2, 0.4, 0.8, 0.5)
@@ -99,6 +100,8 @@ class Recorder:
         events: where its progress goes.
         release: gives cached device memory back.
         monitor: reads the state of the GPUs around each round; None for no state.
+        leftovers: says what earlier tests have left running.
+        forks: counts the forks of this process.
         sleep: waits for some seconds.
     """
 
@@ -110,6 +113,8 @@ class Recorder:
         events: EventLog,
         release: Callable[[], object],
         monitor: Monitor | None = None,
+        leftovers: Callable[[], tuple[Leftover, ...]] = tuple,
+        forks: Forks | None = None,
         sleep: Callable[[float], object] = own.sleep,
     ) -> None:
         self._nodeid = nodeid
@@ -118,6 +123,9 @@ class Recorder:
         self._events = events
         self._monitor = monitor
         self._sleep = sleep
+        self._leftovers = leftovers
+        self._forks = forks or Forks()
+        self._forks_before = 0
         self._round = -1
         self._units: dict[str, float] = {}
         self._pending: list[WindowRecord] = []
@@ -160,7 +168,9 @@ class Recorder:
                     break
             synchronize()
         if self._span is not None:
-            self._log.write(self._span)
+            forks = self._forks.count - self._forks_before
+            span = replace(self._span, leftovers=self._leftovers(), forks=forks)
+            self._log.write(span)
         self._aside.end_rounds()
         if complete and not self._took_over:
             self._call_plainly(call)
@@ -180,6 +190,7 @@ class Recorder:
         """
         self._release()
         synchronize()
+        self._forks_before = self._forks.count
         self._span = self._open.enter_context(self._log.window("span", self._nodeid))
 
     def _run(self, call: Callable[[], object], units: Mapping[str, float] = {}) -> object:

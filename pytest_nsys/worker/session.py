@@ -21,7 +21,9 @@ from pytest_nsys.support.simple_values import from_json, to_json
 from pytest_nsys.worker.coverage import Coverage
 from pytest_nsys.worker.device import synchronize
 from pytest_nsys.worker.events import EventLog
+from pytest_nsys.worker.forks import Forks
 from pytest_nsys.worker.job import Job
+from pytest_nsys.worker.leftovers import Leftovers
 from pytest_nsys.worker.node import distributes_nothing, stand_in_for_xdist
 from pytest_nsys.worker.recorder import Aside, Recorder, WindowLog
 from pytest_nsys.worker.release import ReleaseMemory
@@ -78,6 +80,8 @@ class WorkerSession:
         self._monitor = Monitor(
             lambda why: events.write("gpu_unknown", text=why), folder=folder or None
         )
+        self._forks = Forks()
+        self._leftovers = Leftovers(folder or None)
         self._coverage = Coverage(job.coverage) if job.coverage is not None else None
         self._failing: set[str] = set()
         self._again: set[str] = set()
@@ -147,6 +151,7 @@ class WorkerSession:
         Cached memory is given back before it is set up: where its tensors came to lie in what
         earlier tests left, so would its rounds, and their memory would depend on those.
         """
+        self._leftovers.begin()
         self._events.write("start", nodeid=item.nodeid)
         if self._coverage is not None:
             self._coverage.phase(item.nodeid, "setup")
@@ -159,13 +164,26 @@ class WorkerSession:
             self._events,
             functools.partial(release, stage="rounds"),
             self._monitor,
+            self._leftovers.now,
+            self._forks,
         )
         result = yield
         self._events.write("finish", nodeid=item.nodeid)
+        self._leftovers.end(item.nodeid)
         reason = self._job.stop_reason()
         if reason:
             item.session.shouldstop = reason
         return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any]
+    ) -> Generator[None, object, object]:
+        """What a fixture of a wider scope starts is not left behind by the test that came first."""
+        if fixturedef.scope == "function":
+            return (yield)
+        with self._leftovers.expected():
+            return (yield)
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:

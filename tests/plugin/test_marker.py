@@ -137,6 +137,8 @@ TWINS = {
     "nsys_lock_timeout": ("0", "600"),
     "nsys_max_rounds": ("0", "60"),
     "nsys_inconclusive": ("0", "fail"),
+    "nsys_skipped": ("0", "fail"),
+    "nsys_allow_none": ("0", "true"),
     "nsys_timeline": ("0", "false"),
     "nsys_max_duration": ("0", "600"),
     "nsys_max_capture_size": ("0", "8 GiB"),

@@ -122,7 +122,7 @@ DOCUMENT = {
         },
     ),
     "tests": [TEST],
-    "unmeasured": [{"nodeid": str, "reason": str}],
+    "unmeasured": [{"nodeid": str, "reason": str, "baselines": [str]}],
     "baselines_written": [{"path": str, "nodeid": str, "new": bool}],
 }
 
@@ -188,7 +188,7 @@ def test_says_what_the_run_found() -> None:
     assert [test["failed"] for test in found["tests"]] == [False, True, True, True]
     assert found["environment"]["versions"] == {"python": "3.12.3", "torch": "2.11.0"}
     assert found["unmeasured"] == [
-        {"nodeid": "tests/test_c.py::test_c", "reason": "the worker died"}
+        {"nodeid": "tests/test_c.py::test_c", "reason": "the worker died", "baselines": []}
     ]
     assert found["baselines_written"] == [
         {"path": "baselines/b.json", "nodeid": "tests/test_b.py::test_b", "new": True}

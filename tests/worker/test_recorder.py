@@ -74,7 +74,8 @@ class Stage:
     def recorder(self, repeats: Repeats, monitor: Gpus | None = None) -> Recorder:
         """A recorder of a test named ``t``."""
         release, sleep = self.note("release"), self.waits.append
-        return Recorder("t", repeats, self.log, self._events, release, monitor, sleep)
+        events = self._events
+        return Recorder("t", repeats, self.log, events, release, monitor, sleep=sleep)
 
     def measure(
         self,

@@ -39,6 +39,11 @@ class Replay:
         self._processes = by_process(tests)
 
     @property
+    def nodeids(self) -> tuple[str, ...]:
+        """The tests that were recorded."""
+        return tuple(self._planned)
+
+    @property
     def confirmations(self) -> int:
         """None: what was measured again when it was recorded is among the processes."""
         return 0

@@ -1,0 +1,120 @@
+"""A gate that has looked at nothing says so, and fails."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.support.harness import Project
+
+WORK = "import pytest, simgpu\n\ndef work():\n    simgpu.launch('k', 10)\n\n"
+PLAIN = "def test_plain():\n    work()\n\n"
+MARKED = "@pytest.mark.nsys(rounds=1)\ndef test_marked():\n    work()\n\n"
+SKIPS = "@pytest.mark.nsys\ndef test_skips():\n    pytest.skip('no memory')\n\n"
+TYPO = "@pytest.mark.nysy\ndef test_typo():\n    work()\n\n"
+
+
+@pytest.mark.parametrize(
+    ("tests", "args", "lines"),
+    [
+        (PLAIN, (), ["no test was measured: 1 test, none marked nsys"]),
+        (
+            PLAIN + TYPO,
+            (),
+            [
+                "*: 2 tests, none marked nsys",
+                "  is @pytest.mark.nysy meant to be @pytest.mark.nsys?",
+            ],
+        ),
+        (
+            PLAIN + MARKED,
+            ("-k", "plain"),
+            ["*: 2 tests, 1 marked nsys", "  1 marked and deselected by -k, -m or a plugin"],
+        ),
+        (PLAIN + SKIPS, (), ["*: 2 tests, 1 marked nsys", "  1 skipped: no memory"]),
+    ],
+)
+def test_the_gate_fails_where_nothing_was_measured(
+    simulated: Project, tests: str, args: tuple[str, ...], lines: list[str]
+) -> None:
+    simulated.write(WORK + tests)
+    result = simulated.run("--nsys-baseline", "-q", *args)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(
+        [*lines, "  the gate fails*nsys_allow_none = true"], consecutive=True
+    )
+    result = simulated.run("--nsys-baseline", "-q", "--nsys-allow-none=true", *args)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(lines, consecutive=True)
+    assert "the gate fails" not in result.stdout.str()
+
+
+def test_what_pytest_says_itself_stays(simulated: Project) -> None:
+    simulated.write(WORK + PLAIN)
+    assert simulated.run("--nsys", "-q").ret == 0
+    assert simulated.run("--nsys-baseline", "--collect-only", "-q").ret == 0
+    assert simulated.run("--nsys-baseline", "--setup-plan", "-q").ret == 0
+    none = simulated.run("--nsys-baseline", "-q", "-k", "none")
+    assert none.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    none.stdout.fnmatch_lines(["no test was measured: 1 test, none marked nsys"])
+    simulated.write(WORK + "def test_fails():\n    assert False\n")
+    assert simulated.run("--nsys-baseline", "-q").ret == pytest.ExitCode.TESTS_FAILED
+    (simulated.path / "test_it.py").unlink()
+    assert simulated.run("--nsys-baseline", "-q").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_a_test_with_a_baseline_that_was_skipped_is_listed(simulated: Project) -> None:
+    def tests(skipped: str, xfailed: str) -> str:
+        return (
+            WORK
+            + MARKED
+            + f"@pytest.mark.nsys\ndef test_skipped():\n    {skipped}\n    work()\n\n"
+            + f"@pytest.mark.nsys\ndef test_xfailed():\n    {xfailed}\n    work()\n\n"
+            + SKIPS
+        )
+
+    simulated.write(tests("", ""))
+    assert simulated.run("--nsys-update", "-q").ret == 0
+    simulated.write(tests("pytest.skip('no memory')", "pytest.xfail('not now')"))
+    result = simulated.run("--nsys-baseline", "--nsys-json=r.json", "--nsys-markdown=r.md")
+    result.assert_outcomes(passed=1, skipped=2, xfailed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "3 unmeasured, 1 ok",
+            "skipped, with a baseline: test_it.py::test_skipped",
+            "xfailed, with a baseline: test_it.py::test_xfailed",
+        ]
+    )
+    assert "baseline: test_it.py::test_skips" not in result.stdout.str()
+    assert json.loads((simulated.path / "r.json").read_text())["unmeasured"] == [
+        {"nodeid": f"test_it.py::{name}", "reason": reason, "baselines": devices}
+        for name, reason, devices in (
+            ("test_skipped", "skipped", ["nvidia-h200"]),
+            ("test_xfailed", "xfailed", ["nvidia-h200"]),
+            ("test_skips", "skipped", []),
+        )
+    ]
+    markdown = (simulated.path / "r.md").read_text()
+    assert "2 not measured, with a baseline" in markdown
+    assert "memory" not in markdown
+
+    failing = simulated.run("--nsys-baseline", "--nsys-skipped=fail", "--junitxml=junit.xml")
+    failing.assert_outcomes(passed=1, skipped=1, xfailed=1, failed=1)
+    reason = "Skipped: no memory; it has a baseline (nvidia-h200), and nsys_skipped = fail"
+    failing.stdout.fnmatch_lines([reason])
+    assert simulated.run("--nsys", "--nsys-skipped=fail").ret == 0
+
+
+def test_recorded_tests_that_nobody_ran_are_listed(simulated: Project) -> None:
+    simulated.write(WORK + MARKED + MARKED.replace("test_marked", "test_b"))
+    simulated.write(WORK + MARKED, "test_other.py")
+    assert simulated.run("--nsys-record=rec", "--nsys-update", "-q").ret == 0
+    result = simulated.run("--nsys-replay=rec", "--nsys-baseline", "test_it.py", "-k", "marked")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "not measured: test_it.py::test_b: it is in the recording, and was deselected",
+            "not measured: test_other.py::test_marked: *recording, and was not collected",
+        ]
+    )
