@@ -14,6 +14,7 @@ from pytest_nsys.errors import (
     BaselineDamaged,
     BaselineError,
     CaptureError,
+    LfsPointer,
     LimitReached,
     NoRunFolder,
     ReportError,
@@ -139,6 +140,12 @@ def baseline_of_another_test(scene: Scene) -> None:
     store.write(other)
     path = store.path(other.device, other.nodeid)
     path.rename(path.with_name("test_one.json"))
+
+
+def pointer_for_a_baseline(scene: Scene) -> None:
+    path = scene.project / "baselines/nvidia-h200/test_it.py/test_one.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
 
 
 def baseline_of_a_folder(scene: Scene) -> None:
@@ -333,6 +340,14 @@ ROWS = (
         BaselineError,
         made="a folder in its place",
         prepare=baseline_of_a_folder,
+    ),
+    Fault(
+        "A baseline is a pointer of Git LFS",
+        "*/test_one.json is a pointer of Git LFS, and not the file that it stands for",
+        LfsPointer,
+        made="what a checkout without Git LFS has in its place",
+        recorded=("test_one", "test_two"),
+        prepare=pointer_for_a_baseline,
     ),
     Fault(
         "A baseline is a copy of another test's",

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_nsys.metrics.memory import MemoryTimeline
 from pytest_nsys.metrics.window import launching_names
 from pytest_nsys.trace import Trace, load_trace
-from pytest_nsys.trace.narrow import devices, of_device, of_process, processes
+from pytest_nsys.trace.narrow import (
+    devices,
+    of_device,
+    of_process,
+    one_after_another,
+    processes,
+)
 from pytest_nsys.trace.schema import process_number
 from pytest_nsys.windows.cut import Cut, whole
 from tests.support.exports.traces import PID, TraceBuilder
@@ -139,3 +147,58 @@ def test_processes_of_real_captures_keep_their_launches(
             assert (part.calls["start"].to_numpy()[rows] == operations["launched"][known]).all()
         cut = whole(trace)
         assert len(Cut(part, cut.starts, cut.ends).kernels.row) == len(part.kernels)
+
+
+@given(launches)
+def test_processes_one_after_another_did_what_they_did(
+    rows: list[tuple[str, int, int, int]],
+) -> None:
+    trace = _trace(rows)
+    apart, delays = one_after_another(trace)
+    if len(processes(trace)) < 2:
+        assert apart is trace
+        assert delays == {}
+    ended = -1
+    for pid in processes(trace):
+        delay = delays.get(pid, 0)
+        before, after = of_process(trace, pid), of_process(apart, pid)
+        for name in (*TABLES, "calls"):
+            old, new = getattr(before, name), getattr(after, name)
+            for column in {"start", "end", "launched"} & {*old}:
+                assert (old[column] + delay).tolist() == new[column].tolist()
+            others = [column for column in old if column not in ("start", "end", "launched")]
+            assert old[others].to_numpy().tolist() == new[others].to_numpy().tolist()
+        for name in TABLES:
+            assert getattr(apart, name)["launched"].is_monotonic_increasing
+        times = [getattr(after, name)["start"] for name in (*TABLES, "calls")]
+        assert min(int(one.min()) for one in times if len(one)) > ended
+        ends = [getattr(after, name)["end"].tolist() for name in (*TABLES, "calls")]
+        ended = max(end for one in ends for end in one)
+
+
+def test_memory_that_a_process_kept_is_not_that_of_the_next() -> None:
+    builder = TraceBuilder()
+    for pid, size in ((PID, 1_000), (PID + (1 << 24), 64)):
+        builder.kernel("gemm", 10, 5, tid=pid + 1)
+        builder.memory(20, size, address=4_096, pid=pid)
+        builder.memory(30, size, address=8_192, pid=pid, pool=1, pool_used=size)
+    apart, delays = one_after_another(builder.build())
+    memory = MemoryTimeline(apart)
+    for (pid, delay), size in zip(delays.items(), (1_000, 64), strict=True):
+        assert pid in processes(apart)
+        window = np.array([delay + 10]), np.array([delay + 31])
+        assert memory.live.peaks(*window).tolist() == [2 * size]
+        assert memory.pools.peaks(*window).tolist() == [size]
+    assert memory.unmatched_frees == 0
+
+
+def test_samples_are_those_of_the_only_process_that_used_devices() -> None:
+    builder = TraceBuilder()
+    builder.kernel("gemm", 100, 5)
+    builder.sample(102, "SM Active", 50)
+    builder.made.range(0, 1_000, "launcher", globalTid=PID - (1 << 24) + 1)
+    trace = builder.build()
+    apart, delays = one_after_another(trace)
+    assert apart.samples["time"].tolist() == [102 + delays[PID]]
+    builder.kernel("gemm", 100, 5, tid=PID + (1 << 24) + 1)
+    assert one_after_another(builder.build())[0].samples.empty
