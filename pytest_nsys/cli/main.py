@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from pytest_nsys import __version__
+from pytest_nsys.cli.baselines import add_baselines
 from pytest_nsys.cli.capture import add_capture
 from pytest_nsys.cli.common import CANNOT_COMPARE, INTERRUPTED
 from pytest_nsys.cli.compare import add_compare
@@ -31,6 +32,7 @@ _COMMANDS = (
     ("diff", "compare two captures, or two recordings test by test", add_diff),
     ("compare", "several captures side by side, each against the first", add_compare),
     ("judge", "gate a recording, without its test modules", add_judge),
+    ("baselines", "list, show, rename, prune and merge baselines", add_baselines),
     ("power", "find out how much has to be measured to see a change of a given size", add_power),
     ("history", "how measured tests changed over their runs", add_history),
     ("export", "write a capture as a trace that Perfetto opens", add_export),

@@ -14,6 +14,7 @@ from pytest_nsys.controller.checks import (
     note_of_retries,
     only_looks,
 )
+from pytest_nsys.controller.collected import Collected
 from pytest_nsys.controller.ledger import Ledger
 from pytest_nsys.controller.reports import (
     expected_by,
@@ -59,6 +60,8 @@ class Controller:
         self._config = config
         self._settings = settings
         self._ledger = Ledger(config, settings)
+        self._collected = Collected()
+        config.pluginmanager.register(self._collected, "nsys-collected")
         self._batches: dict[str, Batch] = {}
         self._servers: set[str] = set()
         self._specs: dict[str, Spec] = {}
@@ -112,6 +115,7 @@ class Controller:
                 self._config,
                 self._settings,
                 self._ledger.add_result,
+                self._collected.collection(session),
                 servers=bool(self._servers) and self._settings.against is None,
             )
             in_workers = (item for item in measured if item.nodeid not in self._servers)
@@ -203,7 +207,7 @@ class Controller:
         change: Change | None = None
         if verdict is not None:
             try:
-                change = run.record(verdict)
+                change = run.judge.record(verdict)
             except NsysError as error:
                 problem = error
         if problem is not None:
@@ -240,7 +244,7 @@ class Controller:
         skipped = [report for report in reports if report.skipped]
         xfailed = any(hasattr(report, "wasxfail") for report in skipped)
         reason = "failed" if not skipped else "xfailed" if xfailed else "skipped"
-        baselines = run.devices(item.nodeid) if skipped else ()
+        baselines = run.judge.devices(item.nodeid) if skipped else ()
         self._selection.skip(skipped)
         self._ledger.add_unmeasured(item.nodeid, reason, baselines)
         if self._settings.fails_skipped and baselines and not xfailed:
@@ -269,6 +273,7 @@ class Controller:
             self._account(session)
         if self._run is None:
             return
+        self._ledger.add_orphans(self._run.judge.orphans)
         try:
             self._ledger.write()
         except (OSError, NsysError) as error:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pytest_nsys.errors import NsysError
 from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.storage.baselines import BaselineStore, Change
+from pytest_nsys.storage.baselines.orphans import Orphan, renamed
 from pytest_nsys.support.text import without_folders
 from pytest_nsys.verdict.judge import Policy, judge
 from pytest_nsys.verdict.verdict import SEVERITY, Status, Verdict
+from pytest_nsys.verdict.wording import rename_command
 
 
 @dataclass(frozen=True)
@@ -37,15 +42,29 @@ class Missing:
 class BaselineJudge:
     """Judges measurements against the baselines in a folder, and records where the run is to."""
 
-    def __init__(self, policy: Policy, store: BaselineStore, *, timelines: bool = False) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        store: BaselineStore,
+        *,
+        timelines: bool = False,
+        orphans: Sequence[Orphan] = (),
+    ) -> None:
         """Args:
         policy: how to judge.
         store: the baselines.
         timelines: whether the timelines of baselines are read, for reports that show them.
+        orphans: baselines without a test; one of them may be that of a new one.
         """
         self._policy = policy
         self._store = store
         self._timelines = timelines
+        self._orphans = {orphan.head.path: orphan for orphan in orphans}
+
+    @property
+    def orphans(self) -> tuple[Orphan, ...]:
+        """The baselines without a test, with what they look like among what was judged."""
+        return tuple(self._orphans.values())
 
     def judge(
         self,
@@ -61,7 +80,31 @@ class BaselineJudge:
         except NsysError as error:
             return Judged(problem=error)
         verdict = judge(spec, measurement, baseline, self._policy, other_devices=others)
+        old = None if baseline else self._renamed(measurement)
+        if old is not None:
+            note = (
+                f"no baseline, but that of {old.nodeid}, which is gone, has the same kernels; if "
+                f"it was renamed: {rename_command(old.nodeid, measurement.nodeid)}"
+            )
+            verdict = replace(verdict, notes=(note, *measurement.remarks))
         return Judged(self._with_timeline(verdict) if self._timelines else verdict)
+
+    def _renamed(self, measurement: Measurement) -> Measurement | None:
+        """The baseline that is probably that of this test under its old name."""
+        here: dict[str, Measurement] = {}
+        paths: dict[str, Path] = {}
+        for path, orphan in self._orphans.items():
+            if orphan.is_unmarked or orphan.head.device != measurement.device:
+                continue
+            with contextlib.suppress(NsysError):
+                found = self._store.read_file(path)
+                if found is not None:
+                    here[found.nodeid], paths[found.nodeid] = found, path
+        old = renamed(measurement, here.values())
+        if old is not None:
+            path = paths[old.nodeid]
+            self._orphans[path] = replace(self._orphans[path], looks_like=measurement.nodeid)
+        return old
 
     def _with_timeline(self, verdict: Verdict) -> Verdict:
         """The verdict with its baseline's timeline, or a note why that cannot be read."""
@@ -79,18 +122,23 @@ class BaselineJudge:
         return self._store.devices(nodeid)
 
     def record(self, verdict: Verdict) -> Change | None:
-        """Make the measurement the baseline, if this run is to and the test did not fail.
+        """Make the measurement the baseline, if this run is to, the test did not fail, and what
+        there is does not say the same.
 
         Raises:
             BaselineError: it cannot be written.
         """
-        if verdict.failed or not self._policy.records(verdict.baseline):
+        unchanged = verdict.status == "ok"
+        if verdict.failed or unchanged or not self._policy.records(verdict.baseline):
             return None
         return self._store.write(verdict.measurement)
 
 
 class PairJudge:
     """Judges measurements against those of another revision, made in the same run."""
+
+    orphans: tuple[Orphan, ...] = ()
+    """None: it looks at no baseline."""
 
     def __init__(self, policy: Policy, revision: str) -> None:
         self._policy = policy

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_nsys.plan.marker import Spec
     from pytest_nsys.report.run import RunReport, Unmeasured
     from pytest_nsys.storage.baselines import Change
+    from pytest_nsys.storage.baselines.orphans import Orphan
     from pytest_nsys.storage.recordings.recording import RecordedTest
     from pytest_nsys.verdict.verdict import Verdict
 
@@ -33,6 +34,7 @@ class Ledger:
         self._verdicts: list[Verdict] = []
         self._unmeasured: list[Unmeasured] = []
         self._changes: list[Change] = []
+        self._orphans: tuple[Orphan, ...] = ()
         self._recorded: list[RecordedTest] = []
         self._marks: dict[str, KeptMarks] = {}
 
@@ -75,6 +77,10 @@ class Ledger:
         from pytest_nsys.support.text import line_without_folders
 
         self._unmeasured.append(Unmeasured(nodeid, line_without_folders(reason), tuple(baselines)))
+
+    def add_orphans(self, orphans: tuple[Orphan, ...]) -> None:
+        """There are baselines without a test."""
+        self._orphans = orphans
 
     def add_test(self, ran: RanTest) -> None:
         """A test ended; a recording keeps how."""
@@ -140,6 +146,7 @@ class Ledger:
             verdicts=tuple(self._verdicts),
             unmeasured=tuple(self._unmeasured),
             changes=tuple(self._changes),
+            orphans=self._orphans,
             seconds=dict(self._seconds),
             notes=tuple(dict.fromkeys([*self._notes, *self._void_tolerances()])),
             command=self._config.stash.get(COMMAND, "") or published_command(arguments),

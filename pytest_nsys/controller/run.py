@@ -13,6 +13,7 @@ from pytest_nsys.capture.live import CaptureOptions
 from pytest_nsys.capture.nsys import find_nsys
 from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.capture.run import Listener
+from pytest_nsys.controller.judges import BaselineJudge, PairJudge
 from pytest_nsys.controller.nodes import Nodes
 from pytest_nsys.controller.progress import Progress
 from pytest_nsys.controller.recorded import UNDECIDED
@@ -33,9 +34,8 @@ from pytest_nsys.plan.settings import Settings
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.context import ServerContext
 from pytest_nsys.servers.source import ServerSource
-from pytest_nsys.storage.baselines import Change
+from pytest_nsys.storage.baselines.orphans import Collection
 from pytest_nsys.storage.recordings.replay import Replay
-from pytest_nsys.verdict.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,7 @@ class Run:
     Attributes:
         folder: for the run's private files, which are removed with it.
         runner: runs batches of tests that workers run.
-        record: makes what was judged the baseline, if the run is to.
-        devices: the devices that there is a baseline of a test for, by its node id.
+        judge: gives the verdicts, and makes what was judged the baseline, if the run is to.
         options: how captures are made.
         recorded: node ids of the tests in the recording that is replayed.
         progress: shows what is measured; None where a recording is replayed.
@@ -55,8 +54,7 @@ class Run:
 
     folder: RunFolder
     runner: Runner
-    record: Callable[[Verdict], Change | None]
-    devices: Callable[[str], tuple[str, ...]]
+    judge: BaselineJudge | PairJudge
     options: CaptureOptions
     recorded: tuple[str, ...] = ()
     progress: Progress | None = None
@@ -95,6 +93,7 @@ def start_run(
     config: pytest.Config,
     settings: Settings,
     on_result: Callable[[CaptureResult, bool], None],
+    collection: Collection,
     *,
     servers: bool,
 ) -> Run:
@@ -104,6 +103,7 @@ def start_run(
         config: of the run.
         settings: of the run.
         on_result: called with each capture, and whether it is of the revision under test.
+        collection: what was collected.
         servers: whether there are server tests to be measured.
 
     Raises:
@@ -114,13 +114,13 @@ def start_run(
     except NsysError as error:
         raise _usage_error(error) from None
     try:
-        judge = make_judge(settings)
+        judge = make_judge(settings, collection)
         measurer = make_measurer(config, settings)
         options = capture_options(settings)
         if settings.replay is not None:
             replay = Replay(settings.replay, config.stash.get(UNDECIDED, {}))
             runner = Runner([Arm(replay)], measurer, judge, nullcontext, _ignore, on_result)
-            return Run(folder, runner, judge.record, judge.devices, options, replay.nodeids)
+            return Run(folder, runner, judge, options, replay.nodeids)
         nsys = find_nsys(settings.executable)
         progress = Progress(config)
         nodes = Nodes(config)
@@ -140,15 +140,7 @@ def start_run(
     except NsysError as error:
         folder.remove()
         raise _usage_error(error) from None
-    return Run(
-        folder,
-        runner,
-        judge.record,
-        judge.devices,
-        options,
-        progress=progress,
-        context=context,
-    )
+    return Run(folder, runner, judge, options, progress=progress, context=context)
 
 
 def _ignore(step: Step) -> None:

@@ -30,12 +30,17 @@ from pytest_nsys.process.limits import Limits
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.context import CONTEXT, ServerContext, tell_nobody
 from pytest_nsys.storage.baselines import BaselineStore
+from pytest_nsys.storage.baselines.orphans import Collection, orphans
 from pytest_nsys.verdict.judge import Policy
 from pytest_nsys.worker.coverage import CoverageOptions
 
 
-def make_judge(settings: Settings) -> BaselineJudge | PairJudge:
+def make_judge(settings: Settings, collection: Collection) -> BaselineJudge | PairJudge:
     """Who gives the verdicts: against stored baselines, or another revision.
+
+    Args:
+        settings: of the run.
+        collection: what was collected; what else there are baselines of is gone.
 
     Raises:
         ExpectedChangeError: the list of expected changes cannot be read.
@@ -48,7 +53,12 @@ def make_judge(settings: Settings) -> BaselineJudge | PairJudge:
     if settings.against is not None:
         return PairJudge(policy, settings.against)
     store = BaselineStore(settings.baseline_dir, timelines=settings.timeline)
-    return BaselineJudge(policy, store, timelines=settings.html is not None)
+    return BaselineJudge(
+        policy,
+        store,
+        timelines=settings.html is not None,
+        orphans=tuple(orphans(settings.baseline_dir, collection)),
+    )
 
 
 def make_measurer(config: pytest.Config, settings: Settings) -> Measurer:

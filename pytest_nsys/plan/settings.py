@@ -119,11 +119,17 @@ def read_settings(config: pytest.Config) -> Settings:
             "--nsys-replay and --nsys-record contradict each other",
             remedy="a replayed run is recorded already: copy the folder",
         )
+    folder = values["nsys_baseline_dir"]
+    if folder and mode in ("profile", "gate") and not against and not folder.is_dir():
+        raise SettingsError(
+            f"there is no folder of baselines {folder}",
+            remedy="correct nsys_baseline_dir, or record baselines there with --nsys-update",
+        )
     auto = values["nsys_rounds"] == "auto"
     return Settings(
         mode=mode,
         rootdir=config.rootpath,
-        baseline_dir=values["nsys_baseline_dir"] or config.rootpath / "baselines",
+        baseline_dir=folder or config.rootpath / "baselines",
         timeline=_truth("nsys_timeline", values["nsys_timeline"] or "true"),
         record=values["nsys_record"],
         replay=replay,

@@ -71,7 +71,11 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
      "unmeasured": [{"nodeid": text,
                      "reason": "failed" | "skipped" | "xfailed" | text,
                      "baselines": [device, ...]}],             that have one, if it was skipped
-     "baselines_written": [{"path": text, "nodeid": text, "new": bool}]}
+     "baselines_written": [{"path": text, "nodeid": text, "new": bool}],
+     "orphans": [{"path": text, "nodeid": text,                baselines whose test is gone, of
+                  "device": text,                              files that were collected as a whole
+                  "looks_like": text,                          a new test of the same kernels, or ""
+                  "unmarked": bool}]}                          the test is there, and not measured
 
 STATUS is one of "ok", "improved", "expected" (a regression that was accepted), "regressed",
 "inconclusive", "new", "incomparable", "over budget" and "violated". A metric that was not compared,
@@ -134,6 +138,16 @@ def report_document(run: RunReport) -> dict[str, Any]:
                     "new": change.before is None,
                 }
                 for change in run.changes
+            ],
+            "orphans": [
+                {
+                    "path": str(orphan.path),
+                    "nodeid": orphan.head.nodeid,
+                    "device": orphan.head.device,
+                    "looks_like": orphan.looks_like,
+                    "unmarked": orphan.is_unmarked,
+                }
+                for orphan in run.orphans
             ],
         }
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pytest_nsys.errors import ReportError
 from pytest_nsys.report.run import RunReport, write_report
+from pytest_nsys.storage.baselines.orphans import Orphan
 from pytest_nsys.support.files import writing
 from pytest_nsys.support.text import code, markdown_row, prose, visible
 from pytest_nsys.support.units import format_amount, format_change
@@ -88,8 +89,15 @@ def render_markdown(run: RunReport, url: str | None = None) -> str:
     text.folded("not measured, with a baseline", without)
     lost = [test for test in run.unmeasured if test.is_lost]
     text.folded("not measured", [f"- {code(test.nodeid)}: {prose(test.reason)}\n" for test in lost])
+    gone = [orphan for orphan in run.orphans if not orphan.is_unmarked]
+    text.folded("baselines without a test", [_orphan(orphan) for orphan in gone])
     text.folded("notes", [f"- {prose(note)}\n" for note in run.notes])
     return str(text)
+
+
+def _orphan(orphan: Orphan) -> str:
+    like = f": it looks like {code(orphan.looks_like)}" if orphan.looks_like else ""
+    return f"- {code(orphan.head.nodeid)} ({prose(orphan.head.device)}){like}\n"
 
 
 class _Text:
@@ -138,7 +146,7 @@ class _Text:
 def _head(run: RunReport, url: str | None) -> Iterator[str]:
     counts = run.counts()
     if run.mode == "update":
-        counts["recorded"] = counts.pop("new", 0)
+        counts["recorded"], counts["unchanged"] = counts.pop("new", 0), counts.pop("ok", 0)
     shown = ", ".join(f"{count} {status}" for status, count in counts.most_common() if count)
     failed = sum(verdict.failed for verdict in run.verdicts)
     yield f"## GPU performance: {shown or 'no measured tests'}"

@@ -12,6 +12,7 @@ from pytest_nsys.errors import ReportError
 from pytest_nsys.measure.measurement import Part, WindowMeasurement
 from pytest_nsys.plan.options import Mode
 from pytest_nsys.storage.baselines import Change
+from pytest_nsys.storage.baselines.orphans import Orphan
 from pytest_nsys.support.files import replace_text, writing
 from pytest_nsys.verdict.verdict import Comparison, Verdict
 
@@ -45,6 +46,7 @@ class RunReport:
         verdicts: in the order of the tests.
         unmeasured: tests without a verdict.
         changes: baselines that were written.
+        orphans: baselines whose test is gone, in files that were collected as a whole.
         seconds: where the time went: worker, nsys, export, analysis.
         command: how the run was started.
         kept: where raw reports were kept, if anywhere.
@@ -55,6 +57,7 @@ class RunReport:
     verdicts: tuple[Verdict, ...] = ()
     unmeasured: tuple[Unmeasured, ...] = ()
     changes: tuple[Change, ...] = ()
+    orphans: tuple[Orphan, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     command: str = ""
     kept: str = ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from pytest_nsys.catalogue import Metric, default_gates, lookup, parse_family, parse_range
 from pytest_nsys.measure.measurement import WindowMeasurement, process_medians
 from pytest_nsys.report.run import RunReport, sides_of
 from pytest_nsys.storage.baselines import Change
+from pytest_nsys.storage.baselines.orphans import Orphan
 from pytest_nsys.support.text import table, wrapped
 from pytest_nsys.support.units import format_amount, format_change
 from pytest_nsys.verdict.culprit import contributions
@@ -20,6 +21,7 @@ from pytest_nsys.verdict.wording import (
     headline,
     notable,
     place,
+    rename_command,
     reproduce,
 )
 from pytest_nsys.windows.record import MAIN
@@ -27,6 +29,7 @@ from pytest_nsys.windows.record import MAIN
 _CULPRITS_UPDATED = 3
 _PROCESSES = 5
 _SKIPPED = 10
+_ORPHANS = 10
 _HEADER = ("metric", "baseline", "current", "change", "limit", "")
 
 
@@ -123,7 +126,7 @@ def summary_lines(run: RunReport) -> list[str]:
     """The summary section: counts, what got worse, what could not be compared, what changed."""
     counts = run.counts()
     if run.mode == "update":
-        counts["recorded"] = counts.pop("new", 0)
+        counts["recorded"], counts["unchanged"] = counts.pop("new", 0), counts.pop("ok", 0)
     shown = [f"{count} {status}" for status, count in counts.most_common() if count]
     lines = [", ".join(shown) or "no measured tests"]
     worst = [verdict for verdict in run.verdicts if verdict.failed]
@@ -154,6 +157,7 @@ def summary_lines(run: RunReport) -> list[str]:
         lines.append(f"  and {len(without) - _SKIPPED} more with a baseline")
     lines += [f"note: {note}" for note in run.notes]
     lines += _changes(run.changes)
+    lines += _orphans(run.orphans)
     if run.kept:
         lines.append(
             f"raw reports are in {run.kept}; they hold environments, command lines and output: "
@@ -168,6 +172,21 @@ def _warnings(run: RunReport) -> Iterator[str]:
         if verdict.warnings and not verdict.failed:
             yield f"warning: {verdict.nodeid}"
             yield from (f"  {warning}" for warning in verdict.warnings)
+
+
+def _orphans(orphans: Sequence[Orphan]) -> Iterator[str]:
+    """The baselines whose tests are gone, and what to do about them."""
+    for orphan in orphans[:_ORPHANS]:
+        yield f"baseline without a test: {orphan.head.nodeid} ({orphan.head.device})"
+        if orphan.is_unmarked:
+            yield "  the test is there, and is not measured: has it lost its marker?"
+        elif orphan.looks_like:
+            yield f"  it looks like {orphan.looks_like}, which is new; if it was renamed:"
+            yield f"  {rename_command(orphan.head.nodeid, orphan.looks_like)}"
+    if len(orphans) > _ORPHANS:
+        yield f"  and {len(orphans) - _ORPHANS} more baselines without a test"
+    if any(not orphan.is_unmarked for orphan in orphans):
+        yield "  remove what is left behind with: pytest-nsys baselines prune"
 
 
 def _changes(changes: Iterable[Change]) -> list[str]:

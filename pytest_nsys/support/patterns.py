@@ -37,5 +37,10 @@ def _likeness(wanted: list[str], name: str) -> float:
     )
 
 
+def likeness(one: str, other: str) -> float:
+    """How alike two names are, from 0 to 1."""
+    return _ratio(one[-_LONGEST:], other[-_LONGEST:])
+
+
 def _ratio(one: str, other: str) -> float:
     return difflib.SequenceMatcher(None, one, other, autojunk=False).ratio()

@@ -14,6 +14,7 @@ from pytest_nsys.verdict.compare import compare, difference
 from pytest_nsys.verdict.requirements import unmet_requirements
 from pytest_nsys.verdict.rule import Rule, default_rule
 from pytest_nsys.verdict.spread import disagreements
+from pytest_nsys.verdict.unchanged import is_unchanged
 from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Requirement, Status, Verdict
 from pytest_nsys.verdict.wording import place
 
@@ -65,7 +66,8 @@ def judge(
         spec: tolerances and requirements of the test.
         measurement: what was measured.
         baseline: what it is compared with; None if there is none for this device. Where
-            baselines are being recorded nothing is compared, only requirements are.
+            baselines are being recorded nothing is compared, only requirements are; "ok" says
+            that the baseline is as good as what was measured.
         policy: what fails the test.
         other_devices: devices that there are baselines for, when there is none for this one.
     """
@@ -83,7 +85,9 @@ def judge(
         notes += expired
     elif baseline is None and not recording:
         notes = (_no_baseline(measurement.device, other_devices),)
-    default: Status = "new" if recording else "ok"
+    default: Status = "ok"
+    if recording and not (baseline and is_unchanged(spec, measurement, baseline, policy.rule)):
+        default = "new"
     statuses: list[Status] = [part.status for part in comparisons]
     statuses += [one.status for one in unmet]
     if baseline is None and not recording:
@@ -178,6 +182,8 @@ def _emptiness(
 
 
 def _no_baseline(device: str, other_devices: tuple[str, ...]) -> str:
+    how = "record one with --nsys-update-new"
     if other_devices:
-        return f"no baseline for {device}; there is one for {', '.join(other_devices)}"
-    return "no baseline yet: record one with --nsys-update-new"
+        others = ", ".join(other_devices)
+        return f"no baseline for {device}; there is one for {others}: {how} on this device"
+    return f"no baseline yet: {how}"

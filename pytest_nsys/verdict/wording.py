@@ -167,6 +167,11 @@ def reproduce(verdict: Verdict) -> str:
     return f"pytest {mode} {shlex.quote(verdict.nodeid)}"
 
 
+def rename_command(old: str, new: str) -> str:
+    """The command that gives a baseline to a test that was renamed."""
+    return f"pytest-nsys baselines rename {shlex.quote(old)} {shlex.quote(new)}"
+
+
 def accept(verdict: Verdict) -> str:
     """The command that makes what was measured the baseline; "" where none is stored."""
     if verdict.against or not verdict.worse:

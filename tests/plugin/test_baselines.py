@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,7 +81,12 @@ def test_recording_again_changes_samples_and_nothing_else(simulated: Project) ->
         "nvidia-h200/test_it.py/test_two.timeline.json.gz",
     }
     assert b".lock" in before[".gitignore"].splitlines()
-    simulated.run("--nsys-update").stdout.fnmatch_lines(["updated test_it.py::test_one"])
+    again = simulated.run("--nsys-update")
+    again.stdout.fnmatch_lines(["2 unchanged"])
+    assert "updated" not in again.stdout.str()
+    assert contents(simulated) == before, "nothing has changed"
+    again = simulated.run("--nsys-update", "--nsys-rounds=3")
+    again.stdout.fnmatch_lines(["2 recorded", "updated test_it.py::test_one"])
     after = contents(simulated)
     assert set(after) == set(before)
     for name in before:
@@ -91,6 +97,7 @@ def test_recording_again_changes_samples_and_nothing_else(simulated: Project) ->
         assert {"gpu", "driver", "cuda", "nsys", "trace", "versions", "date"} == set(
             then["environment"]
         )
+        assert (then["plan"].pop("rounds"), now["plan"].pop("rounds")) == (2, 3)
         for document in (then, now):
             for window in document["windows"].values():
                 assert set(window["samples"]) >= {"gpu.kernel_time", "wall.time"}
@@ -101,7 +108,76 @@ def test_recording_again_changes_samples_and_nothing_else(simulated: Project) ->
     # What the simulated device did is the same to the nanosecond, and so are its lines.
     samples = re.compile(rb'"gpu\.kernel_time": .*')
     name = "nvidia-h200/test_it.py/test_one.json"
-    assert samples.findall(before[name]) == samples.findall(after[name])
+    assert samples.findall(before[name]) != samples.findall(after[name])
+
+
+def test_baselines_without_a_test_are_listed_and_a_renamed_test_is_known(
+    simulated: Project,
+) -> None:
+    simulated.write(TEST.format(one=100, two=100))
+    simulated.run("--nsys-update").assert_outcomes(passed=2)
+    renamed = TEST.format(one=100, two=100).replace("test_two", "test_second")
+    simulated.write(renamed + "\n    del test_one\n    def test_deselected(): pass\n")
+    report = simulated.path / "summary.md"
+    result, tests = simulated.results(
+        "--nsys-baseline", f"--nsys-markdown={report}", "-k", "not deselected"
+    )
+    result.assert_outcomes(failed=1, deselected=1)
+    command = "pytest-nsys baselines rename test_it.py::test_two test_it.py::test_second"
+    result.stdout.fnmatch_lines(
+        [
+            f"new: no baseline, but that of test_it.py::test_two, *if it was renamed: {command}",
+            "baseline without a test: test_it.py::test_one (nvidia-h200)",
+            "baseline without a test: test_it.py::test_two (nvidia-h200)",
+            "  it looks like test_it.py::test_second, which is new; if it was renamed:",
+            f"  {command}",
+            "  remove what is left behind with: pytest-nsys baselines prune",
+        ]
+    )
+    assert tests["test_second"]["status"] == "new"
+    document = json.loads((simulated.path / "results.json").read_text())
+    assert document["orphans"] == [
+        {
+            "path": f"baselines/nvidia-h200/test_it.py/test_{name}.json",
+            "nodeid": f"test_it.py::test_{name}",
+            "device": "nvidia-h200",
+            "looks_like": like,
+            "unmarked": False,
+        }
+        for name, like in (("one", ""), ("two", "test_it.py::test_second"))
+    ]
+    assert "2 baselines without a test" in report.read_text()
+    partly = simulated.run("--nsys", "test_it.py::test_second")
+    assert "baseline without" not in partly.stdout.str(), "a part of the file says nothing"
+    simulated.write(renamed.replace("def test_one", "def helper"))
+    unmarked = simulated.write(
+        "def test_one(): pass\n" + textwrap.dedent(renamed).replace("def test_one", "def helper")
+    )
+    text = unmarked.read_text().replace("pytestmark =", "mark =")
+    unmarked.write_text(text.replace("def test_second", "@mark\ndef test_second"))
+    result = simulated.run("--nsys")
+    result.stdout.fnmatch_lines(
+        [
+            "baseline without a test: test_it.py::test_one (nvidia-h200)",
+            "  the test is there, and is not measured: has it lost its marker?",
+        ]
+    )
+
+
+def test_a_folder_of_baselines_that_is_named_is_there(simulated: Project) -> None:
+    simulated.write(TEST.format(one=100, two=100))
+    option = f"--nsys-baseline-dir={simulated.path}/elsewhere"
+    for mode in ("--nsys", "--nsys-baseline"):
+        result = simulated.run(mode, option)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(
+            [
+                "ERROR: there is no folder of baselines */elsewhere",
+                "What to do: correct nsys_baseline_dir, or record baselines there *",
+            ]
+        )
+    simulated.run("--nsys-update", option, "-k", "one").assert_outcomes(passed=1, deselected=1)
+    simulated.run("--nsys-baseline", option, "-k", "one").assert_outcomes(passed=1, deselected=1)
 
 
 def test_only_missing_ones_are_recorded_and_the_others_are_gated(simulated: Project) -> None:

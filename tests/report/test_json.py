@@ -124,6 +124,7 @@ DOCUMENT = {
     "tests": [TEST],
     "unmeasured": [{"nodeid": str, "reason": str, "baselines": [str]}],
     "baselines_written": [{"path": str, "nodeid": str, "new": bool}],
+    "orphans": [{"path": str, "nodeid": str, "device": str, "looks_like": str, "unmarked": bool}],
 }
 
 

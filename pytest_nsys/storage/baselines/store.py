@@ -21,8 +21,11 @@ from pytest_nsys.support.files import (
 from pytest_nsys.support.patterns import matches
 
 _LOCK_DEADLINE_S = 60.0
-_LARGEST = 16 * 2**20
-_TIMELINE = ".timeline.json.gz"
+LARGEST = 16 * 2**20
+"""Bytes of a baseline; no file that is larger is read."""
+
+TIMELINE = ".timeline.json.gz"
+"""How the file of a timeline ends."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +55,17 @@ class BaselineStore:
         timelines: whether timelines are written, where measurements have one.
         lock_deadline_s: how long to wait for another run.
         """
-        self._root = root
+        self.root = root
         self._timelines = timelines
         self._lock_deadline_s = lock_deadline_s
 
     def path(self, device: str, nodeid: str) -> Path:
         """The file of a test's baseline."""
-        return self._root / baseline_path(device, nodeid)
+        return self.root / baseline_path(device, nodeid)
 
     def timeline_path(self, device: str, nodeid: str) -> Path:
         """The file of a baseline's timeline, beside it."""
-        return self.path(device, nodeid).with_suffix(_TIMELINE)
+        return self.path(device, nodeid).with_suffix(TIMELINE)
 
     def read(self, device: str, nodeid: str) -> Measurement | None:
         """The baseline of a test; None if there is none.
@@ -71,12 +74,17 @@ class BaselineStore:
             BaselineDamaged: the file cannot be understood; it is left alone.
             BaselineError: it cannot be read.
         """
-        return self._parse(self.path(device, nodeid))
+        return self.read_file(self.path(device, nodeid))
 
-    def _parse(self, path: Path) -> Measurement | None:
-        """The baseline in a file, which is that of the file's test and device."""
+    def read_file(self, path: Path) -> Measurement | None:
+        """The baseline in a file of the folder, which is that of the file's test and device.
+
+        Raises:
+            BaselineDamaged: the file cannot be understood, or is another's; it is left alone.
+            BaselineError: it cannot be read.
+        """
         try:
-            text = read_limited(path, _LARGEST).decode("utf-8")
+            text = read_limited(path, LARGEST).decode("utf-8")
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
@@ -120,9 +128,9 @@ class BaselineStore:
 
     def devices(self, nodeid: str) -> tuple[str, ...]:
         """The devices that there is a baseline of this test for."""
-        if not self._root.is_dir():
+        if not self.root.is_dir():
             return ()
-        folders = sorted(folder.name for folder in self._root.iterdir() if folder.is_dir())
+        folders = sorted(folder.name for folder in self.root.iterdir() if folder.is_dir())
         return tuple(name for name in folders if self.path(name, nodeid).is_file())
 
     def matching(self, pattern: str) -> Iterator[Measurement]:
@@ -132,13 +140,13 @@ class BaselineStore:
             BaselineDamaged: a file cannot be understood.
             BaselineError: there is no such folder.
         """
-        if not self._root.is_dir():
+        if not self.root.is_dir():
             raise BaselineError(
-                f"there is no folder of baselines {self._root}",
+                f"there is no folder of baselines {self.root}",
                 remedy="name it with --baselines, or record some with pytest --nsys-update",
             )
-        for path in sorted(self._root.glob("*/**/*.json")):
-            found = self._parse(path)
+        for path in sorted(self.root.glob("*/**/*.json")):
+            found = self.read_file(path)
             if found is not None and (pattern in found.nodeid or matches(pattern, found.nodeid)):
                 yield found
 
@@ -153,14 +161,14 @@ class BaselineStore:
         remedy = "make the folder writable, or name another with --nsys-baseline-dir"
         with (
             writing(f"the baseline {path}", BaselineError, remedy),
-            locked_folder(self._root, self._lock_deadline_s, BaselineError),
+            locked_folder(self.root, self._lock_deadline_s, BaselineError),
         ):
             path.parent.mkdir(parents=True, exist_ok=True)
             before = self.read(measurement.device, measurement.nodeid)
             # A timeline without its baseline, or with another, is not looked at.
             self._write_timeline(measurement)
             replace_text(path, render(measurement))
-        return Change(path.relative_to(self._root.parent), before, measurement)
+        return Change(path.relative_to(self.root.parent), before, measurement)
 
     def _write_timeline(self, measurement: Measurement) -> None:
         path = self.timeline_path(measurement.device, measurement.nodeid)

@@ -1,0 +1,238 @@
+"""``pytest-nsys baselines``: what a folder of baselines holds, and keeping it in order."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_nsys.cli.common import show, whole_number
+from pytest_nsys.errors import BaselineError
+
+if TYPE_CHECKING:
+    from pytest_nsys.storage.baselines.heads import Head
+
+DONE, LEFT, FAILED = 0, 1, 2
+
+
+def add_baselines(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.description = "Exit code: 0, 1 where something is left to be done, 2 for an error."
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+
+    one = actions.add_parser("list", help="which tests have a baseline, for which device, how old")
+    _pattern(one)
+    _which(one)
+    one.add_argument(
+        "--older-than", type=whole_number(1), metavar="DAYS", help="only those recorded before"
+    )
+    one.add_argument("--json", action="store_true", help="as JSON")
+    one.set_defaults(run=_list)
+
+    one = actions.add_parser("show", help="what a baseline holds, to be read")
+    one.add_argument("test", help="a test's node id, a part of it, or a pattern")
+    _which(one)
+    one.set_defaults(run=_show)
+
+    one = actions.add_parser(
+        "rename",
+        help="give the baselines of a test, or of all tests of a file or folder, to others",
+    )
+    one.add_argument("old", metavar="OLD", help="a node id, a test file or a folder")
+    one.add_argument("new", metavar="NEW", help="what it is called now")
+    _which(one)
+    one.set_defaults(run=_rename)
+
+    one = actions.add_parser(
+        "prune",
+        help="remove baselines whose tests are gone",
+        description="Collects tests, as 'pytest --collect-only' does, and names the baselines of "
+        "tests that are not there in the files that were collected; removes them with --yes. "
+        "What was deselected or skipped is there, and what could not be collected is left alone. "
+        "Exit code: 0, 1 where some are left, 2 for an error.",
+    )
+    one.add_argument("--yes", action="store_true", help="remove them")
+    _which(one)
+    one.add_argument(
+        "args", nargs="*", metavar="ARG", help="files, folders and options of pytest, after --"
+    )
+    one.set_defaults(run=_prune)
+
+    one = actions.add_parser(
+        "merge",
+        help="take in the baselines of another folder, or resolve git's conflicts",
+        description="With OTHER: its baselines that the folder lacks are copied, and where both "
+        "have one of the same work, its processes are added. Without: baselines in which git left "
+        "a conflict get the processes of both sides. What cannot be put together (other kernels, "
+        "windows or options) is left and named, unless --take says which one counts. Exit code: "
+        "0, 1 where some are left, 2 for an error.",
+    )
+    one.add_argument("other", nargs="?", type=Path, metavar="OTHER", help="a folder of baselines")
+    one.add_argument("--take", choices=("ours", "theirs", "newer"), help="where both differ")
+    _folder(one)
+    one.set_defaults(run=_merge)
+
+
+def _pattern(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "pattern",
+        nargs="?",
+        default="*",
+        metavar="PATTERN",
+        help="only tests whose id contains this; * and ? are wild",
+    )
+
+
+def _which(parser: argparse.ArgumentParser) -> None:
+    _folder(parser)
+    parser.add_argument("--device", metavar="NAME", help="only those of this device")
+
+
+def _folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--baseline-dir",
+        type=Path,
+        default=Path("baselines"),
+        metavar="DIR",
+        help="the folder of the baselines (baselines)",
+    )
+
+
+def _heads(arguments: argparse.Namespace, pattern: str = "*") -> tuple[list[Head], int]:
+    """The heads that are asked for, and how many could not be read, which are told of."""
+    from pytest_nsys.storage.baselines.heads import heads
+    from pytest_nsys.support.patterns import matches
+
+    found, failed = [], 0
+    for head in heads(arguments.baseline_dir):
+        if isinstance(head, BaselineError):
+            failed += 1
+            print(f"pytest-nsys: {head}", file=sys.stderr)
+        elif arguments.device in (None, head.device) and (
+            pattern in head.nodeid or matches(pattern, head.nodeid)
+        ):
+            found.append(head)
+    return found, failed
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    found, failed = _heads(arguments, arguments.pattern)
+    if arguments.older_than:
+        day = datetime.date.today() - datetime.timedelta(days=arguments.older_than)
+        found = [head for head in found if head.date < day.isoformat()]
+    if arguments.json:
+        rows = [{**vars(head), "path": str(head.path)} for head in found]
+        show(json.dumps(rows, indent=1))
+    else:
+        show("\n".join(_rows(found)))
+    return FAILED if failed else DONE
+
+
+def _rows(found: Sequence[Head]) -> Iterator[str]:
+    from pytest_nsys.support.text import visible
+
+    device = None
+    for head in found:
+        if head.device != device:
+            device = head.device
+            yield f"{visible(device)}:"
+        yield f"  {head.date or '-':10}  {visible(head.nodeid)}"
+    yield f"{len(found)} baselines" if len(found) != 1 else "1 baseline"
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from pytest_nsys.offline.baseline_text import baseline_lines
+    from pytest_nsys.storage.baselines import BaselineStore
+
+    store = BaselineStore(arguments.baseline_dir)
+    wanted = (arguments.device,) if arguments.device else store.devices(arguments.test)
+    paths = [path for device in wanted if (path := store.path(device, arguments.test)).is_file()]
+    failed = 0
+    if not paths:
+        found, failed = _heads(arguments, arguments.test)
+        paths = [head.path for head in found]
+    for path in paths:
+        measurement = store.read_file(path)
+        if measurement is not None:
+            show("\n".join(baseline_lines(measurement, path)) + "\n")
+    if not paths:
+        show(f"no baseline in {arguments.baseline_dir} is of {arguments.test!r}")
+    return FAILED if failed or not paths else DONE
+
+
+def _rename(arguments: argparse.Namespace) -> int:
+    from pytest_nsys.storage.baselines import BaselineStore
+    from pytest_nsys.storage.baselines.upkeep import rename, renames
+    from pytest_nsys.support.patterns import nearest
+
+    heads, _ = _heads(arguments)
+    store = BaselineStore(arguments.baseline_dir)
+    todo = renames(heads, arguments.old, arguments.new)
+    if not todo:
+        near = nearest(arguments.old, {head.nodeid for head in heads}, 3)
+        raise BaselineError(
+            f"there is no baseline of {arguments.old!r} in {arguments.baseline_dir}",
+            evidence="\n".join(near),
+            remedy="name the test as 'pytest-nsys baselines list' does",
+        )
+    taken = [store.path(head.device, nodeid) for head, nodeid in todo]
+    if any(path.exists() for path in taken):
+        raise BaselineError(
+            f"{arguments.new} has a baseline already",
+            evidence="\n".join(str(path) for path in taken if path.exists()),
+            remedy="remove the one that is not wanted",
+        )
+    for head, nodeid in todo:
+        show(f"{head.path} -> {rename(store, head, nodeid)}")
+    return DONE
+
+
+def _prune(arguments: argparse.Namespace) -> int:
+    from pytest_nsys.controller.collected import collect
+    from pytest_nsys.storage.baselines.heads import baseline_files
+    from pytest_nsys.storage.baselines.orphans import orphans
+    from pytest_nsys.storage.baselines.upkeep import remove
+
+    baseline_files(arguments.baseline_dir)  # that there are any
+    collection = collect(arguments.args)
+    found = [
+        orphan
+        for orphan in orphans(arguments.baseline_dir.resolve(), collection)
+        if not orphan.is_unmarked and arguments.device in (None, orphan.head.device)
+    ]
+    for orphan in found:
+        if arguments.yes:
+            remove(orphan.head.path)
+        what = "removed" if arguments.yes else "has no test:"
+        show(f"{what} {orphan.path} ({orphan.head.nodeid})")
+    files = len(collection.files)
+    whole = f"collected as a whole: {files} test file{'s' * (files != 1)}"
+    if not found:
+        show(f"nothing to remove; {whole}")
+    elif not arguments.yes:
+        show(f"{whole}; remove these {len(found)} with --yes")
+    return LEFT if found and not arguments.yes else DONE
+
+
+def _merge(arguments: argparse.Namespace) -> int:
+    from pytest_nsys.storage.baselines import BaselineStore
+    from pytest_nsys.storage.baselines.upkeep import merge_conflicts, merge_folder
+
+    store = BaselineStore(arguments.baseline_dir)
+    if arguments.other is not None:
+        merged = merge_folder(store, BaselineStore(arguments.other), arguments.take)
+    else:
+        merged = merge_conflicts(store, arguments.take)
+    for one in merged:
+        show(f"{one.path}: {one.how}")
+    if not merged:
+        where = f"baseline in {arguments.other}" if arguments.other else "conflict"
+        show(f"there is no {where}: nothing to merge")
+    left = sum(one.is_open for one in merged)
+    if left:
+        show(f"{left} left: say --take=ours, theirs or newer, or record them anew")
+    return LEFT if left else DONE

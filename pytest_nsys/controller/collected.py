@@ -1,0 +1,124 @@
+"""What a run of pytest collected: by it baselines without a test are known."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pytest_nsys.controller.checks import is_measured
+from pytest_nsys.errors import BaselineError
+from pytest_nsys.storage.baselines.orphans import Collection
+
+_LINES = 20
+
+
+def collect(args: Sequence[str]) -> Collection:
+    """Collect tests in a process of its own, as ``pytest --collect-only`` does.
+
+    Args:
+        args: files, folders and options of pytest.
+
+    Raises:
+        BaselineError: nothing could be collected.
+    """
+    with tempfile.TemporaryDirectory(prefix="pytest-nsys-") as folder:
+        target = Path(folder, "collection.json")
+        command = [sys.executable, "-m", __name__, str(target), *args]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+        try:
+            found = json.loads(target.read_text(encoding="utf-8"))
+        except OSError:
+            lines = done.stdout.decode("utf-8", "backslashreplace").splitlines()
+        else:
+            return Collection(
+                Path(found["root"]),
+                frozenset(found["nodeids"]),
+                frozenset(found["files"]),
+                tuple(map(Path, found["folders"])),
+                frozenset(found["unmarked"]),
+            )
+    raise BaselineError(
+        "pytest collected nothing, so that nothing is known of the baselines",
+        evidence="\n".join(lines[-_LINES:]),
+        remedy="name what 'pytest --collect-only' can collect",
+    )
+
+
+class Collected:
+    """Follows a collection, before anything is deselected."""
+
+    def __init__(self) -> None:
+        self._nodeids: set[str] = set()
+        self._files: set[str] = set()
+        self._broken: set[str] = set()
+
+    @pytest.hookimpl
+    def pytest_itemcollected(self, item: pytest.Item) -> None:
+        """Remember a test."""
+        self._nodeids.add(item.nodeid)
+
+    @pytest.hookimpl
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Remember a file, and whether all of it could be collected."""
+        file = report.nodeid.partition("::")[0]
+        (self._files if report.passed else self._broken).add(file)
+
+    def collection(self, session: pytest.Session) -> Collection:
+        """What was collected, once that has ended."""
+        config = session.config
+        root = config.rootpath
+        # What is chosen while a file is collected leaves no trace of the rest of it.
+        if config.getoption("lf", False) or not self._nodeids:
+            return Collection(root)
+        parts: set[str] = set()
+        folders: list[Path] = []
+        for arg in config.args:
+            name, chosen, _ = arg.partition("::")
+            path = (config.invocation_params.dir / name).resolve()
+            if chosen and path.is_relative_to(root):
+                parts.add(path.relative_to(root).as_posix())
+            elif path.is_dir():
+                folders.append(path)
+        whole = self._files - self._broken - parts
+        items = [item for item in session.items if not is_measured(item)]
+        return Collection(
+            root,
+            frozenset(self._nodeids),
+            frozenset(file for file in whole if (root / file).is_file()),
+            tuple(folders),
+            frozenset(item.nodeid for item in items),
+        )
+
+
+class _Writer(Collected):
+    """Writes what was collected to a file."""
+
+    def __init__(self, target: Path) -> None:
+        super().__init__()
+        self._target = target
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Write it."""
+        found = self.collection(session)
+        document = {
+            "root": str(found.root),
+            "nodeids": sorted(found.nodeids),
+            "files": sorted(found.files),
+            "folders": [str(folder) for folder in found.folders],
+            "unmarked": sorted(found.unmarked),
+        }
+        self._target.write_text(json.dumps(document), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    options = ["--collect-only", "-q", "--continue-on-collection-errors"]
+    raise SystemExit(pytest.main([*options, *sys.argv[2:]], plugins=[_Writer(Path(sys.argv[1]))]))
