@@ -68,7 +68,9 @@ TEST = """
         assert {us} == 100, "no good"
 
     def test_skips():
-        pytest.skip("not now")
+        if {us} != 100:
+            pytest.skip("not now")
+        simgpu.launch("gemm", 100)
 
     @pytest.mark.xfail(reason="known")
     def test_known():
@@ -175,7 +177,7 @@ def test_it_agrees_with_a_replay_of_the_examples(
 @pytest.fixture
 def recorded(simulated: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project with baselines and a recording of a run that got worse, and no nsys."""
-    simulated.ini("nsys_tolerance = gpu.kernel_time=30%")
+    simulated.ini("nsys_tolerance = gpu.kernel_time=30%", "nsys_skipped = fail")
     simulated.write(TEST.format(us=100))
     simulated.run("--nsys-update")
     simulated.write(TEST.format(us=150) + NEW)
@@ -198,6 +200,7 @@ def test_it_agrees_with_a_replay_on_every_status(recorded: Project, judge: Judge
     out = assert_both_agree(judge, 1, recorded.path, "recording")
     assert "to measure it again: pytest --nsys test_it.py::test_regressed" in out
     assert "FAILED test_it.py::test_fails - " in out
+    assert "FAILED test_it.py::test_skips" in out, "nsys_skipped = fail was in force"
     command = json.loads((recorded.path / "judged.json").read_text())["command"]
     assert command.startswith("pytest-nsys judge recording --json=judged.json")
 

@@ -75,7 +75,7 @@ def import_all() -> None:
     """
     for module in pkgutil.walk_packages(pytest_nsys.__path__, "pytest_nsys."):
         importlib.import_module(module.name)
-    for name in ("pandas", "pyarrow.parquet", "pynvml", "scipy.stats"):
+    for name in ("pandas", "pyarrow.parquet", "pynvml", "scipy.special"):
         importlib.import_module(name)
 
 
