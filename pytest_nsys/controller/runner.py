@@ -323,7 +323,9 @@ def _together(
 def _is_disturbed(judged: Judged | None) -> bool:
     if judged is None or judged.verdict is None or not judged.verdict.measurement.leftovers:
         return False
-    return judged.verdict.failed or judged.verdict.is_suspected
+    # Measured again, a test would have no baseline all the same.
+    compared = judged.verdict.status not in ("new", "incomparable")
+    return compared and (judged.verdict.failed or judged.verdict.is_suspected)
 
 
 def _is_suspected(judged: Judged | None) -> bool:

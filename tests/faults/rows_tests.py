@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 
-from pytest_nsys.errors import CaptureError
+from pytest_nsys.errors import CaptureError, RoundsMissing
 from tests.faults.fault import REAL, Fault, around
 from tests.faults.scene import STAND_IN, Scene
 
@@ -87,6 +87,39 @@ STRANGE = r"""
     @pytest.mark.nsys(rounds=1, warmup=0, allow_empty=True)
     @pytest.mark.parametrize("value", STRANGE)
     def test_at_fault(value):
+        work()
+"""
+REPLACES = """
+import json
+work()
+os.getpid = lambda: 4711
+os.write = json.dumps = time.perf_counter = None
+assert False
+"""
+UNREPORTED = """
+    import pytest
+    from _pytest.runner import runtestprotocol
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(item, nextitem):
+        if item.name == "test_at_fault" and hasattr(item.config, "workerinput"):
+            runtestprotocol(item, log=False, nextitem=nextitem)
+            return True
+"""
+SWALLOWS = """
+calls = iter([1])
+try:
+    nsys(lambda: work() or next(calls))
+except StopIteration:
+    pass
+"""
+UNMARKED = """
+    import pytest
+    from work import work
+
+    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.nysy
+    def test_one():
         work()
 """
 LONG = """
@@ -336,5 +369,41 @@ ROWS = (
         made="5,000 characters, two that differ in the last",
         tests=LONG,
         options=("--nsys",),
+    ),
+    Fault(
+        "A test replaces what the worker calls, and fails",
+        "*assert False",
+        None,
+        made="`os.getpid`, `os.write`, `json.dumps`, `time.perf_counter`, and leaves them so",
+        drives=(REAL[1], STAND_IN),
+        tests=around(REPLACES),
+        recorded=BOTH,
+        traceback=True,
+    ),
+    Fault(
+        "A test has no report",
+        "the worker ended well (exit status *) and sent no report of its set-up",
+        None,
+        made="a plugin runs it in a way of its own",
+        tests=around("work()"),
+        conftest=UNREPORTED,
+        recorded=BOTH,
+    ),
+    Fault(
+        "A test goes on after a round that failed",
+        "the test passed, and only 1 of its 2 rounds ended",
+        RoundsMissing,
+        made="it catches what the function that it handed to `nsys` raises",
+        tests=around(SWALLOWS).replace("request", "nsys"),
+        recorded=BOTH,
+    ),
+    Fault(
+        "No test is measured under the gate",
+        "no test was measured: 1 test, none marked nsys",
+        None,
+        code=4,
+        made="a marker with a typing error",
+        tests=UNMARKED,
+        options=("--nsys-baseline",),
     ),
 )
