@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 DEMO_VENV := .venv-demo
 BIN := $(VENV)/bin
+COMPAT := .venv-compat/oldest/.installed .venv-compat/newest/.installed
 VLLM ?= /opt/vllm-cpu
 # Tests wait a good deal: for deadlines, for nsys, for servers.
 TEST_PROCESSES ?= $(shell expr $$(nproc) + 2)
@@ -21,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup test quick lint typecheck unit format docs demo gpu vllm clean
+.PHONY: help setup test quick lint typecheck unit usual compat format docs demo gpu vllm clean
 
 help:  ## Show this list
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)$$/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -31,7 +32,7 @@ setup: $(VENV)/.installed  ## Make the environment, and on Debian 12 install wha
 	then .ci/install-nsys && .ci/install-browser; \
 	else echo "setup: this is no Debian 12: the tests with real nsys and with a browser need both from you"; fi
 
-test: setup lint typecheck unit  ## Check everything that needs no GPU: format, rules, types, tests, coverage
+test: setup lint typecheck unit usual  ## Check everything that needs no GPU: format, rules, types, tests, coverage
 
 quick: lint typecheck  ## Check what a minute is enough for: format, rules, types, and the tests that start nothing
 	$(BIN)/python -m pytest $(QUICK) -n $(TEST_PROCESSES) --dist loadgroup --hypothesis-profile=quick -q
@@ -50,6 +51,13 @@ unit: $(VENV)/.installed  ## Run the tests and measure their coverage
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+usual: $(VENV)/.installed $(COMPAT)  ## Try measured tests beside the most used plugins, on the oldest and newest pytest
+	$(BIN)/python -m pytest tests/compat -m usual -n $(TEST_PROCESSES) --timeout=300
+
+compat: $(VENV)/.installed $(COMPAT)  ## Try them beside every plugin of the table, and write down which versions those were
+	$(BIN)/python -m pytest tests/compat -n $(TEST_PROCESSES) --timeout=300
+	$(BIN)/python -m tests.compat.page --versions >/dev/null
+
 format: $(VENV)/.installed  ## Put the code into its format and mend what Ruff can mend
 	$(BIN)/ruff check --fix-only --exit-zero
 	$(BIN)/ruff format
@@ -61,6 +69,8 @@ docs: $(VENV)/.installed  ## Make the parts of the documentation that the code k
 	mv docs/faults.md.new docs/faults.md
 	$(BIN)/python -m tests.support.json_page > docs/json.md.new
 	mv docs/json.md.new docs/json.md
+	$(BIN)/python -m tests.compat.page > docs/compatibility.md.new
+	mv docs/compatibility.md.new docs/compatibility.md
 
 demo: $(DEMO_VENV)/.installed  ## Run the demonstration (no GPU needed)
 	$(DEMO_VENV)/bin/python examples/demo.py
@@ -73,12 +83,15 @@ vllm: $(VENV)/.installed  ## Run the tests with a real vLLM on the CPU; scripts/
 	VLLM=$(VLLM) $(BIN)/python -m pytest tests/vllm
 
 clean:  ## Remove the environments and everything that tools have left
-	rm -rf $(VENV) $(DEMO_VENV) dist .coverage .coverage.* .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(DEMO_VENV) .venv-compat dist .coverage .coverage.* .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
+
+.venv-compat/%/.installed: pyproject.toml tests/compat/table.py $(VENV)/.installed
+	$(BIN)/python -m tests.compat.environments $*
 
 $(DEMO_VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(DEMO_VENV)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pytest
 
 from pytest_nsys.errors import SettingsError
+from pytest_nsys.worker.node import plugin_module
 
 
 def check_conflicts(config: pytest.Config) -> None:
@@ -72,16 +73,16 @@ def _is_meant(item: pytest.Item, mark: str) -> bool:
 
 
 _RETRYING = {
-    "rerunfailures": "pytest-rerunfailures",
-    "flaky": "flaky",
-    "pytest-retry": "pytest-retry",
+    "pytest_rerunfailures": "pytest-rerunfailures",
+    "flaky.flaky_pytest_plugin": "flaky",
+    "pytest_retry.retry_plugin": "pytest-retry",
 }
 _RETRIES = ("reruns", "force_reruns", "force_flaky", "retries")
 
 
 def note_of_retries(config: pytest.Config, items: Iterable[pytest.Item]) -> str:
     """What there is to be said of tests that another plugin would run again; "" for nothing."""
-    plugins = [name for key, name in _RETRYING.items() if config.pluginmanager.has_plugin(key)]
+    plugins = [name for key, name in _RETRYING.items() if plugin_module(config, key) is not None]
     asking = [item for item in items if plugins and _asks_for_retries(item)]
     if not asking:
         return ""

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-_DEPENDENCY = "dependency"
+from pytest_nsys.worker.node import plugin_module
+
+_DEPENDENCY = "pytest_dependency"
 _ALLURE = "allure_listener"
 
 
@@ -36,7 +38,7 @@ def decided_by_dependencies(item: pytest.Item) -> pytest.TestReport | None:
     It decides here, where the outcomes of all tests are known: the worker ran the test whatever
     became of those that it did not run.
     """
-    plugin = item.config.pluginmanager.get_plugin(_DEPENDENCY)
+    plugin = plugin_module(item.config, _DEPENDENCY)
     if plugin is None:
         return None
     setup = _only(item, "pytest_runtest_setup", [plugin])
@@ -54,9 +56,9 @@ def show(item: pytest.Item, reports: Sequence[pytest.TestReport], workers: Path 
         reports: as they will be logged.
         workers: the folder with the folders of the run's workers; None where the test ran here.
     """
-    manager = item.config.pluginmanager
     own = [report for report in reports if not hasattr(report, "context")]
-    dependency, listener = manager.get_plugin(_DEPENDENCY), manager.get_plugin(_ALLURE)
+    dependency = plugin_module(item.config, _DEPENDENCY)
+    listener: Any = item.config.pluginmanager.get_plugin(_ALLURE)
     if dependency is not None:
         _make(item, own, dependency)
     if listener is not None and workers is None:

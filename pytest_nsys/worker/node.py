@@ -90,6 +90,12 @@ def stand_in_for_xdist(config: pytest.Config) -> None:
             setattr(config.option, name, value)
 
 
+def plugin_module(config: pytest.Config, name: str) -> Any:
+    """The plugin that is this module, whatever ``-p`` or its entry point call it; else None."""
+    plugins = config.pluginmanager.get_plugins()
+    return next((one for one in plugins if getattr(one, "__name__", None) == name), None)
+
+
 def distributes_nothing(config: pytest.Config) -> None:
     """In a worker: its options say that it runs its tests itself."""
     for name, value in _OPTIONS.items():

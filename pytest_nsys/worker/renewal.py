@@ -14,11 +14,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import NonCallableMock
 
 import pytest
 from _pytest.doctest import DoctestItem
 
 from pytest_nsys.support.own import own
+from pytest_nsys.worker.node import plugin_module
 
 Renew = Callable[[], object]
 """Makes a state what it was before the first call."""
@@ -70,8 +72,7 @@ def _of_doctest(item: pytest.Item) -> Iterator[Renew]:
 
 def _clocks(item: pytest.Item) -> Iterator[Renew]:
     """The limit of pytest-timeout, which is for a call."""
-    manager = item.config.pluginmanager
-    plugin: Any = manager.get_plugin("timeout")
+    plugin = plugin_module(item.config, "pytest_timeout")
     if hasattr(plugin, "_get_item_settings"):
         settings = plugin._get_item_settings(item)
         if settings.timeout is not None and settings.timeout > 0:
@@ -85,9 +86,8 @@ def _clocks(item: pytest.Item) -> Iterator[Renew]:
 
 def _of_plugins(item: pytest.Item) -> Iterator[Renew]:
     """The seeds of pytest-randomly; what Allure has been told."""
-    manager = item.config.pluginmanager
-    randomly: Any = manager.get_plugin("randomly")
-    allure: Any = manager.get_plugin("allure_listener")
+    randomly = plugin_module(item.config, "pytest_randomly")
+    allure: Any = item.config.pluginmanager.get_plugin("allure_listener")
     if hasattr(randomly, "pytest_runtest_call"):
         yield lambda: randomly.pytest_runtest_call(item)
     result = allure.allure_logger.get_test(None) if allure is not None else None
@@ -116,6 +116,8 @@ def _of_fixture(name: str, value: Any) -> Iterator[Renew]:
         yield _patches(value)
     elif name == "tmp_path" and isinstance(value, Path):
         yield _files(value)
+    elif isinstance(value, NonCallableMock):
+        yield from _calls(value)
     else:
         kind = type(value)
         yield from _OF_KINDS.get(f"{kind.__module__}.{kind.__qualname__}", _nothing)(value)
@@ -178,7 +180,7 @@ def _entries(folder: str) -> Iterator[str]:
 
 
 def _mocks(mocker: Any) -> Iterator[Renew]:
-    """pytest-mock: stop the body's patches, and forget the calls of those of fixtures."""
+    """pytest-mock: stop the body's patches, and leave those of fixtures."""
     made = mocker._mock_cache.cache
     known = len(made)
 
@@ -187,12 +189,17 @@ def _mocks(mocker: Any) -> Iterator[Renew]:
             if one.patch is not None:
                 one.patch.stop()
         del made[known:]
-        for one in made:
-            if hasattr(one.mock, "reset_mock"):
-                one.mock.reset_mock()
 
     if isinstance(made, list):
         yield renew
+        for one in made:
+            yield from _calls(one.mock)
+
+
+def _calls(mock: Any) -> Iterator[Renew]:
+    """A mock that nobody has called yet: what the body calls is counted anew."""
+    if isinstance(mock, NonCallableMock) and not mock.mock_calls:
+        yield mock.reset_mock
 
 
 def _snapshots(snapshot: Any) -> Iterator[Renew]:

@@ -24,14 +24,21 @@ from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.forks import Forks
 from pytest_nsys.worker.job import Job
 from pytest_nsys.worker.leftovers import Leftovers
-from pytest_nsys.worker.node import distributes_nothing, stand_in_for_xdist
+from pytest_nsys.worker.node import distributes_nothing, plugin_module, stand_in_for_xdist
 from pytest_nsys.worker.recorder import Aside, Recorder, WindowLog
 from pytest_nsys.worker.release import ReleaseMemory
 from pytest_nsys.worker.renewal import Renewal
 from pytest_nsys.worker.sent_report import sent_report
 
 # A second attempt would open a second set of windows for the same test.
-_RETRYING_PLUGINS = ("rerunfailures", "flaky", "pytest-retry")
+_RETRYING_PLUGINS = (
+    "pytest_rerunfailures",
+    "flaky.flaky_pytest_plugin",
+    "pytest_retry.retry_plugin",
+)
+
+# pytest-harvest would write to a folder that it has made only where "-n" is given.
+_HARVESTER = "DefaultXDistHarvester"
 
 _ONCE = (
     "Warm-ups and rounds call it again and again, with the same fixtures. If only a part of it\n"
@@ -101,6 +108,11 @@ class WorkerSession:
         config.workeroutput = {}  # type: ignore[attr-defined]
         stand_in_for_xdist(config)
         distributes_nothing(config)
+        for name in _RETRYING_PLUGINS:
+            plugin = plugin_module(config, name)
+            if plugin is not None:
+                config.pluginmanager.unregister(plugin)
+                config.addinivalue_line("markers", "flaky(...): of a plugin that is not used here")
         option = config.option
         option.continue_on_collection_errors = True
         option.maxfail = self._job.maxfail
@@ -119,15 +131,9 @@ class WorkerSession:
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Silence the worker's terminal reporter, which is kept because plugins ask for it.
-
-        What runs tests once more is ended here: before, it has declared its markers.
-        """
+        """Silence the worker's terminal reporter, which is kept because plugins ask for it."""
         config.get_terminal_writer()._file = own.fdopen(own.open_fd(os.devnull, os.O_WRONLY), "w")
         config.pluginmanager.register(ReleaseMemory(), "nsys-release-memory")
-        for name in _RETRYING_PLUGINS:
-            if config.pluginmanager.hasplugin(name):
-                config.pluginmanager.unregister(name=name)
 
     @pytest.hookimpl
     def pytest_itemcollected(self, item: pytest.Item) -> None:
@@ -294,6 +300,9 @@ class WorkerSession:
     ) -> Generator[None, object, object]:
         """Close the capture with the sentinel, and send what plugins have for the controller."""
         output: dict[str, Any] = session.config.workeroutput  # type: ignore[attr-defined]
+        for plugin in session.config.pluginmanager.get_plugins():
+            if type(plugin).__name__ == _HARVESTER:
+                session.config.pluginmanager.unregister(plugin)
         output["exitstatus"] = int(exitstatus)
         output["shouldfail"], output["shouldstop"] = session.shouldfail, session.shouldstop
         result = yield

@@ -212,18 +212,20 @@ def test_options_and_marks_that_cannot_be_had_are_refused_and_retries_are_noted(
             parser.addoption("--parallel-threads", default=1)
             parser.addoption("--reruns", type=int)
 
-        class Retries:
-            def pytest_configure(self, config):
-                config.addinivalue_line("markers", "flaky(reruns=1): once more")
-
-            def pytest_runtest_protocol(self, item):
-                raise AssertionError("it is left out")
-
         def pytest_configure(config):
-            config.pluginmanager.register(Retries(), "rerunfailures")
             config.addinivalue_line("markers", "forked: in a child")
         """,
         "conftest.py",
+    )
+    simulated.write(
+        """
+        def pytest_configure(config):
+            config.addinivalue_line("markers", "flaky(reruns=1): once more")
+
+        def pytest_runtest_protocol(item):
+            raise AssertionError("it is left out")
+        """,
+        "pytest_rerunfailures.py",
     )
     body = """
         import pytest, simgpu
@@ -245,7 +247,7 @@ def test_options_and_marks_that_cannot_be_had_are_refused_and_retries_are_noted(
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*test_it.py::test_it is marked forked and cannot be measured*"])
     simulated.write(body.format("@pytest.mark.flaky(reruns=2)"))
-    result = simulated.run("--nsys", "--strict-markers")
+    result = simulated.run("--nsys", "--strict-markers", "-p", "pytest_rerunfailures")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
         ["note: measured tests are not run again when they fail (pytest-rerunfailures): 1 would be"]
@@ -312,6 +314,7 @@ def test_plugins_that_watch_reports_being_made_see_the_final_ones(simulated: Pro
         import pytest
 
         class Dependency:
+            __name__ = "pytest_dependency"
             failed = set()
 
             @pytest.hookimpl(hookwrapper=True)
@@ -326,7 +329,7 @@ def test_plugins_that_watch_reports_being_made_see_the_final_ones(simulated: Pro
 
         def pytest_configure(config):
             if not hasattr(config, "workerinput"):
-                config.pluginmanager.register(Dependency(), "dependency")
+                config.pluginmanager.register(Dependency())
         """,
         "conftest.py",
     )

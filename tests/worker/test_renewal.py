@@ -21,11 +21,15 @@ def of_kind(name: str, **values: Any) -> Any:
 
 def item(plugins: dict[str, object] | None = None, **fixtures: object) -> Any:
     """A test with these fixtures, beside these plugins."""
+    modules = [one for name, one in (plugins or {}).items() if name != "allure_listener"]
     return SimpleNamespace(
         user_properties=[],
         funcargs=fixtures,
         config=SimpleNamespace(
-            pluginmanager=SimpleNamespace(get_plugin=(plugins or {}).get), hook=mock.Mock()
+            pluginmanager=SimpleNamespace(
+                get_plugin=(plugins or {}).get, get_plugins=lambda: modules
+            ),
+            hook=mock.Mock(),
         ),
     )
 
@@ -48,19 +52,26 @@ def test_mocks_of_the_body_are_undone_and_those_of_fixtures_count_from_zero() ->
     early, late, patch = mock.Mock(), mock.Mock(), mock.Mock()
     cache = [SimpleNamespace(mock=early, patch=None)]
     mocker = of_kind("pytest_mock.plugin.MockerFixture", _mock_cache=SimpleNamespace(cache=cache))
-    renewal = Renewal(item(mocker=mocker))
+    own = mock.Mock()
+    called = mock.Mock()
+    called()
+    renewal = Renewal(item(mocker=mocker, own=own, called=called))
     cache.append(SimpleNamespace(mock=late, patch=patch))
     early()
+    own()
     renewal.before_call()
     assert [one.mock for one in cache] == [early]
     early.assert_not_called()
+    own.assert_not_called()
+    called.assert_called_once_with()
     patch.stop.assert_called_once_with()
 
 
 @pytest.mark.parametrize("limit", [3.0, 0, None])
 def test_a_limit_is_that_of_a_call(limit: float | None) -> None:
     settings = SimpleNamespace(timeout=limit)
-    test = item({"timeout": SimpleNamespace(_get_item_settings=lambda item: settings)})
+    timeout = SimpleNamespace(__name__="pytest_timeout", _get_item_settings=lambda item: settings)
+    test = item({"timeout": timeout})
     Renewal(test).before_part()
     hook = test.config.hook
     assert hook.pytest_timeout_set_timer.call_count == bool(limit)
@@ -70,7 +81,7 @@ def test_a_limit_is_that_of_a_call(limit: float | None) -> None:
 def test_seeds_are_set_and_what_allure_was_told_is_forgotten() -> None:
     result = SimpleNamespace(steps=["of a fixture"], attachments=[])
     logger = SimpleNamespace(get_test=lambda uuid: result)
-    randomly = mock.Mock()
+    randomly = mock.Mock(__name__="pytest_randomly")
     test = item({"randomly": randomly, "allure_listener": SimpleNamespace(allure_logger=logger)})
     renewal = Renewal(test)
     result.steps.append("of the first call")
