@@ -12,6 +12,7 @@ them; whoever catches one also catches what is below it::
         CustomMetricFailed
         NsysNotFound
         NsysUsageError
+        NvtxRefused
         NsysLaunchFailed
         CaptureError
             CaptureMissing
@@ -123,6 +124,10 @@ class NsysNotFound(NsysError):
 
 class NsysUsageError(NsysError):
     """nsys refused its command line."""
+
+
+class NvtxRefused(NsysError):
+    """This nsys records no range of this version of the nvtx package."""
 
 
 class NsysLaunchFailed(NsysError):

@@ -65,7 +65,7 @@ def _become_controller(config: pytest.Config) -> None:
         _add_metrics(config)
         settings = read_settings(config)
         if settings.active:
-            check_conflicts(config)
+            check_conflicts(config, replay=settings.replay is not None)
     except NsysError as error:
         raise pytest.UsageError(str(error)) from None
     if settings.active:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_nsys.errors import NsysNotFound
+from pytest_nsys.errors import NsysNotFound, NvtxRefused
 from pytest_nsys.process.environment import minimal_environment
 from pytest_nsys.process.processes import run_program
 from pytest_nsys.support.own import own
@@ -64,6 +66,47 @@ class NsysTool:
     def can_select_tables(self) -> bool:
         """Whether ``nsys export`` knows ``--tables`` and ``--type=parquetdir``."""
         return self.version >= (2023, 4, 0)
+
+
+# From this nvtx on, ranges carry a payload that nsys up to 2023.4 refuses, and the range with it.
+_NVTX_WITH_PAYLOADS = (0, 2, 12)
+_LAST_NSYS_WITHOUT = (2023, 4)
+
+
+def records_ranges(nsys: tuple[int, int, int], nvtx: str) -> bool:
+    """Whether this nsys is not known to lose the ranges of this version of the nvtx package."""
+    numbers = re.match(r"\d+(\.\d+)*", nvtx)
+    version = tuple(map(int, numbers[0].split("."))) if numbers else ()
+    return version < _NVTX_WITH_PAYLOADS or nsys[:2] > _LAST_NSYS_WITHOUT
+
+
+def _nvtx_version() -> str | None:
+    """The version of the nvtx package; None where another module would be imported in its place,
+    or none: of that the worker tells."""
+    try:
+        found = importlib.metadata.distribution("nvtx")
+        spec = importlib.util.find_spec("nvtx")
+    except (importlib.metadata.PackageNotFoundError, ImportError, ValueError):
+        return None
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(str(found.locate_file("nvtx"))).resolve()
+    return found.version if Path(spec.origin).resolve().parent == folder else None
+
+
+def check_nvtx(nsys: NsysTool) -> None:
+    """Refuse an nsys that would record none of the ranges by which captures are cut.
+
+    Raises:
+        NvtxRefused: it and the installed nvtx package are known not to understand each other.
+    """
+    version = _nvtx_version()
+    if version is not None and not records_ranges(nsys.version, version):
+        raise NvtxRefused(
+            f"nsys {nsys.version_text} records no range of nvtx {version}: nothing can be measured",
+            evidence=str(nsys.path),
+            remedy="use nsys 2025 or newer, or: pip install 'nvtx<0.2.12'",
+        )
 
 
 def find_nsys(

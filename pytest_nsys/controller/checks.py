@@ -10,12 +10,23 @@ from pytest_nsys.errors import SettingsError
 from pytest_nsys.worker.node import plugin_module
 
 
-def check_conflicts(config: pytest.Config) -> None:
+def check_conflicts(config: pytest.Config, *, replay: bool) -> None:
     """Options that cannot be had together with profiling.
+
+    A replay runs no test, so that there is nothing to distribute either: its tests are judged in
+    this process, whatever pytest-xdist was told.
+
+    Args:
+        config: of the run, before pytest-xdist is configured.
+        replay: whether a recording is judged.
 
     Raises:
         SettingsError: some are given.
     """
+    if replay:
+        if hasattr(config.option, "numprocesses"):
+            config.option.numprocesses, config.option.dist, config.option.tx = None, "no", []
+        return
     if config.getoption("usepdb", False) or config.getoption("trace", False):
         raise SettingsError(
             "--pdb and --trace cannot be used while tests are profiled: they run in a worker "

@@ -148,10 +148,25 @@ class Ledger:
             changes=tuple(self._changes),
             orphans=self._orphans,
             seconds=dict(self._seconds),
-            notes=tuple(dict.fromkeys([*self._notes, *self._void_tolerances()])),
+            notes=tuple(dict.fromkeys([*self._notes, *self._void_tolerances(), *self._thin()])),
             command=self._config.stash.get(COMMAND, "") or published_command(arguments),
             kept=str(self._settings.keep or ""),
         )
+
+    def _thin(self) -> list[str]:
+        """On baselines that were made from a recording, and of how many processes."""
+        if self._settings.replay is None or not self._changes:
+            return []
+        notes = [f"baselines were made from the recording {self._settings.replay.name}"]
+        wanted = self._settings.processes
+        thin = [one.after for one in self._changes if one.after.processes < wanted]
+        if thin:
+            notes.append(
+                f"{len(thin)} of them of fewer than {wanted} processes, the first, "
+                f"{thin[0].nodeid}, of {thin[0].processes}: what one process measures says little "
+                f"of the next; record the run with --nsys-processes={wanted}"
+            )
+        return notes
 
     def _void_tolerances(self) -> list[str]:
         """On tolerances of the run, which are of no test in particular, that no test met."""

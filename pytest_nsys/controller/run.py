@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_nsys.capture.live import CaptureOptions
-from pytest_nsys.capture.nsys import find_nsys
+from pytest_nsys.capture.nsys import check_nvtx, find_nsys
 from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.capture.run import Listener
 from pytest_nsys.controller.judges import BaselineJudge, PairJudge
@@ -122,6 +122,7 @@ def start_run(
             runner = Runner([Arm(replay)], measurer, judge, nullcontext, _ignore, on_result)
             return Run(folder, runner, judge, options, replay.nodeids)
         nsys = find_nsys(settings.executable)
+        check_nvtx(nsys)
         progress = Progress(config)
         nodes = Nodes(config)
 

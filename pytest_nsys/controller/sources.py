@@ -49,6 +49,7 @@ def make_judge(settings: Settings, collection: Collection) -> BaselineJudge | Pa
         mode=settings.mode,
         inconclusive=settings.inconclusive,
         expected=read_expected(settings.baseline_dir / FILE),
+        replay=_named(settings.replay),
     )
     if settings.against is not None:
         return PairJudge(policy, settings.against)
@@ -59,6 +60,14 @@ def make_judge(settings: Settings, collection: Collection) -> BaselineJudge | Pa
         timelines=settings.html is not None,
         orphans=tuple(orphans(settings.baseline_dir, collection)),
     )
+
+
+def _named(folder: Path | None) -> str:
+    """A recording as a command names it that is shown: by its path from here, or its last part."""
+    if folder is None:
+        return ""
+    here = Path.cwd()
+    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder.name)
 
 
 def make_measurer(config: pytest.Config, settings: Settings) -> Measurer:

@@ -21,6 +21,7 @@ from pytest_nsys.verdict.wording import (
     headline,
     notable,
     place,
+    recording_command,
     rename_command,
     reproduce,
 )
@@ -37,7 +38,8 @@ def verdict_lines(verdict: Verdict) -> list[str]:
     """What stands under the headline of a failed test: all there is, and how to repeat it."""
     lines = [*_tables(verdict), *_unmet(verdict)]
     lines += [f"note: {note}" for note in (*verdict.notes, *verdict.warnings)]
-    lines += ["", f"to measure it again: {reproduce(verdict)}"]
+    where = " (where its GPU is)" if verdict.replay else ""
+    lines += ["", f"to measure it again: {reproduce(verdict)}{where}"]
     if accept(verdict):
         lines.append(f"to accept it:        {accept(verdict)}")
     return lines
@@ -146,7 +148,8 @@ def summary_lines(run: RunReport) -> list[str]:
             if len(verdicts) > 10:
                 lines.append(f"  and {len(verdicts) - 10} more {status}")
             if status == "new" and any(not verdict.against for verdict in verdicts):
-                lines.append("  record their baselines with: pytest --nsys-update-new")
+                command = recording_command(verdicts[0].replay, "--nsys-update-new")
+                lines.append(f"  record their baselines with: {command}")
     lines += _warnings(run)
     for test in run.unmeasured:
         if test.is_lost:

@@ -16,7 +16,7 @@ from pytest_nsys.verdict.rule import Rule, default_rule
 from pytest_nsys.verdict.spread import disagreements
 from pytest_nsys.verdict.unchanged import is_unchanged
 from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Requirement, Status, Verdict
-from pytest_nsys.verdict.wording import place
+from pytest_nsys.verdict.wording import place, recording_command
 
 _ALWAYS_FAILS: frozenset[Status] = frozenset({"regressed", "over budget", "violated"})
 _FAILS_GATE: frozenset[Status] = _ALWAYS_FAILS | {"new", "incomparable"}
@@ -32,6 +32,7 @@ class Policy:
         expected: changes that are expected, of all tests.
         today: the day by which they expire.
         rule: how samples are compared.
+        replay: the recording that is judged, as commands name it; "" where tests are measured.
     """
 
     mode: Mode = "profile"
@@ -39,6 +40,7 @@ class Policy:
     expected: Sequence[ExpectedChange] = ()
     today: datetime.date = field(default_factory=datetime.date.today)
     rule: Rule = default_rule
+    replay: str = ""
 
     @property
     def failing(self) -> frozenset[Status]:
@@ -84,7 +86,7 @@ def judge(
         comparisons, expired = _mark_expected(comparisons, spec, measurement, policy)
         notes += expired
     elif baseline is None and not recording:
-        notes = (_no_baseline(measurement.device, other_devices),)
+        notes = (_no_baseline(measurement.device, other_devices, policy.replay),)
     default: Status = "ok"
     if recording and not (baseline and is_unchanged(spec, measurement, baseline, policy.rule)):
         default = "new"
@@ -103,6 +105,7 @@ def judge(
         baseline=baseline,
         comparisons=comparisons,
         unmet=tuple(unmet),
+        replay=policy.replay,
         notes=(*notes, *measurement.remarks),
         warnings=(*_warnings(spec, measurement, comparisons, recording=recording),),
     )
@@ -181,9 +184,10 @@ def _emptiness(
             )
 
 
-def _no_baseline(device: str, other_devices: tuple[str, ...]) -> str:
-    how = "record one with --nsys-update-new"
+def _no_baseline(device: str, other_devices: tuple[str, ...], replay: str) -> str:
+    option = "--nsys-update-new"
+    how = f"record one with {recording_command(replay, option) if replay else option}"
     if other_devices:
         others = ", ".join(other_devices)
-        return f"no baseline for {device}; there is one for {others}: {how} on this device"
+        return f"no baseline for {device}; there is one for {others}: {how}"
     return f"no baseline yet: {how}"

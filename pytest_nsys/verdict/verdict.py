@@ -137,6 +137,7 @@ class Verdict:
             changed in one comparison; each has an equal share of it.
         against: the revision that was measured in the same run, in the place of a stored baseline;
             "" for a stored one.
+        replay: the recording that was judged, as commands name it; "" where the test was measured.
     """
 
     nodeid: str
@@ -150,6 +151,7 @@ class Verdict:
     warnings: tuple[str, ...] = ()
     family_level: float = FAMILY_LEVEL
     against: str = ""
+    replay: str = ""
 
     @property
     def worse(self) -> tuple[Comparison, ...]:

@@ -176,4 +176,11 @@ def accept(verdict: Verdict) -> str:
     """The command that makes what was measured the baseline; "" where none is stored."""
     if verdict.against or not verdict.worse:
         return ""
-    return f"pytest --nsys-update {shlex.quote(verdict.nodeid)}"
+    command = recording_command(verdict.replay, "--nsys-update")
+    return f"{command} {shlex.quote(verdict.nodeid)}"
+
+
+def recording_command(replay: str, option: str) -> str:
+    """The command that records baselines here: from a recording, where that is what is judged, for
+    such a machine needs no GPU."""
+    return f"pytest --nsys-replay={shlex.quote(replay)} {option}" if replay else f"pytest {option}"

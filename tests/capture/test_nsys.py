@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,14 @@ import pytest
 from pytest_nsys.capture.nsys import (
     DEFAULT_FLAGS,
     NsysTool,
+    check_nvtx,
     export_command,
     find_nsys,
     override,
     profile_command,
     trace_options,
 )
-from pytest_nsys.errors import NsysNotFound
+from pytest_nsys.errors import NsysNotFound, NvtxRefused
 from pytest_nsys.process.environment import minimal_environment
 from tests.support.capture_bench import real
 from tests.support.harness import write_program
@@ -36,6 +38,42 @@ def no_nsys_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "system").mkdir()
     (tmp_path / "system" / "sh").symlink_to("/bin/sh")
     monkeypatch.setenv("PATH", str(tmp_path / "system"))
+
+
+@pytest.mark.parametrize(
+    ("nsys", "nvtx", "good"),
+    [
+        ((2023, 4, 4), "0.2.11", True),
+        ((2023, 4, 4), "0.2.12", False),
+        ((2022, 4, 2), "0.3", False),
+        ((2024, 1, 1), "0.2.13", True),
+        ((2025, 3, 1), "0.2.12rc1", True),
+        ((2023, 4, 4), "unknown", True),
+    ],
+)
+def test_an_nsys_that_loses_all_ranges_of_this_nvtx_is_refused(
+    nsys: tuple[int, int, int], nvtx: str, good: bool, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    (tmp_path / "nvtx").mkdir()
+    (tmp_path / "nvtx/__init__.py").touch()
+    (tmp_path / "nvtx-1.dist-info").mkdir()
+    (tmp_path / "nvtx-1.dist-info/METADATA").write_text(f"Name: nvtx\nVersion: {nvtx}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "nvtx", raising=False)
+    tool = NsysTool(Path("/opt/nsys"), nsys)
+    if good:
+        check_nvtx(tool)
+    else:
+        with pytest.raises(
+            NvtxRefused, match=f"records no range of nvtx {nvtx}: nothing"
+        ) as caught:
+            check_nvtx(tool)
+        assert "pip install 'nvtx<0.2.12'" in caught.value.remedy
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/nvtx.py").touch()
+    monkeypatch.syspath_prepend(tmp_path / "mine")
+    check_nvtx(tool)  # whose module that is, nobody knows
 
 
 @pytest.mark.parametrize(("name", "version"), [("2022", (2022, 4, 2)), ("2023", (2023, 4, 4))])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,7 +69,9 @@ def recorded(simulated: Project, story: Story, monkeypatch: pytest.MonkeyPatch) 
     return simulated
 
 
-def test_a_recording_is_judged_again_without_nsys_or_gpu(recorded: Project, story: Story) -> None:
+def test_a_recording_is_judged_again_without_nsys_or_gpu(
+    recorded: Project, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
     project = recorded
     result = project.run(
         "--nsys-baseline", "--nsys-replay=recording", "-rA", "--nsys-json=out.json"
@@ -87,14 +90,42 @@ def test_a_recording_is_judged_again_without_nsys_or_gpu(recorded: Project, stor
         ]
     )
     assert json.loads((project.path / "out.json").read_text())["tests"]
+    # What to do fits a machine without a GPU, and pytest-xdist has nothing to distribute.
+    monkeypatch.setenv("PYTEST_ADDOPTS", f"{os.environ['PYTEST_ADDOPTS']} -p xdist")
+    project.in_process = False
+    spread = project.run("-n2", "--nsys-baseline", "--nsys-replay=recording")
+    spread.assert_outcomes(passed=1, failed=3, skipped=1, xfailed=1, deselected=1)
+    spread.stdout.fnmatch_lines(
+        [
+            "to measure it again: pytest --nsys test_it.py::test_slower (where its GPU is)",
+            "to accept it:        pytest --nsys-replay=recording --nsys-update "
+            "test_it.py::test_slower",
+        ]
+    )
+    baselines = project.path / "baselines"
+    baselines.rename(project.path / "elsewhere")
+    new = project.run("--nsys-replay=recording", "-k", "slower")
+    new.stdout.fnmatch_lines(
+        ["  record their baselines with: pytest --nsys-replay=recording --nsys-update-new"]
+    )
+    (project.path / "elsewhere").rename(baselines)
+    project.in_process = True
     # Other tolerances, other verdict.
     project.write(TEST.format(us=100, slower=150, tolerance="60%"))
     result = project.run("--nsys-replay=recording", "-k", "same or slower")
     result.assert_outcomes(passed=2, deselected=5)
     # Baselines can be made from it too.
-    result = project.run("--nsys-update", "--nsys-replay=recording", "-k", "slower")
+    result = project.run(
+        "--nsys-update", "--nsys-replay=recording", "-k", "slower", "--nsys-processes=3"
+    )
     result.assert_outcomes(passed=1, deselected=6)
-    result.stdout.fnmatch_lines(["updated test_it.py::test_slower"])
+    result.stdout.fnmatch_lines(
+        [
+            "note: baselines were made from the recording recording",
+            "note: 1 of them of fewer than 3 processes, the first, test_it.py::test_slower, *",
+            "updated test_it.py::test_slower",
+        ]
+    )
 
     project.write(TEST.format(us=100, slower=150, tolerance="5%").replace("_same", "_other"))
     noted = project.run("--nsys-replay=recording", "-k", "other", "-rs")

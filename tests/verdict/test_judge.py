@@ -96,7 +96,7 @@ def test_a_test_with_baselines_of_other_devices_only_is_incomparable() -> None:
     (note,) = verdict.notes
     assert note == (
         "no baseline for nvidia-h200; there is one for nvidia-a100, nvidia-t4: record one with "
-        "--nsys-update-new on this device"
+        "--nsys-update-new"
     )
     assert not judge(SPEC, FAST, None, Policy("profile"), other_devices=("nvidia-a100",)).failed
 

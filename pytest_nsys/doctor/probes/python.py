@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 
+from pytest_nsys.capture.nsys import records_ranges
 from pytest_nsys.doctor.context import CheckResult, ProbeContext
-
-# From this nvtx on, ranges carry a payload that nsys up to 2023.4 refuses, and the range with it.
-_NVTX_WITH_PAYLOADS = (0, 2, 12)
-_LAST_NSYS_WITHOUT = (2023, 4)
 
 
 def python(context: ProbeContext) -> list[CheckResult]:
@@ -42,7 +39,7 @@ def nvtx(context: ProbeContext) -> list[CheckResult]:
     if context.nsys is None:
         return [CheckResult("nvtx", "ok", f"nvtx {version}")]
     pair = f"nvtx {version}, nsys {context.nsys.version_text}"
-    if numbers(version) >= _NVTX_WITH_PAYLOADS and context.nsys.version[:2] <= _LAST_NSYS_WITHOUT:
+    if not records_ranges(context.nsys.version, version):
         return [
             CheckResult(
                 "nvtx",
