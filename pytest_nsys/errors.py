@@ -95,7 +95,11 @@ class NsysError(Exception):
             lines += [f"  {line}" for line in self.evidence.splitlines()]
         if self.remedy:
             lines.append(f"What to do: {self.remedy}")
-        return "\n".join(lines)
+        # Evidence may be of any origin: a terminal would act on what else is in it.
+        return "".join(
+            one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1]
+            for one in "\n".join(lines)
+        )
 
 
 class MarkerError(NsysError):

@@ -67,7 +67,9 @@ def _become_controller(config: pytest.Config) -> None:
         if settings.active:
             check_conflicts(config, replay=settings.replay is not None)
     except NsysError as error:
-        raise pytest.UsageError(str(error)) from None
+        from pytest_nsys.support.text import fit_to_print
+
+        raise pytest.UsageError(fit_to_print(error)) from None
     if settings.active:
         give_environment(config.stash.get(_ENVIRONMENT, None))
         config.add_cleanup(functools.partial(give_environment, None))
@@ -109,7 +111,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in marked:
             read_spec(item, settings)
     except NsysError as error:
-        raise pytest.UsageError(str(error)) from None
+        from pytest_nsys.support.text import fit_to_print
+
+        raise pytest.UsageError(fit_to_print(error)) from None
 
 
 @pytest.fixture

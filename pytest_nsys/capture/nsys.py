@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_nsys.errors import NsysNotFound, NvtxRefused
+from pytest_nsys.plan.nsys_options import full_name
 from pytest_nsys.process.environment import minimal_environment
 from pytest_nsys.process.processes import run_program
 from pytest_nsys.support.own import own
@@ -41,8 +42,6 @@ _OWN_FLAGS = ("--force-overwrite=true", "--wait=primary")
 
 _LOSSY_DOMAIN = "TSL"
 """XLA's (JAX's) NVTX domain."""
-
-_SHORT = {"-t": "--trace", "-s": "--sample"}
 
 
 @dataclass(frozen=True)
@@ -195,19 +194,14 @@ def trace_options(nsys_args: Sequence[str]) -> tuple[str, ...]:
 
 def override(arguments: Sequence[str], by: Sequence[str]) -> tuple[str, ...]:
     """Arguments put over others. nsys takes each option once, so what is replaced is left out."""
-    given = {_option_name(argument) for argument in by}
+    given = {full_name(argument) for argument in by}
     kept, replaced = [], False
     for argument in arguments:
         if argument.startswith("-"):
-            replaced = _option_name(argument) in given
+            replaced = full_name(argument) in given
         if not replaced:  # a value that stands apart goes with its option
             kept.append(argument)
     return (*kept, *by)
-
-
-def _option_name(argument: str) -> str:
-    name = argument.split("=", 1)[0]
-    return _SHORT.get(name[:2], name) if not name.startswith("--") else name
 
 
 def profile_command(
@@ -227,7 +221,8 @@ def _with_our_domain(options: Sequence[str]) -> list[str]:
     added = {"--nvtx-domain-include": DOMAIN, "--nvtx-domain-exclude": _LOSSY_DOMAIN}
     chosen = False
     for option in options:
-        name, equals, value = option.partition("=")
+        _, equals, value = option.partition("=")
+        name = full_name(option)
         if name in added and equals:
             chosen = True
             if added[name] not in value.split(","):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from pytest_nsys.cli.common import show
+from pytest_nsys.cli.common import complain, show, show_lines
 from pytest_nsys.errors import RecordingError, SettingsError
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _writer(stream: BinaryIO) -> Callable[[bytes], None]:
 
 def _say(text: str) -> None:
     with contextlib.suppress(BrokenPipeError):
-        print(f"pytest-nsys: {text}", file=sys.stderr, flush=True)
+        complain(text)
 
 
 def _prove(trace: Trace) -> None:
@@ -255,6 +255,6 @@ def _say_what_it_is(target: Path, trace: Trace) -> None:
 
     lines = stats_lines(stats_document(trace))
     size = format_amount((target / FILE).stat().st_size, "B")
-    show("\n".join([f"{target}: {size}", *lines[:_SHOWN]]))
+    show_lines([f"{target}: {size}", *lines[:_SHOWN]])
     if len(lines) > _SHOWN:
         show(f"... ({shlex.join(['pytest-nsys', 'stats', str(target)])} shows all)")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_nsys.errors import ReportError, SettingsError
+from pytest_nsys.support.text import fit_to_print, one_line
 
 if TYPE_CHECKING:
     from pytest_nsys.windows.ranges import Selection
@@ -130,6 +131,16 @@ def whole_number(least: int) -> Callable[[str], int]:
 def add_nsys(parser: argparse.ArgumentParser) -> None:
     """The argument of every command that may have to export a report."""
     parser.add_argument("--nsys-executable", metavar="FILE", help="the nsys that exports reports")
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Print lines, in which names may be that somebody else has chosen."""
+    show("\n".join(map(one_line, lines)))
+
+
+def complain(text: object) -> None:
+    """Print to stderr what went wrong, or what else is to be known."""
+    print(fit_to_print(f"pytest-nsys: {text}"), file=sys.stderr, flush=True)
 
 
 def show(text: str, end: str = "\n") -> None:

@@ -13,6 +13,7 @@ from pytest_nsys.cli.common import (
     add_range,
     selection_of,
     show,
+    show_lines,
     whole_number,
 )
 
@@ -68,5 +69,5 @@ def _run(arguments: argparse.Namespace) -> int:
     elif arguments.format == "markdown":
         show(side_by_side_markdown(sides, shown, arguments.top), end="")
     else:
-        show("\n".join(side_by_side_lines(sides, shown, arguments.top)))
+        show_lines(side_by_side_lines(sides, shown, arguments.top))
     return SAME_OR_BETTER

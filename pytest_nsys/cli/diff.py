@@ -19,6 +19,7 @@ from pytest_nsys.cli.common import (
     selecting,
     selection_of,
     show,
+    show_lines,
 )
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _run(arguments: argparse.Namespace) -> int:
         lines = [line for verdict in found.verdicts for line in comparison_lines(verdict)]
         lines += [f"only in {arguments.before}: {nodeid}" for nodeid in found.only_before]
         lines += [f"only in {arguments.after}: {nodeid}" for nodeid in found.only_after]
-        show("\n".join(lines))
+        show_lines(lines)
     if arguments.html is not None:
         _write_page(arguments, found)
     if any(verdict.failed for verdict in found.verdicts):

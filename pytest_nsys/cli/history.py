@@ -7,7 +7,15 @@ import json
 import sys
 from pathlib import Path
 
-from pytest_nsys.cli.common import SAME_OR_BETTER, WORSE, add_tolerance, show, whole_number
+from pytest_nsys.cli.common import (
+    SAME_OR_BETTER,
+    WORSE,
+    add_tolerance,
+    complain,
+    show,
+    whole_number,
+)
+from pytest_nsys.support.text import one_line
 
 
 def add_history(parser: argparse.ArgumentParser) -> None:
@@ -61,10 +69,9 @@ def _run(arguments: argparse.Namespace) -> int:
         tolerance=dict(read_tolerances(arguments.tolerance)),
     )
     for one in torn:
-        print(
-            f"pytest-nsys: {one.path}:{one.line}: the line breaks off and is left out: a run was "
-            "killed while it wrote it",
-            file=sys.stderr,
+        complain(
+            f"{one.path}:{one.line}: the line breaks off and is left out: a run was "
+            "killed while it wrote it"
         )
     trends = [trend for test in tests for trend in test.trends]
     if arguments.fail_on_change and not all(trend.searched for trend in trends):
@@ -73,7 +80,7 @@ def _run(arguments: argparse.Namespace) -> int:
         show(json.dumps(history_document(tests), indent=1))
     else:
         encoding = sys.stdout.encoding or "ascii"
-        text = "\n".join(history_lines(tests, levels_for(encoding)))
+        text = "\n".join(map(one_line, history_lines(tests, levels_for(encoding))))
         show(text.encode(encoding, "backslashreplace").decode(encoding), end="")
     failed = arguments.fail_on_change and any(trend.got_worse for trend in trends)
     return WORSE if failed else SAME_OR_BETTER

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
+from pytest_nsys.cli.common import complain
 from pytest_nsys.errors import NsysError
 from pytest_nsys.plan.options import OPTIONS, Option
 
@@ -76,7 +76,7 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         tests = RecordedTests(folder, command)
     except NsysError as error:
-        print(f"pytest-nsys: {error}", file=sys.stderr)
+        complain(error)
         return int(pytest.ExitCode.USAGE_ERROR)
     options = [
         *("--rootdir=.", "-c", os.devnull, "--noconftest", "-p", "no:cacheprovider"),

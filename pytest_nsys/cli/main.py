@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pytest_nsys import __version__
 from pytest_nsys.cli.baselines import add_baselines
 from pytest_nsys.cli.capture import add_capture
-from pytest_nsys.cli.common import CANNOT_COMPARE, INTERRUPTED
+from pytest_nsys.cli.common import CANNOT_COMPARE, INTERRUPTED, complain
 from pytest_nsys.cli.compare import add_compare
 from pytest_nsys.cli.diff import add_diff
 from pytest_nsys.cli.doctor import add_doctor
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = arguments.run(arguments)
     except NsysError as error:
-        print(f"pytest-nsys: {error}", file=sys.stderr)
+        complain(error)
         return CANNOT_COMPARE
     except KeyboardInterrupt:
         print("pytest-nsys: interrupted", file=sys.stderr)

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from pytest_nsys.cli.common import CANNOT_COMPARE, SAME_OR_BETTER, show
+from pytest_nsys.cli.common import CANNOT_COMPARE, SAME_OR_BETTER, show, show_lines
 
 
 def add_power(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         show(json.dumps([power_document(power) for power in found], indent=1))
     else:
-        show("\n".join(line for power in found for line in power_lines(power)))
+        show_lines(line for power in found for line in power_lines(power))
     if not found:
         show(f"no baseline in {arguments.baselines} has such a metric of {arguments.test!r}")
         return CANNOT_COMPARE

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_nsys.cli.common import ANOTHER_FILE, add_nsys, add_output, show, target_of
+from pytest_nsys.cli.common import ANOTHER_FILE, add_nsys, add_output, show_lines, target_of
 from pytest_nsys.errors import NotACapture, ReportError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def _run(arguments: argparse.Namespace) -> int:
         writing(str(target), ReportError, ANOTHER_FILE),
     ):
         scrubbed = scrub(export, target, hide_ranges=arguments.hide_ranges)
-    show("\n".join(_lines(target, scrubbed, hidden=arguments.hide_ranges)))
+    show_lines(_lines(target, scrubbed, hidden=arguments.hide_ranges))
     return 0
 
 

@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from pytest_nsys.cli.common import CAPTURE, add_nsys, add_range, selection_of, show
+from pytest_nsys.cli.common import CAPTURE, add_nsys, add_range, selection_of, show, show_lines
 
 
 def add_stats(parser: argparse.ArgumentParser) -> None:
@@ -37,5 +37,5 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         show(json.dumps(document, indent=1))
     else:
-        show("\n".join(stats_lines(document)))
+        show_lines(stats_lines(document))
     return 0

@@ -30,6 +30,7 @@ from pytest_nsys.errors import NsysError
 from pytest_nsys.plan.batches import Batch, PlannedTest, make_plan
 from pytest_nsys.plan.marker import Spec, read_spec
 from pytest_nsys.plan.settings import Settings
+from pytest_nsys.support.text import fit_to_print, one_line
 from pytest_nsys.worker.sent_report import received_report
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Controller:
                 PlannedTest(item.nodeid, read_spec(item, self._settings)) for item in measured
             ]
         except NsysError as error:  # pytest comes here after a failed collection too
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(fit_to_print(error)) from None
         unique = {test.nodeid: test for test in planned}
         self._specs = {test.nodeid: test.spec for test in unique.values()}
         for item in session.items:
@@ -277,7 +278,7 @@ class Controller:
         try:
             self._ledger.write()
         except (OSError, NsysError) as error:
-            raise pytest.UsageError(f"nsys: {error}") from None
+            raise pytest.UsageError(fit_to_print(f"nsys: {error}")) from None
 
     def _account(self, session: pytest.Session) -> None:
         """Fail the run for a planned test that never came to its turn, if nobody stopped that, and
@@ -308,9 +309,9 @@ class Controller:
             return
         terminalreporter.section("nsys summary")
         for line in self._nothing:
-            terminalreporter.write_line(line, red=True)
+            terminalreporter.write_line(one_line(line), red=True)
         for line in self._ledger.summary() if self._run is not None else ():
-            terminalreporter.write_line(line)
+            terminalreporter.write_line(one_line(line))
 
     @pytest.hookimpl
     def pytest_unconfigure(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_nsys.support.own import own
+from pytest_nsys.support.text import one_line
 
 if TYPE_CHECKING:
     from pytest_nsys.controller.runner import Step
@@ -103,10 +104,10 @@ class Progress:
             return
         if keep:
             self._reporter.ensure_newline()
-            self._reporter.write_line(text)
+            self._reporter.write_line(one_line(text))
         else:
             width = self._reporter._tw.fullwidth
-            self._reporter.rewrite(text[: width - 1], erase=True)
+            self._reporter.rewrite(one_line(text)[: width - 1], erase=True)
 
 
 def _process(step: Step) -> str:

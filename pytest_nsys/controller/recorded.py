@@ -13,6 +13,7 @@ import pytest
 from pytest_nsys.errors import NeedsPytest, NsysError, RecordingError
 from pytest_nsys.plan.kept import KeptMarks, judging_hooks, marks_of
 from pytest_nsys.storage.recordings.recording import INDEX, RecordedTest, read_recording
+from pytest_nsys.support.text import fit_to_print
 
 UNDECIDED = pytest.StashKey[Mapping[str, NsysError]]()
 """By node id, why a test of the recording cannot be judged in this run."""
@@ -84,7 +85,7 @@ class RecordedTests:
         missing = sorted({*self.recording.hooks} - {*judging_hooks(config)})
         if missing:
             raise pytest.UsageError(
-                str(
+                fit_to_print(
                     NeedsPytest(
                         f"the tests of {self._folder} were measured with hooks of their project",
                         evidence=", ".join(missing),

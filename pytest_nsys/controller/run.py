@@ -36,6 +36,7 @@ from pytest_nsys.servers.context import ServerContext
 from pytest_nsys.servers.source import ServerSource
 from pytest_nsys.storage.baselines.orphans import Collection
 from pytest_nsys.storage.recordings.replay import Replay
+from pytest_nsys.support.text import fit_to_print
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Run:
         try:
             return runner.run(batch, maxfail)
         except NsysUsageError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(fit_to_print(error)) from None
         finally:
             if self.progress is not None:
                 self.progress.end()
@@ -150,4 +151,4 @@ def _ignore(step: Step) -> None:
 
 def _usage_error(error: NsysError) -> pytest.UsageError:
     """The error, with what on this machine may be its cause."""
-    return pytest.UsageError(str(make_explain(None)(error)))
+    return pytest.UsageError(fit_to_print(make_explain(None)(error)))

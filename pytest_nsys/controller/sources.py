@@ -31,6 +31,7 @@ from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.context import CONTEXT, ServerContext, tell_nobody
 from pytest_nsys.storage.baselines import BaselineStore
 from pytest_nsys.storage.baselines.orphans import Collection, orphans
+from pytest_nsys.support.text import one_line
 from pytest_nsys.verdict.judge import Policy
 from pytest_nsys.worker.coverage import CoverageOptions
 
@@ -192,7 +193,7 @@ def _sayer(config: pytest.Config) -> Callable[[str], None]:
             return
         with capture.global_and_fixture_disabled() if capture else nullcontext():
             reporter.ensure_newline()
-            reporter.write_line(f"nsys: {line}")
+            reporter.write_line(one_line(f"nsys: {line}"))
 
     return say
 

@@ -27,6 +27,7 @@ from pytest_nsys.doctor.context import CheckResult, Status
 from pytest_nsys.doctor.machine import Machine
 from pytest_nsys.doctor.this_machine import ThisMachine
 from pytest_nsys.doctor.trial import Trial, run_trial
+from pytest_nsys.support.text import one_line
 
 HEALTHY, ILL = 0, 1
 """Exit codes."""
@@ -62,7 +63,7 @@ def run_doctor(
     if as_json:
         print(json.dumps(checkup_document(checkup), indent=1), file=out)
     else:
-        print("\n".join(checkup_lines(checkup)), file=out)
+        print("\n".join(map(one_line, checkup_lines(checkup))), file=out)
     return HEALTHY if checkup.healthy else ILL
 
 

@@ -5,60 +5,58 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
-from pytest_nsys.plan.options import OPTIONS
-from pytest_nsys.support.text import line_without_folders
+from pytest_nsys.plan.nsys_options import full_name, is_shown
+from pytest_nsys.plan.options import OPTIONS, Option
 
-_VARIABLES = ("-e", "--env-var")
 _HIDDEN = "..."
-_SILENT = ("nsys_args", "nsys_executable", "nsys_device")
+_AMOUNT = re.compile(r"\d[\d.]*(e-?\d+)? ?(%|[a-zA-Z]{1,3})?")
+_WORDS = ("auto",)
 
 
 def published_command(args: Sequence[str]) -> str:
-    """A command line of pytest with the plugin's own options and ``...`` for all others.
+    """A command line of pytest with the plugin's own options, and ``...`` for all others.
 
-    A password is an argument as any other, or the value of one; of folders the last part is kept.
+    Of values there are amounts and what an option lets choose from. All others may be anything: a
+    password is an argument as any other, or in the value of one.
     """
-    kept = {option.flag: option.kind for option in OPTIONS if option.name not in _SILENT}
+    options = {option.flag: option for option in OPTIONS}
     words: list[str] = []
-    value_of = ""
+    value_of: Option | None = None
     for arg in args:
         flag, equals, value = arg.partition("=")
-        if value_of:
-            words.append(_value(kept[value_of], arg))
-        elif flag in kept and equals:
-            words.append(f"{flag}={_value(kept[flag], value)}")
-        elif flag in kept:
-            words.append(flag)
+        option = options.get(flag)
+        if value_of is not None:
+            words.append(_value(value_of, arg))
+        elif option is not None:
+            words.append(f"{flag}={_value(option, value)}" if equals else flag)
         elif words[-1:] != [_HIDDEN]:
             words.append(_HIDDEN)
-        takes_value = not value_of and not equals and kept.get(arg, "flag") != "flag"
-        value_of = arg if takes_value else ""
-    return " ".join(["pytest", *(word if word == _HIDDEN else shlex.quote(word) for word in words)])
+        takes_value = value_of is None and option is not None and option.kind != "flag"
+        value_of = option if takes_value and not equals else None
+    return " ".join(["pytest", *words])
 
 
-def _value(kind: str, value: str) -> str:
-    return Path(value).name if kind == "path" else line_without_folders(value)
+def _value(option: Option, value: str) -> str:
+    choices = (*_WORDS, *(option.metavar or "").split("|"))
+    return shlex.quote(value) if value in choices or _AMOUNT.fullmatch(value) else _HIDDEN
 
 
 def published_options(options: Sequence[str]) -> tuple[str, ...]:
-    """Options of a capture without the values of environment variables, and with the last part
-    of absolute paths."""
-    found, hide = [], False
+    """Options of a capture under their full names, and with ``...`` for values that may be
+    anything, such as those of environment variables."""
+    found: list[str] = []
+    shown = False
     for option in options:
-        name, equals, value = option.partition("=")
-        if hide:
-            found.append(_HIDDEN)
-        elif name in _VARIABLES and equals:
-            found.append(f"{name}={_HIDDEN}")
-        elif option.startswith("-e") and not option.startswith("--") and len(option) > 2:
-            found.append(f"-e{_HIDDEN}")
-        elif value.startswith("/"):
-            found.append(f"{name}={value.rpartition('/')[2]}")
-        else:
-            found.append(line_without_folders(option))
-        hide = option in _VARIABLES
+        if not option.startswith("-"):  # a value that stands apart from its option
+            found.append(option if shown else _HIDDEN)
+            continue
+        name = full_name(option)
+        shown = is_shown(name)
+        value = option.partition("=")[2] if option.startswith("--") else option[2:]
+        has_value = "=" in option if option.startswith("--") else bool(value)
+        found.append(f"{name}={value if shown else _HIDDEN}" if has_value else name)
     return tuple(found)

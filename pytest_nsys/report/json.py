@@ -165,7 +165,9 @@ def _test(verdict: Verdict) -> dict[str, Any]:
         "warnings": verdict.warnings,
         "against": verdict.against,
         "family_level": verdict.family_level,
-        "demands": [vars(one) for one in verdict.unmet],
+        "demands": [
+            {"window": one.window, "status": one.status, "text": one.text} for one in verdict.unmet
+        ],
         "findings": [vars(one) for one in verdict.measurement.bottlenecks],
         "windows": [
             _window_document(verdict, name, parts) for name, parts in compared(verdict).items()

@@ -6,6 +6,7 @@ from _pytest._code.code import ReprFileLocation, TerminalRepr
 from _pytest._io import TerminalWriter
 
 from pytest_nsys.report.text import verdict_lines
+from pytest_nsys.support.text import one_line
 from pytest_nsys.verdict.verdict import Verdict
 from pytest_nsys.verdict.wording import headline
 
@@ -20,9 +21,9 @@ class Explained(TerminalRepr):
 
     def __init__(self, headline: str, lines: list[str], location: Location) -> None:
         path, line, _ = location
-        self.reprcrash = ReprFileLocation(path, (line or 0) + 1, headline)
-        self._headline = headline
-        self._lines = lines
+        self._headline = one_line(headline)
+        self._lines = [one_line(one) for one in lines]
+        self.reprcrash = ReprFileLocation(path, (line or 0) + 1, self._headline)
 
     def toterminal(self, tw: TerminalWriter) -> None:
         """Print it."""
@@ -36,7 +37,7 @@ class Explained(TerminalRepr):
 
 def explain_verdict(verdict: Verdict, location: Location) -> Explained:
     """The culprit in the first line, then the tables, then how to repeat it."""
-    return Explained(headline(verdict), verdict_lines(verdict), location)
+    return Explained(headline(verdict, private=True), verdict_lines(verdict), location)
 
 
 def explain_text(text: str, location: Location) -> Explained:

@@ -16,6 +16,7 @@ from pytest_nsys.verdict.culprit import contributions
 from pytest_nsys.verdict.verdict import Comparison, Verdict
 from pytest_nsys.verdict.wording import (
     accept,
+    demand,
     describe_contribution,
     format_limit,
     headline,
@@ -54,7 +55,7 @@ def comparison_lines(verdict: Verdict) -> list[str]:
 def _unmet(verdict: Verdict) -> list[str]:
     if not verdict.unmet:
         return []
-    lines = [f"  {place(one.window)}{one.text}" for one in verdict.unmet]
+    lines = [f"  {place(one.window)}{demand(one)}" for one in verdict.unmet]
     return ["", "requirements that do not hold:", *lines]
 
 
@@ -135,7 +136,7 @@ def summary_lines(run: RunReport) -> list[str]:
     others = [v for v in run.verdicts if not v.failed and v.status not in ("ok",)]
     for verdict in worst:
         lines.append(f"FAILED {verdict.nodeid}")
-        lines.append(f"  {headline(verdict)}")
+        lines.append(f"  {headline(verdict, private=True)}")
     if run.mode != "update":
         for status, group in groupby(
             sorted(others, key=lambda v: v.status), key=lambda v: v.status
@@ -144,7 +145,7 @@ def summary_lines(run: RunReport) -> list[str]:
             for verdict in verdicts[:10]:
                 lines.append(f"{status}: {verdict.nodeid}")
                 if status != "new":
-                    lines.append(f"  {headline(verdict)}")
+                    lines.append(f"  {headline(verdict, private=True)}")
             if len(verdicts) > 10:
                 lines.append(f"  and {len(verdicts) - 10} more {status}")
             if status == "new" and any(not verdict.against for verdict in verdicts):

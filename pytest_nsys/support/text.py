@@ -22,7 +22,8 @@ _UNSEEN = re.compile(
     "\ud800-\udfff\U000e0000-\U000e007f]"  # halves of a pair, tags
 )
 
-_BREAK = re.compile("[\t\n]")
+_BREAK = re.compile("\n")
+_ORDER = re.compile(r"^\s*:(?=:)|#(?=#\w*\[)")
 
 _QUOTED_PATH = re.compile(r"(?P<quote>['\"])/(?:[^'\"\n]*/)?(?P<last>[^'\"/\n]*)(?P=quote)")
 _PATH = re.compile(r"(?<![\w.])/(?:[^/\s'\"]+/)+")
@@ -46,15 +47,21 @@ def visible(value: Any) -> Any:
 
 
 def one_line(text: str) -> str:
-    """Text that is `visible`, on one line: line ends are spelled out, too.
+    """A line for a terminal or the log of a CI, whatever names are in it.
 
-    Terminals and logs of a CI take orders from lines: what begins one is to be ours.
+    It is `visible`, has no line ends, and is no order to the CI: GitHub and Azure take lines such
+    as ``::error::`` and ``##[error]`` for orders, also behind spaces.
     """
-    return _BREAK.sub(_spelled, visible(text))
+    return _ORDER.sub(_spelled, _BREAK.sub(_spelled, visible(text)))
+
+
+def fit_to_print(text: object) -> str:
+    """A text of several lines, such as an error, each as `one_line` makes it."""
+    return "\n".join(map(one_line, str(text).split("\n")))
 
 
 def _spelled(found: re.Match[str]) -> str:
-    return f"<U+{ord(found[0]):04X}>"
+    return f"{found[0][:-1]}<U+{ord(found[0][-1]):04X}>"
 
 
 def printable(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -13,8 +13,20 @@ from pytest_nsys.measure.measurement import WindowMeasurement
 _LONGEST = 160
 
 
-def failure_of(check: Callable[[Any], object], window: WindowMeasurement) -> str:
-    """Why the check does not hold, in a sentence; "" if it does.
+class Failure(NamedTuple):
+    """Why a check does not hold.
+
+    Attributes:
+        text: in a sentence that may be handed on: it holds nothing of the check.
+        said: its message, or its source.
+    """
+
+    text: str
+    said: str
+
+
+def failure_of(check: Callable[[Any], object], window: WindowMeasurement) -> Failure | None:
+    """Why the check does not hold; None if it does.
 
     It holds if it returns None or what counts as true. What says neither yes nor no, such as a
     coroutine or an array, is a mistake in the check, and no measurement may pass by it.
@@ -32,26 +44,35 @@ def failure_of(check: Callable[[Any], object], window: WindowMeasurement) -> str
     except (KeyboardInterrupt, pytest.exit.Exception):
         raise
     except (AssertionError, pytest.fail.Exception) as error:
-        return f"check failed: {_text(error) or _source(check)}"
+        return Failure("check failed", _text(error) or _source(check))
     except BaseException as error:  # sys.exit, too: it is to end no more than the check
-        return f"check raised {type(error).__name__}: {_text(error)} ({_source(check)})"
+        text = f"check raised {type(error).__name__}"
+        return Failure(text, f"{_text(error)} ({_source(check)})")
 
 
-def _said_by(answer: object, check: Callable[[Any], object]) -> str:
+def _said_by(answer: object, check: Callable[[Any], object]) -> Failure | None:
     if answer is None:
-        return ""
+        return None
     unasked = _unasked(answer)
     if unasked:
-        return f"check returned {unasked}: {_source(check)}"
+        return Failure(f"check returned {unasked}", _source(check))
     try:
         held = bool(answer)
     except Exception as error:
         kind = type(answer).__name__
-        return (
-            f"check returned {kind}, which is neither true nor false ({_text(error)}); "
-            f"return a bool, such as that of .all() or .any(): {_source(check)}"
+        return Failure(
+            f"check returned {kind}, which is neither true nor false; return a bool, such "
+            "as that of .all() or .any()",
+            f"{_text(error)} ({_source(check)})",
         )
-    return "" if held else f"check returned {_shown(answer)}: {_source(check)}"
+    if held:
+        return None
+    if answer is False:
+        return Failure("check returned False", _source(check))
+    kind = type(answer).__name__
+    return Failure(
+        f"check returned something false of type {kind}", f"{_shown(answer)} ({_source(check)})"
+    )
 
 
 def _unasked(answer: object) -> str:
@@ -72,7 +93,7 @@ def _shown(answer: object) -> str:
     try:
         return _line(repr(answer))
     except Exception:
-        return f"something false of type {type(answer).__name__}"
+        return "it has no repr"
 
 
 def _source(check: Callable[[Any], object]) -> str:

@@ -98,6 +98,6 @@ def _required(spec: Spec, window: WindowMeasurement) -> Iterator[Requirement]:
 
 
 def _check(spec: Spec, window: WindowMeasurement) -> Iterator[Requirement]:
-    text = failure_of(spec.check, window) if spec.check is not None else ""
-    if text:
-        yield Requirement(window.name, "violated", text)
+    failure = failure_of(spec.check, window) if spec.check is not None else None
+    if failure is not None:
+        yield Requirement(window.name, "violated", failure.text, failure.said)

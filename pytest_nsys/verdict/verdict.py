@@ -110,11 +110,14 @@ class Requirement:
         window: name of the window.
         status: "over budget" or "violated".
         text: what was required and what was found, one sentence.
+        said: what a ``check`` says of it: its message, or its source. Only the terminal shows it:
+            either may hold anything.
     """
 
     window: str
     status: Status
     text: str
+    said: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pytest_nsys.support.units import (
     format_full_change,
     format_tolerance,
 )
-from pytest_nsys.verdict.verdict import Cause, Comparison, Contribution, Verdict
+from pytest_nsys.verdict.verdict import Cause, Comparison, Contribution, Requirement, Verdict
 from pytest_nsys.windows.record import MAIN
 
 _LABEL = 60
@@ -25,8 +25,13 @@ _RESOLUTION: Mapping[Cause, str] = {"clock": "clock", "gpu": "another GPU"}
 _BORING = re.compile(r"\*, |, std::array<[^<>]*>")
 
 
-def headline(verdict: Verdict) -> str:
-    """The verdict in one line: the worst window and metric, by how much, and its culprit."""
+def headline(verdict: Verdict, *, private: bool = False) -> str:
+    """The verdict in one line: the worst window and metric, by how much, and its culprit.
+
+    Args:
+        verdict: it.
+        private: whether it is for the terminal, which shows what a ``check`` says, too.
+    """
     worse = verdict.worse
     if worse:
         first = worse[0]
@@ -35,7 +40,8 @@ def headline(verdict: Verdict) -> str:
     if verdict.unmet:
         unmet = verdict.unmet[0]
         more = len(verdict.unmet) - 1
-        return place(unmet.window) + unmet.text + (f" (and {more} more)" if more else "")
+        text = demand(unmet) if private else unmet.text
+        return place(unmet.window) + text + (f" (and {more} more)" if more else "")
     notes = [
         part.note for part in verdict.comparisons if part.note and part.status == verdict.status
     ] or list(verdict.notes)
@@ -51,6 +57,11 @@ def headline(verdict: Verdict) -> str:
     if improved:
         return describe(improved[0])
     return verdict.status
+
+
+def demand(unmet: Requirement) -> str:
+    """A requirement that does not hold, with what a ``check`` says of it."""
+    return f"{unmet.text}: {unmet.said}" if unmet.said else unmet.text
 
 
 def describe(comparison: Comparison) -> str:

@@ -58,7 +58,9 @@ def test_all_lines_of_a_text_can_be_kept() -> None:
     ],
 )
 def test_of_a_report_only_what_is_listed_is_kept(longrepr: object, kept: object) -> None:
-    report = kept_report({**REPORT, "longrepr": longrepr, "wasxfail": "why\nsecret"})
+    outcome = "passed" if kept is None else "skipped" if isinstance(kept, list) else "failed"
+    given = {**REPORT, "outcome": outcome, "longrepr": longrepr, "wasxfail": "why\nsecret"}
+    report = kept_report(given)
     assert "secret" not in str(report)
     assert report["longrepr"] == kept
     assert report["wasxfail"] == "why"
@@ -76,11 +78,24 @@ def test_a_report_without_a_reason_has_none() -> None:
         (["secret", "--secret"], "pytest ..."),
         (
             ["--nsys", "--nsys-record", "/secret/out", "secret"],
-            "pytest --nsys --nsys-record out ...",
+            "pytest --nsys --nsys-record ...",
         ),
         (["--nsys-rounds=3", "-q"], "pytest --nsys-rounds=3 ..."),
-        (["--nsys-args", "-e A=secret", "--nsys"], "pytest ... --nsys"),
-        (["--nsys-tolerance=mem.peak=2%, 1 MiB"], "pytest '--nsys-tolerance=mem.peak=2%, 1 MiB'"),
+        (["--nsys-args", "-e A=secret", "--nsys"], "pytest --nsys-args ... --nsys"),
+        (["--nsys-tolerance=mem.peak=2%, 1 MiB"], "pytest --nsys-tolerance=..."),
+        (
+            ["--nsys-tolerance=2%", "--nsys-rounds", "auto"],
+            "pytest --nsys-tolerance=2% --nsys-rounds auto",
+        ),
+        (["--nsys-max-capture-size=2 GiB"], "pytest --nsys-max-capture-size='2 GiB'"),
+        (
+            ["--nsys-against-setup", "env A=secret", "--nsys"],
+            "pytest --nsys-against-setup ... --nsys",
+        ),
+        (
+            ["--nsys-against=secret", "--nsys-inconclusive=fail"],
+            "pytest --nsys-against=... --nsys-inconclusive=fail",
+        ),
         (["--nsys-html"], "pytest --nsys-html"),
     ],
 )

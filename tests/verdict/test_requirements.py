@@ -15,6 +15,7 @@ from pytest_nsys.measure.measurement import Part, Parts, WindowMeasurement
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.verdict import requirements
 from pytest_nsys.verdict.requirements import unmet_requirements
+from pytest_nsys.verdict.wording import demand
 from pytest_nsys.windows.record import MAIN
 from tests.support import made
 
@@ -53,7 +54,34 @@ def _texts(*windows: WindowMeasurement, **arguments: object) -> list[str]:
     spec = replace(SPEC, **arguments)  # type: ignore[arg-type]
     found = unmet_requirements(spec, made.measurement(*windows))
     assert {one.window for one in found} <= {window.name for window in windows}
-    return [one.text for one in found]
+    return [demand(one) for one in found]
+
+
+def test_what_a_check_says_is_not_in_what_is_handed_on() -> None:
+    """Its source and its message may hold anything."""
+
+    def raises(m: WindowMeasurement) -> None:
+        raise ValueError("secret")
+
+    def asserts(m: WindowMeasurement) -> None:
+        raise AssertionError("secret")
+
+    class Odd(str):
+        def __bool__(self) -> bool:
+            return False
+
+        def __repr__(self) -> str:
+            return "secret"
+
+    checks = (raises, asserts, lambda m: m == "secret", lambda m: Odd("secret"), _source_of_one)
+    for check in checks:
+        (one,) = unmet_requirements(replace(SPEC, check=check), made.measurement(_window()))
+        assert "secret" not in one.text
+        assert "secret" in one.said
+
+
+def _source_of_one(m: WindowMeasurement) -> object:
+    yield "secret"
 
 
 def test_without_requirements_nothing_is_broken() -> None:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.support.text import WIDTH, cut, markdown_row, one_line, printable, table, wrapped
+from pytest_nsys.support.text import (
+    WIDTH,
+    cut,
+    fit_to_print,
+    markdown_row,
+    one_line,
+    printable,
+    table,
+    wrapped,
+)
 
 
 def test_what_moves_the_cursor_is_shown_as_text() -> None:
@@ -48,6 +58,22 @@ def test_a_row_of_markdown() -> None:
 
 
 def test_one_line_is_one_line() -> None:
-    assert one_line("a\n::error::b\tc") == "a<U+000A>::error::b<U+0009>c"
+    assert one_line("a\n::error::b\tc") == "a<U+000A>::error::b\tc"
     assert one_line("\r\x1b[1m") == "<U+000D><U+001B>[1m"
-    assert one_line("gemm<float, 2>") == "gemm<float, 2>"
+    assert one_line("at::native::gemm<float, 2>") == "at::native::gemm<float, 2>"
+    assert one_line("# 1 [a] ## [b]") == "# 1 [a] ## [b]"
+
+
+@pytest.mark.parametrize(
+    ("line", "printed"),
+    [
+        ("::error::x", "<U+003A>:error::x"),
+        ("  \t::add-mask::x", "  \t<U+003A>:add-mask::x"),
+        ("a ##[error]x", "a <U+0023>#[error]x"),
+        ("##vso[task.setvariable]x", "<U+0023>#vso[task.setvariable]x"),
+        ("##teamcity[message]", "<U+0023>#teamcity[message]"),
+    ],
+)
+def test_a_line_is_no_order_to_a_ci(line: str, printed: str) -> None:
+    assert one_line(line) == printed
+    assert fit_to_print(f"{line}\n{line}") == f"{printed}\n{printed}"
