@@ -23,7 +23,11 @@ _UNSEEN = re.compile(
 )
 
 _BREAK = re.compile("\n")
-_ORDER = re.compile(r"^\s*:(?=:)|#(?=#\w*\[)")
+_ORDERS = (  # of GitHub; what else begins with colons is a name in C++
+    "add-mask|add-matcher|add-path|debug|echo|endgroup|error|group|internal-set-repo-path|notice|"
+    "remove-matcher|save-state|set-env|set-output|stop-commands|warning"
+)
+_ORDER = re.compile(rf"^\s*:(?=:(?:{_ORDERS})\b)|#(?=#\w*\[)", re.IGNORECASE)
 
 _QUOTED_PATH = re.compile(r"(?P<quote>['\"])/(?:[^'\"\n]*/)?(?P<last>[^'\"/\n]*)(?P=quote)")
 _PATH = re.compile(r"(?<![\w.])/(?:[^/\s'\"]+/)+")

@@ -61,6 +61,7 @@ def test_one_line_is_one_line() -> None:
     assert one_line("a\n::error::b\tc") == "a<U+000A>::error::b\tc"
     assert one_line("\r\x1b[1m") == "<U+000D><U+001B>[1m"
     assert one_line("at::native::gemm<float, 2>") == "at::native::gemm<float, 2>"
+    assert one_line("  ::native::reduce<int>") == "  ::native::reduce<int>"
     assert one_line("# 1 [a] ## [b]") == "# 1 [a] ## [b]"
 
 
