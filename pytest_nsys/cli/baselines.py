@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_nsys.cli.common import show, whole_number
+from pytest_nsys.cli.common import complain, show, show_lines, whole_number
 from pytest_nsys.errors import BaselineError
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ def _heads(arguments: argparse.Namespace, pattern: str = "*") -> tuple[list[Head
     for head in heads(arguments.baseline_dir):
         if isinstance(head, BaselineError):
             failed += 1
-            print(f"pytest-nsys: {head}", file=sys.stderr)
+            complain(head)
         elif arguments.device in (None, head.device) and (
             pattern in head.nodeid or matches(pattern, head.nodeid)
         ):
@@ -128,7 +127,7 @@ def _list(arguments: argparse.Namespace) -> int:
         rows = [{**vars(head), "path": str(head.path)} for head in found]
         show(json.dumps(rows, indent=1))
     else:
-        show("\n".join(_rows(found)))
+        show_lines(_rows(found))
     return FAILED if failed else DONE
 
 
@@ -158,9 +157,9 @@ def _show(arguments: argparse.Namespace) -> int:
     for path in paths:
         measurement = store.read_file(path)
         if measurement is not None:
-            show("\n".join(baseline_lines(measurement, path)) + "\n")
+            show_lines([*baseline_lines(measurement, path), ""])
     if not paths:
-        show(f"no baseline in {arguments.baseline_dir} is of {arguments.test!r}")
+        show_lines([f"no baseline in {arguments.baseline_dir} is of {arguments.test!r}"])
     return FAILED if failed or not paths else DONE
 
 
@@ -187,7 +186,7 @@ def _rename(arguments: argparse.Namespace) -> int:
             remedy="remove the one that is not wanted",
         )
     for head, nodeid in todo:
-        show(f"{head.path} -> {rename(store, head, nodeid)}")
+        show_lines([f"{head.path} -> {rename(store, head, nodeid)}"])
     return DONE
 
 
@@ -208,13 +207,13 @@ def _prune(arguments: argparse.Namespace) -> int:
         if arguments.yes:
             remove(orphan.head.path)
         what = "removed" if arguments.yes else "has no test:"
-        show(f"{what} {orphan.path} ({orphan.head.nodeid})")
+        show_lines([f"{what} {orphan.path} ({orphan.head.nodeid})"])
     files = len(collection.files)
     whole = f"collected as a whole: {files} test file{'s' * (files != 1)}"
     if not found:
-        show(f"nothing to remove; {whole}")
+        show_lines([f"nothing to remove; {whole}"])
     elif not arguments.yes:
-        show(f"{whole}; remove these {len(found)} with --yes")
+        show_lines([f"{whole}; remove these {len(found)} with --yes"])
     return LEFT if found and not arguments.yes else DONE
 
 
@@ -228,11 +227,11 @@ def _merge(arguments: argparse.Namespace) -> int:
     else:
         merged = merge_conflicts(store, arguments.take)
     for one in merged:
-        show(f"{one.path}: {one.how}")
+        show_lines([f"{one.path}: {one.how}"])
     if not merged:
         where = f"baseline in {arguments.other}" if arguments.other else "conflict"
-        show(f"there is no {where}: nothing to merge")
+        show_lines([f"there is no {where}: nothing to merge"])
     left = sum(one.is_open for one in merged)
     if left:
-        show(f"{left} left: say --take=ours, theirs or newer, or record them anew")
+        show_lines([f"{left} left: say --take=ours, theirs or newer, or record them anew"])
     return LEFT if left else DONE
