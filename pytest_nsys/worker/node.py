@@ -79,7 +79,7 @@ def stand_in_for_xdist(config: pytest.Config) -> None:
     Many plugins register what fills in ``workerinput`` only then, and read it in every worker.
     """
     manager = config.pluginmanager
-    if manager.hasplugin(_PLUGIN):
+    if manager.hasplugin(_PLUGIN) or plugin_module(config, "xdist.plugin") is not None:
         return
     if manager.is_blocked(_PLUGIN):
         manager.unblock(_PLUGIN)

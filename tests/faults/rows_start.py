@@ -9,6 +9,7 @@ from pytest_nsys.errors import (
     NsysLaunchFailed,
     NsysNotFound,
     NsysUsageError,
+    NvtxRefused,
     WorkerFailed,
 )
 from tests.faults.fault import EVERY, REAL, Fault, around
@@ -33,6 +34,16 @@ def in_worker(text: str) -> str:
     if IN_WORKER:
 {body}
     """
+
+
+def newer_nvtx(scene: Scene) -> None:
+    for name, text in (
+        ("nvtx/__init__.py", ""),
+        ("nvtx-0.2.12.dist-info/METADATA", "Name: nvtx\nVersion: 0.2.12\n"),
+    ):
+        path = scene.project / name
+        path.parent.mkdir()
+        path.write_text(text)
 
 
 IMPATIENT = """
@@ -141,6 +152,16 @@ ROWS = (
         WorkerFailed,
         made="a module of the project has its name",
         prepare=lambda scene: scene.write("mine = 1", "nvtx.py") and None,
+        environment={"PYTHONPATH": "."},
+        drives=REAL[1:],
+    ),
+    Fault(
+        "nsys is too old for the nvtx that is installed",
+        "ERROR: nsys 2023.4.4 records no range of nvtx 0.2.12: nothing can be measured",
+        NvtxRefused,
+        code=4,
+        made="a package of that version in the project",
+        prepare=newer_nvtx,
         environment={"PYTHONPATH": "."},
         drives=REAL[1:],
     ),
