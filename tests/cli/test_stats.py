@@ -501,3 +501,21 @@ def test_a_capture_without_cuda_says_so(command: Callable[..., Answer], tmp_path
     builder.range("host", 10, 20)
     _, out, _ = command("stats", builder.export(tmp_path / "host.sqlite"))
     assert "  - it holds no CUDA events: the program used no GPU, or nsys was not told" in out
+
+
+def test_bottlenecks_of_ranges_of_several_processes_say_in_which_they_are(
+    command: Callable[..., Answer], captures: dict[str, Path]
+) -> None:
+    document = document_of(command("stats", captures["nccl"], "--range=exposed", "--format=json"))
+    (found,) = document["findings"]
+    assert found["name"] == "communication-overlap"
+    numbers = [str(row["process"]) for row in document["processes"]]
+    assert found["evidence"][-1].removeprefix("in process ") in numbers
+    one = document_of(
+        command(
+            *("stats", captures["nccl"], "--range=exposed", "--format=json"),
+            f"--process={numbers[0]}",
+        )
+    )
+    assert [each["name"] for each in one["findings"]] == ["communication-overlap"]
+    assert not one["findings"][0]["evidence"][-1].startswith("in process ")
