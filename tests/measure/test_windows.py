@@ -15,7 +15,7 @@ from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.measure.windows import TestWindows, measure, measure_cut
 from pytest_nsys.windows.cut import whole
 from pytest_nsys.windows.record import WindowRecord
-from tests.support.exports.traces import TraceBuilder
+from tests.support.exports.traces import PID, TraceBuilder
 
 NAMING = Naming(canonical=lambda raw: raw.split("<")[0], category=lambda raw: raw[:4])
 
@@ -275,3 +275,17 @@ def test_memory_of_several_windows_of_a_cut_is_the_highest_of_them() -> None:
     assert window["mem.alloc_count"] == 3
     empty = measure_cut(cut_ranges(trace, trace.ranges[:0]), "none")
     assert empty["mem.peak"] == empty["gpu.kernel_time"] == 0
+
+
+def test_a_metric_in_ranges_is_of_their_process_and_by_the_name_that_nsys_prints() -> None:
+    builder = TraceBuilder()
+    other = PID + (1 << 24) + 1
+    builder.range("step", 0, 100, domain="lib")
+    builder.kernel("gemm", 10, 5)
+    builder.kernel("gemm", 20, 7, tid=other)
+    builder.made.range(40, 50, "step", globalTid=other)
+    builder.kernel("gemm", 45, 11, tid=other)
+    keys = {f"range[{name}].gpu.kernel_time" for name in ("step", "lib:step", ":step", "*")}
+    window = measure_cut(whole(builder.build()), "all", extra=keys)
+    found = {key.partition(".")[0]: window[key] for key in keys}
+    assert found == {"range[step]": 16, "range[lib:step]": 5, "range[:step]": 11, "range[*]": 16}
