@@ -10,6 +10,7 @@ from pytest_nsys.errors import (
     NsysNotFound,
     NsysUsageError,
     NvtxRefused,
+    SettingsError,
     WorkerFailed,
 )
 from tests.faults.fault import EVERY, REAL, Fault, around
@@ -54,6 +55,18 @@ IMPATIENT = """
 NEVER_ENDS = "sleep 300 & sleep 300"
 FAILS_ONCE_FOUND = 'case "$1" in --version) rm -f "$0"; esac; exec "$REAL" "$@"'
 
+FORKED = """
+    def pytest_addoption(parser):
+        parser.addoption("--forked", action="store_true")
+"""
+UNSENDABLE = """
+    import pytest
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(node):
+        node.workerinput["lock"] = object()
+"""
+
 ROWS = (
     Fault(
         "nsys is not installed",
@@ -68,6 +81,22 @@ ROWS = (
         NsysNotFound,
         code=4,
         options=("--nsys", "--nsys-executable=/no/such/nsys"),
+    ),
+    Fault(
+        "Tests are to run in forked children",
+        "ERROR: --forked (pytest-forked) cannot be used while tests are profiled: *",
+        SettingsError,
+        code=4,
+        made="--forked",
+        conftest=FORKED,
+        options=("--nsys", "--forked"),
+    ),
+    Fault(
+        "A plugin gives the worker what cannot be sent",
+        "workerinput* cannot be sent to the worker",
+        WorkerFailed,
+        made="pytest_configure_node",
+        conftest=UNSENDABLE,
     ),
     Fault(
         "nsys is not executable",

@@ -21,7 +21,14 @@ BESIDE_TESTS = sorted(
 )
 
 # What changes nothing and waits for nothing, whatever it is replaced by.
-HARMLESS = {"os.fsdecode", "os.fspath", "os.access", "os.scandir", "subprocess._args_from"}
+HARMLESS = {
+    "os.register_at_fork",
+    "os.fsdecode",
+    "os.fspath",
+    "os.access",
+    "os.scandir",
+    "subprocess._args_from",
+}
 REPLACED = {"os", "time", "json", "subprocess", "shutil", "tempfile", "threading", "select", "gc"}
 
 
