@@ -81,7 +81,9 @@ def stand_in_for_xdist(config: pytest.Config) -> None:
     manager = config.pluginmanager
     if manager.hasplugin(_PLUGIN) or plugin_module(config, "xdist.plugin") is not None:
         return
-    if manager.is_blocked(_PLUGIN):
+    if manager.is_blocked(_PLUGIN):  # "-p no:xdist": of the real one
+        if not hasattr(manager, "unblock"):
+            return  # pluggy before 1.4
         manager.unblock(_PLUGIN)
     manager.add_hookspecs(_Hooks)
     manager.register(_StandIn(), _PLUGIN)

@@ -73,7 +73,8 @@ def test_the_worker_is_one_of_xdist_for_plugins_that_ask_whether_that_is_there(
         """,
         "conftest.py",
     )
-    result = simulated.run("--nsys", "-W", "ignore::pytest.PytestConfigWarning")
+    ignored = "ignore::pytest.PytestConfigWarning"
+    result = simulated.run("--nsys", "-p", "no:xdist", "-W", ignored)
     result.assert_outcomes(passed=3, warnings=1)
     result.stdout.fnmatch_lines(["*workeroutput?'lost'? was not sent to the controller: *"])
     folder = f"in {simulated.path.name}, imported 1 times"
