@@ -79,13 +79,14 @@ def stand_in_for_xdist(config: pytest.Config) -> None:
     Many plugins register what fills in ``workerinput`` only then, and read it in every worker.
     """
     manager = config.pluginmanager
-    if manager.hasplugin(_PLUGIN) or plugin_module(config, "xdist.plugin") is not None:
+    if manager.hasplugin(_PLUGIN):
         return
     if manager.is_blocked(_PLUGIN):  # "-p no:xdist": of the real one
         if not hasattr(manager, "unblock"):
             return  # pluggy before 1.4
         manager.unblock(_PLUGIN)
-    manager.add_hookspecs(_Hooks)
+    if plugin_module(config, "xdist.plugin") is None:  # "-p xdist.plugin" gives it that name
+        manager.add_hookspecs(_Hooks)
     manager.register(_StandIn(), _PLUGIN)
     for name, value in _OPTIONS.items():
         if not hasattr(config.option, name):
