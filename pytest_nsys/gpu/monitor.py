@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pytest_nsys.gpu.devices import VisibleGpu, list_gpus, visible_gpus
+from pytest_nsys.gpu.nvml import import_nvml
 from pytest_nsys.gpu.state import GpuState, RoundState
 from pytest_nsys.process.guard import ancestors, belongs, program
 from pytest_nsys.support.own import own
@@ -95,7 +96,7 @@ class Monitor:
         self._clock = clock
         self._folder = folder
         self._owner = own.getpid()
-        self._nvml: Any = None
+        self._nvml = _nvml()  # now: tests put mocks in its place
         self._watched: list[_Watched] | None = None
         self._last: tuple[GpuState, ...] = ()
         self._last_at = float("-inf")
@@ -143,11 +144,10 @@ class Monitor:
         self._last_at = self._clock()
 
     def _start(self) -> None:
-        import pynvml
-
-        self._nvml = pynvml
-        pynvml.nvmlInit()
-        gpus = list_gpus(pynvml)
+        if isinstance(self._nvml, ImportError):
+            raise self._nvml
+        self._nvml.nvmlInit()
+        gpus = list_gpus(self._nvml)
         visible = visible_gpus(gpus, self._environ)
         if not visible:
             hidden = f"CUDA_VISIBLE_DEVICES={self._environ.get('CUDA_VISIBLE_DEVICES')!r} hides"
@@ -261,6 +261,14 @@ class Monitor:
                 one.refused.add("processes")
             return set()
         return {process.pid for process in listed}
+
+
+def _nvml() -> Any:
+    """The module, or the error that there is none."""
+    try:
+        return import_nvml()
+    except ImportError as error:
+        return error
 
 
 def _relation(pid: int, ours: int, folder: str | None) -> Relation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any, TypeVar
 
 from pytest_nsys.gpu.devices import list_gpus, visible_gpus
@@ -29,6 +30,19 @@ def answer_within(seconds: float, question: Callable[[], _Answer]) -> _Answer | 
     return answers[0] if answers else None
 
 
+def import_nvml() -> Any:
+    """The module ``pynvml``.
+
+    Raises:
+        ImportError: there is none, or the tests have put something else in its place.
+    """
+    import pynvml
+
+    if not isinstance(pynvml, ModuleType):
+        raise ImportError("the tests have replaced the module pynvml")
+    return pynvml
+
+
 @contextmanager
 def nvml_session() -> Iterator[Any]:
     """The module ``pynvml``, initialised for as long as the block.
@@ -36,13 +50,12 @@ def nvml_session() -> Iterator[Any]:
     Raises:
         Exception: the package, the library or the driver is missing.
     """
-    import pynvml
-
-    pynvml.nvmlInit()
+    nvml = import_nvml()
+    nvml.nvmlInit()
     try:
-        yield pynvml
+        yield nvml
     finally:
-        pynvml.nvmlShutdown()
+        nvml.nvmlShutdown()
 
 
 def describe_gpus(deadline_s: float = DEADLINE_S) -> str:

@@ -44,6 +44,7 @@ class own:  # noqa: N801  (read like a module: own.getpid())
     unlink = staticmethod(os.unlink)
     statvfs = staticmethod(os.statvfs)
     listdir = staticmethod(os.listdir)
+    register_at_fork = staticmethod(os.register_at_fork)
     set_blocking = staticmethod(os.set_blocking)
 
     select = staticmethod(select.select)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
+
+from pytest_nsys.support.own import own
 
 
 @dataclass
@@ -13,7 +14,7 @@ class Forks:
     count: int = 0
 
     def __post_init__(self) -> None:
-        os.register_at_fork(after_in_parent=self._forked)
+        own.register_at_fork(after_in_parent=self._forked)
 
     def _forked(self) -> None:
         self.count += 1

@@ -18,6 +18,7 @@ from pytest_nsys.doctor import this_machine
 from pytest_nsys.doctor.machine import Device, Driver, Machine
 from pytest_nsys.doctor.this_machine import ThisMachine, _file_system
 from tests.simgpu.standin import write_standin
+from tests.support.fake_nvml import as_module
 
 MACHINE: Machine = ThisMachine()
 
@@ -200,7 +201,8 @@ def nvml(monkeypatch: pytest.MonkeyPatch, **functions: Any) -> list[str]:
         "nvmlDeviceGetUUID": lambda handle: f"GPU-{handle}",
         "nvmlDeviceGetMigMode": lambda handle: (0, 0),
     }
-    monkeypatch.setitem(sys.modules, "pynvml", SimpleNamespace(**{**working, **functions}))
+    library = as_module(SimpleNamespace(**{**working, **functions}))
+    monkeypatch.setitem(sys.modules, "pynvml", library)
     return ended
 
 

@@ -13,6 +13,7 @@ REPLACED = """
     import nvtx, pytest, simgpu
 
     pytestmark = pytest.mark.nsys(rounds=2)
+    sys.modules["pynvml"] = mock.MagicMock()
 
     @pytest.fixture
     def pid(monkeypatch):

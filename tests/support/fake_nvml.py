@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import dataclass, field
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 NOT_SUPPORTED, NO_PERMISSION, UNKNOWN = 3, 4, 999
@@ -44,7 +44,7 @@ class FakeGpu:
     instances: list[FakeGpu] | None = None
 
 
-class FakeNvml:
+class FakeNvml(ModuleType):
     """What of the module is used; counts the calls of each function."""
 
     NVMLError = NVMLError
@@ -52,6 +52,7 @@ class FakeNvml:
     NVML_ERROR_NO_PERMISSION = NO_PERMISSION
 
     def __init__(self, *gpus: FakeGpu) -> None:
+        super().__init__("pynvml")
         self.gpus = list(gpus)
         self.calls: Counter[str] = Counter()
         self.init_error: Exception | None = None
@@ -141,3 +142,10 @@ class FakeNvml:
     def nvmlDeviceGetComputeRunningProcesses(self, gpu: FakeGpu) -> list[Any]:  # noqa: N802
         self._called("nvmlDeviceGetComputeRunningProcesses", gpu)
         return [SimpleNamespace(pid=pid) for pid in gpu.pids]
+
+
+def as_module(library: SimpleNamespace) -> ModuleType:
+    """Functions as what ``import pynvml`` gives."""
+    module = ModuleType("pynvml")
+    vars(module).update(vars(library))
+    return module

@@ -39,6 +39,8 @@ _MODES: Mapping[Mode, str] = {
     "update-new": "Missing baselines were to be recorded (--nsys-update-new).",
 }
 
+_WITH = ", with a baseline"
+
 
 def page(run: RunReport, stored: Stored | None = None) -> Page:
     """Everything the page says about a run; failures come first, the worst of them first.
@@ -72,7 +74,10 @@ def page(run: RunReport, stored: Stored | None = None) -> Page:
         tests=tuple(_overview(verdict, number) for number, verdict in order),
         failures=tuple(tests[:failed]),
         others=tuple(tests[failed:]),
-        unmeasured=tuple(Row(test.nodeid, now=test.reason) for test in run.unmeasured),
+        unmeasured=tuple(
+            Row(test.nodeid, now=test.reason + _WITH * bool(test.baselines))
+            for test in run.unmeasured
+        ),
         differences=_common_differences(run.verdicts),
         written=tuple(_written(change) for change in run.changes),
         facts=tuple(_facts(run)),

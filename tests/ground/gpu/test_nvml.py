@@ -10,6 +10,7 @@ import pytest
 
 from pytest_nsys.gpu import nvml
 from pytest_nsys.gpu.nvml import answer_within
+from tests.support.fake_nvml import as_module
 
 
 def test_an_answer_is_passed_on() -> None:
@@ -62,6 +63,6 @@ def test_the_gpus_are_evidence(
         nvmlDeviceGetMigMode=lambda handle: (0, 0),
         nvmlSystemGetDriverVersion=lambda: "580.1",
     )
-    monkeypatch.setitem(sys.modules, "pynvml", library)
+    monkeypatch.setitem(sys.modules, "pynvml", as_module(library))
     assert nvml.describe_gpus() == line
     assert ended == [True]
