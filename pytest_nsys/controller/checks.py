@@ -98,8 +98,8 @@ def note_of_retries(config: pytest.Config, items: Iterable[pytest.Item]) -> str:
     if not asking:
         return ""
     return (
-        f"measured tests are not run again when they fail ({', '.join(plugins)}): "
-        f"{len(asking)} would be"
+        f"measured tests are not rerun when they fail: {len(asking)} would be "
+        f"({', '.join(plugins)})"
     )
 
 

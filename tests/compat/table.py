@@ -111,7 +111,7 @@ def test_too_long():
         args=("--strict-markers",),
         code=f"@pytest.mark.flaky(reruns=2)\n{M}def test_once():\n    simgpu.launch('gemm', 40)\n",
         outcomes=passing("test_once"),
-        prints=("note: measured tests are not run again *",),
+        prints=("note: measured tests are not rerun *",),
         works="measured tests are not run again when they fail, and the summary says so",
     ),
     Case("durations", args=("--durations=3", "--durations-min=0")),
@@ -639,7 +639,7 @@ def test_fails():
 def test_plain():
     pass
 """,
-                prints=("note: measured tests are not run again *",),
+                prints=("note: measured tests are not rerun *",),
                 works="measured tests are not run again when they fail, and the summary says so",
             ),
         ),
@@ -653,7 +653,7 @@ def test_plain():
                 "pytest-retry",
                 ("pytest-retry",),
                 args=("--retries=1",),
-                prints=("note: measured tests are not run again *",),
+                prints=("note: measured tests are not rerun *",),
                 works="measured tests are not run again when they fail, and the summary says so",
             ),
         ),

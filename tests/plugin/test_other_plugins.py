@@ -251,7 +251,7 @@ def test_options_and_marks_that_cannot_be_had_are_refused_and_retries_are_noted(
     result = simulated.run("--nsys", "--strict-markers", "-p", "pytest_rerunfailures")
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(
-        ["note: measured tests are not run again when they fail (pytest-rerunfailures): 1 would be"]
+        ["note: measured tests are not rerun when they fail: 1 would be (pytest-rerunfailures)"]
     )
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import pytest
+from _pytest.doctest import DoctestItem
 
 from pytest_nsys.worker.renewal import Renewal
 
@@ -88,3 +94,59 @@ def test_seeds_are_set_and_what_allure_was_told_is_forgotten() -> None:
     renewal.before_call()
     assert result.steps == ["of a fixture"]
     randomly.pytest_runtest_call.assert_called_once_with(test)
+
+
+VALUES = {"name": "plain"}
+
+
+@pytest.fixture
+def named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A patch that is older than the body."""
+    monkeypatch.setitem(VALUES, "name", "fixture's")
+
+
+def test_what_pytest_keeps_for_a_test_is_that_of_one_call(
+    named: None,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    recwarn: pytest.WarningsRecorder,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+    request: pytest.FixtureRequest,
+) -> None:
+    (tmp_path / "of a fixture").mkdir()
+    record_property("of a fixture", 1)
+    here, paths = Path.cwd(), [*sys.path]
+    renewal = Renewal(request.node)
+    for _ in range(3):
+        print("printed")
+        logging.getLogger().warning("logged")
+        warnings.warn("warned", stacklevel=1)
+        record_property("of the body", 2)
+        (tmp_path / "of a fixture/new").mkdir()
+        (tmp_path / "file").touch()
+        monkeypatch.setitem(VALUES, "name", "body's")
+        monkeypatch.setattr(sys, "argv", [])
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(tmp_path)
+        assert len(recwarn) == len(caplog.records) == 1
+        renewal.before_call()
+        assert [path.name for path in tmp_path.rglob("*")] == ["of a fixture"]
+        assert (Path.cwd(), sys.path, VALUES["name"]) == (here, paths, "fixture's")
+        assert request.node.user_properties == [("of a fixture", 1)]
+        assert capsys.readouterr().out == ""
+        assert sys.argv
+
+
+def test_a_doctest_has_the_names_that_it_began_with() -> None:
+    names = {"f": 1}
+    test = mock.Mock(spec=DoctestItem, dtest=SimpleNamespace(globs=names), user_properties=[])
+    test.config.pluginmanager.get_plugins.return_value = []
+    test.config.pluginmanager.get_plugin.return_value = None
+    test.funcargs = {}
+    renewal = Renewal(test)
+    names.clear()
+    names["n"] = 2
+    renewal.before_call()
+    assert names == {"f": 1}
