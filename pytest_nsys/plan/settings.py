@@ -120,7 +120,10 @@ def read_settings(config: pytest.Config) -> Settings:
             remedy="a replayed run is recorded already: copy the folder",
         )
     folder = values["nsys_baseline_dir"]
-    if folder and mode in ("profile", "gate") and not against and not folder.is_dir():
+    # An ini file may name the folder before the first baseline is recorded.
+    demanded = mode == "gate" or config.getoption("nsys_baseline_dir") is not None
+    compares = mode in ("profile", "gate") and not against
+    if folder and demanded and compares and not folder.is_dir():
         raise SettingsError(
             f"there is no folder of baselines {folder}",
             remedy="correct nsys_baseline_dir, or record baselines there with --nsys-update",

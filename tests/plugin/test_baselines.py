@@ -176,6 +176,9 @@ def test_a_folder_of_baselines_that_is_named_is_there(simulated: Project) -> Non
                 "What to do: correct nsys_baseline_dir, or record baselines there *",
             ]
         )
+    simulated.ini("nsys_baseline_dir = elsewhere")
+    simulated.run("--nsys", "-k", "one").assert_outcomes(passed=1, deselected=1)
+    assert simulated.run("--nsys-baseline").ret == pytest.ExitCode.USAGE_ERROR
     simulated.run("--nsys-update", option, "-k", "one").assert_outcomes(passed=1, deselected=1)
     simulated.run("--nsys-baseline", option, "-k", "one").assert_outcomes(passed=1, deselected=1)
 
