@@ -54,7 +54,7 @@ def known_metric(key: str) -> Metric:
 
 def instead_of(pattern: str) -> str:
     """What was meant by a pattern of kernels, copies and calls that can never match; else ""."""
-    if _matches_function(pattern) or _matches_copy(pattern):
+    if is_function(pattern) or _matches_copy(pattern):
         return ""
     return _quoted(_copy_meant(pattern) or _function_meant(pattern))
 
@@ -65,17 +65,19 @@ def _instead_of_kernel(pattern: str) -> str:
         return f"memcpy.{direction}.time"
     if not _FUNCTION.match(pattern):
         return ""
-    meant = pattern if _is_function(pattern) else _function_meant(pattern)
+    meant = (
+        pattern if is_function(pattern) and not _WILD.search(pattern) else _function_meant(pattern)
+    )
     return f"api[{meant}].count" if meant else ""
 
 
 def _instead_of_function(pattern: str) -> str:
-    if _matches_function(pattern):
+    if is_function(pattern):
         return ""
     direction = _direction(pattern)
     if direction:
         return f"memcpy.{direction}.count"
-    if f"*{pattern}" != pattern and _matches_function(f"*{pattern}"):
+    if f"*{pattern}" != pattern and is_function(f"*{pattern}"):
         return _quoted(f"*{pattern}")
     return _quoted(_function_meant(pattern))
 
@@ -101,13 +103,10 @@ def _quoted(text: str) -> str:
 # Functions
 
 
-def _matches_function(pattern: str) -> bool:
+def is_function(pattern: str) -> bool:
+    """Whether a pattern matches a function that there is."""
     bare = api_name(pattern)
     return any(fnmatchcase(name, bare) for name in functions())
-
-
-def _is_function(pattern: str) -> bool:
-    return api_name(pattern) in functions()
 
 
 @cache
@@ -151,7 +150,7 @@ def _misspelt(pattern: str) -> str:
             # A kernel may well have another form of the word in its name.
             is_form = word.lower().startswith(near.lower())
             mended = pattern.replace(word, near)
-            if (anchored or not is_form) and _matches_function(mended):
+            if (anchored or not is_form) and is_function(mended):
                 return mended
     return ""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_nsys.catalogue import Breakdown, lookup
+from pytest_nsys.catalogue import Breakdown, inner_family, lookup
 from pytest_nsys.measure.measurement import Measurement, Part, Parts, WindowMeasurement
 from pytest_nsys.plan.marker import Spec
+from pytest_nsys.plan.patterns import is_function
 from pytest_nsys.support.units import format_amount
 from pytest_nsys.verdict.check import failure_of
 from pytest_nsys.verdict.unmatched import matches_nothing, nearest_to, none_of
@@ -45,8 +46,14 @@ def _unmeasured(spec: Spec, measurement: Measurement) -> Iterator[Requirement]:
 
 
 def _has(window: WindowMeasurement, key: str, what: str, spec: Spec) -> bool:
-    """Whether the metric was measured; a budget of nothing is kept by there being nothing."""
-    allows_none = what == "budget" and spec.budget[key] == 0
+    """Whether the metric was measured.
+
+    A budget of nothing is kept by there being nothing, and so is one of calls of a function that
+    there is: at most two are also none.
+    """
+    family = inner_family(key)
+    is_call = family is not None and family.family == "api" and is_function(family.pattern)
+    allows_none = what == "budget" and (spec.budget[key] == 0 or is_call)
     return bool(window.values(key)) and (allows_none or not matches_nothing(window, key))
 
 

@@ -216,7 +216,10 @@ def test_a_pattern_that_matches_nothing_measures_nothing(key: str, said: str) ->
         f"{key} has a tolerance and was not measured: {said}; "
         f"where there is to be none, say budget={{{key!r}: 0}}"
     ]
-    assert _texts(window, budget={key: 5.0}) == [f"{key} has a budget and was not measured: {said}"]
+    missing = [f"{key} has a budget and was not measured: {said}"]
+    assert _texts(window, budget={key: 5.0}) == ([] if "api[" in key else missing), (
+        "of a function that there is, at most five are also none"
+    )
     assert _texts(window, budget={key: 0.0}) == [], "that there is none is what is asked for"
 
 
