@@ -79,7 +79,7 @@ def parse_amount(value: Amount, unit: Unit) -> float:
     """
     amount, suffix = _read_amount(value, unit)
     if unit != "%" and _lacks_unit(amount, suffix, unit):
-        raise QuantityError(f"{value!r} has no unit", remedy=_with_unit(str(value).strip(), unit))
+        raise QuantityError(f"{amount:g} has no unit", remedy=_with_unit(f"{amount:g}", unit))
     return amount
 
 
@@ -145,9 +145,9 @@ def parse_tolerance(value: object, unit: Unit) -> Tolerance:
         raise QuantityError(f"{value!r} is not a tolerance", remedy=_examples(unit))
     amount, suffix = _read_amount(value, unit)
     if _lacks_unit(amount, suffix, unit):
-        number = str(value).strip()
+        number = f"{amount:g}"
         remedy = _with_unit(number, unit, f'"{number}%"')
-        raise QuantityError(f"{value!r} has no unit", remedy=remedy)
+        raise QuantityError(f"{number} has no unit", remedy=remedy)
     return Tolerance(absolute=amount)
 
 

@@ -131,7 +131,7 @@ def test_a_number_without_its_unit_is_refused_with_what_may_be_meant(
     for parse, share in ((parse_amount, ""), (parse_tolerance, f'"{value}%" or ')):
         with pytest.raises(QuantityError) as caught:
             parse(value, unit)
-        assert caught.value.what == f"{value!r} has no unit"
+        assert caught.value.what == f"{float(value):g} has no unit"
         assert caught.value.remedy == f"add the unit that is meant, such as {share}{meant}"
     with pytest.raises(QuantityError, match="has no unit"):
         parse_tolerance(("2%", value), unit)
