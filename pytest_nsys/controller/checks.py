@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -101,6 +103,18 @@ def note_of_retries(config: pytest.Config, items: Iterable[pytest.Item]) -> str:
         f"measured tests are not rerun when they fail: {len(asking)} would be "
         f"({', '.join(plugins)})"
     )
+
+
+def note_of_coverage(config: pytest.Config, items: Iterable[pytest.Item]) -> str:
+    """What there is to be said of ``coverage run``, which does not follow tests into the worker."""
+    running: Any = getattr(sys.modules.get("coverage"), "Coverage", None)
+    measuring: Any = running.current() if running is not None else None
+    if measuring is None or "subprocess" in getattr(measuring.config, "patch", ()):
+        return ""
+    by_pytest_cov: Any = getattr(config.pluginmanager.get_plugin("_cov"), "cov_controller", None)
+    if by_pytest_cov is not None or not any(True for _ in items):
+        return ""
+    return "coverage run does not follow measured tests: pytest --cov does"
 
 
 def _asks_for_retries(item: pytest.Item) -> bool:

@@ -11,6 +11,7 @@ from pytest_nsys.controller.checks import (
     check_marks,
     is_measured,
     is_server_test,
+    note_of_coverage,
     note_of_retries,
     only_looks,
 )
@@ -119,9 +120,10 @@ class Controller:
                 self._collected.collection(session),
                 servers=bool(self._servers) and self._settings.against is None,
             )
-            in_workers = (item for item in measured if item.nodeid not in self._servers)
-            if note := note_of_retries(self._config, in_workers):
-                self._ledger.add_note(note)
+            in_workers = [item for item in measured if item.nodeid not in self._servers]
+            for note_of in (note_of_retries, note_of_coverage):
+                if note := note_of(self._config, in_workers):
+                    self._ledger.add_note(note)
 
     @pytest.hookimpl
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
