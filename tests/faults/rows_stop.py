@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import lzma
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 import filelock
 
@@ -14,9 +20,11 @@ from pytest_nsys.errors import (
     BaselineDamaged,
     BaselineError,
     CaptureError,
+    ExportFailed,
     LfsPointer,
     LimitReached,
     NoRunFolder,
+    RecordingError,
     ReportError,
 )
 from pytest_nsys.measure.measurement import Part
@@ -151,6 +159,39 @@ def pointer_for_a_baseline(scene: Scene) -> None:
 def baseline_of_a_folder(scene: Scene) -> None:
     (scene.project / "baselines/nvidia-h200/test_it.py/test_one.json").mkdir(parents=True)
     (scene.project / "baselines/nvidia-h200/test_it.py/test_two.json").mkdir(parents=True)
+
+
+def damaged_recording(damage: Callable[[Path], None]) -> Callable[[Scene], None]:
+    """Record a run, and damage the recording."""
+
+    def prepare(scene: Scene) -> None:
+        scene.start("--nsys", "--nsys-record=recording")
+        assert scene.finish() == 0, scene.output
+        damage(scene.project / "recording")
+
+    return prepare
+
+
+def skip_without_a_reason(recording: Path) -> None:
+    index = recording / "recording.json"
+    document = json.loads(index.read_text())
+    report = document["tests"][0]["reports"][1]
+    report.update(outcome="skipped", longrepr=None)
+    index.write_text(json.dumps(document))
+
+
+def endless_table(recording: Path) -> None:
+    """Put a view in the place of a table: its rows cost nothing and never end."""
+    (path,) = recording.glob("*.sqlite.xz")
+    database = path.with_suffix("")
+    database.write_bytes(lzma.decompress(path.read_bytes()))
+    with closing(sqlite3.connect(database)) as connection:
+        connection.executescript(
+            "DROP TABLE StringIds; CREATE VIEW StringIds AS WITH RECURSIVE n(id) AS"
+            " (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT id, 'x' AS value FROM n;"
+        )
+    path.write_bytes(lzma.compress(database.read_bytes()))
+    database.unlink()
 
 
 def again_at_once(scene: Scene) -> None:
@@ -355,6 +396,23 @@ ROWS = (
         BaselineDamaged,
         recorded=("test_one", "test_two"),
         prepare=baseline_of_another_test,
+    ),
+    Fault(
+        "A recording's report of a test is damaged",
+        "ERROR: *recording/recording.json is damaged",
+        RecordingError,
+        code=4,
+        made="a skip without its reason",
+        options=("--nsys-replay=recording", "--nsys"),
+        prepare=damaged_recording(skip_without_a_reason),
+    ),
+    Fault(
+        "A recording's capture never ends",
+        "*recording/capture-1.sqlite.xz does not hold a capture*",
+        ExportFailed,
+        made="a view without an end in the place of a table",
+        options=("--nsys-replay=recording", "--nsys"),
+        prepare=damaged_recording(endless_table),
     ),
     Fault(
         "The disk is full while a baseline is written",
