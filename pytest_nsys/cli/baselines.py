@@ -193,16 +193,24 @@ def _rename(arguments: argparse.Namespace) -> int:
 def _prune(arguments: argparse.Namespace) -> int:
     from pytest_nsys.controller.collected import collect
     from pytest_nsys.storage.baselines.heads import baseline_files
-    from pytest_nsys.storage.baselines.orphans import orphans
+    from pytest_nsys.storage.baselines.orphans import elsewhere, orphans
     from pytest_nsys.storage.baselines.upkeep import remove
 
     baseline_files(arguments.baseline_dir)  # that there are any
     collection = collect(arguments.args)
-    found = [
-        orphan
-        for orphan in orphans(arguments.baseline_dir.resolve(), collection)
-        if not orphan.is_unmarked and arguments.device in (None, orphan.head.device)
-    ]
+    root = arguments.baseline_dir.resolve()
+    found, unsure = [], []
+    for orphan in orphans(root, collection):
+        if orphan.is_unmarked or arguments.device not in (None, orphan.head.device):
+            continue
+        other = elsewhere(orphan.head, root, collection)
+        if other:
+            unsure.append(f"left: {orphan.path} ({orphan.head.nodeid}) may be of {other}")
+        else:
+            found.append(orphan)
+    if unsure:
+        todo = "run it where node ids start as they did, or see 'pytest-nsys baselines rename'"
+        show_lines([*unsure, todo])
     for orphan in found:
         if arguments.yes:
             remove(orphan.head.path)
@@ -214,7 +222,7 @@ def _prune(arguments: argparse.Namespace) -> int:
         show_lines([f"nothing to remove; {whole}"])
     elif not arguments.yes:
         show_lines([f"{whole}; remove these {len(found)} with --yes"])
-    return LEFT if found and not arguments.yes else DONE
+    return LEFT if unsure or (found and not arguments.yes) else DONE
 
 
 def _merge(arguments: argparse.Namespace) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,8 @@ from pytest_nsys.controller.checks import is_measured
 from pytest_nsys.errors import BaselineError
 from pytest_nsys.storage.baselines.orphans import Collection
 
+_WRITER = "pytest_nsys.controller.collecting"
+_LOOKED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 _LINES = 20
 
 
@@ -25,30 +29,32 @@ def collect(args: Sequence[str]) -> Collection:
         args: files, folders and options of pytest.
 
     Raises:
-        BaselineError: nothing could be collected.
+        BaselineError: pytest could not collect what it was to, or not to the end.
     """
     with tempfile.TemporaryDirectory(prefix="pytest-nsys-") as folder:
         target = Path(folder, "collection.json")
-        command = [sys.executable, "-m", __name__, str(target), *args]
+        command = [sys.executable, "-m", _WRITER, str(target), *args]
         done = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
         )
-        try:
-            found = json.loads(target.read_text(encoding="utf-8"))
-        except OSError:
-            lines = done.stdout.decode("utf-8", "backslashreplace").splitlines()
-        else:
-            return Collection(
-                Path(found["root"]),
-                frozenset(found["nodeids"]),
-                frozenset(found["files"]),
-                tuple(map(Path, found["folders"])),
-                frozenset(found["unmarked"]),
-            )
+        # What ends early, or has no such file, writes what it saw until then.
+        if done.returncode in _LOOKED and target.exists():
+            return _read(json.loads(target.read_text(encoding="utf-8")))
+    lines = done.stdout.decode("utf-8", "backslashreplace").splitlines()
     raise BaselineError(
-        "pytest collected nothing, so that nothing is known of the baselines",
+        "pytest could not collect the tests, so that nothing is known of the baselines",
         evidence="\n".join(lines[-_LINES:]),
         remedy="name what 'pytest --collect-only' can collect",
+    )
+
+
+def _read(found: dict[str, Any]) -> Collection:
+    return Collection(
+        Path(found["root"]),
+        frozenset(found["nodeids"]),
+        frozenset(found["files"]),
+        tuple(map(Path, found["folders"])),
+        frozenset(found["unmarked"]),
     )
 
 
@@ -82,9 +88,11 @@ class Collected:
         folders: list[Path] = []
         for arg in config.args:
             name, chosen, _ = arg.partition("::")
-            path = (config.invocation_params.dir / name).resolve()
-            if chosen and path.is_relative_to(root):
+            path = Path(os.path.normpath(config.invocation_params.dir / name))  # links are kept
+            if chosen and path.is_relative_to(root) and path.exists():
                 parts.add(path.relative_to(root).as_posix())
+            elif chosen:  # of a module by its name (--pyargs): whichever file that is
+                parts |= self._files
             elif path.is_dir():
                 folders.append(path)
         whole = self._files - self._broken - parts
@@ -96,29 +104,3 @@ class Collected:
             tuple(folders),
             frozenset(item.nodeid for item in items),
         )
-
-
-class _Writer(Collected):
-    """Writes what was collected to a file."""
-
-    def __init__(self, target: Path) -> None:
-        super().__init__()
-        self._target = target
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Write it."""
-        found = self.collection(session)
-        document = {
-            "root": str(found.root),
-            "nodeids": sorted(found.nodeids),
-            "files": sorted(found.files),
-            "folders": [str(folder) for folder in found.folders],
-            "unmarked": sorted(found.unmarked),
-        }
-        self._target.write_text(json.dumps(document), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    options = ["--collect-only", "-q", "--continue-on-collection-errors"]
-    raise SystemExit(pytest.main([*options, *sys.argv[2:]], plugins=[_Writer(Path(sys.argv[1]))]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -161,8 +162,36 @@ def test_only_baselines_whose_tests_are_gone_are_pruned_and_only_when_told(
     assert (code, out.count("has no test")) == (1, 1)
     code, _, err = command("baselines", "prune", "--", "--no-such-option")
     assert code == 2
-    assert "pytest collected nothing" in err
+    assert "pytest could not collect the tests" in err
     assert "--no-such-option" in err
+    assert "Warning" not in err
+    code, out, err = command("baselines", "prune", "--yes", "--", "test_nowhere.py")
+    assert (code, out) == (2, "")
+    assert "file or directory not found: test_nowhere.py" in err
+
+
+def test_prune_leaves_what_may_be_of_a_file_that_it_did_not_look_at(
+    store: BaselineStore,
+    command: Callable[..., Answer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    project = Path("project")
+    project.mkdir()
+    store.root.rename(project / "baselines")
+    (project / "test_it.py").write_text("import pytest\ndef test_kept(): pass")
+    # One folder above, where node ids start with that folder's name.
+    code, out, _ = command("baselines", "prune", "--baseline-dir=project/baselines", "--yes")
+    first, *_, todo, last = out.splitlines()
+    assert code == 1
+    assert first.endswith(f"(test_it.py::test_kept) may be of {project.resolve()}/test_it.py")
+    assert todo.startswith("run it where node ids start as they did")
+    assert last == "nothing to remove; collected as a whole: 1 test file"
+    assert len(list(project.rglob("*.json"))) == 7
+    # A part of a file, by the name of its module.
+    monkeypatch.chdir("project")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([".", os.environ.get("PYTHONPATH", "")]))
+    code, out, _ = command("baselines", "prune", "--yes", "--", "--pyargs", "test_it::test_kept")
+    assert (code, out) == (0, "nothing to remove; collected as a whole: 0 test files\n")
 
 
 def test_folders_are_merged_and_what_is_left_is_named(

@@ -78,6 +78,31 @@ def orphans(baselines: Path, collection: Collection) -> Iterator[Orphan]:
                     yield from _orphan(path, baselines)
 
 
+def elsewhere(head: Head, baselines: Path, collection: Collection) -> str:
+    """The file that the test of an orphan may well be in, which was not looked at as such: node ids
+    started from another folder when it was recorded, or the file was moved. "" if there is none.
+
+    Args:
+        head: the orphan.
+        baselines: the folder of the baselines; absolute, without links.
+        collection: what was collected.
+    """
+    file, root = head.nodeid.partition("::")[0], collection.root.resolve()
+    is_there = (root / file).exists()
+    starts = dict.fromkeys((*baselines.parents, *root.parents))
+    for start in starts:
+        is_other = start != root and not (is_there and start in root.parents)
+        if is_other and (start / file).is_file():
+            return str(start / file)
+    seen = {*collection.files, *(nodeid.partition("::")[0] for nodeid in collection.nodeids)}
+    for other in sorted(seen - {file} if not is_there else ()):
+        if f"/{other}".endswith(f"/{file}") or f"/{file}".endswith(f"/{other}"):
+            folder = _path(f"{other}::x").parent
+            if not any(_jsons(device / folder) for device in baselines.iterdir()):
+                return other
+    return ""
+
+
 def _path(nodeid: str) -> PurePosixPath:
     """The file of a test's baseline, from the folder of a device."""
     return PurePosixPath(*baseline_path("x", nodeid).parts[1:])

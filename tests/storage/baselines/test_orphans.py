@@ -9,7 +9,7 @@ import pytest
 
 from pytest_nsys.measure.measurement import Measurement, Part
 from pytest_nsys.storage.baselines import BaselineStore
-from pytest_nsys.storage.baselines.orphans import Collection, orphans, renamed
+from pytest_nsys.storage.baselines.orphans import Collection, elsewhere, orphans, renamed
 from tests.support import made
 
 ONE = made.measurement(made.kernels(Part("gemm", 2, ns=100)))
@@ -78,6 +78,34 @@ def test_a_test_that_is_no_longer_measured_is_told_apart(
     assert _found(store, seen) == ["nvidia-h200 a.py::test[x/y] unmarked"]
     (orphan,) = orphans(store.root, seen)
     assert str(orphan.path).startswith("baselines/nvidia-h200/a.py/test-x-y-")
+
+
+@pytest.mark.parametrize(
+    ("nodeids", "found"),
+    [
+        (["project/sub dir/gone.py::test"], "project/sub dir/gone.py"),
+        (["gone.py::test"], "gone.py"),
+        (["other/gone.py::test", "sub dir/c.py::test"], ""),
+        (["x/sub dir/gone.py::test", "a.py::test"], "x/sub dir/gone.py"),
+    ],
+)
+def test_a_file_that_may_have_moved_is_named(
+    store: BaselineStore, tmp_path: Path, nodeids: list[str], found: str
+) -> None:
+    seen = Collection(tmp_path, frozenset(nodeids), folders=(tmp_path,))
+    (one,) = orphans(store.root, seen)
+    assert elsewhere(one.head, store.root, seen) == found
+
+
+def test_a_file_that_is_beside_the_baselines_or_above_the_root_may_be_that_of_the_test(
+    store: BaselineStore, tmp_path: Path
+) -> None:
+    (head,) = (h.head for h in orphans(store.root, Collection(tmp_path, folders=(tmp_path,))))
+    (tmp_path / "sub dir/gone.py").touch()
+    path = str(tmp_path / "sub dir/gone.py")
+    for root in (tmp_path / "sub dir", tmp_path.parent, tmp_path / "nowhere"):
+        assert elsewhere(head, store.root, Collection(root)) == path
+    assert elsewhere(head, store.root, Collection(tmp_path)) == ""
 
 
 def test_what_is_no_baseline_is_nobodys(store: BaselineStore, tmp_path: Path) -> None:
