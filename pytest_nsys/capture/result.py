@@ -68,9 +68,10 @@ class RanTest:
     def passed(self) -> bool:
         """Whether every phase was run and passed, be it against a strict expectation.
 
-        A test has passed in spite of its subtests: they fail, or are skipped, by themselves.
+        A test has passed in spite of its subtests: they fail, or are skipped, by themselves. So it
+        has where its tear-down is skipped, or fails as expected: all rounds were over by then.
         """
-        held = {report["when"]: _held(report) for report in self.reports}
+        held = {r["when"]: _held(r) or _is_skipped_teardown(r) for r in self.reports}
         return not self.lost and not self.failed and all(held.get(p, False) for p in PHASES)
 
     @property
@@ -82,7 +83,8 @@ class RanTest:
     def is_skipped(self) -> bool:
         """Whether it was skipped, or failed as was expected, and nothing else went wrong."""
         outcomes = {report["outcome"] for report in self.reports}
-        return not (self.lost or self.stopped) and outcomes <= {"passed", "skipped"}
+        ended = not (self.passed or self.lost or self.stopped)
+        return ended and outcomes <= {"passed", "skipped"}
 
     @property
     def skipped(self) -> str:
@@ -112,6 +114,10 @@ class RanTest:
 def _held(report: Mapping[str, Any]) -> bool:
     """Whether the phase did not fail by itself; a strict xfail that passes is called failed."""
     return report["outcome"] == "passed" or is_strict_pass(report.get("longrepr"))
+
+
+def _is_skipped_teardown(report: Mapping[str, Any]) -> bool:
+    return bool(report["when"] == "teardown" and report["outcome"] == "skipped")
 
 
 def is_strict_pass(longrepr: object) -> bool:

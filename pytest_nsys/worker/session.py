@@ -45,6 +45,11 @@ _ONCE = (
     "can be repeated, measure that alone with nsys(function, ...): the rest then runs once."
 )
 
+_SKIPPED = (pytest.skip.Exception, unittest.SkipTest)
+
+_LATE_SKIPS = pytest.StashKey[list[Any]]()
+"""What unittest's ``tearDown`` said when it skipped a test whose body had ended well."""
+
 _RECORDER = pytest.StashKey[Recorder]()
 """The same as `RECORDER`, with what only the worker asks of it."""
 
@@ -206,8 +211,9 @@ class WorkerSession:
             return bool(getattr(item, "_excinfo", None)) or item.nodeid in self._failing
 
         if isinstance(item, pytest.Function):
-            item.obj = _in_window(item.obj, recorder)
-            call: Callable[[], object] = _repeatable(item, original)
+            body = _Body(_in_window(item.obj, recorder))
+            item.obj = body.function
+            call: Callable[[], object] = _repeatable(item, original, body)
         else:
             call = _in_window(original, recorder)
         aside = _Beside(Renewal(item), self._coverage)
@@ -249,7 +255,11 @@ class WorkerSession:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> None:
-        """Measure for coverage again what a failed round has left unmeasured."""
+        """Measure for coverage again what a failed round has left unmeasured, and report what
+        skipped the test after its body as what it is: a skip of the tear-down.
+        """
+        if late := item.stash.get(_LATE_SKIPS, []):
+            item._excinfo = late[:1]  # type: ignore[attr-defined]
         if self._coverage is not None:
             self._coverage.phase(item.nodeid, "teardown")
 
@@ -363,14 +373,55 @@ def strays(away_from: Path, run_folder: Path | None = None) -> list[str]:
     )
 
 
-def _repeatable(item: pytest.Function, run: Callable[[], object]) -> Callable[[], object]:
+class _Body:
+    """The body of a test, which knows whether its last call ended well.
+
+    Attributes:
+        function: the body.
+        has_ended: whether it came to its end when it was called last.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.has_ended = False
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def coroutine(*args: Any, **kwargs: Any) -> Any:
+                result = await function(*args, **kwargs)
+                self.has_ended = True
+                return result
+
+            self.function: Callable[..., Any] = coroutine
+            return
+
+        @functools.wraps(function)
+        def plain(*args: Any, **kwargs: Any) -> Any:
+            result = function(*args, **kwargs)
+            self.has_ended = True
+            return result
+
+        self.function = plain
+
+
+def _repeatable(
+    item: pytest.Function, run: Callable[[], object], body: _Body
+) -> Callable[[], object]:
     """``run`` as often as one likes, with the item's own ``obj``.
 
     unittest's asyncio tests keep their closed runner, and pytest leaves it to them to find their
-    method.
+    method. A ``tearDown`` that skips comes after a body that was measured: it is kept for later.
     """
 
     def call() -> object:
+        body.has_ended = False
+        result = run_once()
+        raised = getattr(item, "_excinfo", None)
+        if raised and body.has_ended and all(e.errisinstance(_SKIPPED) for e in raised):
+            item.stash.setdefault(_LATE_SKIPS, []).extend(raised)
+            raised.clear()
+        return result
+
+    def run_once() -> object:
         if isinstance(item.instance, unittest.IsolatedAsyncioTestCase):
             if getattr(item.instance, "_asyncioRunner", None) is not None:
                 item.instance._asyncioRunner = None  # type: ignore[attr-defined]

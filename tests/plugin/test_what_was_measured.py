@@ -202,3 +202,59 @@ def test_a_recorded_test_without_a_capture_or_a_report_fails(simulated: Project)
             "not measured: *::test_n[[]2]: the recording has no report of its set-up",
         ]
     )
+
+
+LATE = """
+    import unittest
+
+    @pytest.fixture
+    def unclean():
+        yield
+        if BAD:
+            pytest.skip("cannot be cleaned up")
+
+    @pytest.fixture
+    def doubtful():
+        yield
+        if BAD:
+            pytest.xfail("cannot be cleaned up")
+
+    def test_skips_late(unclean):
+        work(slow=BAD)
+
+    def test_xfails_late(doubtful):
+        work(slow=BAD)
+
+    @pytest.mark.nsys(budget={"gpu.kernel_time": "150 us"})
+    def test_has_a_budget(unclean):
+        work(slow=BAD)
+
+    def test_is_no_slower(unclean):
+        work()
+
+    class TestCase(unittest.TestCase):
+        def test_skips_late(self):
+            work(slow=BAD)
+
+        def tearDown(self):
+            if BAD:
+                self.skipTest("cannot be cleaned up")
+"""
+
+
+def test_a_skip_in_the_tear_down_takes_nothing_back(simulated: Project) -> None:
+    simulated.write(COUNTED + LATE)
+    assert simulated.run("--nsys-update").ret == 0
+    (simulated.path / "bad").touch()
+    result, tests = simulated.results("--nsys-baseline", "--nsys-confirm=1")
+    result.assert_outcomes(failed=4, passed=1, skipped=4, xfailed=1)
+    assert {name: test["status"] for name, test in tests.items()} == {
+        "test_skips_late": "regressed",
+        "test_xfails_late": "regressed",
+        "test_has_a_budget": "regressed",
+        "test_is_no_slower": "ok",
+        "TestCase::test_skips_late": "regressed",
+    }
+    assert result.stdout.str().count("current   200 us, 200 us") == 4, "measured again, too"
+    alone = simulated.run("--nsys-baseline", "-k", "no_slower")
+    assert alone.ret == 0, "it was measured"
