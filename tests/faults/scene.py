@@ -18,13 +18,16 @@ from pathlib import Path
 
 import filelock
 
+from pytest_nsys.storage.baselines.document import render
 from tests.simgpu.standin import write_standin
+from tests.support import made
 from tests.support.harness import REAL_NSYS, SIMGPU, write_program
 from tests.support.plugins import without_others
 
 STAND_IN = "stand-in"
 
 _PLANTED = "baselines/a-device/test_it.py/test_planted.json"
+_PLANTED_TEXT = render(made.measurement(nodeid="test_it.py::test_planted", device="a-device"))
 _LONGEST_RUN_S = 60.0
 _CLEANING_S = 15.0
 _CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1, 2
@@ -112,7 +115,7 @@ class Scene:
         self._sessions = self.sessions()
         self.write(_WORK, "work.py")
         self.write(_CONFTEST, "conftest.py")
-        self.write("not to be touched", _PLANTED)
+        self.write(_PLANTED_TEXT, _PLANTED)
         if nsys == STAND_IN:
             self.environment["PYTHONPATH"] = str(SIMGPU / "path")
             self.install()
@@ -315,7 +318,7 @@ class Scene:
                 yield f"temporary file {Path(folder, name).relative_to(self.root)}"
         for path in self.project.rglob(".*.tmp"):
             yield f"unfinished file {path.relative_to(self.project)}"
-        if (self.project / _PLANTED).read_text() != "not to be touched":
+        if (self.project / _PLANTED).read_text() != _PLANTED_TEXT:
             yield "a baseline that was changed"
         lock = self.project / "baselines/.lock"
         if lock.exists():
