@@ -270,7 +270,8 @@ def _usage_error(name: str, value: object, remedy: str) -> Exception:
 
 def is_active(config: pytest.Config) -> bool:
     """Whether this run measures or judges, decided as cheaply as possible."""
-    return any(
-        config.getoption(name) or ini_value(config, name)
-        for name in (*MODES, "nsys_replay", "nsys_against")
+    # An empty value of these is a mistake, which is told: it does not turn the gate off.
+    given = ("nsys_replay", "nsys_against")
+    return any(config.getoption(name) or ini_value(config, name) for name in MODES) or any(
+        config.getoption(name) is not None or ini_value(config, name) is not None for name in given
     )

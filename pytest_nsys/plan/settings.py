@@ -205,7 +205,10 @@ def option_value(config: pytest.Config, option: Option) -> Any:
     if given is None:
         given = ini_value(config, option.name)
         base = config.inipath.parent if config.inipath else config.rootpath
-    if not given:
+    if given is not None and not "".join(given).strip():
+        _check_empty(config, option.name)
+        given = None
+    if given is None:
         return None
     if option.kind == "path":
         try:
@@ -217,6 +220,23 @@ def option_value(config: pytest.Config, option: Option) -> Any:
                 remedy="give the path of a file or folder",
             ) from None
     return given
+
+
+_CAN_BE_EMPTY = ("nsys_args", "nsys_against_setup", "nsys_tolerance", "nsys_report_url")
+_CAN_BE_UNSET = ("nsys_device",)
+"""In the ini file alone, where ``-o nsys_device=`` takes back what it says."""
+
+
+def _check_empty(config: pytest.Config, name: str) -> None:
+    """Refuse an empty value, such as that of a variable that CI does not set."""
+    in_ini = config.getoption(name) is None
+    if name in _CAN_BE_EMPTY or (in_ini and name in _CAN_BE_UNSET):
+        return
+    where = name if in_ini else "--" + name.replace("_", "-")
+    raise SettingsError(
+        f"{where} is empty",
+        remedy="give it a value (is a variable not set?), or leave it out",
+    )
 
 
 def _count(values: Values, name: str, default: int, least: int) -> int:

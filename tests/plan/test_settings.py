@@ -329,3 +329,24 @@ def test_reading_options_imports_next_to_nothing() -> None:
         "sys.exit(bool(heavy) or len(own) > 4)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+TAKES_NOTHING = {"nsys_args", "nsys_against_setup", "nsys_tolerance", "nsys_report_url"}
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+def test_an_empty_value_is_refused_and_turns_nothing_off(configure: Configure, value: str) -> None:
+    """It is what a variable leaves that CI does not set."""
+    for option in OPTIONS:
+        if option.kind == "flag":
+            continue
+        for in_ini in (False, True):
+            given = ("-o", f"{option.name}={value}") if in_ini else (f"{option.flag}={value}",)
+            config = configure(*given)
+            if option.name in TAKES_NOTHING or (in_ini and option.name == "nsys_device"):
+                read_settings(config)
+                continue
+            with pytest.raises(SettingsError) as error:
+                read_settings(config)
+            assert error.value.what == f"{option.name if in_ini else option.flag} is empty"
+            assert is_active(config) is (option.name in ("nsys_replay", "nsys_against"))
