@@ -14,7 +14,7 @@ from typing import Any
 from pytest_nsys.capture.export import export_report, keep_report
 from pytest_nsys.capture.nsys import NsysTool, override, trace_options
 from pytest_nsys.capture.proof import prove_report, prove_trace
-from pytest_nsys.capture.result import CaptureResult, RanTest, missing_phase
+from pytest_nsys.capture.result import CaptureResult, RanTest, Uncollected, missing_phase
 from pytest_nsys.capture.run import THIS_PYTHON, Deadlines, Listener, Program, WorkerRun, run_worker
 from pytest_nsys.capture.starting import launch_repeatedly
 from pytest_nsys.errors import (
@@ -316,8 +316,8 @@ def _ran_tests(run: WorkerRun, planned: Sequence[PlannedTest]) -> list[RanTest]:
                 ran = replace(ran, lost=_unaccounted(run, f"sent no report of its {missing}"))
             tests.append(ran)
         elif test.nodeid not in collected:
-            absent = _has_no(run, test.nodeid)
-            tests.append(replace(ran, lost=_not_collected(run), absent=absent))
+            why = _uncollected(run, test.nodeid)
+            tests.append(replace(ran, lost=_not_collected(run), uncollected=why))
         elif stop:
             tests.append(replace(ran, stopped=stop))
         elif run.ended and run.lost is None:
@@ -366,20 +366,30 @@ def _unaccounted(run: WorkerRun, what: str) -> str:
 
 
 def _not_collected(run: WorkerRun) -> str:
-    errors = [event["text"] for event in run.events if event["event"] == "collect_error"]
+    kinds = ("collect_error", "collect_skip")
+    reasons = [event["text"] for event in run.events if event["event"] in kinds]
     return "the worker did not collect this test, the controller did" + "".join(
-        f"\n{text}" for text in errors
+        f"\n{text}" for text in reasons
     )
 
 
-def _has_no(run: WorkerRun, nodeid: str) -> bool:
-    """Whether all was collected from where the test would be, and it is not there."""
-    failed = (event["nodeid"] for event in run.events if event["event"] == "collect_error")
-    return not any(
-        # A package is collected by its __init__.py, and the whole project by nothing.
-        nodeid.startswith(place) or not place.strip("./")
-        for place in (error.removesuffix("__init__.py").rstrip("/") for error in failed)
+def _uncollected(run: WorkerRun, nodeid: str) -> Uncollected:
+    """Why a test was not collected, by what became of the place where it would be."""
+    kinds: tuple[tuple[str, Uncollected], ...] = (
+        ("collect_error", "broken"),
+        ("collect_skip", "skipped"),
     )
+    for kind, why in kinds:
+        places = (event["nodeid"] for event in run.events if event["event"] == kind)
+        if any(_is_in(place, nodeid) for place in places):
+            return why
+    return "absent"
+
+
+def _is_in(place: str, nodeid: str) -> bool:
+    # A package is collected by its __init__.py, and the whole project by nothing.
+    place = place.removesuffix("__init__.py").rstrip("/")
+    return nodeid.startswith(place) or not place.strip("./")
 
 
 def installed_versions() -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pytest_nsys.errors import NsysError
 from pytest_nsys.support.json_values import read, read_keys
@@ -22,6 +22,11 @@ def _report(value: object) -> Mapping[str, Any]:
 
 Report = Annotated[Mapping[str, Any], _report]
 """A report as pytest serialises it; read, it says how its phase ended."""
+
+
+Uncollected = Literal["", "absent", "skipped", "broken"]
+"""Why a worker did not collect a test: there is none where it would be, or that place skips itself,
+or cannot be imported; "" of one that was collected."""
 
 
 def missing_phase(reports: Sequence[Mapping[str, Any]]) -> str:
@@ -49,7 +54,7 @@ class RanTest:
         reports: its reports, serialised by pytest.
         lost: why it has no proper end (worker's death, deadline); "" if it has.
         stopped: why it was not run at all (``pytest.exit`` in an earlier one); "" if it was.
-        absent: whether it is lost because the worker's revision of the project has no such test.
+        uncollected: why it is lost, where the worker did not collect it.
         problem: why it cannot be measured although it ran; None if it can.
         warmup: calls before the measured ones.
         rounds: measured calls.
@@ -60,7 +65,7 @@ class RanTest:
     warmup: int
     rounds: int
     lost: str = ""
-    absent: bool = False
+    uncollected: Uncollected = ""
     stopped: str = ""
     problem: NsysError | None = None
 

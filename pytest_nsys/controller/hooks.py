@@ -167,6 +167,8 @@ class Controller:
         for report in reports:
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        if outcome.stopped:
+            item.session.shouldstop = outcome.stopped
         return True
 
     def _measure(self, run: Run, item: pytest.Item, nextitem: pytest.Item | None) -> None:

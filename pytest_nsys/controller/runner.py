@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from pytest_nsys.capture.result import CaptureResult, RanTest
+from pytest_nsys.capture.result import CaptureResult, RanTest, Uncollected
 from pytest_nsys.controller.judges import Judged, Missing
 from pytest_nsys.errors import GpuBusy, NsysError, NsysUsageError, RevisionError
 from pytest_nsys.measure.measurement import Measurement
@@ -18,6 +18,12 @@ from pytest_nsys.plan.marker import Spec
 
 _LINES = 10
 
+
+_UNCOLLECTED: Mapping[Uncollected, str] = {
+    "absent": "the worker did not collect it",
+    "skipped": "its file was skipped",
+    "broken": "its file could not be imported",
+}
 
 Purpose = Literal["plan", "confirm", "alone"]
 
@@ -57,11 +63,13 @@ class Outcome:
         ran: how it ended, in the process that counts: the first that went wrong, else the first.
         judged: its verdict, or why there is none; None if it did not pass.
         processes: how it ended in each.
+        stopped: why the run is to end after it (``pytest.exit`` while it was measured again).
     """
 
     ran: RanTest
     judged: Judged | None = None
     processes: tuple[RanTest, ...] = ()
+    stopped: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,7 @@ class Arm:
     _measured: dict[str, list[Measurement]] = field(default_factory=dict)
     _problems: dict[str, NsysError] = field(default_factory=dict)
     _remarks: dict[str, list[str]] = field(default_factory=dict)
+    _stopped: dict[str, str] = field(default_factory=dict)
 
     def run(self, step: Step, maxfail: int, measurer: Measurer) -> Iterator[CaptureResult]:
         """Run a process and keep what it measured; gives its captures as they are made.
@@ -129,9 +138,16 @@ class Arm:
 
     def _add(self, step: Step, ran: RanTest, found: Measurement | NsysError | None) -> None:
         why = found.what if isinstance(found, NsysError) and step.purpose == "confirm" else ""
-        if self._measured.get(ran.nodeid) and ran.is_skipped:
+        if self._measured.get(ran.nodeid):
             # What an earlier process has measured stays measured.
-            why = why or ran.skipped
+            again = step.purpose == "confirm" and not self.name
+            if ran.is_skipped:
+                why = why or ran.skipped
+            elif ran.uncollected == "skipped" or (ran.uncollected and again):
+                why = why or _UNCOLLECTED[ran.uncollected]
+            elif ran.stopped and again:
+                why = why or f"the run was stopped: {ran.stopped}"
+                self._stopped[ran.nodeid] = ran.stopped
         if why:
             remark = f"it could not be measured again: {why}"
             self._remarks.setdefault(ran.nodeid, []).append(remark)
@@ -174,11 +190,11 @@ class Arm:
         if nodeid in self._problems:
             raise self._problems[nodeid]
         rans = self._ran.get(nodeid, [])
-        if rans and all(ran.absent for ran in rans):
+        if rans and all(ran.uncollected == "absent" for ran in rans):
             why = f"there is nothing to compare with: {self.name} has no such test"
             return Missing(why, is_new=True)
         bad = next((ran for ran in rans if not ran.passed), None)
-        if bad is not None and bad.is_skipped:
+        if bad is not None and (bad.is_skipped or bad.uncollected == "skipped"):
             why = f"there is nothing to compare with: it was skipped at {self.name}"
             return Missing(why, is_new=False)
         why, _, more = (bad.failure if bad else "it was not run").partition("\n")
@@ -198,7 +214,7 @@ class Arm:
         bad = [ran for ran in rans if not ran.passed or ran.problem is not None]
         if problem is not None:
             judged = Judged(problem=problem)
-        return Outcome((bad or rans)[0], judged, tuple(rans))
+        return Outcome((bad or rans)[0], judged, tuple(rans), self._stopped.get(nodeid, ""))
 
 
 @dataclass(frozen=True)

@@ -268,6 +268,10 @@ class WorkerSession:
         """Send what could not be collected here: it may explain a test that is missing."""
         if report.failed:
             self._events.write("collect_error", nodeid=report.nodeid, text=report.longreprtext)
+        elif report.skipped:
+            said = report.longrepr
+            text = str(said[2] if isinstance(said, tuple) else said)
+            self._events.write("collect_skip", nodeid=report.nodeid, text=text)
 
     @pytest.hookimpl
     def pytest_warning_recorded(

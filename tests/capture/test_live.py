@@ -183,12 +183,17 @@ def test_what_the_worker_does_not_collect_is_said(simulated_bench: Bench) -> Non
         "the worker did not collect this test, the controller did",
     ]
 
-    assert [test.absent for test in result.tests] == [False, True]
+    assert [test.uncollected for test in result.tests] == ["", "absent"]
 
     simulated_bench.write("import no_such_module\n")
     (result,) = simulated_bench.capture("test_it")
     assert "No module named 'no_such_module'" in result.tests[0].lost
-    assert not result.tests[0].absent
+    assert result.tests[0].uncollected == "broken"
+
+    simulated_bench.write("import pytest; pytest.importorskip('no_such_module')\n")
+    (result,) = simulated_bench.capture("test_it")
+    assert "could not import 'no_such_module'" in result.tests[0].lost
+    assert result.tests[0].uncollected == "skipped"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_nsys.capture.result import PHASES, CaptureResult, RanTest
+from pytest_nsys.capture.result import PHASES, CaptureResult, RanTest, Uncollected
 from pytest_nsys.controller.judges import Judged, Missing, PairJudge
 from pytest_nsys.controller.runner import Arm, Outcome, Runner, Step
 from pytest_nsys.errors import (
@@ -38,6 +38,13 @@ def _reports(outcome: str) -> tuple[Mapping[str, Any], ...]:
 
 def _measured(nodeid: str, ns: float) -> Measurement:
     return made.measurement(made.kernels(Part("gemm", 1, ns=ns)), nodeid=nodeid)
+
+
+_UNCOLLECTED: Mapping[str, Uncollected] = {
+    "absent": "absent",
+    "file skipped": "skipped",
+    "file broken": "broken",
+}
 
 
 @dataclass
@@ -69,7 +76,8 @@ class Source:
             scene = self.scenes[test.nodeid][process]
             if scene is None:
                 continue
-            gone = scene in ("lost", "absent", "stopped")
+            uncollected = _UNCOLLECTED.get(scene, "") if isinstance(scene, str) else ""
+            gone = scene in ("lost", "stopped") or uncollected
             outcome = scene if scene in ("failed", "skipped") else "passed"
             tests.append(
                 RanTest(
@@ -77,8 +85,8 @@ class Source:
                     () if gone else _reports(str(outcome)),
                     1,
                     5,
-                    lost="the worker died\nof this" if scene in ("lost", "absent") else "",
-                    absent=scene == "absent",
+                    lost="the worker died\nof this" if scene == "lost" or uncollected else "",
+                    uncollected=uncollected,
                     stopped="enough" if scene == "stopped" else "",
                     problem=scene if isinstance(scene, NsysError) else None,
                 )
@@ -276,6 +284,24 @@ def test_a_test_that_goes_wrong_in_any_session_has_gone_wrong(wrong: str, proces
     assert _times(outcomes["b"]) == [FAST] * 3
 
 
+@pytest.mark.parametrize(
+    ("scene", "note", "stopped"),
+    [
+        ("absent", "the worker did not collect it", ""),
+        ("file skipped", "its file was skipped", ""),
+        ("file broken", "its file could not be imported", ""),
+        ("stopped", "the run was stopped: enough", "enough"),
+    ],
+)
+def test_a_further_process_without_the_test_takes_nothing_back(
+    scene: str, note: str, stopped: str
+) -> None:
+    outcome = Stage(Source({"a": [SLOW, scene, scene]})).run()["a"]
+    assert _status(outcome) == "regressed"
+    assert outcome.judged.verdict.notes == (f"it could not be measured again: {note}",)
+    assert (outcome.ran.lost, outcome.ran.stopped, outcome.stopped) == ("", "", stopped)
+
+
 @pytest.mark.parametrize("scenes", [[SLOW, *["skipped"] * 4], [SLOW, SLOW, *["skipped"] * 3]])
 @pytest.mark.parametrize("processes", [1, 3])
 def test_what_was_measured_stays_measured_where_a_later_process_skips(
@@ -356,6 +382,7 @@ def test_a_problem_at_the_other_revision_is_the_tests() -> None:
     [
         ("absent", "new", "there is nothing to compare with: A has no such test"),
         ("skipped", "incomparable", "there is nothing to compare with: it was skipped at A"),
+        ("file skipped", "incomparable", "there is nothing to compare with: it was skipped at A"),
     ],
 )
 def test_a_test_that_the_other_revision_lacks_is_measured_all_the_same(
@@ -376,6 +403,7 @@ def test_a_test_that_the_other_revision_lacks_is_measured_all_the_same(
     [
         ("failed", "cannot be compared with A: it failed there (setup)", "None"),
         ("lost", "cannot be compared with A: the worker died", "of this"),
+        ("file broken", "cannot be compared with A: the worker died", "of this"),
         ("stopped", "cannot be compared with A: it was not run: enough", ""),
         (None, "cannot be compared with A: it was not run", ""),
     ],

@@ -75,6 +75,8 @@ def test_the_working_tree_is_measured_against_a_commit(repository: Project) -> N
 def test_only_what_the_revision_does_not_have_is_new(repository: Project) -> None:
     """What cannot be imported, fails or is skipped there has nothing to be compared with."""
     repository.write("import no_such_module\n" + textwrap.dedent(TESTS), "test_broken.py")
+    choosy = "import pytest; pytest.importorskip('no_such_module')\n"
+    repository.write(choosy + textwrap.dedent(TESTS), "test_choosy.py")
     more = """
         @pytest.mark.nsys
         def test_fails():
@@ -90,6 +92,7 @@ def test_only_what_the_revision_does_not_have_is_new(repository: Project) -> Non
     git(repository.path, "add", ".")
     git(repository.path, "commit", "--quiet", "-m", "two")
     repository.write(TESTS, "test_broken.py")
+    repository.write(TESTS, "test_choosy.py")
     more = more.replace("assert False", "assert True").replace("@pytest.mark.skip", "")
     more += """
         @pytest.mark.nsys
@@ -99,11 +102,12 @@ def test_only_what_the_revision_does_not_have_is_new(repository: Project) -> Non
     repository.write(textwrap.dedent(TESTS) + textwrap.dedent(more))
     result, tests = repository.results(
         "--nsys-against=HEAD", "--nsys-processes=1", "test_broken.py", "test_it.py::test_fails",
-        "test_it.py::test_skipped", "test_it.py::test_new",
+        "test_it.py::test_skipped", "test_it.py::test_new", "test_choosy.py",
     )  # fmt: skip
-    result.assert_outcomes(failed=2, passed=2)
+    result.assert_outcomes(failed=2, passed=3)
     assert {name: test["status"] for name, test in tests.items()} == {
         "test_skipped": "incomparable",
+        "test_kernel": "incomparable",
         "test_new": "new",
     }
     result.stdout.fnmatch_lines(
@@ -114,6 +118,7 @@ def test_only_what_the_revision_does_not_have_is_new(repository: Project) -> Non
             "  AssertionError: not yet*",
             "incomparable: test_it.py::test_skipped",
             "  incomparable: there is nothing to compare with: it was skipped at HEAD (*)",
+            "incomparable: test_choosy.py::test_kernel",
         ]
     )
 
