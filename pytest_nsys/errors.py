@@ -9,6 +9,7 @@ them; whoever catches one also catches what is below it::
         SettingsError
         QuantityError
         UnknownMetric
+        UnknownPattern
         CustomMetricFailed
         NsysNotFound
         NsysUsageError
@@ -116,6 +117,10 @@ class QuantityError(NsysError):
 
 class UnknownMetric(NsysError):
     """No metric has this key."""
+
+
+class UnknownPattern(NsysError):
+    """No kernel, copy or call can ever match this pattern."""
 
 
 class CustomMetricFailed(NsysError):

@@ -9,12 +9,20 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from pytest_nsys.catalogue import CLIENT_METRICS, COUNTED_UNITS, Breakdown, Gates, split_per_unit
+from pytest_nsys.catalogue import (
+    CLIENT_METRICS,
+    COUNTED_UNITS,
+    Breakdown,
+    Gates,
+    lookup,
+    split_per_unit,
+)
 from pytest_nsys.insights.timeline import Timeline
+from pytest_nsys.plan.patterns import known_metric, look_for
 from pytest_nsys.support.json_values import Maybe
 from pytest_nsys.support.units import Unit
 from pytest_nsys.windows.record import MAIN
@@ -72,9 +80,15 @@ def largest_first(part: Part) -> tuple[float, float, str]:
 
 @dataclass(frozen=True)
 class Parts:
-    """One breakdown of a window: its parts, the longest first, of equal ones the largest."""
+    """One breakdown of a window: its parts, the longest first, of equal ones the largest.
+
+    Attributes:
+        parts: the parts.
+        kind: of which breakdown, where patterns are to be looked at that match nothing.
+    """
 
     parts: tuple[Part, ...] = ()
+    kind: Breakdown | None = field(default=None, compare=False, repr=False)
 
     def __iter__(self) -> Iterator[Part]:
         return iter(self.parts)
@@ -83,8 +97,15 @@ class Parts:
         return len(self.parts)
 
     def matching(self, pattern: str) -> tuple[Part, ...]:
-        """The parts that match the pattern."""
-        return tuple(part for part in self.parts if part.matches(pattern))
+        """The parts that match the pattern.
+
+        Raises:
+            UnknownPattern: it matches none, and never could.
+        """
+        found = tuple(part for part in self.parts if part.matches(pattern))
+        if not found and self.kind is not None:
+            look_for(pattern, self.kind)
+        return found
 
     def count(self, pattern: str = "*") -> float:
         """How many per round match the pattern."""
@@ -161,31 +182,39 @@ class WindowMeasurement:
 
         Raises:
             KeyError: it was not measured.
+            UnknownMetric: there is no such metric.
         """
         value = self.get(key)
         if value is None:
-            raise KeyError(key)
+            raise KeyError(f"{known_metric(key).key} was not measured")
         return value
 
     def get(self, key: str) -> float | None:
-        """The value of a metric; None if it was not measured."""
+        """The value of a metric; None if it was not measured.
+
+        Raises:
+            UnknownMetric: there is no such metric.
+        """
         processes = self.by_process(key)
-        return centre(processes) if any(processes) else None
+        if any(processes):
+            return centre(processes)
+        lookup(key)
+        return None
 
     @property
     def kernels(self) -> Parts:
         """Kernels by canonical name."""
-        return self.breakdown.get("kernels", Parts())
+        return replace(self.breakdown.get("kernels", Parts()), kind="kernels")
 
     @property
     def copies(self) -> Parts:
         """Copies by direction and size."""
-        return self.breakdown.get("copies", Parts())
+        return replace(self.breakdown.get("copies", Parts()), kind="copies")
 
     @property
     def calls(self) -> Parts:
         """CUDA API calls by name."""
-        return self.breakdown.get("calls", Parts())
+        return replace(self.breakdown.get("calls", Parts()), kind="calls")
 
     @property
     def is_empty(self) -> bool:

@@ -248,7 +248,8 @@ def _rate_key(unit: str) -> str:
 
 def _rate(window: WindowMeasurement, unit: str) -> float | None:
     """Units a second as a client saw it, or by the time of the window."""
-    seen = window.get(_rate_key(unit))
+    key = _rate_key(unit)
+    seen = window.get(key) if key in window.samples else None
     wall = window.get("wall.time")
     if seen is not None or not wall or unit not in window.units:
         return seen

@@ -19,7 +19,7 @@ from pytest_nsys.catalogue import (
 )
 from pytest_nsys.errors import MarkerError, NsysError
 from pytest_nsys.plan.expected import ExpectedChange, parse_expected
-from pytest_nsys.plan.patterns import instead_of, known_metric
+from pytest_nsys.plan.patterns import instead_of, is_function, known_metric
 from pytest_nsys.plan.settings import Settings
 from pytest_nsys.support.text import suggest
 from pytest_nsys.support.units import Tolerance, parse_amount, parse_tolerance
@@ -261,7 +261,8 @@ def _operations(item: pytest.Item, name: str, value: object) -> tuple[str, ...]:
         if instead:
             raise _error(
                 item,
-                f"has {name}={pattern!r}, which can never match",
+                f"has {name}={pattern!r}, which can "
+                + ("match no copy" if is_function(pattern) else "never match"),
                 remedy=f"did you mean {instead}?",
             )
     return patterns

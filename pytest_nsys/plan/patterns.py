@@ -12,9 +12,9 @@ import re
 from fnmatch import fnmatchcase
 from functools import cache
 
-from pytest_nsys.catalogue import Metric, inner_family, lookup
+from pytest_nsys.catalogue import Breakdown, Metric, inner_family, lookup
 from pytest_nsys.cuda.names import COPY_TEXTS, MEMSET_TEXT, UNIFIED_COPIES, api_name, functions
-from pytest_nsys.errors import UnknownMetric
+from pytest_nsys.errors import UnknownMetric, UnknownPattern
 from pytest_nsys.kernels.category import CATEGORIES
 
 _WILD = re.compile(r"[*?]|\[[^]]*\]")
@@ -24,6 +24,7 @@ _WORD = re.compile(r"[A-Z][a-z]*|[a-z]+|[0-9]+")
 # it: there it may as well be a part of a kernel's name.
 _ALIKE, _ALIKE_WITHIN = 0.75, 0.85
 _LONG = 8
+_GRAPHICS = "EGL"
 
 _DIRECTIONS = {
     "htod": "h2d", "h2d": "h2d", "host-to-device": "h2d",
@@ -42,7 +43,7 @@ def known_metric(key: str) -> Metric:
     """
     metric = lookup(key)
     family = inner_family(key)
-    instead = _INSTEAD[family.family](family.pattern) if family else ""
+    instead = _INSTEAD[family.family](family.pattern, family.measure) if family else ""
     if family is not None and instead:
         what = {"kernel": "kernel", "api": "CUDA function", "category": "category"}[family.family]
         raise UnknownMetric(
@@ -54,39 +55,94 @@ def known_metric(key: str) -> Metric:
 
 def instead_of(pattern: str) -> str:
     """What was meant by a pattern of kernels, copies and calls that can never match; else ""."""
-    if is_function(pattern) or _matches_copy(pattern):
+    bare = pattern.strip()
+    if bare != pattern and bare:  # no name begins or ends with a blank
+        return instead_of(bare) or _quoted(bare)
+    if _matches_copy(pattern):
         return ""
-    return _quoted(_copy_meant(pattern) or _function_meant(pattern))
+    if is_function(pattern):
+        # "*HtoD" is a function of the driver's, too, which hardly anybody has in mind.
+        return _quoted(_copies(_direction(pattern)) if _direction(pattern) else "")
+    return _quoted(_copy_meant(pattern) or _function_meant(pattern) or _closed(pattern))
 
 
-def _instead_of_kernel(pattern: str) -> str:
-    direction = _direction(pattern)
-    if direction:
-        return f"memcpy.{direction}.time"
+def _closed(pattern: str) -> str:
+    """A pattern that is a list of characters without its end; "" if it is none."""
+    is_open = pattern.startswith("[") and "]" not in pattern and not pattern.startswith("[CUDA ")
+    return f"{pattern}]" if is_open else ""
+
+
+def look_for(pattern: str, kind: Breakdown) -> None:
+    """Whether a pattern may match anything of a breakdown.
+
+    Raises:
+        UnknownPattern: it never does.
+    """
+    if kind == "kernels":
+        direction = _direction(pattern)
+        meant = f"m.copies with {_copies(direction)!r}" if direction else ""
+        if not meant and (function := _function_of_kernel(pattern)):
+            meant = f"m.calls with {function!r}"
+    elif kind == "copies":
+        meant = _instead_of_copy(pattern)
+    else:
+        meant = _instead_of_function(pattern)
+    if meant:
+        raise UnknownPattern(
+            f"{pattern!r} can never match any of the {kind}", remedy=f"did you mean {meant}?"
+        )
+
+
+def _instead_of_copy(pattern: str) -> str:
+    if pattern.startswith(("memset ", "memset*")) or fnmatchcase(MEMSET_TEXT, pattern.strip("*")):
+        return "m['memset.count']"
+    if _matches_copy(pattern):
+        return ""
+    meant = _copy_meant(pattern)
+    if meant or not is_function(pattern):
+        return _quoted(meant)
+    return f"m.calls with {pattern!r}"
+
+
+def _function_of_kernel(pattern: str) -> str:
+    """The function that is meant by a pattern of kernels; "" if none is."""
     if not _FUNCTION.match(pattern):
         return ""
-    meant = (
-        pattern if is_function(pattern) and not _WILD.search(pattern) else _function_meant(pattern)
-    )
+    is_name = is_function(pattern) and not _WILD.search(pattern)
+    return pattern if is_name else _function_meant(pattern)
+
+
+def _instead_of_kernel(pattern: str, measure: str) -> str:
+    direction = _direction(pattern)
+    if direction:
+        return f"memcpy.{direction}.{measure}"
+    meant = _function_of_kernel(pattern)
     return f"api[{meant}].count" if meant else ""
 
 
-def _instead_of_function(pattern: str) -> str:
+def _instead_of_function(pattern: str, measure: str = "count") -> str:
     if is_function(pattern):
         return ""
     direction = _direction(pattern)
     if direction:
-        return f"memcpy.{direction}.count"
-    if f"*{pattern}" != pattern and is_function(f"*{pattern}"):
-        return _quoted(f"*{pattern}")
-    return _quoted(_function_meant(pattern))
+        return f"memcpy.{direction}.{measure}"
+    wider = (pattern.strip(), f"*{pattern}", f"{pattern}*")
+    return _quoted(next(filter(is_function, wider), "") or _function_meant(pattern))
 
 
-def _instead_of_category(pattern: str) -> str:
+def _instead_of_category(pattern: str, _measure: str) -> str:
     if any(fnmatchcase(name, pattern) for name in CATEGORIES):
         return ""
-    close = difflib.get_close_matches(pattern.lower(), CATEGORIES, n=1, cutoff=_ALIKE)
+    word = pattern.lower().strip("*? ")
+    close = difflib.get_close_matches(word, CATEGORIES, n=1, cutoff=_ALIKE)
+    close += [name for name in CATEGORIES if len(word) > 2 and _is_short_for(word, name)]
     return _quoted(close[0] if close else "")
+
+
+def _is_short_for(word: str, name: str) -> bool:
+    """Whether a word has letters of the name in their order, from its first on: attn."""
+    rest = iter(name)
+    return word[0] == name[0] and all(letter in rest for letter in word)
 
 
 _INSTEAD = {
@@ -104,9 +160,11 @@ def _quoted(text: str) -> str:
 
 
 def is_function(pattern: str) -> bool:
-    """Whether a pattern matches a function that there is."""
+    """Whether a pattern matches a function that there is; one of graphics only if it says so, for
+    cuda*Sync is not meant to be cudaEventCreateFromEGLSync."""
     bare = api_name(pattern)
-    return any(fnmatchcase(name, bare) for name in functions())
+    found = (name for name in functions() if fnmatchcase(name, bare))
+    return any(_GRAPHICS in bare or _GRAPHICS not in name for name in found)
 
 
 @cache
@@ -116,7 +174,25 @@ def _words() -> frozenset[str]:
 
 def _function_meant(pattern: str) -> str:
     """A pattern that matches functions, of which this is a misspelling; "" if it is none."""
-    return _without_beginning(pattern) or _in_other_case(pattern) or _misspelt(pattern)
+    return (
+        _called(pattern)
+        or _half(pattern)
+        or _without_beginning(pattern)
+        or _in_other_case(pattern)
+        or _misspelt(pattern)
+    )
+
+
+def _called(pattern: str) -> str:
+    """Of a function with the brackets of a call."""
+    name = pattern.partition("(")[0].strip()
+    return name if name != pattern and _FUNCTION.match(name) and is_function(name) else ""
+
+
+def _half(pattern: str) -> str:
+    """Of what functions' names begin with."""
+    is_one = re.match(r"cu(da)?[A-Z*?]", pattern, re.ASCII)
+    return f"{pattern}*" if is_one and is_function(f"{pattern}*") else ""
 
 
 def _without_beginning(pattern: str) -> str:
@@ -142,8 +218,9 @@ def _named(pattern: str, lower: str) -> str:
 
 def _misspelt(pattern: str) -> str:
     anchored = _FUNCTION.match(pattern) is not None
+    begins = _FUNCTION.match(pattern.lstrip("*?")) is not None
     for word in dict.fromkeys(_WORD.findall(_WILD.sub(" ", pattern))):
-        if word in _words() or not (anchored or len(word) >= _LONG):
+        if word in _words() or not (begins or len(word) >= _LONG):
             continue
         cutoff = _ALIKE if anchored else _ALIKE_WITHIN
         for near in difflib.get_close_matches(word, sorted(_words()), n=3, cutoff=cutoff):
@@ -191,6 +268,10 @@ def _copy_meant(pattern: str) -> str:
         return ""
     if "memset" in meant:
         return "*memset*"
-    direction = next((_DIRECTIONS[word] for word in meant if word in _DIRECTIONS), "")
+    return _copies(next((_DIRECTIONS[word] for word in meant if word in _DIRECTIONS), ""))
+
+
+def _copies(direction: str) -> str:
+    """The pattern of the copies of a direction; of all where it is ""."""
     kind = COPY_TEXTS[direction].partition("]")[0].rpartition(" ")[2] if direction else ""
     return f"*memcpy*{kind}*" if kind else "*memcpy*"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
 
+from pytest_nsys.errors import NsysError
 from pytest_nsys.measure.measurement import WindowMeasurement
 
 _LONGEST = 160
@@ -28,8 +30,9 @@ class Failure(NamedTuple):
 def failure_of(check: Callable[[Any], object], window: WindowMeasurement) -> Failure | None:
     """Why the check does not hold; None if it does.
 
-    It holds if it returns None or what counts as true. What says neither yes nor no, such as a
-    coroutine or an array, is a mistake in the check, and no measurement may pass by it.
+    It holds if it returns None, or True, or a number or anything else that knows whether it is
+    true. What says neither yes nor no, such as a coroutine, an array, a text or a tuple, is a
+    mistake in the check, and no measurement may pass by it.
 
     Args:
         check: the function.
@@ -45,6 +48,10 @@ def failure_of(check: Callable[[Any], object], window: WindowMeasurement) -> Fai
         raise
     except (AssertionError, pytest.fail.Exception) as error:
         return Failure("check failed", _text(error) or _source(check))
+    except NsysError as error:
+        return Failure(
+            "check asks for what there cannot be", _line(f"{error.what}: {error.remedy}")
+        )
     except BaseException as error:  # sys.exit, too: it is to end no more than the check
         text = f"check raised {type(error).__name__}"
         return Failure(text, f"{_text(error)} ({_source(check)})")
@@ -86,6 +93,10 @@ def _unasked(answer: object) -> str:
         return "a generator, which nobody iterates; use all(...) or any(...)"
     if callable(answer):
         return "a function, which nobody calls; add its brackets"
+    knows = hasattr(type(answer), "__bool__") and answer is not NotImplemented
+    if not knows or (isinstance(answer, float) and math.isnan(answer)):
+        kind = "NaN" if knows else type(answer).__name__
+        return f"{kind}, which is neither true nor false; return a bool"
     return ""
 
 

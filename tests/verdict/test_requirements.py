@@ -287,6 +287,12 @@ def test_of_a_test_without_a_body_one_window_is_to_have_what_is_named() -> None:
         lambda m: m.units["token"] == 100,
         lambda m: None,
         lambda m: 1,
+        lambda m: np.bool_(True),
+        lambda m: np.array(True),
+        lambda m: m.copies.count("p2p *") == 0,
+        lambda m: m.calls.count("cudaOfTomorrow") == 0,
+        lambda m: m.kernels.count("hardly*") == 0,
+        lambda m: m.get("gpu.temperature") is None,
     ],
 )
 def test_a_check_that_holds_breaks_nothing(check: object) -> None:
@@ -316,8 +322,35 @@ def test_a_check_that_asserts_says_what_it_asserted() -> None:
 
 
 def test_a_check_that_raises_something_else_fails_with_its_type() -> None:
-    (text,) = _texts(_window(), check=lambda m: m["no.metric"])
-    assert text.startswith("check raised KeyError: 'no.metric' (")
+    (text,) = _texts(_window(), check=lambda m: m["gpu.temperature"])
+    assert text.startswith("check raised KeyError: 'gpu.temperature was not measured' (")
+    (text,) = _texts(_window(), check=lambda m: {}["x"])
+    assert text.startswith("check raised KeyError: 'x' (")
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        (lambda m: m["gpu.kernel_tme"] < 5, "metric 'gpu.kernel_tme': did you mean"),
+        (lambda m: (m.get("gpu.kernel_tme") or 0) < 5, "metric 'gpu.kernel_tme': did you mean"),
+        (lambda m: m["api[cudaMalocc].count"] == 0, "is called 'cudaMalocc': did you mean"),
+        (lambda m: m.calls.count("cudaMalocc") == 0, "the calls: did you mean 'cudaMalloc'?"),
+        (lambda m: not m.calls.matching("Malloc"), "the calls: did you mean '*Malloc'?"),
+        (lambda m: m.calls.time("memcpy HtoD") == 0, "did you mean memcpy.h2d.count?"),
+        (lambda m: m.copies.count("memcpy HtoD") == 0, "did you mean '*memcpy*HtoD*'?"),
+        (lambda m: m.copies.bytes("cudaMemcpy*") == 0, "did you mean m.calls with 'cudaMemcpy*'?"),
+        (lambda m: m.copies.count("memset*") == 0, "did you mean m['memset.count']?"),
+        (lambda m: m.kernels.count("cudaMalloc") == 0, "did you mean m.calls with 'cudaMalloc'?"),
+        (
+            lambda m: m.kernels.count("memcpy DtoH") == 0,
+            "any of the kernels: did you mean m.copies with '*memcpy*DtoH*'?",
+        ),
+    ],
+)
+def test_a_check_that_asks_for_what_there_cannot_be_does_not_hold(check: object, said: str) -> None:
+    (text,) = _texts(_window(), check=check)
+    assert text.startswith("check asks for what there cannot be: ")
+    assert said in text
 
 
 def test_a_check_that_calls_pytest_fail_is_a_failed_check() -> None:
@@ -379,6 +412,13 @@ async def _both(m: WindowMeasurement) -> AsyncIterator[bool]:
         (lambda m: _raised(GeneratorExit()), "check raised GeneratorExit:  ("),
         (lambda m: _raised(asyncio.CancelledError()), "check raised CancelledError:  ("),
         (lambda m: _raised(_Mute()), "check raised _Mute:  ("),
+        (lambda m: (False, "why"), "check returned tuple, which is neither true nor false"),
+        (lambda m: [], "check returned list, which is neither true nor false"),
+        (lambda m: map(bool, [0]), "check returned map, which is neither true nor false"),
+        (lambda m: "no", "check returned str, which is neither true nor false; return a bool"),
+        (lambda m: object(), "check returned object, which"),
+        (lambda m: NotImplemented, "check returned NotImplementedType, which"),
+        (lambda m: float("nan"), "check returned NaN, which"),
         (lambda m: _Falsy(), "check returned something false of type _Falsy: "),
     ],
 )
