@@ -35,15 +35,19 @@ def check_conflicts(config: pytest.Config, *, replay: bool) -> None:
             "below nsys, which has no terminal",
             remedy="leave out the --nsys options to debug a test",
         )
-    if config.getoption("numprocesses", None) or config.getoption("dist", "no") != "no":
+    # --dist alone distributes nothing.
+    numbered = config.getoption("numprocesses", None)
+    if numbered or (config.getoption("dist", "no") != "no" and config.getoption("tx", None)):
+        flag = "-n" if numbered else "--tx"
         raise SettingsError(
-            "-n (pytest-xdist) cannot be used while tests are profiled: tests that share a GPU "
-            "disturb each other's timings",
-            remedy="leave out -n, or the --nsys options",
+            f"{flag} (pytest-xdist) cannot be used while tests are profiled: tests that share a "
+            "GPU disturb each other's timings",
+            remedy=f"leave out {flag}, or the --nsys options",
         )
     for option, (plugin, why) in _CONFLICTS.items():
         value = config.getoption(option, None)
-        if value is True or value not in (None, False, 1, "1"):
+        values = value.split(",") if isinstance(value, str) else [value]
+        if value is True or not _OFF.issuperset(values):
             flag = "--" + option.replace("_", "-")
             raise SettingsError(
                 f"{flag} ({plugin}) cannot be used while tests are profiled: {why}",
@@ -59,8 +63,11 @@ _CONFLICTS = {
     "boxed": ("pytest-forked", _FORKED),
     "parallel_threads": ("pytest-run-parallel", _THREADS),
     "tests_per_worker": ("pytest-parallel", _THREADS),
+    "inline_snapshot": ("inline-snapshot", "measured tests cannot change their own source"),
 }
-"""Options that are off when they are None, False or 1: whose they are, and why they cannot be."""
+"""Options that cannot be, but for values that are `_OFF`: whose they are, and why."""
+
+_OFF = frozenset({None, False, 1, "1", "", "disable", "report", "short-report"})
 
 _MARKS = {"forked": _FORKED, "parallel_threads": _THREADS}
 

@@ -134,7 +134,7 @@ def make_arms(
         RevisionError: there is no such revision, or it cannot be prepared.
     """
     command = Command(
-        args=_worker_args(config),
+        args=tuple(map(str, config.invocation_params.args)),
         argv=tuple(sys.argv),
         sys_path=tuple(sys.path),
         basetemp=_worker_basetemp(config),
@@ -216,18 +216,6 @@ def make_gpu_lock(
             yield
 
     return gpu_lock
-
-
-def _worker_args(config: pytest.Config) -> tuple[str, ...]:
-    """The controller's own arguments: the worker parses them again, plugins and all.
-
-    pytest-cov is switched off in it, since it would erase what is measured here; the worker
-    measures coverage by itself.
-    """
-    args = [str(arg) for arg in config.invocation_params.args]
-    if config.pluginmanager.hasplugin("pytest_cov"):
-        args.append("--no-cov")
-    return tuple(args)
 
 
 def _coverage(config: pytest.Config) -> CoverageOptions | None:

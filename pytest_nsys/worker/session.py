@@ -101,6 +101,17 @@ class WorkerSession:
         self._found: dict[str, pytest.Item] = {}
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_load_initial_conftests(
+        self, early_config: pytest.Config
+    ) -> Generator[None, object, object]:
+        """Switch pytest-cov off, which starts here and would erase what is measured.
+
+        The options are set, and no argument is added: one more may be taken for something else.
+        """
+        early_config.known_args_namespace.no_cov = True
+        return (yield)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_cmdline_parse(self) -> Generator[None, pytest.Config, pytest.Config]:
         """Present this process to other plugins as what it is: a worker.
 
@@ -128,6 +139,9 @@ class WorkerSession:
         # A benchmark in each round would be one of many rounds, of which nobody reads the times.
         option.benchmark_disable, option.benchmark_only = True, False
         option.codspeed = False
+        option.no_cov = True
+        # What its other values ask for, it refuses in a worker of pytest-xdist.
+        option.inline_snapshot = "disable"
         if getattr(option, "allure_report_dir", None):
             option.allure_report_dir = str(Path(self._job.events).parent / "allure")
         if getattr(option, "log_file", None):

@@ -359,6 +359,27 @@ def test_plain(snapshot):
         works="snapshots are numbered in each call anew, and those of measured tests are used ones",
     ),
     Case(
+        "inline_snapshot",
+        "inline-snapshot",
+        ("inline_snapshot",),
+        args=("--inline-snapshot=report",),
+        code=f"""
+from inline_snapshot import snapshot
+{M}
+def test_measured():
+    simgpu.launch("gemm", 40)
+    assert 1 == snapshot(1)
+{M}
+def test_fails():
+    simgpu.launch("gemm", 40)
+    assert 1 == snapshot(2)
+def test_plain():
+    assert 1 == snapshot(1)
+""",
+        outcomes=passing("test_measured", "test_plain", failing=("test_fails",)),
+        works="compared, and left out of its report",
+    ),
+    Case(
         "regressions",
         "pytest-regressions",
         ("regressions", "pytest-datadir"),
@@ -783,6 +804,14 @@ def test_broken():
 )
 
 REFUSED = (
+    Case(
+        "inline_snapshot_create",
+        "inline-snapshot",
+        ("inline_snapshot",),
+        args=("--inline-snapshot=create",),
+        refused="--inline-snapshot (inline-snapshot) cannot be used while tests are profiled",
+        remedy="change snapshots in a plain run",
+    ),
     Case(
         "forked",
         "pytest-forked",

@@ -8,7 +8,52 @@ from typing import Any
 
 import pytest
 
-from pytest_nsys.controller.checks import note_of_coverage
+from pytest_nsys.controller.checks import check_conflicts, note_of_coverage
+from pytest_nsys.errors import SettingsError
+
+
+def options(**values: object) -> Any:
+    """A configuration with these options."""
+    return SimpleNamespace(getoption=values.get)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"dist": "loadscope", "numprocesses": None, "tx": []},
+        {"dist": "load", "numprocesses": 0, "tx": []},
+        {"dist": "no", "tx": ["2*popen"]},
+        {"inline_snapshot": None},
+        {"inline_snapshot": "disable"},
+        {"inline_snapshot": "short-report,report"},
+        {"parallel_threads": "1", "forked": False},
+    ],
+)
+def test_options_that_change_nothing_of_measured_tests_are_no_conflict(
+    values: dict[str, object],
+) -> None:
+    check_conflicts(options(**values), replay=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "flag"),
+    [
+        ({"dist": "load", "numprocesses": 2, "tx": ["popen"] * 2}, "-n (pytest-xdist)"),
+        ({"dist": "no", "numprocesses": "auto"}, "-n (pytest-xdist)"),
+        ({"dist": "loadscope", "numprocesses": None, "tx": ["2*popen"]}, "--tx (pytest-xdist)"),
+        ({"inline_snapshot": "create"}, "--inline-snapshot (inline-snapshot)"),
+        ({"inline_snapshot": "report,fix"}, "--inline-snapshot (inline-snapshot)"),
+        ({"parallel_threads": "4"}, "--parallel-threads (pytest-run-parallel)"),
+        ({"boxed": True}, "--boxed (pytest-forked)"),
+    ],
+)
+def test_options_that_cannot_be_had_are_refused_by_their_names(
+    values: dict[str, object], flag: str
+) -> None:
+    with pytest.raises(SettingsError) as refused:
+        check_conflicts(options(**values), replay=False)
+    assert str(refused.value).startswith(f"{flag} cannot be used while tests are profiled")
+    assert f"leave out {flag.partition(' ')[0]}" in str(refused.value)
 
 
 def config(plugin: object = None) -> Any:

@@ -391,9 +391,10 @@ def test_measured_tests_are_covered_as_in_a_plain_run_and_their_rounds_are_not_t
         """
     )
     totals = []
-    for options in ((), ("--nsys",)):
-        arguments = ("-p", "pytest_cov", "--cov=library", "--cov-context=test", "--cov-branch")
-        result = simulated.run(*arguments, "--cov-report=json", *options)
+    # The plugin by another of its names, and arguments that no option can be added to.
+    for options in ((), ("--nsys", "--", "test_it.py")):
+        measuring = ("--cov=library", "--cov-context=test", "--cov-branch", "--cov-report=json")
+        result = simulated.run("-p", "pytest_cov.plugin", *measuring, *options)
         result.assert_outcomes(passed=2)
         covered = json.loads((simulated.path / "coverage.json").read_text())
         totals.append(covered["totals"]["percent_covered"])

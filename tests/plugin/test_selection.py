@@ -124,6 +124,7 @@ def test_hooks_and_options_of_the_users_project_hold_in_the_worker_too(
         def test_size(size, model, request):
             tell(f"{size} {model} {request.config.getini('flavour')}")
             tell(request.config.getoption("no_cov"))  # it would distort what is measured
+            tell(request.config.getoption("inline_snapshot"))
             simgpu.launch("kernel", 10)
 
         def test_added(extra):
@@ -139,6 +140,7 @@ def test_hooks_and_options_of_the_users_project_hold_in_the_worker_too(
 
         def pytest_addoption(parser):
             parser.addoption("--model", default="none")
+            parser.addoption("--inline-snapshot")
             parser.addini("flavour", "a setting", default="none")
 
         def pytest_collection_modifyitems(items):
@@ -164,7 +166,7 @@ def test_hooks_and_options_of_the_users_project_hold_in_the_worker_too(
     simulated.write("[pytest]\nflavour = vanilla\n", "other.ini")
     result = simulated.run(
         *("--nsys", "-c", "other.ini", "--rootdir=.", "-o", "flavour=mint", "-v"),
-        *("--model", "tiny", "suite"),
+        *("--model", "tiny", "--inline-snapshot=report", "suite"),
     )
     result.assert_outcomes(passed=3)
     lines = story.lines()
@@ -173,8 +175,10 @@ def test_hooks_and_options_of_the_users_project_hold_in_the_worker_too(
         "worker: extra 7",
         "worker: large tiny mint",
         "worker: True",
+        "worker: disable",
         "worker: small tiny mint",
         "worker: True",
+        "worker: disable",
         "worker: finish",
     ]
     assert [line for line in lines if line.startswith("controller")] == [
