@@ -152,32 +152,38 @@ def _show(arguments: argparse.Namespace) -> int:
     paths = [path for device in wanted if (path := store.path(device, arguments.test)).is_file()]
     failed = 0
     if not paths:
-        found, failed = _heads(arguments, arguments.test)
+        found, failed = _heads(arguments, arguments.test) if arguments.test else ([], 0)
         paths = [head.path for head in found]
     for path in paths:
         measurement = store.read_file(path)
         if measurement is not None:
             show_lines([*baseline_lines(measurement, path), ""])
-    if not paths:
-        show_lines([f"no baseline in {arguments.baseline_dir} is of {arguments.test!r}"])
-    return FAILED if failed or not paths else DONE
+    if not paths and not failed:
+        raise _nobody(arguments, arguments.test)
+    return FAILED if failed else DONE
+
+
+def _nobody(arguments: argparse.Namespace, test: str) -> BaselineError:
+    """That no baseline is of a test."""
+    from pytest_nsys.support.patterns import nearest
+
+    there = {head.nodeid for head in _heads(arguments)[0]}
+    return BaselineError(
+        f"there is no baseline of {test!r} in {arguments.baseline_dir}",
+        evidence="\n".join(nearest(test, there, 3) if test else []),
+        remedy="name the test as 'pytest-nsys baselines list' does",
+    )
 
 
 def _rename(arguments: argparse.Namespace) -> int:
     from pytest_nsys.storage.baselines import BaselineStore
     from pytest_nsys.storage.baselines.upkeep import rename, renames
-    from pytest_nsys.support.patterns import nearest
 
     heads, _ = _heads(arguments)
     store = BaselineStore(arguments.baseline_dir)
     todo = renames(heads, arguments.old, arguments.new)
     if not todo:
-        near = nearest(arguments.old, {head.nodeid for head in heads}, 3)
-        raise BaselineError(
-            f"there is no baseline of {arguments.old!r} in {arguments.baseline_dir}",
-            evidence="\n".join(near),
-            remedy="name the test as 'pytest-nsys baselines list' does",
-        )
+        raise _nobody(arguments, arguments.old)
     taken = [store.path(head.device, nodeid) for head, nodeid in todo]
     if any(path.exists() for path in taken):
         raise BaselineError(

@@ -107,8 +107,14 @@ def test_a_baseline_is_shown_on_a_page_of_80_columns(
     both = command("baselines", "show", "test_it.py::test_kept")[1]
     assert both.count("test_it.py::test_kept\n") == 2
     assert command("baselines", "show", "many")[1].count("test_it.py::test_many[") == 3
-    code, out, _ = command("baselines", "show", "nothing")
-    assert (code, out) == (2, "no baseline in baselines is of 'nothing'\n")
+    code, out, err = command("baselines", "show", "test_it.py::test_kebt")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[:2] == [
+        "pytest-nsys: there is no baseline of 'test_it.py::test_kebt' in baselines",
+        "  test_it.py::test_kept",
+    ]
+    assert "What to do: name the test as 'pytest-nsys baselines list' does" in err
+    assert command("baselines", "show", "")[0] == 2
 
 
 def test_baselines_are_renamed_for_all_devices(
@@ -129,6 +135,16 @@ def test_baselines_are_renamed_for_all_devices(
     code, _, err = command("baselines", "rename", "test_it.py::test_kep", "x.py::test")
     assert code == 2
     assert "there is no baseline of 'test_it.py::test_kep'" in err
+    old = "test_it.py::test_many"
+    for new in (
+        *("", "foo", "test_it.py::", "::test", "../x.py::y", "/x.py::y", "./x.py::y", "x.txt::y"),
+        *("x.py:: y", "x.py::A::", "x.py::y[1]", old),
+    ):
+        code, out, err = command("baselines", "rename", old, new)
+        assert (code, out) == (2, ""), new
+        assert f"{new!r} cannot be what {old!r} is called now" in err
+    for new in ("x.py::test", "foo", "..", "test_it.py"):
+        assert command("baselines", "rename", "test_it.py", new)[0] == 2
     code, out, _ = command("baselines", "rename", "test_it.py", "sub/test_it.py")
     assert (code, len(out.splitlines())) == (0, 7)
     assert not Path("baselines/nvidia-h200/test_it.py").exists()
@@ -215,3 +231,11 @@ def test_folders_are_merged_and_what_is_left_is_named(
     code, out, _ = command("baselines", "merge")
     assert (code, out) == (0, "there is no conflict: nothing to merge\n")
     assert command("baselines", "merge", "nowhere")[0] == 2
+    path = Path("baselines/nvidia-h200/test_it.py/test_kept.json")
+    text = path.read_text()
+    for broken in (f"<<<<<<< ours\n{text}", f"{text}=======\n{text}", f"{text}>>>>>>> x\n"):
+        path.write_text(broken)
+        code, out, err = command("baselines", "merge", "--take=ours")
+        assert (code, out) == (2, "")
+        assert "a merge conflict is unresolved" in err
+        assert path.read_text() == broken

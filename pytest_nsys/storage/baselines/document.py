@@ -34,7 +34,7 @@ from pytest_nsys.support.json_values import (
 
 SCHEMA = 1
 
-_CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |\r?$)", re.MULTILINE)
+CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |\r?$)", re.MULTILINE)
 _REMEDY = "restore the file from git, or delete it and record it anew with --nsys-update"
 _DECIMALS = 3
 _WIDTH = 98
@@ -117,7 +117,7 @@ def parse(text: str, where: str) -> Measurement:
     Raises:
         BaselineDamaged: it is no JSON, holds conflict markers, or is of a newer schema.
     """
-    conflict = _CONFLICT.search(text)
+    conflict = CONFLICT.search(text)
     if conflict is not None:
         line = text.count("\n", 0, conflict.start()) + 1
         raise BaselineDamaged(

@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from pytest_nsys.errors import BaselineDamaged, BaselineError
 from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.measure.processes import join_processes
-from pytest_nsys.storage.baselines.document import parse
+from pytest_nsys.storage.baselines.document import CONFLICT, parse
 from pytest_nsys.storage.baselines.heads import Head, baseline_files
 from pytest_nsys.storage.baselines.store import LARGEST, TIMELINE, BaselineStore
 from pytest_nsys.support.files import read_limited
 
 Side = Literal["ours", "theirs", "newer"]
 
-_CONFLICT = re.compile(
+_SIDES = re.compile(
     r"^<{7}[^\n]*\n(?P<ours>.*?)(^\|{7}[^\n]*\n.*?)?^={7}[^\n]*\n(?P<theirs>.*?)^>{7}[^\n]*\n?",
     re.MULTILINE | re.DOTALL,
 )
@@ -34,14 +34,40 @@ def renames(heads: Iterable[Head], old: str, new: str) -> list[tuple[Head, str]]
         heads: those that there are.
         old: the node id, the file or the folder.
         new: what it is called now.
+
+    Raises:
+        BaselineError: nothing of that kind is called so.
     """
+    start = old.rstrip("/")
     found = []
     for head in heads:
-        rest = head.nodeid.removeprefix(old.rstrip("/"))
+        rest = head.nodeid.removeprefix(start)
         # Of a test, parameters follow; of a file tests; of a folder files.
         if head.nodeid.startswith(old) and rest[:1] in ("", "[", "/", ":"):
-            found.append((head, new.rstrip("/") + rest))
+            nodeid = new.rstrip("/") + rest
+            is_like = ("::" in old) == ("::" in new) and not (rest[:1] == "[" and new[-1:] == "]")
+            if not is_like or nodeid == head.nodeid or not _is_test(nodeid, like=head.nodeid):
+                raise BaselineError(
+                    f"{new!r:.200} cannot be what {old!r:.200} is called now",
+                    evidence=f"{head.nodeid} would be {nodeid!r:.200}",
+                    remedy="give the new name as 'pytest --collect-only -q' shows it",
+                )
+            found.append((head, nodeid))
     return found
+
+
+def _is_test(nodeid: str, *, like: str) -> bool:
+    """Whether this may be the node id of a test, in a file of the same kind as another's."""
+    file, *parts = nodeid.partition("[")[0].split("::")
+    path = PurePosixPath(file)
+    return (
+        all(part and part == part.strip() for part in (file, *parts))
+        and bool(parts)
+        and str(path) == file
+        and not path.is_absolute()
+        and ".." not in path.parts
+        and path.suffix == PurePosixPath(like.partition("::")[0]).suffix
+    )
 
 
 def rename(store: BaselineStore, head: Head, nodeid: str) -> Path:
@@ -136,10 +162,10 @@ def merge_conflicts(store: BaselineStore, take: Side | None) -> list[Merged]:
             raise BaselineError(
                 f"{path} cannot be read", evidence=str(error), remedy="see to the file"
             ) from None
-        if not _CONFLICT.search(text):
+        if not CONFLICT.search(text):
             continue
         ours, theirs = (
-            parse(_CONFLICT.sub(rf"\g<{side}>", text), f"{path} ({side})")
+            parse(_SIDES.sub(rf"\g<{side}>", text), f"{path} ({side})")
             for side in ("ours", "theirs")
         )
         if store.path(ours.device, ours.nodeid) != path:
