@@ -20,6 +20,7 @@ from pytest_nsys.controller.ledger import Ledger
 from pytest_nsys.controller.reports import (
     expected_by,
     failed_by,
+    is_expected,
     lost_report,
     make_report,
     teardown_report,
@@ -228,16 +229,19 @@ class Controller:
             return failed_by(item, reports, explain_text(_UNJUDGED, item.location))
         if verdict is None:
             return self._unmeasured(run, item, reports)
+        told = verdict
+        if is_expected(item, reports, verdict):
+            verdict = verdict.as_expected("the test is marked xfail")
         self._ledger.add_verdict(verdict, change)
         self._config.hook.pytest_nsys_verdict(nodeid=item.nodeid, verdict=verdict)
         from pytest_nsys.report.properties import properties
 
         reports = with_properties(reports, properties(verdict))
-        if verdict.failed:
+        if told.failed:
             from pytest_nsys.report.longrepr import explain_verdict
 
-            longrepr = explain_verdict(verdict, item.location)
-            return failed_by(item, reports, longrepr, verdict)
+            longrepr = explain_verdict(told, item.location)
+            return failed_by(item, reports, longrepr, expected=told is not verdict)
         if verdict.expected:
             return expected_by(reports, verdict.expected[0].reason)
         return reports

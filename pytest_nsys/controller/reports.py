@@ -39,23 +39,15 @@ def failed_by(
     item: pytest.Item,
     reports: list[pytest.TestReport],
     longrepr: Any,
-    verdict: Verdict | None = None,
+    *,
+    expected: bool = False,
 ) -> list[pytest.TestReport]:
-    """The reports with the call phase failed.
-
-    A test that was expected to fail fails as expected by a verdict just as by its body, where any
-    exception would do; but not by a capture that is no good or a baseline that is missing, which
-    say nothing of the test.
-    """
-    from pytest_nsys.capture.result import is_strict_pass
-
+    """The reports with the call phase failed, or failed as expected."""
+    calls = [report for report in reports if _is_call(report)]
     if not any(report.when == "call" for report in reports):
         return [*reports, make_report(item, "call", "failed", longrepr)]
-    for report in reports:
-        if report.when != "call" or hasattr(report, "context"):  # that of a subtest
-            continue
-        expected = is_strict_pass(report.longrepr) or hasattr(report, "wasxfail")
-        if expected and verdict is not None and _is_expected(item, verdict):
+    for report in calls:
+        if expected:
             marker = item.get_closest_marker("xfail")
             report.outcome = "skipped"
             report.wasxfail = marker.kwargs.get("reason", "") if marker else ""
@@ -66,13 +58,29 @@ def failed_by(
     return reports
 
 
+def _is_call(report: pytest.TestReport) -> bool:
+    return report.when == "call" and not hasattr(report, "context")  # that of a subtest
+
+
 _MEASURED_BAD = ("regressed", "over budget", "violated")
 
 
-def _is_expected(item: pytest.Item, verdict: Verdict) -> bool:
+def is_expected(item: pytest.Item, reports: Sequence[pytest.TestReport], verdict: Verdict) -> bool:
+    """Whether a test that fails by a verdict was expected to fail.
+
+    It fails as expected by a verdict just as by its body, where any exception would do; but not by
+    a capture that is no good or a baseline that is missing, which say nothing of the test.
+    """
+    from pytest_nsys.capture.result import is_strict_pass
+
     markers = [*item.iter_markers("xfail")]
     any_error = not markers or any(marker.kwargs.get("raises") is None for marker in markers)
-    return any_error and verdict.status in _MEASURED_BAD
+    passed_unexpectedly = any(
+        _is_call(report) and (is_strict_pass(report.longrepr) or hasattr(report, "wasxfail"))
+        for report in reports
+    )
+    bad = verdict.failed and verdict.status in _MEASURED_BAD
+    return bad and any_error and passed_unexpectedly
 
 
 def with_properties(
@@ -88,7 +96,7 @@ def with_properties(
 def expected_by(reports: list[pytest.TestReport], reason: str) -> list[pytest.TestReport]:
     """The reports with the call phase failed as expected: an expected regression."""
     for report in reports:
-        if report.when == "call" and report.passed and not hasattr(report, "context"):
+        if _is_call(report) and report.passed:
             report.outcome = "skipped"
             report.wasxfail = reason
             report.longrepr = reason

@@ -77,7 +77,8 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
                   "looks_like": text,                          a new test of the same kernels, or ""
                   "unmarked": bool}]}                          the test is there, and not measured
 
-STATUS is one of "ok", "improved", "expected" (a regression that was accepted), "regressed",
+STATUS is one of "ok", "improved", "expected" (a regression that was accepted, or a test marked
+xfail), "regressed",
 "inconclusive", "new", "incomparable", "over budget" and "violated". A metric that was not compared,
 as in a run without baselines, has ``baseline``, ``change``, ``tolerance`` and ``limit`` null, and
 is not ``gated``; one that is compared exactly has ``noise`` and ``detectable`` null, and its

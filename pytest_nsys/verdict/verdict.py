@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from pytest_nsys.catalogue import Metric
@@ -173,3 +173,12 @@ class Verdict:
     def expected(self) -> tuple[Comparison, ...]:
         """The comparisons that are worse and were expected to be."""
         return tuple(part for part in self.comparisons if part.status == "expected")
+
+    def as_expected(self, reason: str) -> Verdict:
+        """The same of a test that was expected to fail by it, and why it was."""
+        marked = (
+            replace(part, status="expected", reason=reason) if part.status == "regressed" else part
+            for part in self.comparisons
+        )
+        notes = (*self.notes, f"it fails as expected: {reason}")
+        return replace(self, status="expected", failed=False, comparisons=(*marked,), notes=notes)

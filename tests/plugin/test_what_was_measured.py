@@ -119,15 +119,41 @@ def test_an_expectation_covers_what_it_expects_alone(simulated: Project) -> None
     @pytest.mark.xfail(raises=ValueError, reason="a bug")
     def test_raises():
         work({slow})
+
+    @pytest.mark.xfail
+    @pytest.mark.nsys(budget={{"gpu.kernel_time": "150 us"}})
+    def test_budget():
+        work({slow})
     """
     simulated.write(COUNTED + text.format(slow=""))
     # No baseline is no failure that anybody expected.
-    simulated.run("--nsys-baseline").assert_outcomes(failed=3)
-    simulated.run("--nsys-update", "-k", "not strict").assert_outcomes(xpassed=2, deselected=1)
+    simulated.run("--nsys-baseline").assert_outcomes(failed=4)
+    simulated.run("--nsys-update", "-k", "not strict").assert_outcomes(xpassed=3, deselected=1)
     simulated.write(COUNTED + text.format(slow="slow=True"))
-    result = simulated.run("--nsys-baseline", "-k", "not strict", "-rfx")
-    result.assert_outcomes(xfailed=1, failed=1, deselected=1)
+    options = ("--nsys-baseline", "-k", "not strict", "-rfx", "--nsys-markdown=r.md")
+    result, tests = simulated.results(*options)
+    result.assert_outcomes(xfailed=2, failed=1, deselected=1)
     result.stdout.fnmatch_lines(["FAILED *::test_raises - gpu.kernel_time +100%*"])
+    # What pytest calls expected, all reports do.
+    told = {name: (test["status"], test["failed"]) for name, test in tests.items()}
+    assert told == {
+        "test_loose": ("expected", False),
+        "test_raises": ("regressed", True),
+        "test_budget": ("expected", False),
+    }
+    markdown = (simulated.path / "r.md").read_text()
+    assert "2 expected, 1 regressed" in markdown
+    assert "**1 of 3 measured tests failed by it.**" in markdown
+    result.stdout.fnmatch_lines(
+        [
+            "2 expected, 1 regressed",
+            "FAILED test_it.py::test_raises",
+            "expected: test_it.py::test_loose",
+            "  gpu.kernel_time +100%*; the test is marked xfail",
+            "expected: test_it.py::test_budget",
+            "  gpu.kernel_time is 200 us, over its budget of 150 us",
+        ]
+    )
 
 
 def test_a_body_that_fails_in_a_later_call_says_so(simulated: Project) -> None:
