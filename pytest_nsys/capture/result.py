@@ -74,15 +74,23 @@ class RanTest:
         """Whether every phase was run and passed, be it against a strict expectation.
 
         A test has passed in spite of its subtests: they fail, or are skipped, by themselves. So it
-        has where its tear-down is skipped, or fails as expected: all rounds were over by then.
+        has whatever becomes of its tear-down: all rounds were over by then.
         """
-        held = {r["when"]: _held(r) or _is_skipped_teardown(r) for r in self.reports}
+        held = {r["when"]: _held(r) or r["when"] == "teardown" for r in self.reports}
         return not self.lost and not self.failed and all(held.get(p, False) for p in PHASES)
 
     @property
     def failed(self) -> bool:
-        """Whether a phase, or a subtest, failed by itself."""
-        return any(r["outcome"] == "failed" and not _held(r) for r in self.reports)
+        """Whether a phase before the tear-down, or a subtest, failed by itself."""
+        return any(
+            r["outcome"] == "failed" and r["when"] != "teardown" and not _held(r)
+            for r in self.reports
+        )
+
+    @property
+    def is_torn_down(self) -> bool:
+        """Whether its tear-down did not fail."""
+        return ("teardown", "failed") not in ((r["when"], r["outcome"]) for r in self.reports)
 
     @property
     def is_skipped(self) -> bool:
@@ -119,10 +127,6 @@ class RanTest:
 def _held(report: Mapping[str, Any]) -> bool:
     """Whether the phase did not fail by itself; a strict xfail that passes is called failed."""
     return report["outcome"] == "passed" or is_strict_pass(report.get("longrepr"))
-
-
-def _is_skipped_teardown(report: Mapping[str, Any]) -> bool:
-    return bool(report["when"] == "teardown" and report["outcome"] == "skipped")
 
 
 def is_strict_pass(longrepr: object) -> bool:

@@ -214,7 +214,8 @@ class Arm:
         bad = [ran for ran in rans if not ran.passed or ran.problem is not None]
         if problem is not None:
             judged = Judged(problem=problem)
-        return Outcome((bad or rans)[0], judged, tuple(rans), self._stopped.get(nodeid, ""))
+        shown = bad or [ran for ran in rans if not ran.is_torn_down] or rans
+        return Outcome(shown[0], judged, tuple(rans), self._stopped.get(nodeid, ""))
 
 
 @dataclass(frozen=True)

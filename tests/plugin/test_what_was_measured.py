@@ -245,8 +245,19 @@ LATE = """
         if BAD:
             pytest.xfail("cannot be cleaned up")
 
+    @pytest.fixture
+    def broken():
+        yield
+        assert not BAD, "cannot be cleaned up"
+
     def test_skips_late(unclean):
         work(slow=BAD)
+
+    def test_fails_late(broken):
+        work(slow=BAD)
+
+    def test_is_good_and_fails_late(broken):
+        work()
 
     def test_xfails_late(doubtful):
         work(slow=BAD)
@@ -268,19 +279,20 @@ LATE = """
 """
 
 
-def test_a_skip_in_the_tear_down_takes_nothing_back(simulated: Project) -> None:
+def test_what_becomes_of_the_tear_down_takes_nothing_back(simulated: Project) -> None:
     simulated.write(COUNTED + LATE)
     assert simulated.run("--nsys-update").ret == 0
     (simulated.path / "bad").touch()
     result, tests = simulated.results("--nsys-baseline", "--nsys-confirm=1")
-    result.assert_outcomes(failed=4, passed=1, skipped=4, xfailed=1)
+    result.assert_outcomes(failed=5, passed=2, skipped=4, xfailed=1, errors=2)
     assert {name: test["status"] for name, test in tests.items()} == {
         "test_skips_late": "regressed",
+        "test_fails_late": "regressed",
         "test_xfails_late": "regressed",
         "test_has_a_budget": "regressed",
         "test_is_no_slower": "ok",
         "TestCase::test_skips_late": "regressed",
     }
-    assert result.stdout.str().count("current   200 us, 200 us") == 4, "measured again, too"
+    assert result.stdout.str().count("current   200 us, 200 us") == 5, "measured again, too"
     alone = simulated.run("--nsys-baseline", "-k", "no_slower")
     assert alone.ret == 0, "it was measured"
