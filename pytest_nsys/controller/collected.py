@@ -55,6 +55,7 @@ def _read(found: dict[str, Any]) -> Collection:
         frozenset(found["files"]),
         tuple(map(Path, found["folders"])),
         frozenset(found["unmarked"]),
+        found["skipped"],
     )
 
 
@@ -65,17 +66,27 @@ class Collected:
         self._nodeids: set[str] = set()
         self._files: set[str] = set()
         self._broken: set[str] = set()
+        self._skipped: dict[str, str] = {}
 
     @pytest.hookimpl
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """Remember a test."""
+        """Remember a test; one of no parameters stands for those that had some."""
         self._nodeids.add(item.nodeid)
+        callspec = getattr(item, "callspec", None)
+        if callspec is not None and any(map(_is_not_set, callspec.params.values())):
+            name = item.nodeid.removesuffix(f"[{callspec.id}]")
+            self._skipped[f"{name}["] = "Skipped: its set of parameters is empty"
 
     @pytest.hookimpl
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Remember a file, and whether all of it could be collected."""
         file = report.nodeid.partition("::")[0]
         (self._files if report.passed else self._broken).add(file)
+        if report.skipped:
+            said = report.longrepr
+            why = str(said[2] if isinstance(said, tuple) else said)
+            place = report.nodeid.removesuffix("__init__.py").rstrip("/")
+            self._skipped |= {f"{place}::": why, f"{place}/": why}
 
     def collection(self, session: pytest.Session) -> Collection:
         """What was collected, once that has ended."""
@@ -83,7 +94,7 @@ class Collected:
         root = config.rootpath
         # What is chosen while a file is collected leaves no trace of the rest of it.
         if config.getoption("lf", False) or not self._nodeids:
-            return Collection(root)
+            return Collection(root, skipped=self._skipped)
         parts: set[str] = set()
         folders: list[Path] = []
         for arg in config.args:
@@ -103,4 +114,10 @@ class Collected:
             frozenset(file for file in whole if (root / file).is_file()),
             tuple(folders),
             frozenset(item.nodeid for item in items),
+            self._skipped,
         )
+
+
+def _is_not_set(value: object) -> bool:
+    """Whether it is what pytest puts in the place of parameters that there are none of."""
+    return type(value).__name__ == "NotSetType"

@@ -31,6 +31,7 @@ class _Writer(Collected):
             "files": sorted(found.files),
             "folders": [str(folder) for folder in found.folders],
             "unmarked": sorted(found.unmarked),
+            "skipped": dict(found.skipped),
         }
         self._target.write_text(json.dumps(document), encoding="utf-8")
 

@@ -73,6 +73,7 @@ class Controller:
         self._accounted: set[str] = set()
         self._selection = Selection()
         self._nothing: list[str] = []
+        self._has_uncollected = False
         self._run: Run | None = None
 
     # Collection
@@ -261,9 +262,8 @@ class Controller:
 
             for report in skipped:
                 why = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
-                text = f"{why or 'skipped'}; it has a baseline ({', '.join(baselines)})"
                 report.outcome = "failed"
-                report.longrepr = explain_text(f"{text}, and nsys_skipped = fail", item.location)
+                report.longrepr = explain_text(_skipped_text(why, baselines), item.location)
         return reports
 
     def _shown_once(self, problem: NsysError) -> str:
@@ -272,6 +272,45 @@ class Controller:
             return f"{problem.what} (see the first test of this capture)"
         self._told.add(id(problem))
         return str(problem)
+
+    # Skipped before they were collected
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """List the tests with baselines whose module was skipped, after all that ran."""
+        result = yield
+        if not only_looks(self._config) and self._settings.against is None:
+            self._list_uncollected(session)
+        return result
+
+    def _list_uncollected(self, session: pytest.Session) -> None:
+        option = self._config.option
+        if option.keyword or option.markexpr not in ("", "nsys"):
+            return  # whether they would have been chosen nobody knows
+        from pytest_nsys.storage.baselines.orphans import skipped
+
+        collection = self._collected.collection(session)
+        left_out = tuple(option.deselect or ())
+        for nodeid, devices in skipped(self._settings.baseline_dir, collection).items():
+            if nodeid.startswith(left_out):
+                continue
+            self._has_uncollected = True
+            self._accounted.add(nodeid)
+            self._ledger.add_unmeasured(nodeid, "skipped", devices)
+            if self._settings.fails_skipped:
+                session.testscollected += 1
+                self._fail_uncollected(nodeid, collection.why_skipped(nodeid), devices)
+
+    def _fail_uncollected(self, nodeid: str, why: str, devices: Sequence[str]) -> None:
+        from pytest_nsys.report.longrepr import explain_text
+
+        file, _, name = nodeid.partition("::")
+        location = (file, 0, name.replace("::", "."))
+        longrepr: Any = explain_text(_skipped_text(why, devices), location)
+        report = pytest.TestReport(nodeid, location, {}, "failed", longrepr, "call")
+        self._config.hook.pytest_runtest_logstart(nodeid=nodeid, location=location)
+        self._config.hook.pytest_runtest_logreport(report=report)
+        self._config.hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
 
     # Ending
 
@@ -313,12 +352,13 @@ class Controller:
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The summary section."""
-        if self._run is None and not self._nothing:
+        listed = self._run is not None or self._has_uncollected
+        if not (listed or self._nothing):
             return
         terminalreporter.section("nsys summary")
         for line in self._nothing:
             terminalreporter.write_line(one_line(line), red=True)
-        for line in self._ledger.summary() if self._run is not None else ():
+        for line in self._ledger.summary() if listed else ():
             terminalreporter.write_line(one_line(line))
 
     @pytest.hookimpl
@@ -333,3 +373,8 @@ def _stop_the_clock(item: pytest.Item) -> None:
     cancel = getattr(item.config.hook, "pytest_timeout_cancel_timer", None)
     if cancel is not None:
         cancel(item=item)
+
+
+def _skipped_text(why: str, devices: Sequence[str]) -> str:
+    """Why a test that was skipped fails the gate."""
+    return f"{why or 'skipped'}; it has a baseline ({', '.join(devices)}), and nsys_skipped = fail"

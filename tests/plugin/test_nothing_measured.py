@@ -106,6 +106,45 @@ def test_a_test_with_a_baseline_that_was_skipped_is_listed(simulated: Project) -
     assert simulated.run("--nsys", "--nsys-skipped=fail").ret == 0
 
 
+def test_what_was_skipped_before_it_was_collected_is_listed(simulated: Project) -> None:
+    simulated.write(WORK + MARKED)
+    some = "@pytest.mark.nsys\n@pytest.mark.parametrize('p', [{}])\ndef test_some(p):\n    work()\n"
+    simulated.write(WORK + some.format(1), "test_some.py")
+    simulated.write(WORK + MARKED, "test_module.py")
+    simulated.write("", "package/__init__.py")
+    simulated.write(WORK + MARKED, "package/test_inside.py")
+    assert simulated.run("--nsys-update", "-q").ret == 0
+    skips = "import pytest; pytest.importorskip('no_such_module')\n"
+    simulated.write(WORK + some.format(""), "test_some.py")
+    simulated.write(skips + WORK + MARKED, "test_module.py")
+    simulated.write(skips, "package/__init__.py")
+    names = ["package/test_inside.py::test_marked", "test_module.py::test_marked"]
+    names.append("test_some.py::test_some[[]1]")
+
+    result = simulated.run("--nsys-baseline", "-q")
+    assert result.ret == 0
+    result.stdout.fnmatch_lines([f"skipped, with a baseline: {name}" for name in names])
+    assert "without a test" not in result.stdout.str()
+    chosen = simulated.run("--nsys-baseline", "-q", "-k", "marked")
+    assert "with a baseline" not in chosen.stdout.str(), "they may not have been chosen"
+
+    failing = simulated.run("--nsys-baseline", "-q", "--nsys-skipped=fail", "-o", "addopts=-rf")
+    assert failing.ret == pytest.ExitCode.TESTS_FAILED
+    assert failing.parseoutcomes()["failed"] == 3
+    failing.stdout.fnmatch_lines(
+        [
+            "Skipped: could not import 'no_such_module'*; it has a baseline (nvidia-h200), and *",
+            "Skipped: its set of parameters is empty; it has a baseline (nvidia-h200), and *",
+            *(f"FAILED {name}*" for name in names),
+        ]
+    )
+    for name in ("test_it.py", "test_some.py", "package/test_inside.py"):
+        (simulated.path / name).unlink()
+    alone = simulated.run("--nsys-baseline", "-q", "--nsys-skipped=fail", "test_module.py")
+    assert alone.ret == pytest.ExitCode.TESTS_FAILED
+    alone.stdout.fnmatch_lines(["skipped, with a baseline: test_module.py::test_marked"])
+
+
 def test_recorded_tests_that_nobody_ran_are_listed(simulated: Project) -> None:
     simulated.write(WORK + MARKED + MARKED.replace("test_marked", "test_b"))
     simulated.write(WORK + MARKED, "test_other.py")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pytest_nsys.catalogue import Breakdown
 from pytest_nsys.errors import BaselineError
 from pytest_nsys.measure.measurement import Measurement
-from pytest_nsys.storage.baselines.heads import Head, read_head
+from pytest_nsys.storage.baselines.heads import Head, heads, read_head
 from pytest_nsys.storage.baselines.location import baseline_path
 from pytest_nsys.support.patterns import likeness
 
@@ -29,6 +29,8 @@ class Collection:
         files: the test files that were collected as a whole, as in node ids.
         folders: the folders that were, with all that is in them; absolute.
         unmarked: the tests that would run and are not measured.
+        skipped: why no test was collected where one may be, by how the node ids there begin: a
+            module that skips itself, an empty set of parameters.
     """
 
     root: Path
@@ -36,6 +38,14 @@ class Collection:
     files: frozenset[str] = frozenset()
     folders: tuple[Path, ...] = ()
     unmarked: frozenset[str] = frozenset()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    def why_skipped(self, nodeid: str) -> str:
+        """Why a test was not collected that may be there all the same; "" for any other."""
+        if nodeid in self.nodeids:
+            return ""
+        found = (why for place, why in self.skipped.items() if nodeid.startswith(place))
+        return next(found, "")
 
 
 @dataclass(frozen=True)
@@ -71,11 +81,11 @@ def orphans(baselines: Path, collection: Collection) -> Iterator[Orphan]:
             for path in _jsons(device / _path(f"{file}::x").parent):
                 known = path.name in there
                 if not known or there[path.name] in collection.unmarked:
-                    yield from _orphan(path, baselines, is_unmarked=known)
+                    yield from _orphan(path, baselines, collection, is_unmarked=known)
         for folder in _folders(device):
             if _is_gone(folder, device, collection):
                 for path in _jsons(folder):
-                    yield from _orphan(path, baselines)
+                    yield from _orphan(path, baselines, collection)
 
 
 def elsewhere(head: Head, baselines: Path, collection: Collection) -> str:
@@ -137,11 +147,29 @@ def _is_gone(folder: Path, device: Path, collection: Collection) -> bool:
     return not path.exists() and any(map(path.is_relative_to, collection.folders))
 
 
-def _orphan(path: Path, baselines: Path, *, is_unmarked: bool = False) -> Iterator[Orphan]:
+def _orphan(
+    path: Path, baselines: Path, collection: Collection, *, is_unmarked: bool = False
+) -> Iterator[Orphan]:
     try:
-        yield Orphan(read_head(path), path.relative_to(baselines.parent), is_unmarked)
+        head = read_head(path)
     except BaselineError:
         return  # a damaged file is told of by who reads it
+    if not collection.why_skipped(head.nodeid):
+        yield Orphan(head, path.relative_to(baselines.parent), is_unmarked)
+
+
+def skipped(baselines: Path, collection: Collection) -> Mapping[str, tuple[str, ...]]:
+    """The tests with baselines that were skipped before they could be collected, by node id, and
+    the devices that have one.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    if not collection.skipped or not baselines.is_dir():
+        return found
+    for head in heads(baselines):
+        if isinstance(head, Head) and collection.why_skipped(head.nodeid):
+            device = head.path.relative_to(baselines).parts[0]
+            found[head.nodeid] = (*found.get(head.nodeid, ()), device)
+    return found
 
 
 def renamed(new: Measurement, candidates: Iterable[Measurement]) -> Measurement | None:

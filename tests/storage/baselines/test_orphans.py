@@ -9,7 +9,7 @@ import pytest
 
 from pytest_nsys.measure.measurement import Measurement, Part
 from pytest_nsys.storage.baselines import BaselineStore
-from pytest_nsys.storage.baselines.orphans import Collection, elsewhere, orphans, renamed
+from pytest_nsys.storage.baselines.orphans import Collection, elsewhere, orphans, renamed, skipped
 from tests.support import made
 
 ONE = made.measurement(made.kernels(Part("gemm", 2, ns=100)))
@@ -78,6 +78,19 @@ def test_a_test_that_is_no_longer_measured_is_told_apart(
     assert _found(store, seen) == ["nvidia-h200 a.py::test[x/y] unmarked"]
     (orphan,) = orphans(store.root, seen)
     assert str(orphan.path).startswith("baselines/nvidia-h200/a.py/test-x-y-")
+
+
+def test_what_was_skipped_before_it_was_collected_is_not_gone(
+    store: BaselineStore, tmp_path: Path
+) -> None:
+    there = (frozenset({"a.py::test"}), frozenset({"a.py"}))
+    seen = Collection(tmp_path, *there, skipped={"a.py::test[": "empty", "b.py::": "not now"})
+    assert _found(store, seen) == []
+    assert skipped(store.root, seen) == {
+        "a.py::test[x/y]": ("nvidia-h200",),
+    }
+    assert [seen.why_skipped(name) for name in ("a.py::test", "b.py::x")] == ["", "not now"]
+    assert skipped(tmp_path / "nowhere", seen) == {}
 
 
 @pytest.mark.parametrize(
