@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import textwrap
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,12 +15,15 @@ WIDTH = 80
 _NAME = 160
 _SENTENCE = 400
 
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, but for tab and newline
-    "\u00ad\u200b\u2060-\u2064\ufeff"  # characters without width
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f"  # direction of writing
-    "\u2028\u2029\ufff9-\ufffb\ufffe\uffff"  # separators, annotations, no characters
-    "\ud800-\udfff\U000e0000-\U000e007f]"  # halves of a pair, tags
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode's categories of what is not seen: control characters, halves of pairs, separators, and
+the formats, such as what joins letters, has no width, or turns the direction of writing."""
+
+_IGNORED = re.compile(
+    # What Unicode has shown as nothing and gives other categories: joiners, fillers, what selects
+    # a variant of the character before, tags, and what is no character.
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
+    "\ufffe\uffff\U000e0000-\U000e0fff]"
 )
 
 _BREAK = re.compile("\n")
@@ -30,7 +34,11 @@ _ORDERS = (  # of GitHub; what else begins with colons is a name in C++
 _ORDER = re.compile(rf"^\s*:(?=:(?:{_ORDERS})\b)|#(?=#\w*\[)", re.IGNORECASE)
 
 _QUOTED_PATH = re.compile(r"(?P<quote>['\"])/(?:[^'\"\n]*/)?(?P<last>[^'\"/\n]*)(?P=quote)")
-_PATH = re.compile(r"(?<![\w.])/(?:[^/\s'\"]+/)+")
+_PATH = re.compile(
+    r"(?<![\w.])/(?:[^/\s'\"]+/)+"
+    r"|(?<![\w.</:])/(?=[^/\s'\"])"  # of one part
+    r"|(?:(?<!\w)[A-Za-z]:|\$\w+|\$\{\w+\}|%\w+%|(?<!\w)~\w*)[/\\]+(?:[^/\\\s'\"]+[/\\]+)*"
+)
 _MARKUP = re.compile(
     r"[&<|`*~\[\]\\#!$^{}]"
     r"|^[-+=>0-9]"  # what begins a list, a quotation or a heading
@@ -47,7 +55,8 @@ def visible(value: Any) -> Any:
     """
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
-    return _UNSEEN.sub(_spelled, value)
+    text = _IGNORED.sub(_spelled, value)
+    return text if text.isprintable() else "".join(map(_seen, text))
 
 
 def one_line(text: str) -> str:
@@ -62,6 +71,11 @@ def one_line(text: str) -> str:
 def fit_to_print(text: object) -> str:
     """A text of several lines, such as an error, each as `one_line` makes it."""
     return "\n".join(map(one_line, str(text).split("\n")))
+
+
+def _seen(one: str) -> str:
+    unseen = unicodedata.category(one) in _UNSEEN and one not in "\t\n"
+    return f"<U+{ord(one):04X}>" if unseen else one
 
 
 def _spelled(found: re.Match[str]) -> str:

@@ -57,6 +57,20 @@ def test_a_row_of_markdown() -> None:
     assert markdown_row(["a", "b"]) == "| a | b |"
 
 
+@pytest.mark.parametrize(
+    "one",
+    "\x00\x7f\u00ad\u034f\u061c\u115f\u180b\u180e\u200b\u200c\u200d\u200e\u2028\u202e\u2060\u2065\u3164\ufe00"
+    "\ufe0f\ufeff\uffa0\ufffb\uffff\ud800\U0001d173\U000e0001\U000e0100\U000e01ef",
+)
+def test_what_is_not_seen_is_spelled_out(one: str) -> None:
+    assert one_line(f"a{one}b") == f"a<U+{ord(one):04X}>b"
+
+
+def test_what_is_seen_stays() -> None:
+    text = "ge\u0301mm<\u03bc> \u6f22 \u05d0 \U0001f600\t\u00a0"
+    assert one_line(text) == text
+
+
 def test_one_line_is_one_line() -> None:
     assert one_line("a\n::error::b\tc") == "a<U+000A>::error::b\tc"
     assert one_line("\r\x1b[1m") == "<U+000D><U+001B>[1m"
