@@ -13,8 +13,8 @@ _SHOWN: Final = frozenset(
     --event-sampling-frequency --event-sampling-interval --export --flush-on-cudaprofilerstop
     --force-overwrite --ftrace-keep-user-config --gpu-metrics-device --gpu-metrics-devices
     --gpu-metrics-frequency --gpu-metrics-set --gpu-video-device --gpuctxsw --hotkey-capture
-    --inherit-environment --isr --kill --mpi-impl --nic-metrics --nvtx-capture
-    --nvtx-domain-exclude --nvtx-domain-include --opengl-gpu-workload --os-events
+    --inherit-environment --isr --kill --mpi-impl --nic-metrics
+    --opengl-gpu-workload --os-events
     --osrt-backtrace-depth --osrt-backtrace-stack-size --osrt-backtrace-threshold --osrt-threshold
     --process-scope --python-backtrace --python-nvtx-annotations --python-sampling
     --python-sampling-frequency --pytorch --resolve-symbols --sample --samples-per-backtrace
@@ -32,6 +32,9 @@ _KNOWN: Final = _SHOWN | {
     "--enable",
     "--env-var",
     "--ftrace",
+    "--nvtx-capture",
+    "--nvtx-domain-exclude",
+    "--nvtx-domain-include",
     "--output",
     "--python-functions-trace",
     "--run-as",

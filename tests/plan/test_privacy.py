@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pytest_nsys.plan.nsys_options import full_name, is_shown
 from pytest_nsys.plan.privacy import published_command
 from pytest_nsys.storage.recordings.reports import kept_report, read_kept_report
 from pytest_nsys.support.text import line_without_folders, without_folders
@@ -32,6 +33,11 @@ REPORT: dict[str, Any] = {
         ('no such file: "/my secret/x y.py" or /a/secret/z', 'no such file: "x y.py" or z'),
         ("in file:///home/secret/x", "in file:x"),
         ("first\nsecret", "first"),
+        ("no HOME: /root, '/root'", "no HOME: root, 'root'"),
+        ("C:\\Users\\secret\\x and D:/secret/x", "x and x"),
+        ("'C:\\\\Users\\\\secret\\\\x'", "'x'"),
+        ("$HOME/.secret/x ${HOME}/secret/x ~/secret/x ~secret/x", "x x x x"),
+        ("http://host </b> 1 / 2 a:b", "http://host </b> 1 / 2 a:b"),
         ("1/2 of a/b", "1/2 of a/b"),
         ("", ""),
     ],
@@ -101,3 +107,9 @@ def test_a_report_without_a_reason_has_none() -> None:
 )
 def test_a_command_line_is_kept_as_far_as_it_is_ours(args: list[str], command: str) -> None:
     assert published_command(args) == command
+
+
+@pytest.mark.parametrize("option", ["-p", "--nvtx-capture", "--nvtx-domain-inc", "--env", "--o"])
+def test_free_texts_given_to_nsys_are_not_shown(option: str) -> None:
+    assert not is_shown(full_name(f"{option}=secret" if len(option) > 2 else option))
+    assert is_shown(full_name("--trace=cuda"))
