@@ -354,10 +354,15 @@ def _loss(run: WorkerRun) -> str:
     return f"{reason}\n\n{run.stderr}".strip() if run.stderr else reason
 
 
+_ENDED_WELL = (0, 1, 5)
+"""pytest's exit codes of a session that came to its end: all passed, some failed, none ran."""
+
+
 def _unaccounted(run: WorkerRun, what: str) -> str:
     """That a test is missing in what the worker said, and what it said of its end."""
-    ends = [f"exit status {e['exitstatus']}" for e in run.events if e["event"] == "end"]
-    ended = f"ended well ({ends[0]})" if ends else "ended"
+    ends = [int(e["exitstatus"]) for e in run.events if e["event"] == "end"]
+    well = "ended well" if ends and ends[0] in _ENDED_WELL else "ended"
+    ended = f"{well} (exit status {ends[0]})" if ends else well
     return (
         f"the worker {ended} and {what}\n\nA plugin or a fixture runs or reports tests in a way of "
         f"its own: see which with -p no:NAME, or measure the test alone with isolate=True.\n"

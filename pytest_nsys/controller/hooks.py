@@ -319,6 +319,9 @@ class Controller:
         """Account for every planned test, and write what was asked for."""
         if not only_looks(self._config):
             self._account(session)
+        elif self._config.option.setuponly or self._config.option.setupplan:
+            option = "--setup-plan" if self._config.option.setupplan else "--setup-only"
+            self._nothing = [f"no test was measured: with {option} none is run"]
         if self._run is None:
             return
         self._ledger.add_orphans(self._run.judge.orphans)

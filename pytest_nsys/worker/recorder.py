@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -319,7 +320,7 @@ class Recorder:
         """Measure just this call: warm-ups and rounds happen around it, and not around the body.
 
         Raises:
-            NsysError: it is used twice in one test.
+            NsysError: it is used twice in one test, or of a function that has to be awaited.
         """
         if self._took_over:
             raise NsysError(
@@ -331,7 +332,9 @@ class Recorder:
 
         def call() -> Any:
             with self.window():
-                return function(*args, **kwargs)
+                returned = function(*args, **kwargs)
+            _check_ran(returned)
+            return returned
 
         said = self._units  # by the body, before the call
         while True:
@@ -343,3 +346,15 @@ class Recorder:
         if complete:
             self._call_plainly(lambda: function(*args, **kwargs))
         return result
+
+
+def _check_ran(returned: object) -> None:
+    """Refuse a coroutine: to call its function has run nothing of it."""
+    if not (inspect.iscoroutine(returned) or inspect.isasyncgen(returned)):
+        return
+    if inspect.iscoroutine(returned):
+        returned.close()
+    raise NsysError(
+        "what was handed to nsys(function, ...) has to be awaited, and was not run",
+        remedy="hand over what runs it: nsys(lambda: asyncio.run(function()))",
+    )

@@ -175,6 +175,35 @@ def test_a_worker_that_dies_after_its_tests_gives_no_measurement(simulated_bench
     assert "fixtures of session scope" in test.problem.remedy
 
 
+@pytest.mark.parametrize(
+    ("then", "said"),
+    [
+        ("pass", "ended well (exit status 0)"),
+        ("raise pytest.UsageError('no')", "ended (exit status 4)"),
+    ],
+)
+def test_a_worker_that_ends_early_has_not_ended_well(
+    simulated_bench: Bench, then: str, said: str
+) -> None:
+    conftest = f"""
+        import pytest
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_protocol(item):
+            return True
+
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtestloop():
+            result = yield
+            {then}
+            return result
+    """
+    simulated_bench.write(conftest, "conftest.py")
+    simulated_bench.write("def test_it(): pass")
+    (result,) = simulated_bench.capture("test_it")
+    assert result.tests[0].lost.startswith(f"the worker {said} and ")
+
+
 def test_what_the_worker_does_not_collect_is_said(simulated_bench: Bench) -> None:
     simulated_bench.write("def test_it(): pass")
     (result,) = simulated_bench.capture("test_it", "test_gone")

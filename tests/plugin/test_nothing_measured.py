@@ -54,7 +54,10 @@ def test_what_pytest_says_itself_stays(simulated: Project) -> None:
     simulated.write(WORK + PLAIN)
     assert simulated.run("--nsys", "-q").ret == 0
     assert simulated.run("--nsys-baseline", "--collect-only", "-q").ret == 0
-    assert simulated.run("--nsys-baseline", "--setup-plan", "-q").ret == 0
+    for option in ("--setup-plan", "--setup-only"):
+        looked = simulated.run("--nsys-baseline", option, "-q")
+        assert looked.ret == 0
+        looked.stdout.fnmatch_lines([f"no test was measured: with {option} none is run"])
     none = simulated.run("--nsys-baseline", "-q", "-k", "none")
     assert none.ret == pytest.ExitCode.NO_TESTS_COLLECTED
     none.stdout.fnmatch_lines(["no test was measured: 1 test, none marked nsys"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -321,6 +321,22 @@ def test_a_second_call_is_an_error(stage: Stage) -> None:
     with pytest.raises(NsysError, match="called twice in one test") as caught:
         stage.measure(body)
     assert "nsys.range" in caught.value.remedy
+
+
+async def _coroutine() -> None: ...
+
+
+async def _generator() -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize("function", [_coroutine, _generator, lambda: _coroutine()])
+def test_a_call_that_would_have_to_be_awaited_is_an_error(
+    stage: Stage, function: Callable[[], object]
+) -> None:
+    with pytest.raises(NsysError, match="has to be awaited, and was not run") as caught:
+        stage.measure(lambda nsys: nsys(function))
+    assert "asyncio.run" in caught.value.remedy
 
 
 def test_a_forked_child_opens_and_writes_nothing(stage: Stage) -> None:
