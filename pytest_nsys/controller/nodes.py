@@ -71,7 +71,9 @@ class Nodes:
         self._node = WorkerNode(self._config, self._testrunuid)
         self._call("pytest_configure_node")
         sent: dict[str, Any] = {}
-        for name, value in self._node.workerinput.items():
+        # A plugin may have put a dictionary of its own there.
+        given = {**new_workerinput(self._testrunuid), **self._node.workerinput}
+        for name, value in given.items():
             try:
                 sent[name] = to_json(value)
             except TypeError as error:

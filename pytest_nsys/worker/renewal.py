@@ -9,6 +9,7 @@ the project's, and stays; where that is in the way, ``nsys(function)`` measures 
 from __future__ import annotations
 
 import contextlib
+import logging
 import stat
 import warnings
 from collections.abc import Callable, Iterator
@@ -107,6 +108,7 @@ def _cut(entries: list[Any]) -> Renew:
 def _of_fixture(name: str, value: Any) -> Iterator[Renew]:
     if isinstance(value, pytest.LogCaptureFixture):
         yield value.clear
+        yield _levels(value)
     elif isinstance(value, pytest.CaptureFixture):
         yield value.readouterr
     elif isinstance(value, pytest.WarningsRecorder):
@@ -121,6 +123,24 @@ def _of_fixture(name: str, value: Any) -> Iterator[Renew]:
     else:
         kind = type(value)
         yield from _OF_KINDS.get(f"{kind.__module__}.{kind.__qualname__}", _nothing)(value)
+
+
+def _levels(caplog: pytest.LogCaptureFixture) -> Renew:
+    """Set the levels back that the body has set, and leave what fixtures have."""
+    before = dict(caplog._initial_logger_levels)
+    levels = {name: logging.getLogger(name).level for name in before}
+    handler, handler_before = caplog.handler.level, caplog._initial_handler_level
+    disabled = logging.root.manager.disable
+
+    def renew() -> None:
+        for name, level in {**caplog._initial_logger_levels, **levels}.items():
+            logging.getLogger(name).setLevel(level)
+        caplog._initial_logger_levels = dict(before)
+        caplog.handler.setLevel(handler)
+        caplog._initial_handler_level = handler_before
+        logging.disable(disabled)
+
+    return renew
 
 
 def _forget_warnings() -> None:

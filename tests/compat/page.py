@@ -27,10 +27,13 @@ without pytest-xdist), `config.workeroutput` comes back by `pytest_testnodedown`
 beside `pytest -n 1` works here, and what does not, does not: `record_testsuite_property` and
 `record_xml_attribute` in a measured test say nothing.
 
-A test's body is called in warm-ups and rounds with the same fixtures. What pytest and the plugins
-below keep for one call is made anew before each other one. What a project's own fixtures keep
-stays: where a second call of the body fails for that, measure only a function of it, with
-`nsys(function)`.
+A test's body is called in warm-ups and rounds with the same fixtures. What these keep for one call
+is made anew before each other one: pytest's own, and those of pytest-mock, syrupy, pytest-benchmark
+and pytest-codspeed, where the test or its fixtures name them. What the body gets by
+`request.getfixturevalue` stays, and so does what other fixtures keep, those of a project and of
+other plugins: a clock that was moved (`freezer`), the requests that were counted (`httpserver`,
+`requests_mock`), files of pyfakefs. Where a second call of the body fails for that, measure only a
+function of it, with `nsys(function)`.
 
 Where there is no version, the plugin itself does not work with that pytest.
 

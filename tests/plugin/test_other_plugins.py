@@ -41,7 +41,7 @@ def test_the_worker_is_one_of_xdist_for_plugins_that_ask_whether_that_is_there(
         class Hooks:
             def pytest_configure_node(self, node):
                 assert node.gateway.id == node.workerinput["workerid"] == "gw0"
-                node.workerinput["seed"] = {1: (2, b"3")}
+                node.workerinput = {"seed": {1: (2, b"3")}}
 
             def pytest_testnodedown(self, node, error):
                 output = node.workeroutput

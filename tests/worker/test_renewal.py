@@ -139,6 +139,22 @@ def test_what_pytest_keeps_for_a_test_is_that_of_one_call(
         assert sys.argv
 
 
+def test_levels_that_the_body_sets_are_set_back_and_those_of_fixtures_stay(
+    caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
+) -> None:
+    caplog.set_level(logging.ERROR, "of a fixture")
+    renewal = Renewal(request.node)
+    disabled, handler = logging.root.manager.disable, caplog.handler.level
+    for _ in range(2):
+        assert logging.getLogger("of a fixture").level == logging.ERROR
+        assert logging.getLogger("of the body").level == logging.NOTSET
+        assert (logging.root.manager.disable, caplog.handler.level) == (disabled, handler)
+        caplog.set_level(logging.DEBUG, "of a fixture")
+        caplog.set_level(logging.DEBUG, "of the body")
+        logging.disable(logging.CRITICAL)
+        renewal.before_call()
+
+
 def test_a_doctest_has_the_names_that_it_began_with() -> None:
     names = {"f": 1}
     test = mock.Mock(spec=DoctestItem, dtest=SimpleNamespace(globs=names), user_properties=[])
