@@ -174,7 +174,7 @@ class Ledger:
 
         keys = [key for key, _ in self._settings.tolerance]
         found = never_matched(keys, [verdict.measurement for verdict in self._verdicts])
-        return [f"nsys_tolerance: {key} matched nothing in any test" for key in found]
+        return [f"nsys_tolerance: {text}" for text in found]
 
     def write(self) -> None:
         """Write the recording and the reports that were asked for.

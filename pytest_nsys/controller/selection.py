@@ -25,6 +25,7 @@ class Selection:
         measured: node ids of those among them that were to be measured.
         deselected: node ids of those that were left out on purpose.
         markers: names of the markers that they have.
+        asking: how many ask for the fixture of that name and are not to be measured.
         skipped: reasons of those that were to be measured and were skipped.
     """
 
@@ -32,6 +33,7 @@ class Selection:
     measured: set[str] = field(default_factory=set)
     deselected: set[str] = field(default_factory=set)
     markers: set[str] = field(default_factory=set)
+    asking: int = 0
     skipped: list[str] = field(default_factory=list)
 
     def begin(self, items: Iterable[pytest.Item]) -> None:
@@ -41,6 +43,8 @@ class Selection:
             self.markers.update(mark.name for mark in item.iter_markers())
             if is_measured(item):
                 self.measured.add(item.nodeid)
+            else:
+                self.asking += _NAME in getattr(item, "fixturenames", ())
 
     def skip(self, reports: Iterable[pytest.TestReport]) -> None:
         """A test that was to be measured was skipped, or failed as was expected."""
@@ -55,9 +59,12 @@ class Selection:
         total = format_count(self.collected, "test")
         if not self.measured:
             yield f"no test was measured: {total}, none marked {_NAME}"
-            close = difflib.get_close_matches(_NAME, sorted(self.markers - {_NAME}), cutoff=0.6)
-            if close:
-                yield f"  is @pytest.mark.{close[0]} meant to be @pytest.mark.{_NAME}?"
+            names = {name.lower(): name for name in sorted(self.markers - {_NAME})}
+            for close in difflib.get_close_matches(_NAME, names, n=1, cutoff=0.6):
+                yield f"  is @pytest.mark.{names[close]} meant to be @pytest.mark.{_NAME}?"
+            if self.asking:
+                asking = format_count(self.asking, "test")
+                yield f"  with the fixture {_NAME} and no mark: {asking}"
             return
         yield f"no test was measured: {total}, {len(self.measured)} marked {_NAME}"
         left_out = self.measured & self.deselected

@@ -214,9 +214,8 @@ def _read(
             unit = "ns" if key == "*" and name == "tolerance" else known_metric(key).unit
             read[key] = parse(value, unit)
         except NsysError as error:
-            raise _error(
-                item, f"has {name}={{{key!r}: {value!r}}}: {error.what}", remedy=error.remedy
-            ) from None
+            shown = repr(value) if key == "*" else f"{{{key!r}: {value!r}}}"
+            raise _error(item, f"has {name}={shown}: {error.what}", remedy=error.remedy) from None
     return read
 
 

@@ -248,7 +248,8 @@ def _count(values: Values, name: str, default: int, least: int) -> int:
     except ValueError:
         count = least - 1
     if count < least:
-        raise SettingsError(f"{name} is {text!r}", remedy=f"give a whole number from {least} on")
+        remedy = f"give a whole number from {least} on" + " or auto" * (name == "nsys_rounds")
+        raise SettingsError(f"{name} is {text!r}", remedy=remedy)
     return count
 
 
@@ -305,7 +306,10 @@ def read_tolerances(lines: list[str]) -> tuple[tuple[str, Tolerance], ...]:
             value = parts[0] if len(parts) == 1 else parts
             tolerances.append((key, parse_tolerance(value, unit)))
         except NsysError as error:
+            of_several = "=" in key and "," in key
+            remedy = "give one metric each: a line of the ini file, or the option once more"
             raise SettingsError(
-                f"nsys_tolerance: {line!r}: {error.what}", remedy=error.remedy
+                f"nsys_tolerance: {line!r}: {error.what}",
+                remedy=remedy if of_several else error.remedy,
             ) from None
     return tuple(tolerances)

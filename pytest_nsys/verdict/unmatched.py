@@ -52,13 +52,17 @@ def none_now(key: str, then: WindowMeasurement, now: WindowMeasurement) -> str:
 
 
 def never_matched(keys: Iterable[str], measurements: Sequence[Measurement]) -> list[str]:
-    """The metrics among these, of all tests of a run, whose patterns matched nothing in any."""
+    """The metrics among these, of all tests of a run, whose patterns matched nothing in any, and
+    what is nearest to each, in sentences."""
     windows = [window for one in measurements for window in one.windows.values()]
-    return [
-        key
-        for key in keys
-        if windows and inner_family(key) and all(matches_nothing(one, key) for one in windows)
-    ]
+    found = []
+    for key in keys:
+        family = inner_family(key)
+        if windows and family and all(matches_nothing(one, key) for one in windows):
+            kind, names = _FAMILIES[family.family], _names(family.family, windows)
+            near = nearest_to(kind, family.pattern, names)
+            found.append(f"{key} matched nothing in any test; {near}")
+    return found
 
 
 def _names(family: str, windows: Sequence[WindowMeasurement]) -> list[str]:

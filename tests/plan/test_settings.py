@@ -270,6 +270,14 @@ def test_a_value_that_cannot_be_read_is_named_with_a_remedy(
         read_settings(config)
     assert named in caught.value.what
     assert caught.value.remedy
+    assert caught.value.remedy.endswith("or auto") == ini.startswith("nsys_rounds")
+
+
+def test_two_tolerances_in_one_are_told_how_to_be_two(configure: Configure) -> None:
+    config = configure("--nsys-tolerance=gpu.busy=5%,wall.time=2%")
+    with pytest.raises(SettingsError) as caught:
+        read_settings(config)
+    assert caught.value.remedy.startswith("give one metric each")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ WORK = "import pytest, simgpu\n\ndef work():\n    simgpu.launch('k', 10)\n\n"
 PLAIN = "def test_plain():\n    work()\n\n"
 MARKED = "@pytest.mark.nsys(rounds=1)\ndef test_marked():\n    work()\n\n"
 SKIPS = "@pytest.mark.nsys\ndef test_skips():\n    pytest.skip('no memory')\n\n"
+CAPITAL = "@pytest.mark.NSYS\ndef test_capital():\n    work()\n\n"
+ASKS = "def test_asks(nsys):\n    nsys(work)\n\n"
 TYPO = "@pytest.mark.nysy\ndef test_typo():\n    work()\n\n"
 
 
@@ -25,6 +27,15 @@ TYPO = "@pytest.mark.nysy\ndef test_typo():\n    work()\n\n"
             [
                 "*: 2 tests, none marked nsys",
                 "  is @pytest.mark.nysy meant to be @pytest.mark.nsys?",
+            ],
+        ),
+        (
+            CAPITAL + ASKS,
+            (),
+            [
+                "*: 2 tests, none marked nsys",
+                "  is @pytest.mark.NSYS meant to be @pytest.mark.nsys?",
+                "  with the fixture nsys and no mark: 1 test",
             ],
         ),
         (

@@ -138,10 +138,11 @@ def read_recording(folder: Path) -> Recording:
                 f"{path} was written by a newer pytest-nsys", remedy="upgrade pytest-nsys"
             )
         return _from_json(data)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
+        is_file = folder.is_file()
         raise RecordingError(
-            f"there is no recording in {folder}",
-            evidence=f"{path} does not exist",
+            f"{folder} is no recording" if is_file else f"there is no recording in {folder}",
+            evidence="it is a file" if is_file else f"{path} does not exist",
             remedy="name a folder that --nsys-record wrote",
         ) from None
     except (OSError, ValueError) as error:

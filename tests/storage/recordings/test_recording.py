@@ -260,6 +260,10 @@ class TestARecording:
             read_recording(tmp_path)
         assert str(tmp_path / INDEX) in caught.value.evidence
         assert "--nsys-record" in caught.value.remedy
+        (tmp_path / "file").touch()
+        with pytest.raises(RecordingError, match="file is no recording") as caught:
+            read_recording(tmp_path / "file")
+        assert caught.value.evidence == "it is a file"
 
     def test_may_be_newer(self, folder: Path) -> None:
         index = json.loads((folder / INDEX).read_text())
