@@ -218,7 +218,7 @@ def test_a_regression_fails_in_every_report_with_its_headline(simulated: Project
             "-* Captured stdout call -*",
             "printed",
             "*= nsys summary =*",
-            "3 regressed",
+            "2 expected, 1 regressed",
             "XFAIL test_it.py::test_known - being worked on*",
         ]
     )
