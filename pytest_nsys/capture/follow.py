@@ -102,6 +102,7 @@ _FIELDS: Mapping[str, Mapping[str, Any]] = {
     "disturbed": {"nodeid": str, "round": int, "reason": str},
     "auto": {"nodeid": str, "rounds": int},
     "gpu_unknown": {"text": str},
+    "timeout": {"nodeid": str, "limit_s": float},
     "report": {"nodeid": str, "data": Report},
     "collect_error": {"nodeid": str, "text": str},
     "warning": {

@@ -368,6 +368,11 @@ class _RunningWorker:
             return f"the worker's nsys was ended by {signal_name(-code)}"
         if code > 128:
             return f"the worker was ended by {signal_name(code - 128)}"
+        limits = [event["limit_s"] for event in self._events if event["event"] == "timeout"]
+        if limits:
+            return (
+                f"took longer than the {limits[-1]:g} s of pytest-timeout, which ended the worker"
+            )
         return f"the worker ended suddenly with exit code {code}"
 
     def _nsys_output(self) -> str:

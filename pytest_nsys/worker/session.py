@@ -129,6 +129,9 @@ class WorkerSession:
             if plugin is not None:
                 config.pluginmanager.unregister(plugin)
                 config.addinivalue_line("markers", "flaky(...): of a plugin that is not used here")
+        timeout = plugin_module(config, "pytest_timeout")
+        if hasattr(timeout, "timeout_timer"):
+            timeout.timeout_timer = self._telling(timeout.timeout_timer)
         option = config.option
         option.continue_on_collection_errors = True
         option.maxfail = self._job.maxfail
@@ -147,6 +150,19 @@ class WorkerSession:
         if getattr(option, "log_file", None):
             option.log_file += ".nsys-worker"
         return config
+
+    def _telling(self, end: Callable[..., object]) -> Callable[..., object]:
+        """What pytest-timeout ends this process with, by its method "thread": said before that.
+
+        It prints where the threads are: to stderr here, which pytest captures no more by then.
+        """
+
+        def told(item: pytest.Item, settings: Any) -> object:
+            self._events.write("timeout", nodeid=item.nodeid, limit_s=float(settings.timeout))
+            item.config.get_terminal_writer()._file = sys.__stderr__
+            return end(item, settings)
+
+        return told
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:

@@ -243,3 +243,27 @@ def test_children_that_a_test_forks_disturb_nothing(simulated: Project) -> None:
     result, tests = simulated.results("--nsys")
     result.assert_outcomes(passed=1)
     assert [window["name"] for window in tests["test_forks"]["windows"]] == ["test"]
+
+
+def test_a_worker_that_pytest_timeout_ends_says_so_and_where_the_test_was(
+    simulated: Project,
+) -> None:
+    simulated.write(
+        """
+        import time, pytest
+
+        @pytest.mark.timeout(1, method="thread")
+        @pytest.mark.nsys(rounds=2, warmup=1)
+        def test_hangs():
+            time.sleep(60)
+        """
+    )
+    result = simulated.run("--nsys", "-p", "pytest_timeout")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "took longer than the 1 s of pytest-timeout, which ended the worker",
+            "*time.sleep(60)*",
+            "FAILED *took longer than the 1 s of pytest-timeout*",
+        ]
+    )
