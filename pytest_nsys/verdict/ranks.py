@@ -13,8 +13,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-
 _EXACT_TO = 8
 """Where one of the samples is larger than this, or values tie, the normal approximation is used."""
 
@@ -26,6 +24,8 @@ def larger_by_chance(values: Sequence[float], others: Sequence[float]) -> float:
         values: what is thought to be larger; at least one.
         others: what it is compared with; at least one.
     """
+    import numpy as np  # not at the top: what a run was is told without it
+
     one, other = np.asarray(values, dtype=float), np.asarray(others, dtype=float)
     above = (one[:, None] > other).sum() + 0.5 * (one[:, None] == other).sum()
     ties = [count for count in Counter([*values, *others]).values() if count > 1]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_nsys.errors import WindowsMissing
+from pytest_nsys.errors import UnknownMetric, WindowsMissing
 from pytest_nsys.gpu.state import GpuState, RoundState
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.measure.windows import TestWindows, measure, measure_cut
@@ -141,7 +141,7 @@ def test_a_metric_that_was_not_measured_has_no_value() -> None:
     builder = TraceBuilder()
     builder.window(0, 9)
     window = _measure(builder)["t"].windows["test"]
-    with pytest.raises(KeyError, match=r"gpu\.magic"):
+    with pytest.raises(UnknownMetric, match=r"gpu\.magic"):
         window["gpu.magic"]
 
 

@@ -48,8 +48,10 @@ def test_where_it_is_not_wanted_none_is_kept(simulated: Project) -> None:
     simulated.run("--nsys-update", "--nsys-timeline=false").assert_outcomes(passed=1)
     assert (simulated.path / KEPT.replace(".timeline.json.gz", ".json")).is_file()
     assert not (simulated.path / KEPT).exists()
+    simulated.write(TEST.format(us=200))  # what has not changed is left as it is
     simulated.run("--nsys-update").assert_outcomes(passed=1)
     assert (simulated.path / KEPT).is_file()
+    simulated.write(TEST.format(us=300))
     simulated.ini("nsys_timeline = false")
     html = f"--nsys-html={simulated.path / 'out.html'}"  # which has one to show
     simulated.run("--nsys-update", html).assert_outcomes(passed=1)

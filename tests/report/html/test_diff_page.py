@@ -60,4 +60,5 @@ def test_a_run_writes_the_page_with_timelines_and_bottlenecks(tmp_path: Path) ->
     assert "transfer-bound" in names
     commands = [element.text for element in page.find("pre")]
     assert "pytest --nsys test_examples.py::test_gelu" in commands
-    assert "pytest --nsys-update test_examples.py::test_gelu" in commands
+    accepting = "pytest --nsys-replay=recordings/h200-slips --nsys-update"
+    assert f"{accepting} test_examples.py::test_gelu" in commands
