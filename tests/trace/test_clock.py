@@ -147,8 +147,8 @@ class TestRecordsOfRounds:
         records = round_records(trace(), window((10, 20), (30, 50)), "t.py::test")
         units = {"token": 64.0}
         assert records == (
-            WindowRecord(0, "round", "t.py::test", "load", 0, units, None, (10, 20), VALUES),
-            WindowRecord(1, "round", "t.py::test", "load", 1, units, None, (30, 50), VALUES),
+            WindowRecord(0, "round", "t.py::test", "load", 0, units, None, (10, 20), values=VALUES),
+            WindowRecord(1, "round", "t.py::test", "load", 1, units, None, (30, 50), values=VALUES),
         )
 
     def test_without_rounds_the_whole_collection_is_one(self) -> None:
