@@ -59,7 +59,7 @@ def _become_controller(config: pytest.Config) -> None:
     from pytest_nsys.errors import NsysError
     from pytest_nsys.plan.settings import read_settings
     from pytest_nsys.process.environment import give_environment
-    from pytest_nsys.worker.node import stand_in_for_xdist
+    from pytest_nsys.worker.node import distributes_nothing, stand_in_for_xdist
 
     try:
         _add_metrics(config)
@@ -74,6 +74,8 @@ def _become_controller(config: pytest.Config) -> None:
         give_environment(config.stash.get(_ENVIRONMENT, None))
         config.add_cleanup(functools.partial(give_environment, None))
         stand_in_for_xdist(config)
+        if settings.replay is not None:
+            distributes_nothing(config)  # its tests are judged in this process, whatever -n says
         config.pluginmanager.register(Controller(config, settings), "nsys-controller")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_nsys.cli.common import complain, show, show_lines, whole_number
+from pytest_nsys.cli.common import add_pattern, complain, show, show_lines, whole_number
 from pytest_nsys.errors import BaselineError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def add_baselines(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
     one = actions.add_parser("list", help="which tests have a baseline, for which device, how old")
-    _pattern(one)
+    add_pattern(one)
     _which(one)
     one.add_argument(
         "--older-than", type=whole_number(1), metavar="DAYS", help="only those recorded before"
@@ -74,16 +74,6 @@ def add_baselines(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--take", choices=("ours", "theirs", "newer"), help="where both differ")
     _folder(one)
     one.set_defaults(run=_merge)
-
-
-def _pattern(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "pattern",
-        nargs="?",
-        default="*",
-        metavar="PATTERN",
-        help="only tests whose id contains this; * and ? are wild",
-    )
 
 
 def _which(parser: argparse.ArgumentParser) -> None:

@@ -50,6 +50,17 @@ def add_range(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_pattern(parser: argparse.ArgumentParser) -> None:
+    """The argument of commands that may look at some tests alone."""
+    parser.add_argument(
+        "pattern",
+        nargs="?",
+        default="*",
+        metavar="PATTERN",
+        help="only tests whose id contains this; * and ? are wild",
+    )
+
+
 def selection_of(arguments: argparse.Namespace) -> Selection:
     """What the arguments of `add_range` select.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from pytest_nsys.cli.common import (
     SAME_OR_BETTER,
     WORSE,
+    add_pattern,
     add_tolerance,
     complain,
     show,
@@ -25,13 +26,7 @@ def add_history(parser: argparse.ArgumentParser) -> None:
         "cannot be read."
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of --nsys-history")
-    parser.add_argument(
-        "pattern",
-        nargs="?",
-        default="*",
-        metavar="PATTERN",
-        help="only tests whose id contains this; * and ? are wild",
-    )
+    add_pattern(parser)
     parser.add_argument(
         "--metric",
         action="append",

@@ -9,32 +9,23 @@ from typing import Any
 import pytest
 
 from pytest_nsys.errors import SettingsError
-from pytest_nsys.worker.node import plugin_module
+from pytest_nsys.worker.node import RETRYING, plugin_module
 
 
 def check_conflicts(config: pytest.Config, *, replay: bool) -> None:
     """Options that cannot be had together with profiling.
 
-    A replay runs no test, so that there is nothing to distribute either: its tests are judged in
-    this process, whatever pytest-xdist was told.
-
-    Args:
-        config: of the run, before pytest-xdist is configured.
-        replay: whether a recording is judged.
-
     Raises:
         SettingsError: some are given.
     """
-    if replay:
-        if hasattr(config.option, "numprocesses"):
-            config.option.numprocesses, config.option.dist, config.option.tx = None, "no", []
-        return
     if config.getoption("usepdb", False) or config.getoption("trace", False):
         raise SettingsError(
             "--pdb and --trace cannot be used while tests are profiled: they run in a worker "
             "below nsys, which has no terminal",
             remedy="leave out the --nsys options to debug a test",
         )
+    if replay:
+        return  # it runs no test
     # --dist alone distributes nothing.
     numbered = config.getoption("numprocesses", None)
     if numbered or (config.getoption("dist", "no") != "no" and config.getoption("tx", None)):
@@ -92,17 +83,12 @@ def _is_meant(item: pytest.Item, mark: str) -> bool:
     return hasattr(item.config.option, mark)
 
 
-_RETRYING = {
-    "pytest_rerunfailures": "pytest-rerunfailures",
-    "flaky.flaky_pytest_plugin": "flaky",
-    "pytest_retry.retry_plugin": "pytest-retry",
-}
 _RETRIES = ("reruns", "force_reruns", "force_flaky", "retries")
 
 
 def note_of_retries(config: pytest.Config, items: Iterable[pytest.Item]) -> str:
     """What there is to be said of tests that another plugin would run again; "" for nothing."""
-    plugins = [name for key, name in _RETRYING.items() if plugin_module(config, key) is not None]
+    plugins = [name for key, name in RETRYING.items() if plugin_module(config, key) is not None]
     asking = [item for item in items if plugins and _asks_for_retries(item)]
     if not asking:
         return ""

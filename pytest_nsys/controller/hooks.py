@@ -32,6 +32,7 @@ from pytest_nsys.errors import NsysError
 from pytest_nsys.plan.batches import Batch, PlannedTest, make_plan
 from pytest_nsys.plan.marker import Spec, read_spec
 from pytest_nsys.plan.settings import Settings
+from pytest_nsys.storage.baselines.orphans import Collection
 from pytest_nsys.support.text import fit_to_print, one_line
 from pytest_nsys.worker.sent_report import received_report
 
@@ -65,6 +66,7 @@ class Controller:
         self._ledger = Ledger(config, settings)
         self._collected = Collected()
         config.pluginmanager.register(self._collected, "nsys-collected")
+        self._collection = Collection(config.rootpath)
         self._batches: dict[str, Batch] = {}
         self._servers: set[str] = set()
         self._specs: dict[str, Spec] = {}
@@ -95,6 +97,7 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Plan the run, and find nsys before any test has run."""
+        self._collection = self._collected.collection(session)
         measured = [item for item in session.items if is_measured(item)]
         try:
             check_marks(measured)
@@ -119,7 +122,7 @@ class Controller:
                 self._config,
                 self._settings,
                 self._ledger.add_result,
-                self._collected.collection(session),
+                self._collection,
                 servers=bool(self._servers) and self._settings.against is None,
             )
             in_workers = [item for item in measured if item.nodeid not in self._servers]
@@ -280,16 +283,15 @@ class Controller:
         """List the tests with baselines whose module was skipped, after all that ran."""
         result = yield
         if not only_looks(self._config) and self._settings.against is None:
-            self._list_uncollected(session)
+            self._list_uncollected(session, self._collection)
         return result
 
-    def _list_uncollected(self, session: pytest.Session) -> None:
+    def _list_uncollected(self, session: pytest.Session, collection: Collection) -> None:
         option = self._config.option
         if option.keyword or option.markexpr not in ("", "nsys"):
             return  # whether they would have been chosen nobody knows
         from pytest_nsys.storage.baselines.orphans import skipped
 
-        collection = self._collected.collection(session)
         left_out = tuple(option.deselect or ())
         for nodeid, devices in skipped(self._settings.baseline_dir, collection).items():
             if nodeid.startswith(left_out):

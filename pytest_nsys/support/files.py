@@ -122,10 +122,7 @@ def open_file(path: Path) -> BinaryIO:
         OSError: it cannot be read, or is no file.
         LfsPointer: it is a pointer of Git LFS.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(f"{path} is not a file")
+    fd = _open_regular(path)
     if _POINTER.match(os.pread(fd, _POINTER_BEGIN, 0)):
         os.close(fd)
         raise LfsPointer(
@@ -141,13 +138,19 @@ def read_beginning(path: Path, most: int) -> bytes:
     Raises:
         OSError: it cannot be read, or is no file.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = _open_regular(path)
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(f"{path} is not a file")
         return os.read(fd, most)
     finally:
         os.close(fd)
+
+
+def _open_regular(path: Path) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(f"{path} is not a file")
+    return fd
 
 
 def read_limited(path: Path, most: int) -> bytes:

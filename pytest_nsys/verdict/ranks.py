@@ -10,6 +10,7 @@ than the other, Ann. Math. Stat. 18(1), 1947.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 
@@ -24,14 +25,13 @@ def larger_by_chance(values: Sequence[float], others: Sequence[float]) -> float:
         values: what is thought to be larger; at least one.
         others: what it is compared with; at least one.
     """
-    import numpy as np  # not at the top: what a run was is told without it
-
-    one, other = np.asarray(values, dtype=float), np.asarray(others, dtype=float)
-    above = (one[:, None] > other).sum() + 0.5 * (one[:, None] == other).sum()
+    one, other, below = len(values), len(others), sorted(others)
+    # A tie counts half.
+    above = sum(bisect_left(below, value) + bisect_right(below, value) for value in values) / 2
     ties = [count for count in Counter([*values, *others]).values() if count > 1]
-    if min(len(one), len(other)) <= _EXACT_TO and not ties:
-        return _exact(int(above), len(one), len(other))
-    return _approximate(float(above), len(one), len(other), ties)
+    if min(one, other) <= _EXACT_TO and not ties:
+        return _exact(int(above), one, other)
+    return _approximate(above, one, other, ties)
 
 
 def _exact(above: int, one: int, other: int) -> float:

@@ -29,6 +29,14 @@ _OPTIONS: Mapping[str, Any] = {
 """Its options as they are where nothing is distributed."""
 
 
+RETRYING: Mapping[str, str] = {
+    "pytest_rerunfailures": "pytest-rerunfailures",
+    "flaky.flaky_pytest_plugin": "flaky",
+    "pytest_retry.retry_plugin": "pytest-retry",
+}
+"""Plugins that run a test again when it fails: their modules, and what they are called."""
+
+
 class _StandIn:
     """A plugin of that name, which implements nothing."""
 

@@ -7,7 +7,8 @@ import inspect
 import os
 import sys
 import unittest
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,16 @@ from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.forks import Forks
 from pytest_nsys.worker.job import Job
 from pytest_nsys.worker.leftovers import Leftovers
-from pytest_nsys.worker.node import distributes_nothing, plugin_module, stand_in_for_xdist
+from pytest_nsys.worker.node import (
+    RETRYING,
+    distributes_nothing,
+    plugin_module,
+    stand_in_for_xdist,
+)
 from pytest_nsys.worker.recorder import Aside, Recorder, WindowLog
 from pytest_nsys.worker.release import ReleaseMemory
 from pytest_nsys.worker.renewal import Renewal
 from pytest_nsys.worker.sent_report import sent_report
-
-# A second attempt would open a second set of windows for the same test.
-_RETRYING_PLUGINS = (
-    "pytest_rerunfailures",
-    "flaky.flaky_pytest_plugin",
-    "pytest_retry.retry_plugin",
-)
 
 # pytest-harvest would write to a folder that it has made only where "-n" is given.
 _HARVESTER = "DefaultXDistHarvester"
@@ -124,7 +123,8 @@ class WorkerSession:
         config.workeroutput = {}  # type: ignore[attr-defined]
         stand_in_for_xdist(config)
         distributes_nothing(config)
-        for name in _RETRYING_PLUGINS:
+        # A second attempt would open a second set of windows for the same test.
+        for name in RETRYING:
             plugin = plugin_module(config, name)
             if plugin is not None:
                 config.pluginmanager.unregister(plugin)
@@ -241,11 +241,11 @@ class WorkerSession:
             return bool(getattr(item, "_excinfo", None)) or item.nodeid in self._failing
 
         if isinstance(item, pytest.Function):
-            body = _Body(_in_window(item.obj, recorder))
+            body = _Body(item.obj, recorder)
             item.obj = body.function
             call: Callable[[], object] = _repeatable(item, original, body)
         else:
-            call = _in_window(original, recorder)
+            call = _within(recorder.window, original)
         aside = _Beside(Renewal(item), self._coverage)
         if self._coverage is not None:
             self._coverage.phase(item.nodeid, "run")
@@ -408,33 +408,23 @@ def strays(away_from: Path, run_folder: Path | None = None) -> list[str]:
 
 
 class _Body:
-    """The body of a test, which knows whether its last call ended well.
+    """The body of a test, in the round's window, which knows whether its last call ended well.
 
     Attributes:
         function: the body.
         has_ended: whether it came to its end when it was called last.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], recorder: Recorder) -> None:
+        self.function = _within(self._call, function)
         self.has_ended = False
-        if inspect.iscoroutinefunction(function):
+        self._recorder = recorder
 
-            @functools.wraps(function)
-            async def coroutine(*args: Any, **kwargs: Any) -> Any:
-                result = await function(*args, **kwargs)
-                self.has_ended = True
-                return result
-
-            self.function: Callable[..., Any] = coroutine
-            return
-
-        @functools.wraps(function)
-        def plain(*args: Any, **kwargs: Any) -> Any:
-            result = function(*args, **kwargs)
-            self.has_ended = True
-            return result
-
-        self.function = plain
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        with self._recorder.window():
+            yield
+        self.has_ended = True
 
 
 def _repeatable(
@@ -465,20 +455,22 @@ def _repeatable(
     return call
 
 
-def _in_window(function: Callable[..., Any], recorder: Recorder) -> Callable[..., Any]:
-    """``function`` inside the round's window; a coroutine function stays one."""
+def _within(
+    around: Callable[[], AbstractContextManager[object]], function: Callable[..., Any]
+) -> Callable[..., Any]:
+    """``function`` inside what is made for each call of it; a coroutine function stays one."""
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)
         async def coroutine(*args: Any, **kwargs: Any) -> Any:
-            with recorder.window():
+            with around():
                 return await function(*args, **kwargs)
 
         return coroutine
 
     @functools.wraps(function)
     def plain(*args: Any, **kwargs: Any) -> Any:
-        with recorder.window():
+        with around():
             return function(*args, **kwargs)
 
     return plain

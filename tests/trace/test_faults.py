@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import shutil
 import sqlite3
@@ -806,7 +807,7 @@ class TestDamage:
         def refuse(*_: object) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(Path, "open", refuse)
+        monkeypatch.setattr(os, "open", refuse)
         with (
             pytest.raises(NotACapture, match="cannot be read") as caught,
             open_source(export),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pytest_nsys.errors import BaselineError
 from pytest_nsys.storage.baselines.document import parse
-from pytest_nsys.storage.baselines.store import LARGEST
+from pytest_nsys.storage.baselines.store import LARGEST, unreadable
 from pytest_nsys.support.files import read_beginning, read_limited
 
 _HEAD = 8192
@@ -85,9 +85,7 @@ def read_head(path: Path) -> Head:
     try:
         text = read_beginning(path, _HEAD)
     except OSError as error:
-        raise BaselineError(
-            f"{path} cannot be read", evidence=str(error), remedy="see to the file"
-        ) from None
+        raise unreadable(path, error) from None
     try:
         return _head_of(text, path)
     except (ValueError, KeyError, TypeError):
@@ -96,9 +94,7 @@ def read_head(path: Path) -> Head:
     try:
         whole = parse(read_limited(path, LARGEST).decode("utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise BaselineError(
-            f"{path} cannot be read", evidence=str(error), remedy="see to the file"
-        ) from None
+        raise unreadable(path, error) from None
     environment = whole.environment
     return Head(
         path,

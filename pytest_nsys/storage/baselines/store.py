@@ -44,6 +44,11 @@ class Change:
     after: Measurement
 
 
+def unreadable(path: Path, error: Exception) -> BaselineError:
+    """That a file of the folder cannot be read."""
+    return BaselineError(f"{path} cannot be read", evidence=str(error), remedy="see to the file")
+
+
 class BaselineStore:
     """Baselines in a folder, by device and test."""
 
@@ -88,9 +93,7 @@ class BaselineStore:
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
-            raise BaselineError(
-                f"{path} cannot be read", evidence=str(error), remedy="see to the file"
-            ) from None
+            raise unreadable(path, error) from None
         found = parse(text, str(path))
         own = self.path(found.device, found.nodeid)
         if own != path:
@@ -115,9 +118,7 @@ class BaselineStore:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise BaselineError(
-                f"{path} cannot be read", evidence=str(error), remedy="see to the file"
-            ) from None
+            raise unreadable(path, error) from None
         except ValueError as error:
             raise BaselineDamaged(
                 f"{path} is no timeline",

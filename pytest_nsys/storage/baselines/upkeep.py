@@ -13,7 +13,7 @@ from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.measure.processes import join_processes
 from pytest_nsys.storage.baselines.document import CONFLICT, parse
 from pytest_nsys.storage.baselines.heads import Head, baseline_files
-from pytest_nsys.storage.baselines.store import LARGEST, TIMELINE, BaselineStore
+from pytest_nsys.storage.baselines.store import LARGEST, TIMELINE, BaselineStore, unreadable
 from pytest_nsys.support.files import read_limited
 
 Side = Literal["ours", "theirs", "newer"]
@@ -159,9 +159,7 @@ def merge_conflicts(store: BaselineStore, take: Side | None) -> list[Merged]:
         try:
             text = read_limited(path, LARGEST).decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise BaselineError(
-                f"{path} cannot be read", evidence=str(error), remedy="see to the file"
-            ) from None
+            raise unreadable(path, error) from None
         if not CONFLICT.search(text):
             continue
         ours, theirs = (
