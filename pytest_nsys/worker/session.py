@@ -394,8 +394,8 @@ def strays(away_from: Path, run_folder: Path | None = None) -> list[str]:
         away_from: the folder.
         run_folder: the run's own, with the checkout of the revision; it may lie in the other.
     """
-    own = Path(__file__).resolve().parent.parent
-    apart = [own, *([run_folder.resolve()] if run_folder else [])]
+    package = Path(__file__).resolve().parent.parent
+    apart = [package, *([run_folder.resolve()] if run_folder else [])]
     files = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
     paths = {file: Path(os.path.realpath(file)) for file in files if isinstance(file, str)}
     return sorted(
