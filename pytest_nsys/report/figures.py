@@ -1,0 +1,158 @@
+"""The figures that people look for first: a row per test and window, a column per metric.
+
+The terminal, Markdown, JSON and the page show the same table; this is it, as numbers.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pytest_nsys.catalogue import CLIENT, Gates, lookup
+from pytest_nsys.measure.measurement import Samples, WindowMeasurement
+from pytest_nsys.report.run import sides_of
+from pytest_nsys.support.units import Unit
+from pytest_nsys.verdict.verdict import SEVERITY, Status, Verdict
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column shows.
+
+    Attributes:
+        head: its title.
+        keys: the metrics that it adds up; mostly one.
+    """
+
+    head: str
+    keys: tuple[str, ...]
+
+    @property
+    def unit(self) -> Unit:
+        """The unit of its figures."""
+        return lookup(self.keys[0]).unit
+
+
+_COPIES = tuple(f"memcpy.{direction}.count" for direction in ("h2d", "d2h", "d2d", "p2p"))
+
+COLUMNS: dict[Gates, tuple[Column, ...]] = {
+    "test": (
+        Column("kernel time", ("gpu.kernel_time",)),
+        Column("kernels", ("gpu.kernel_count",)),
+        Column("copies", _COPIES),
+        Column("syncs", ("sync.count",)),
+        Column("peak", ("mem.peak",)),
+    ),
+    "server": (
+        Column("kernel/token", ("gpu.kernel_time.per_token",)),
+        Column("tokens/s", (f"{CLIENT}tokens_per_s",)),
+        Column("TTFT p50", (f"{CLIENT}ttft_p50",)),
+        Column("p95", (f"{CLIENT}latency_p95",)),
+        Column("busy", ("gpu.busy_pct",)),
+    ),
+}
+"""What is shown where nobody chose, of a test's own work and of a server's under load; the change
+and the scatter of the first are shown beside it."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number of a window.
+
+    Attributes:
+        unit: of the amounts.
+        current: what was measured; None if it was not.
+        baseline: what it is compared with; None without one.
+        scatter: how far a typical round is from the others of its process; see `scatter`.
+    """
+
+    unit: Unit
+    current: float | None
+    baseline: float | None = None
+    scatter: float | None = None
+
+
+@dataclass(frozen=True)
+class FigureRow:
+    """A window of a test.
+
+    Attributes:
+        nodeid: the test.
+        window: name of the window.
+        status: the worst of the window's gated comparisons; that of the test for its only window.
+        figures: one per column.
+    """
+
+    nodeid: str
+    window: str
+    status: Status
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True)
+class FigureTable:
+    """Rows that have their columns in common."""
+
+    gates: Gates
+    columns: tuple[Column, ...]
+    rows: tuple[FigureRow, ...]
+
+
+def figure_tables(verdicts: Iterable[Verdict], keys: Sequence[str] = ()) -> tuple[FigureTable, ...]:
+    """The tables of a run: of tests' own work, and of servers under load; empty ones are left out.
+
+    Args:
+        verdicts: in the order of the rows.
+        keys: the metrics to show in the place of the usual columns.
+    """
+    chosen = tuple(Column(key, (key,)) for key in keys)
+    rows: dict[Gates, list[FigureRow]] = {gates: [] for gates in COLUMNS}
+    for verdict in verdicts:
+        for name, window in verdict.measurement.windows.items():
+            columns = chosen or COLUMNS[window.gates]
+            then = sides_of(verdict, name)[1]
+            figures = tuple(_figure(column, window, then) for column in columns)
+            row = FigureRow(verdict.nodeid, name, _status(verdict, name), figures)
+            rows[window.gates].append(row)
+    return tuple(
+        FigureTable(gates, chosen or COLUMNS[gates], tuple(found))
+        for gates, found in rows.items()
+        if found
+    )
+
+
+def _status(verdict: Verdict, window: str) -> Status:
+    if len(verdict.measurement.windows) == 1:
+        return verdict.status
+    found = [part.status for part in verdict.comparisons if part.gated and part.window == window]
+    found += [one.status for one in verdict.unmet if one.window == window]
+    return max(found, key=SEVERITY.__getitem__, default=verdict.status)
+
+
+def _figure(column: Column, now: WindowMeasurement, then: WindowMeasurement | None) -> Figure:
+    return Figure(
+        unit=column.unit,
+        current=_sum(column, now),
+        baseline=None if then is None else _sum(column, then),
+        scatter=scatter(now.by_process(column.keys[0])) if len(column.keys) == 1 else None,
+    )
+
+
+def _sum(column: Column, window: WindowMeasurement) -> float | None:
+    known = [value for key in column.keys if (value := window.get(key)) is not None]
+    return sum(known) if known else None
+
+
+def scatter(samples: Samples) -> float | None:
+    """The median distance of rounds from their process's median, as a fraction of the median of
+    all; None of fewer than two rounds, or where that median is zero.
+    """
+    distances, values = [], []
+    for process in samples:
+        if process:
+            middle = statistics.median(process)
+            distances += [abs(value - middle) for value in process]
+            values += process
+    middle = statistics.median(values) if len(values) > 1 else 0.0
+    return statistics.median(distances) / abs(middle) if middle else None
