@@ -34,14 +34,16 @@
     });
   }
 
-  // Filtering: rows of the table of all tests, and the tests below.
+  // Filtering: rows of the table of all tests, and the tests below; or what stands for itself.
   const tools = one("tools");
   if (tools) {
     const text = one("filter");
     const boxes = all("input[type=checkbox]", tools);
-    const rows = all("tr[data-status]").map((row) => [
-      row, one(row.querySelector("a").hash.slice(1)), row.cells[0].textContent.toLowerCase(),
-    ]);
+    const rows = all("tr[data-status], article[data-status]").map((row) => {
+      const name = row.querySelector("th, h3");
+      const link = name.querySelector("a");
+      return [row, link && one(link.hash.slice(1)), name.textContent.toLowerCase()];
+    });
     const apply = () => {
       const wanted = text.value.trim().toLowerCase();
       const off = new Set(boxes.filter((box) => !box.checked).map((box) => box.dataset.status));
