@@ -148,7 +148,8 @@ def scatter(samples: Samples) -> float | None:
     """The median distance of rounds from their process's median, as a fraction of the median of
     all; None of fewer than two rounds, or where that median is zero.
     """
-    distances, values = [], []
+    distances: list[float] = []
+    values: list[float] = []
     for process in samples:
         if process:
             middle = statistics.median(process)

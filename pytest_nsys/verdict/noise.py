@@ -26,7 +26,7 @@ CLIENT_SPREAD = 0.03
 """The same of what clients of a server measure, over all requests of a round. Servers that the GPU
 sets the pace of have less; one in Python that the host sets the pace of had 5 %."""
 
-PRIOR_FREEDOM = 4.0
+PRIOR_FREEDOM = 4
 """How many degrees of freedom that prior is worth: as much as five processes of the test."""
 
 _HOST_PACED = ("gpu.idle", "gpu.busy_pct", "gpu.max_gap", "launch.", "process.")
@@ -49,7 +49,7 @@ class Noise:
 
     within: float
     between: float
-    freedom: float
+    freedom: int
     rounds: float
 
     def of_processes(self, rounds: float) -> float:

@@ -15,6 +15,7 @@ from pytest_nsys.measure.measurement import Samples, centre, process_medians
 from pytest_nsys.support.units import Tolerance
 from pytest_nsys.verdict.noise import Noise, estimate, mean_rounds, prior_spread
 from pytest_nsys.verdict.ranks import larger_by_chance
+from pytest_nsys.verdict.student import critical_value
 
 Decision = Literal["ok", "improved", "regressed", "inconclusive"]
 
@@ -184,9 +185,7 @@ def _doubt(baseline: Samples, current: Samples, *, up: bool, level: float) -> Do
 
 def critical(noise: Noise, level: float) -> float:
     """The one-sided critical value of Student's t distribution at this level."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(noise.freedom, 1 - level))
+    return critical_value(noise.freedom, level)
 
 
 def detectable(noise: Noise, allowed: float, error: float, level: float) -> float:

@@ -21,7 +21,7 @@ import filelock
 from pytest_nsys.storage.baselines.document import render
 from tests.simgpu.standin import write_standin
 from tests.support import made
-from tests.support.harness import REAL_NSYS, SIMGPU, write_program
+from tests.support.harness import REAL_NSYS, SIMGPU, assemble_nsys, write_program
 from tests.support.plugins import without_others
 
 STAND_IN = "stand-in"
@@ -146,24 +146,10 @@ class Scene:
         write_program(nsys, f"#!/bin/sh\nREAL={real}\n{textwrap.dedent(text)}\n")
 
     def importer(self, text: str | None) -> None:
-        """Make the importer of a real nsys a shell script (``$REAL`` is its own), or take it away.
-
-        For that, nsys is put together anew: it looks for its parts beside itself.
-        """
-        real = Path(REAL_NSYS[self.nsys])
-        target, host = self.root / "nsys" / real.parent.name, self.root / "nsys/host-linux-x64"
-        for folder in (target, host):
-            folder.mkdir(parents=True)
-        for part in real.parent.iterdir():
-            if part != real:
-                (target / part.name).symlink_to(part)
-        shutil.copy2(real, target / real.name)
+        """Make a real nsys's importer a shell script (``$REAL`` is its own), or take it away."""
+        program = assemble_nsys(self.nsys, self.root / "nsys", text)
         (self.bin / "nsys").unlink()
-        (self.bin / "nsys").symlink_to(target / real.name)
-        if text is not None:
-            program = real.parents[1] / "host-linux-x64/QdstrmImporter"
-            script = host / program.name
-            write_program(script, f"#!/bin/sh\nREAL={program}\n{textwrap.dedent(text)}\n")
+        (self.bin / "nsys").symlink_to(program)
 
     def ini(self, *lines: str) -> None:
         """Add lines to the project's ini file."""

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import pkgutil
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,7 +76,7 @@ def import_all() -> None:
     """
     for module in pkgutil.walk_packages(pytest_nsys.__path__, "pytest_nsys."):
         importlib.import_module(module.name)
-    for name in ("pandas", "pyarrow.parquet", "pynvml", "scipy.special"):
+    for name in ("pandas", "pyarrow.parquet", "pynvml"):
         importlib.import_module(name)
 
 
@@ -171,3 +172,28 @@ class Project:
         path = self.path / "baselines" / device / "test_it.py" / f"{nodeid_part}.json"
         data: dict[str, Any] = json.loads(path.read_text())
         return data
+
+
+def assemble_nsys(name: str, folder: Path, importer: str | None) -> Path:
+    """Put a real nsys together anew: it looks for its parts beside itself. Returns its program.
+
+    Args:
+        name: of it in `REAL_NSYS`.
+        folder: where it is to be.
+        importer: a shell script in the place of its importer, which is ``$REAL`` there; None for
+            no importer.
+    """
+    real = real_nsys_path(name)
+    target, host = folder / real.parent.name, folder / "host-linux-x64"
+    for part_of in (target, host):
+        part_of.mkdir(parents=True)
+    for part in real.parent.iterdir():
+        if part != real:
+            (target / part.name).symlink_to(part)
+    shutil.copy2(real, target / real.name)
+    if importer is not None:
+        program = real.parents[1] / "host-linux-x64/QdstrmImporter"
+        write_program(
+            host / program.name, f"#!/bin/sh\nREAL={program}\n{textwrap.dedent(importer)}\n"
+        )
+    return target / real.name

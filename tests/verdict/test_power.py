@@ -26,7 +26,7 @@ NOISES = st.builds(
     Noise,
     within=st.floats(0, 50),
     between=st.floats(1, 50),
-    freedom=st.just(6.0),
+    freedom=st.just(6),
     rounds=st.just(5.0),
 )
 COUNTS = st.integers(1, 10)

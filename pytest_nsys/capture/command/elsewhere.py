@@ -16,8 +16,9 @@ from pytest_nsys.capture.command.here import (
     no_program,
     nothing_collected,
 )
-from pytest_nsys.capture.command.place import Elsewhere, Session, TemporaryFolder
+from pytest_nsys.capture.command.place import Elsewhere, FilesThere, Session, TemporaryFolder
 from pytest_nsys.capture.export import export_report
+from pytest_nsys.capture.importing import FAILED, ended, find_importer, lines_of
 from pytest_nsys.capture.nsys import NsysTool, export_command, find_nsys, profile_command
 from pytest_nsys.capture.starting import PRINTED, refused
 from pytest_nsys.errors import CaptureMissing, ExportFailed, NsysNotFound
@@ -154,7 +155,11 @@ class _There:
     def _prove(self, code: int, seconds: float) -> None:
         printed = self._printed()
         not_run = code in _NOT_RUN_CODES and _NOT_RUN.search(printed) is not None
-        if not not_run and self._elsewhere.size(self._report):
+        raw = f"{self._remote.path}/report.qdstrm"
+        failed = not not_run and self._elsewhere.size(raw) is not None
+        if failed:
+            printed, failed = self._import_again(raw, printed)
+        if not (not_run or failed) and self._elsewhere.size(self._report):
             return
         if not_run or _NO_PROGRAM in printed:
             raise no_program(self._plan.command[0], "where --launcher leads", printed)
@@ -169,6 +174,22 @@ class _There:
             "file means that nsys could not make a report of it (install libdw1 there)",
         )
         raise nothing_collected(self._plan, missing, code, seconds)
+
+    def _import_again(self, raw: str, printed: str) -> tuple[str, bool]:
+        """Import raw events once more, as `import_again` does here; what is to be judged as
+        printed, and whether that failed too."""
+        importer = find_importer(self._nsys, FilesThere(self._elsewhere))
+        if importer is None:
+            return printed, True
+        variables = {"TMPDIR": self._remote.path, **importer.environment()}
+        words = [f"{name}={value}" for name, value in variables.items()]
+        done = self._elsewhere.ask(
+            ["env", *words, *importer.command(self._report)], self._deadline_s
+        )
+        if done.code != 0 or not self._elsewhere.size(self._report):
+            return f"{printed}\n{FAILED}: {ended(done)}", True
+        self._elsewhere.ask(["rm", raw])
+        return lines_of(done), False
 
     def _export(self) -> Path:
         """The export, made here if this machine has an nsys that can, else there."""

@@ -1,7 +1,8 @@
 """Running nsys somewhere else: in a pod, in a container, on another machine.
 
 What leads there is a launcher: see `pytest_nsys.capture.command.launcher`. Nothing of ours has to
-be installed there, and no shell is asked for: only nsys, and env, mktemp, find, ls, wc, cat and rm.
+be installed there: only nsys, and env, mktemp, find, ls, wc, cat and rm. Where nsys fails to make a
+report, its importer is asked for by readlink, head and sh, too.
 """
 
 from __future__ import annotations
@@ -278,6 +279,40 @@ class Elsewhere:
             if done.code != 0:
                 failures.append(f"nsys {name}: {done.printed.strip()[-_SHOWN:]}")
         return "\n".join(failures)
+
+
+class FilesThere:
+    """The `Files` of where a launcher leads.
+
+    Raises (all methods):
+        LauncherFailed: nothing can be asked there.
+    """
+
+    def __init__(self, elsewhere: Elsewhere) -> None:
+        self._elsewhere = elsewhere
+
+    def glob(self, pattern: str) -> list[str]:
+        root = _root(pattern)
+        depth = len(PurePosixPath(pattern).relative_to(root).parts)
+        words = ["find", root, "-mindepth", str(depth), "-maxdepth", str(depth), "-path", pattern]
+        return sorted(self._elsewhere.ask(words).printed.splitlines())
+
+    def resolve(self, path: str) -> str:
+        if "/" not in path:  # only a shell knows where programs are
+            path = self._said(["sh", "-c", 'command -v -- "$0"', path]) or path
+        return self._said(["readlink", "-f", path]) or path
+
+    def exists(self, path: str) -> bool:
+        return self._elsewhere.ask(["ls", "-d", path]).code == 0
+
+    def read(self, path: str) -> str | None:
+        done = self._elsewhere.ask(["head", "-c", "4096", path])
+        is_text = done.code == 0 and "".join(done.printed.split()).isprintable()
+        return done.printed if is_text else None
+
+    def _said(self, words: Sequence[str]) -> str:
+        done = self._elsewhere.ask(words)
+        return done.printed.strip() if done.code == 0 else ""
 
 
 def _program(words: Sequence[str]) -> str:

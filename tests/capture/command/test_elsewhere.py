@@ -17,7 +17,7 @@ from pytest_nsys.storage.recordings.stored import load_stored
 from tests.simgpu.standin import write_standin
 from tests.support.capture_bench import nothing_left, processes_naming, real
 from tests.support.capture_command import KERNELS, MARKS, Answer, Session, assert_refused
-from tests.support.harness import SIMGPU, until, write_program
+from tests.support.harness import SIMGPU, assemble_nsys, until, write_program
 
 FARTHER = """
     #!{python}
@@ -164,6 +164,58 @@ def test_a_command_under_a_real_nsys_there(
         printed = farther.asked()[-2]
         assert printed.startswith(f"{prefix} cat ")
         assert printed.endswith("/export.sqlite")
+
+
+FAILS_ONCE = 'mkdir {folder}/failed 2>/dev/null && kill -9 $$; exec "$REAL" "$@"'
+
+
+@pytest.mark.parametrize("way", ["kubectl", "env"])
+def test_raw_events_become_a_report_there(
+    capture_command: Callable[..., Answer], farther: Farther, alone: None, way: str
+) -> None:
+    (farther.root / "a tmp").mkdir()
+    program = assemble_nsys("2023", farther.root / "nsys", FAILS_ONCE.format(folder=farther.root))
+    # As NVIDIA's packages do.
+    write_program(farther.root / "bin" / "nsys", f'#!/bin/sh\nexec {program} "$@"\n')
+    prefix = LEADS[way].format(root=farther.root)
+    with nothing_left(farther.root):
+        code, _, err = capture_command(
+            *("-o", "one", "--launcher", prefix, "--"), *(sys.executable, "-c", MARKS)
+        )
+    assert code == 0, err
+    assert (farther.root / "failed").is_dir()
+    assert load_stored(Path("one")).ranges["text"].tolist() == ["mine"]
+    assert farther.is_clean()
+
+
+@pytest.mark.parametrize(
+    ("importer", "says"), [("exit 3", "a second import failed too: exit code 3"), (None, "qdstrm")]
+)
+def test_raw_events_that_cannot_be_imported_there_are_told_of(
+    capture_command: Callable[..., Answer],
+    farther: Farther,
+    alone: None,
+    importer: str | None,
+    says: str,
+) -> None:
+    program = assemble_nsys("2023", farther.root / "nsys", importer)
+    given = ("--launcher", "docker exec llama", "--nsys-executable", program, "--")
+    assert_refused(capture_command(*given, sys.executable, "-c", MARKS), says)
+    assert farther.is_clean()
+
+
+def test_a_report_beside_its_raw_events_is_no_report(
+    capture_command: Callable[..., Answer], farther: Farther
+) -> None:
+    farther.nsys()
+    path = farther.root / "bin" / "nsys"
+    path.rename(path.with_name("whole"))
+    leaves = 'find "$TMPDIR" -name "*.nsys-rep" -execdir touch report.qdstrm ";"'
+    whole = path.with_name("whole")
+    write_program(path, f'#!/bin/sh\n{whole} "$@"\ncode=$?\n{leaves}\nexit $code\n')
+    given = ("--launcher", "docker exec llama", "--")
+    assert_refused(capture_command(*given, sys.executable, "-c", KERNELS), "report.qdstrm")
+    assert farther.is_clean()
 
 
 def test_a_report_is_exported_here_by_an_nsys_that_is_as_new(
