@@ -7,6 +7,7 @@ import re
 import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 WIDTH = 80
@@ -90,6 +91,61 @@ def printable(text: str) -> str:
 def cut(text: str, most: int, head: int) -> str:
     """The text, of at most so many characters: of a longer one the first ``head`` and the last."""
     return text if len(text) <= most else f"{text[:head]}...{text[len(text) + head + 3 - most :]}"
+
+
+def shortened(names: Iterable[str], most: int) -> dict[str, str]:
+    """Per name a form of at most ``most`` characters (16 or more); no two have the same.
+
+    Of a name that is too long the middle is left out, but not the part in which it begins to differ
+    from the name that is most like it: of kernels of one template all else says the same.
+    """
+    given = list(dict.fromkeys(names))
+    shared = _shared_starts(given)
+    taken = {name for name in given if len(name) <= most}
+    forms = {name: name for name in taken}
+    for name in given:
+        if name not in taken:
+            form = telling = _telling(name, shared[name], most)
+            number = 1
+            while form in taken:
+                number += 1
+                mark = f" ({number})"
+                form = telling[: most - len(mark)] + mark
+            forms[name] = form
+            taken.add(form)
+    return {name: forms[name] for name in given}
+
+
+def _shared_starts(names: Sequence[str]) -> dict[str, int]:
+    """Per name how many characters at its start it has in common with the name most like it."""
+    ordered = sorted(names)
+    common = [_shared(*pair) for pair in pairwise(ordered)]
+    return dict(zip(ordered, map(max, [0, *common], [*common, 0]), strict=False))
+
+
+def _shared(one: str, other: str) -> int:
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _telling(name: str, shared: int, most: int) -> str:
+    """A name that is too long, with its start, what comes after the shared part, and its end."""
+    head = most // 3
+    # Not in the middle of a word, but the difference itself has to be seen.
+    start = next(
+        (n for n in range(shared, max(0, shared - most // 6), -1) if _begins_word(name, n)), shared
+    )
+    if start <= head + len("..."):
+        return cut(name, most, most * 3 // 5)
+    room = most - head - len("...")
+    rest = name[start:]
+    if len(rest) <= room:
+        return cut(name, most, most - len("...") - len(rest))
+    return f"{name[:head]}...{cut(rest, room, room * 2 // 3)}"
+
+
+def _begins_word(text: str, place: int) -> bool:
+    return not text[place - 1 : place].isalnum()
 
 
 def wrapped(text: str, first: str, rest: str) -> list[str]:

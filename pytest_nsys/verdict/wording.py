@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from pytest_nsys.measure.measurement import Part
-from pytest_nsys.support.text import cut
+from pytest_nsys.support.text import shortened
 from pytest_nsys.support.units import (
     format_amount,
     format_change,
@@ -18,7 +19,6 @@ from pytest_nsys.verdict.verdict import Cause, Comparison, Contribution, Require
 from pytest_nsys.windows.record import MAIN
 
 _LABEL = 60
-_HEAD = 36
 _CULPRITS = 5
 _NAMESPACES = re.compile(r"\b(at::native::|at::cuda::|c10::|cutlass::|<unnamed>::)+")
 _RESOLUTION: Mapping[Cause, str] = {"clock": "clock", "gpu": "another GPU"}
@@ -121,7 +121,7 @@ def describe_contribution(comparison: Comparison, part: Contribution) -> str:
     """One culprit: its name, how much of the change it is, and how often it occurs."""
     unit = comparison.metric.unit
     sign = "+" if part.change >= 0 else "-"
-    label = shorten(part.label)
+    label = short_names([part.label, *(one.label for one in notable(comparison)[0])])[part.label]
     amount = f"{sign}{format_amount(abs(part.change), unit)}"
     before, now = _count(part.baseline), _count(part.current)
     if part.baseline is None:
@@ -140,12 +140,22 @@ def describe_contribution(comparison: Comparison, part: Contribution) -> str:
 
 
 def shorten(label: str) -> str:
-    """A kernel's name for a line of text: without common namespaces and arguments that say little.
+    """A kernel's name for a line of text, where it stands alone; see `short_names`."""
+    return short_names([label])[label]
 
-    Of what is still too long the middle is left out: what tells one templated kernel from another
-    is at the end as often as at the start.
+
+def short_names(labels: Iterable[str], most: int = _LABEL) -> dict[str, str]:
+    """Kernels' names for a table: without common namespaces and arguments that say little, and of
+    at most ``most`` characters, among which is what tells them apart; no two become the same.
     """
-    return cut(_BORING.sub("", _NAMESPACES.sub("", label)), _LABEL, _HEAD)
+    plain = {label: _BORING.sub("", _NAMESPACES.sub("", label)) for label in labels}
+    times = Counter(plain.values())
+    plain = {
+        label: name if times[name] == 1 and (name == label or name not in plain) else label
+        for label, name in plain.items()
+    }
+    forms = shortened(plain.values(), most)
+    return {label: forms[name] for label, name in plain.items()}
 
 
 def notable(comparison: Comparison) -> tuple[tuple[Contribution, ...], float]:

@@ -32,6 +32,7 @@ from pytest_nsys.verdict.wording import (
     headline,
     notable,
     reproduce,
+    short_names,
     shorten,
 )
 from tests.support import made
@@ -162,6 +163,40 @@ def test_a_long_name_loses_its_namespaces_and_its_middle() -> None:
 @given(st.text())
 def test_a_shortened_name_is_at_most_sixty_characters(name: str) -> None:
     assert len(shorten(name)) <= 60
+
+
+def test_of_kernels_of_one_template_what_tells_them_apart_is_kept() -> None:
+    template = "at::native::vectorized_elementwise_kernel<at::native::{}, std::array<char*, 2>>"
+    functors = [
+        "AUnaryFunctor<Half, Half, Half, at::native::binary_internal::MulFunctor<float>>",
+        "BinaryFunctor<Half, Half, Half, at::native::binary_internal::MulFunctor<float>>",
+        "FillFunctor<float>",
+    ]
+    labels = [template.format(functor) for functor in functors]
+    assert [*short_names(labels, 40).values()] == [
+        "vectorized_el...AUnaryFunctor<Ha...at>>>",
+        "vectorized_el...BinaryFunctor<Ha...at>>>",
+        "vectorized_element...FillFunctor<float>>",
+    ]
+
+
+def test_names_that_differ_in_their_namespaces_alone_keep_them() -> None:
+    labels = ["at::native::gemm", "gemm", "c10::copy"]
+    assert [*short_names(labels).values()] == ["at::native::gemm", "gemm", "copy"]
+
+
+_PIECES = ("at::native::", "c10::", "*, ", ", std::array<char>", "gemm", "x" * 40, "<1>", "_")
+
+
+@given(
+    st.sets(st.lists(st.sampled_from(_PIECES), max_size=8).map("".join), max_size=12),
+    st.integers(16, 60),
+)
+def test_short_names_of_different_kernels_differ(labels: set[str], most: int) -> None:
+    short = short_names(labels, most)
+    assert short.keys() == labels
+    assert len({*short.values()}) == len(labels)
+    assert all(len(name) <= most for name in short.values())
 
 
 @given(

@@ -12,13 +12,13 @@ from pytest_nsys.measure.measurement import Part
 from pytest_nsys.report.html.model import Row, Table
 from pytest_nsys.report.html.shown import (
     NOTHING,
-    short_names,
     shown_amount,
     shown_change,
     sortable,
 )
 from pytest_nsys.report.run import Sides, pairs
 from pytest_nsys.support.units import Unit
+from pytest_nsys.verdict.wording import short_names
 
 _PARTS = 12
 _MORE = 48

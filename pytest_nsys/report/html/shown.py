@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Sequence
 
 from pytest_nsys.measure.measurement import Part
 from pytest_nsys.support.units import Unit, format_amount, format_full_change
-from pytest_nsys.verdict.wording import shorten
 
 KERNEL_TIME = "gpu.kernel_time"
 """What is shown of a test before all else."""
 
 NOTHING = "\N{EN DASH}"
 """In the place of what there is not."""
-
-_LONG = 300
 
 
 def shown_amount(value: float | None, unit: Unit) -> str:
@@ -52,15 +47,3 @@ def shown_part(part: Part | None, unit: Unit, factor: float = 1.0) -> str:
 def sortable(value: float | None) -> str:
     """A number that a script sorts by; empty where there is none."""
     return f"{value:.6g}" if value is not None and math.isfinite(value) else ""
-
-
-def short_names(labels: Sequence[str]) -> dict[str, str]:
-    """Per label its short form; of labels with the same one, as much as tells them apart."""
-    short = {label: shorten(label) for label in labels}
-    times = Counter(short.values())
-    seen: Counter[str] = Counter()
-    for label, name in short.items():
-        if times[name] > 1:
-            seen[name] += 1
-            short[label] = label if len(label) <= _LONG else f"{name} ({seen[name]})"
-    return short

@@ -18,7 +18,6 @@ from pytest_nsys.report.html.breakdowns import how_changed
 from pytest_nsys.report.html.model import Bar, Row, Waterfall
 from pytest_nsys.report.html.shown import (
     KERNEL_TIME,
-    short_names,
     shown_amount,
     shown_part,
     shown_share,
@@ -27,6 +26,7 @@ from pytest_nsys.report.run import Sides
 from pytest_nsys.support.units import Scale, Unit, format_amount
 from pytest_nsys.verdict.culprit import contributions
 from pytest_nsys.verdict.verdict import Comparison, Contribution
+from pytest_nsys.verdict.wording import short_names
 
 MOST_NAMED = 12
 """So many parts have rows of their own; of the others a category has one row together."""

@@ -13,6 +13,7 @@ from pytest_nsys.support.text import (
     markdown_row,
     one_line,
     printable,
+    shortened,
     table,
     wrapped,
 )
@@ -44,6 +45,43 @@ def test_a_text_that_is_too_long_loses_its_middle(
         before, after = short[:head], short[head + 3 :]
         assert (text[:head], text[len(text) - len(after) :]) == (before, after)
         assert short[head : head + 3] == "..."
+
+
+def test_what_tells_names_apart_is_left_in_them() -> None:
+    names = ["flash_fwd<64, half_t, false, true>", "flash_fwd<64, half_t, true, true>", "gemm"]
+    assert [*shortened(names, 24).values()] == [
+        "flash_fwd...false, true>",
+        "flash_fwd<...true, true>",
+        "gemm",
+    ]
+
+
+def test_where_too_little_is_left_they_are_numbered() -> None:
+    names = [f"{start}{'x' * 40}{end}" for start in "ab" for end in ("y" * 60, "z" * 60)]
+    names += [f"{'w' * 30}{n}{'w' * 30}" for n in range(12)]
+    short = shortened(names, 16)
+    assert len({*short.values()}) == len(names)
+
+
+_NAMES = st.lists(st.text("ab<:_ é", max_size=60), max_size=20)
+
+
+@given(_NAMES, st.integers(16, 60))
+def test_no_two_names_are_shortened_to_the_same(names: list[str], most: int) -> None:
+    short = shortened(names, most)
+    assert [*short] == [*dict.fromkeys(names)]
+    assert len({*short.values()}) == len(short)
+    for name, form in short.items():
+        assert len(form) <= most
+        assert form == name or len(name) > most
+
+
+@given(st.text("ab<:_", min_size=20, max_size=60), st.integers(16, 60))
+def test_a_name_alone_keeps_its_start_and_its_end(name: str, most: int) -> None:
+    (form,) = shortened([name], most).values()
+    start, _, end = form.partition("...")
+    assert name.startswith(start)
+    assert name.endswith(end)
 
 
 def test_a_word_longer_than_a_line_is_broken() -> None:

@@ -21,7 +21,7 @@ from pytest_nsys.report.html.breakdowns import KINDS
 from pytest_nsys.report.html.model import MeasuredTest, Page, Row, Stored, Waterfall
 from pytest_nsys.report.html.page import FULL, FULL_FAILURES, page
 from pytest_nsys.report.html.render import render_html
-from pytest_nsys.report.html.shown import NOTHING, short_names
+from pytest_nsys.report.html.shown import NOTHING
 from pytest_nsys.report.html.waterfall import MOST_NAMED
 from pytest_nsys.report.json import report_document
 from pytest_nsys.report.run import RunReport
@@ -252,14 +252,6 @@ def test_the_names_in_the_capture_stand_behind_the_canonical_one() -> None:
     now = measurement(window(replace(kernel("at::native::gemm", 1, 1e5), raw=raw)))
     (row,) = view(verdict(now)).others[0].windows[0].tables[0].rows
     assert (row.name, row.full, row.raw) == ("gemm", "at::native::gemm", raw[:3])
-
-
-def test_names_that_are_shortened_alike_stay_apart() -> None:
-    labels = [f"at::native::{'x' * 80}<{n}>{'y' * 40}" for n in (1, 2)]
-    short = short_names([*labels, "gemm"])
-    assert short == {labels[0]: labels[0], labels[1]: labels[1], "gemm": "gemm"}
-    long = [label.replace("x", "x" * 10) for label in labels]
-    assert [name[-4:] for name in short_names(long).values()] == [" (1)", " (2)"]
 
 
 def test_many_kernels_are_folded() -> None:
