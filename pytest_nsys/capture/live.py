@@ -70,6 +70,7 @@ class CaptureOptions:
         needs_gpu: whether a capture in which nsys saw no GPU is no good.
         confirmations: how often what is suspected can be measured again.
         keep: the folder for the raw reports; None where they are not kept.
+        commit: what git has checked out of the project; "" if unknown.
         limits: what a worker may use before it is told to stop.
         deadlines: longest times for what is not a test.
     """
@@ -79,6 +80,7 @@ class CaptureOptions:
     needs_gpu: bool = True
     confirmations: int = 0
     keep: Path | None = None
+    commit: str = ""
     limits: Limits = NO_LIMITS
     deadlines: Deadlines = Deadlines()
 
@@ -234,6 +236,7 @@ class LiveCapture:
             nsys=self._nsys.version_text,
             date=datetime.date.today().isoformat(),
             versions=installed_versions(),
+            commit=self._options.commit,
             export=export,
             seconds=seconds,
         )

@@ -147,6 +147,7 @@ class CaptureResult:
         nsys: version of nsys.
         date: day of the run (ISO 8601).
         versions: Python and frameworks of the run.
+        commit: what git had checked out; "" if unknown.
         seconds: where the time went.
     """
 
@@ -157,5 +158,6 @@ class CaptureResult:
     nsys: str
     date: str
     versions: Mapping[str, str]
+    commit: str = ""
     export: Path | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)

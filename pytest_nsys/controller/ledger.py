@@ -128,6 +128,7 @@ class Ledger:
             versions=self._results[0].versions if self._results else {},
             nsys=self._results[0].nsys if self._results else "",
             date=self._results[0].date if self._results else "",
+            commit=self._results[0].commit if self._results else "",
             marks={test.nodeid: self._marks[test.nodeid] for test in self._recorded},
             options=kept_options(self._config),
             hooks=judging_hooks(self._config),

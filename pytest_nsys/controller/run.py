@@ -35,6 +35,7 @@ from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.context import ServerContext
 from pytest_nsys.servers.source import ServerSource
 from pytest_nsys.storage.baselines.orphans import Collection
+from pytest_nsys.storage.history.commit import head_commit
 from pytest_nsys.storage.recordings.replay import Replay
 from pytest_nsys.support.text import fit_to_print
 
@@ -117,13 +118,15 @@ def start_run(
     try:
         judge = make_judge(settings, collection)
         measurer = make_measurer(config, settings)
-        options = capture_options(settings)
         if settings.replay is not None:
+            options = capture_options(settings)
             replay = Replay(settings.replay, config.stash.get(UNDECIDED, {}))
             runner = Runner([Arm(replay)], measurer, judge, nullcontext, _ignore, on_result)
             return Run(folder, runner, judge, options, replay.nodeids)
         nsys = find_nsys(settings.executable)
         check_nvtx(nsys)
+        written = [path for path in (settings.baseline_dir, settings.history) if path is not None]
+        options = capture_options(settings, head_commit(settings.rootdir, ignoring=written))
         progress = Progress(config)
         nodes = Nodes(config)
 

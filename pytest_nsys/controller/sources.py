@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,13 @@ def make_measurer(config: pytest.Config, settings: Settings) -> Measurer:
     )
 
 
-def capture_options(settings: Settings) -> CaptureOptions:
-    """How the run makes its captures."""
+def capture_options(settings: Settings, commit: str = "") -> CaptureOptions:
+    """How the run makes its captures.
+
+    Args:
+        settings: of the run.
+        commit: what git has checked out of the project; "" if unknown.
+    """
     limit_s = settings.tool_timeout_s
     names = ("nsys_max_duration", "nsys_max_capture_size")
     return CaptureOptions(
@@ -104,6 +110,7 @@ def capture_options(settings: Settings) -> CaptureOptions:
         needs_gpu=settings.device is None,
         confirmations=settings.confirm,
         keep=settings.keep,
+        commit=commit,
         limits=Limits(settings.max_duration_s, settings.max_capture_size, names),
         deadlines=Deadlines(start=limit_s, finish=limit_s, export=limit_s),
     )
@@ -142,18 +149,19 @@ def make_arms(
         coverage=_coverage(config),
     )
 
-    def arm(of: Command, name: str = "") -> Arm:
+    def arm(of: Command, options: CaptureOptions, name: str = "") -> Arm:
         return Arm(LiveCapture(nsys, options, of, folder, listener, make_explain(nsys)), name)
 
     if settings.against is None:
-        return [arm(command)]
+        return [arm(command, options)]
     checkout = check_out(settings.against, settings.rootdir, folder.path)
     if settings.against_setup:
         say(f"preparing {checkout.name}: {shlex.join(settings.against_setup)}")
         prepare(checkout, settings.against_setup)
     positional = [str(arg) for arg in config.option.file_or_dir]
     there = command_at(command, checkout, positional, settings.against_python)
-    return [arm(there, checkout.name), arm(command)]
+    other = replace(options, commit=checkout.commit)
+    return [arm(there, other, checkout.name), arm(command, options)]
 
 
 def make_explain(nsys: NsysTool | None) -> Callable[[NsysError], NsysError]:

@@ -24,6 +24,7 @@ MEMSET_TEXT = "[CUDA memset]"
 """What memory sets are called by nsys."""
 
 _VERSION = re.compile(r"_v\d+")
+_NUMBER = re.compile(r"[0-9]{4,6}|0+")
 _DEFAULT_STREAM = re.compile(r"_pt(sz|ds)")
 
 
@@ -33,6 +34,17 @@ def api_name(raw: str) -> str:
     ``cudaLaunchKernel_v7000`` and ``cudaLaunchKernel_ptsz_v7000`` are ``cudaLaunchKernel``.
     """
     return _VERSION.sub("", _DEFAULT_STREAM.sub("", raw))
+
+
+def cuda_version(raw: str) -> str:
+    """A version of CUDA as people write it: ``13000`` is ``13.0``; what is no such number stays.
+
+    nsys and CUDA write it as one number; "0", of no driver, is none.
+    """
+    if not _NUMBER.fullmatch(raw):
+        return raw
+    number = int(raw)
+    return f"{number // 1000}.{number % 1000 // 10}" if number else ""
 
 
 @cache

@@ -232,11 +232,13 @@ class Environment:
         gpu: name of the GPU, "" if there was none.
         gpu_digests: which GPUs of that name, as digests of their UUIDs; empty if unknown.
         driver: version of the NVIDIA driver.
-        cuda: CUDA version of the driver.
+        cuda: CUDA version of the driver ("13.0").
         nsys: version of nsys.
         trace: options of the capture.
         versions: Python and the frameworks that are installed.
         date: day of the measurement (ISO 8601).
+        commit: what git had checked out, with ``+dirty`` where files differed from it; "" if
+            unknown.
     """
 
     gpu: str = ""
@@ -247,6 +249,7 @@ class Environment:
     versions: Mapping[str, str] = field(default_factory=dict)
     date: str = ""
     gpu_digests: Maybe[tuple[str, ...]] = ()
+    commit: Maybe[str] = ""
 
     def is_elsewhere(self, other: Environment) -> bool:
         """Whether it is known that the other has no GPU of this."""

@@ -229,4 +229,5 @@ def environment_of(
         versions=result.versions,
         date=result.date,
         gpu_digests=gpu_digests(records),
+        commit=result.commit,
     )

@@ -14,7 +14,7 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
      "notes": [text, ...],                                     what was wrong with its captures
      "counts": {STATUS: tests, ..., "unmeasured": tests},      every status, zeros included
      "seconds": {"worker": 12.5, ...},                         where the time went
-     "environment": {"gpu", "driver", "cuda", "nsys", "date": text,
+     "environment": {"gpu", "driver", "cuda", "nsys", "date", "commit": text,
                      "trace": [option, ...], "versions": {name: version},
                      "gpu_digests": [text, ...]} | null,        of the GPUs' UUIDs, if known
      "tests": [                                                in the order of the run

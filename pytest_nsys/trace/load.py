@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
+from pytest_nsys.cuda.names import cuda_version
 from pytest_nsys.errors import ExportNotUnderstood
 from pytest_nsys.support.arrays.rows import Flags, Ints
 from pytest_nsys.trace import lost, mending, schema
@@ -124,7 +125,7 @@ def build_trace(source: Source) -> Trace:
         gpus=gpus,
         diagnostics=diagnostics,
         driver=driver_version(system.get("NvDriverVersion", "")),
-        cuda=system.get("CudaDriverVersion", "").lstrip("0"),
+        cuda=cuda_version(system.get("CudaDriverVersion", "")),
         nsys=export.get("EXPORT_PRODUCT_VERSION", ""),
         schema=version,
         ordinals=devices.ordinals,

@@ -52,7 +52,7 @@ class Trace:
         gpus: the machine's GPUs.
         diagnostics: severity and text of what nsys says of its own capture.
         driver: the NVIDIA driver's version, "" if unknown.
-        cuda: the driver's CUDA version as nsys writes it ("13000"), "" if unknown.
+        cuda: the driver's CUDA version ("13.0"), "" if unknown.
         nsys: the version of nsys that exported the capture.
         schema: the schema version of the export.
         ordinals: what CUDA calls a GPU in a process, where that is not its number here: by

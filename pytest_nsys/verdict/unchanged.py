@@ -36,13 +36,14 @@ def _made_alike(now: Measurement, then: Measurement) -> bool:
     return (
         (now.warmup, now.rounds) == (then.warmup, then.rounds)
         and now.processes <= then.processes
-        and _undated(now.environment) == _undated(then.environment)
+        and _lasting(now.environment) == _lasting(then.environment)
         and now.windows.keys() == then.windows.keys()
     )
 
 
-def _undated(environment: Environment) -> Environment:
-    return replace(environment, date="")
+def _lasting(environment: Environment) -> Environment:
+    """What is to be the same: neither the day nor the commit."""
+    return replace(environment, date="", commit="")
 
 
 def _consists_alike(now: WindowMeasurement, then: WindowMeasurement) -> bool:

@@ -38,7 +38,7 @@ def test_stats_as_json_have_exactly_this_schema(
     assert document["environment"] == {
         "gpu": "NVIDIA H200",
         "driver": "580.159.04",
-        "cuda": "13000",
+        "cuda": "13.0",
         "nsys": "2025.3.2.0",
         "schema": "3.20.3",
     }

@@ -147,7 +147,7 @@ def test_what_is_said_of_the_machine(traces: Mapping[str, Trace]) -> None:
         assert trace.nsys.startswith("2025.3")
         assert trace.schema == "3.20.3"
         assert trace.driver.startswith("580")
-        assert trace.cuda == "13000"
+        assert trace.cuda == "13.0"
         assert trace.has_cuda_activity
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pytest_nsys.storage.baselines import BaselineStore
-from tests.support.harness import Project
+from tests.support.harness import Project, git
 
 TEST = """
     import pytest, simgpu
@@ -109,6 +109,27 @@ def test_recording_again_changes_samples_and_nothing_else(simulated: Project) ->
     samples = re.compile(rb'"gpu\.kernel_time": .*')
     name = "nvidia-h200/test_it.py/test_one.json"
     assert samples.findall(before[name]) != samples.findall(after[name])
+
+
+def test_a_baseline_and_a_recording_know_the_commit(simulated: Project) -> None:
+    simulated.write(TEST.format(one=100, two=100))
+    git(simulated.path, "init", "-q")
+    git(simulated.path, "add", "test_it.py")
+    git(simulated.path, "commit", "-qm", "one")
+    one = git(simulated.path, "rev-parse", "HEAD")
+    simulated.run("--nsys-update", "--nsys-record=recording", "-k", "one")
+    before = contents(simulated)
+    (document,) = (json.loads(text) for name, text in before.items() if name.endswith("one.json"))
+    assert document["environment"]["commit"] == one
+    simulated.write(TEST.format(one=100, two=200))
+    git(simulated.path, "commit", "-qam", "two")
+    two = git(simulated.path, "rev-parse", "HEAD")
+    simulated.run("--nsys-update", "-k", "one").stdout.fnmatch_lines(["1 unchanged"])
+    assert contents(simulated) == before, "another commit is no change of what is measured"
+    for options, commit in ((("--nsys",), two), (("--nsys-replay=recording",), one)):
+        simulated.results(*options, "-k", "one")
+        results = json.loads((simulated.path / "results.json").read_text())
+        assert results["environment"]["commit"] == commit
 
 
 def test_baselines_without_a_test_are_listed_and_a_renamed_test_is_known(

@@ -115,7 +115,7 @@ DOCUMENT = {
     "environment": (
         None,
         {
-            **dict.fromkeys(["gpu", "driver", "cuda", "nsys", "date"], str),
+            **dict.fromkeys(["gpu", "driver", "cuda", "nsys", "date", "commit"], str),
             "trace": [str],
             "versions": Mapping,
             "gpu_digests": [str],

@@ -17,7 +17,7 @@ from pytest_nsys.measure.measurement import (
 )
 from pytest_nsys.windows.record import MAIN
 
-ENVIRONMENT = Environment("NVIDIA H200", "580.1", "13000", "2025.3.2", ("--trace=cuda,nvtx",))
+ENVIRONMENT = Environment("NVIDIA H200", "580.1", "13.0", "2025.3.2", ("--trace=cuda,nvtx",))
 
 
 def window(

@@ -214,7 +214,7 @@ def test_what_is_said_of_the_machine(load: Load) -> None:
         }
     )
     assert trace.gpus == (TraceGpu(0, "NVIDIA H200"), TraceGpu(1, "NVIDIA L4"))
-    assert (trace.driver, trace.cuda) == ("580.1", "13000")
+    assert (trace.driver, trace.cuda) == ("580.1", "13.0")
     assert (trace.nsys, trace.schema) == ("2025.3.1.90", "3.20.3")
     assert trace.diagnostics == ((3, "error"), (2, "warning"), (1, "information"))
 

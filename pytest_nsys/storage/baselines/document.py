@@ -11,6 +11,7 @@ from itertools import starmap
 from typing import Annotated, Any
 
 from pytest_nsys.catalogue import Breakdown
+from pytest_nsys.cuda.names import cuda_version
 from pytest_nsys.errors import BaselineDamaged
 from pytest_nsys.measure.measurement import (
     Environment,
@@ -187,13 +188,14 @@ class _Document:
 
 
 def _measurement(document: _Document) -> Measurement:
+    environment = document.environment
     return Measurement(
         nodeid=document.nodeid,
         device=document.device,
         warmup=document.plan.warmup,
         rounds=document.plan.rounds,
         windows={name: replace(one, name=name) for name, one in document.windows.items()},
-        environment=document.environment,
+        environment=replace(environment, cuda=cuda_version(environment.cuda)),
     )
 
 

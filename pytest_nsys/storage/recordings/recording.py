@@ -99,6 +99,7 @@ class Recording:
         marks: how the tests were marked, by node id; of recordings that are older than this, none.
         options: the run's options that say how to judge, as an ini file has them.
         hooks: hooks of the project by which its tests were measured.
+        commit: what git had checked out; "" if unknown.
     """
 
     nsys: str
@@ -109,6 +110,7 @@ class Recording:
     marks: Maybe[Mapping[str, KeptMarks]] = field(default_factory=dict)
     options: Maybe[Mapping[str, str]] = field(default_factory=dict)
     hooks: Maybe[tuple[str, ...]] = ()
+    commit: Maybe[str] = ""
 
 
 def write_recording(folder: Path, recording: Recording, exports: Sequence[Path]) -> None:

@@ -99,6 +99,7 @@ def recorded_results(
             nsys=recording.nsys,
             date=recording.date,
             versions=recording.versions,
+            commit=recording.commit,
         )
 
 

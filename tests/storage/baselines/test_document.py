@@ -43,6 +43,12 @@ def test_the_text_of_what_was_read_is_the_text_that_was_read(measurement: Measur
     assert text.endswith("}\n")
 
 
+def test_an_older_baseline_has_the_version_of_cuda_as_one_number() -> None:
+    environment = replace(EXAMPLE.environment, cuda="13000")
+    text = render(replace(EXAMPLE, environment=environment))
+    assert parse(text, "x.json").environment.cuda == "13.0"
+
+
 def test_the_text_does_not_depend_on_the_order_of_anything() -> None:
     window = EXAMPLE.windows["test"]
     turned = replace(window, samples=dict(reversed(list(window.samples.items()))))
