@@ -60,11 +60,13 @@ class KeptMarks:
         arguments: of the marker ``nsys``, those that say how to judge: of all its marks together.
         code: the arguments that cannot be kept.
         xfail: that it was expected to fail.
+        parameters: what it was parametrised with, by the parameters' names.
     """
 
     arguments: Maybe[Mapping[str, Any]] = field(default_factory=dict)
     code: Maybe[tuple[str, ...]] = ()
     xfail: KeptXfail | None = None
+    parameters: Maybe[Mapping[str, str]] = field(default_factory=dict)
 
 
 class _NoData(TypeError):
@@ -85,7 +87,31 @@ def kept_marks(item: pytest.Item, spec: Spec) -> KeptMarks:
                 code.append(name)
     if spec.most_rounds is not None:
         arguments["rounds"] = "auto"
-    return KeptMarks(arguments, tuple(code), _kept_xfail(item))
+    return KeptMarks(arguments, tuple(code), _kept_xfail(item), _kept_parameters(item))
+
+
+def _kept_parameters(item: pytest.Item) -> dict[str, str]:
+    """The test's parameters in the words of its id.
+
+    A value that its project gave another word in the id is not published, but the word is; where it
+    cannot be told which word that is, all that are left over.
+    """
+    callspec = getattr(item, "callspec", None)
+    if callspec is None:
+        return {}
+    words = f"-{callspec.id}-"
+    found: dict[str, str] = {}
+    for name, value in callspec.params.items():
+        word = str(getattr(value, "__name__", value))
+        if f"-{word}-" in words:
+            found[name] = word
+            words = words.replace(f"-{word}-", "-", 1)
+    rest = words.strip("-")
+    unknown = [name for name in callspec.params if name not in found]
+    each = rest.split("-")
+    named = each if len(each) == len(unknown) else [rest] * len(unknown)
+    found |= zip(unknown, named, strict=True)
+    return {name: found[name] for name in callspec.params}
 
 
 def _data(value: object, key: str = "*") -> Any:

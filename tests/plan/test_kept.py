@@ -108,3 +108,57 @@ def test_an_expected_failure_is_kept(mark: pytest.MarkDecorator, xfail: KeptXfai
     assert names == list(xfail.raises)
     assert all(issubclass(kind, Exception) for kind in again.kwargs.get("raises", ()))
     assert again.kwargs.get("strict") == xfail.strict
+
+
+def test_parameters_are_kept_in_the_words_of_the_id(pytester: pytest.Pytester) -> None:
+    items = pytester.getitems(
+        """
+        import enum
+        import pytest
+
+        class Kind(enum.Enum):
+            SMALL = 1
+
+        @pytest.fixture(params=["eager", "graphs"])
+        def mode(request):
+            return request.param
+
+        @pytest.mark.parametrize(("engine", "batch"), [("vllm", 8), ("sglang-0.5", 16)])
+        def test_two(mode, engine, batch): ...
+
+        @pytest.mark.parametrize("dtype", [float, None, Kind.SMALL, 1.5, True])
+        def test_word(dtype): ...
+
+        @pytest.mark.parametrize("size", [pytest.param({"n": 3}, id="small"), object()])
+        @pytest.mark.parametrize("other", [1])
+        def test_custom(size, other): ...
+
+        @pytest.mark.parametrize("a", [pytest.param("sekrit-1", id="x"), pytest.param(5, id="y")])
+        @pytest.mark.parametrize("b", [pytest.param("sekrit-2", id="z")])
+        def test_unknown(a, b): ...
+
+        @pytest.mark.parametrize(("a", "b"), [pytest.param("sekrit-1", {}, id="one-of-many")])
+        def test_together(a, b): ...
+
+        def test_plain(): ...
+        """
+    )
+    found = {
+        item.name: dict(read(KeptMarks, written(kept_marks(item, SPEC))).parameters)
+        for item in items
+    }
+    two = [value for name, value in found.items() if name.startswith("test_two")]
+    assert {tuple(sorted(one.items())) for one in two} == {
+        (("batch", batch), ("engine", engine), ("mode", mode))
+        for engine, batch in (("vllm", "8"), ("sglang-0.5", "16"))
+        for mode in ("eager", "graphs")
+    }
+    words = [value["dtype"] for name, value in found.items() if name.startswith("test_word")]
+    assert words == ["float", "None", "Kind.SMALL", "1.5", "True"]
+    assert found["test_custom[1-small]"] == {"other": "1", "size": "small"}
+    assert found["test_custom[1-size1]"] == {"other": "1", "size": "size1"}
+    assert found["test_unknown[z-x]"] == {"b": "z", "a": "x"}
+    assert found["test_unknown[z-y]"] == {"b": "z", "a": "y"}
+    together = {"a": "one-of-many", "b": "one-of-many"}
+    assert found["test_together[one-of-many]"] == together
+    assert found["test_plain"] == {}
