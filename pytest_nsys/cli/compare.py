@@ -1,4 +1,4 @@
-"""``pytest-nsys compare``: more than two stored captures side by side."""
+"""``pytest-nsys compare``: stored captures, or parameters of recorded tests, side by side."""
 
 from __future__ import annotations
 
@@ -21,11 +21,18 @@ from pytest_nsys.cli.common import (
 def add_compare(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.description = (
-        "Captures side by side, each against the first; recordings test by test. It judges "
-        "nothing: exit code 0, or 2 for what cannot be read."
+        "Captures side by side, each against the first; recordings test by test, one alone by the "
+        "parameters of its tests. It judges nothing: exit code 0, or 2 for what cannot be read."
     )
     parser.add_argument("first", type=Path, metavar="REPORT", help=CAPTURE)
-    parser.add_argument("others", type=Path, nargs="+", metavar="REPORT", help=CAPTURE)
+    parser.add_argument("others", type=Path, nargs="*", metavar="REPORT", help=CAPTURE)
+    parser.add_argument(
+        "--by",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="compare tests that are equal in all but this parameter, such as engine",
+    )
     add_range(parser)
     parser.add_argument(
         "--per",
@@ -47,27 +54,24 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from pytest_nsys.offline.side_by_side import (
-        measure_sides,
-        read_units,
-        side_by_side,
-        side_by_side_document,
-    )
+    from pytest_nsys.offline.side_by_side import side_by_side, side_by_side_document
     from pytest_nsys.offline.side_by_side_text import side_by_side_lines, side_by_side_markdown
+    from pytest_nsys.offline.subjects import measure_sides, read_units
 
     paths: list[Path] = [arguments.first, *arguments.others]
-    sides, subjects = measure_sides(
+    compared = measure_sides(
         paths,
         selection=selection_of(arguments),
         units=read_units(arguments.per, len(paths)),
         metrics=arguments.metric,
+        by=arguments.by,
         executable=arguments.nsys_executable,
     )
-    shown = [side_by_side(one, arguments.metric) for one in subjects]
+    shown = [side_by_side(one, arguments.metric) for one in compared.subjects]
     if arguments.format == "json":
-        show(json.dumps(side_by_side_document(sides, shown), indent=1))
+        show(json.dumps(side_by_side_document(compared, shown), indent=1))
     elif arguments.format == "markdown":
-        show(side_by_side_markdown(sides, shown, arguments.top), end="")
+        show(side_by_side_markdown(compared, shown, arguments.top), end="")
     else:
-        show_lines(side_by_side_lines(sides, shown, arguments.top))
+        show_lines(side_by_side_lines(compared, shown, arguments.top))
     return SAME_OR_BETTER

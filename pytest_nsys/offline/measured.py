@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pytest_nsys.capture.result import CaptureResult
@@ -47,6 +47,15 @@ def measured_tests(
         for nodeid, found in captures.items():
             processes.setdefault(nodeid, []).append(join_captures(found))
     return {nodeid: join_processes(found) for nodeid, found in processes.items()}
+
+
+def kept_parameters(folder: Path) -> dict[str, Mapping[str, str]]:
+    """The parameters of a recording's tests by node id, as far as it keeps them.
+
+    Raises:
+        RecordingError: it cannot be read.
+    """
+    return {nodeid: marks.parameters for nodeid, marks in read_recording(folder).marks.items()}
 
 
 def measured_capture(

@@ -1,71 +1,49 @@
-"""Several captures side by side: what ``pytest-nsys compare`` shows."""
+"""Captures, or the parameters of tests, side by side: what ``pytest-nsys compare`` shows."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from pytest_nsys.catalogue import CLIENT, Metric, is_gated, lookup, plain_metrics, undivided
-from pytest_nsys.errors import NotACapture, QuantityError
-from pytest_nsys.measure.measurement import Environment, Measurement, Part, WindowMeasurement
-from pytest_nsys.offline.measured import measured_capture, measured_tests
-from pytest_nsys.storage.recordings.stored import has_tests
-from pytest_nsys.support.units import Unit, parse_amount
-from pytest_nsys.windows.ranges import EVERYTHING, Selection
+from pytest_nsys.catalogue import Metric, is_gated, lookup, plain_metrics
+from pytest_nsys.measure.measurement import Part, WindowMeasurement
+from pytest_nsys.offline.subjects import Compared, Subject
+from pytest_nsys.offline.throughput import Throughput, rate_key, throughput, units_per_s
+from pytest_nsys.report.figures import COLUMNS, Column, Figure, figure_of
+from pytest_nsys.support.units import Unit
 
 SCHEMA = 1
 
 _CHOSEN = ("gpu.busy", "gpu.busy_pct", "wall.time")
 """Shown besides what is gated by default."""
 
-_S = 1e9
-_UNIT = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-
-Units = Mapping[str, Sequence[float]]
-"""Per unit, its count in each capture."""
-
 
 @dataclass(frozen=True)
-class Subject:
-    """What is compared: a test's window, or captures (or a range of them) as a whole.
+class Knob:
+    """A side that differs from the first in one parameter.
 
     Attributes:
-        name: the test; "" for a whole capture.
-        window: name of the window.
-        measured: by capture; None where it is not in one.
+        side: number of the side.
+        name: the parameter.
+        before: its value on the first side.
+        after: its value on this one.
     """
 
+    side: int
     name: str
-    window: str
-    measured: tuple[WindowMeasurement | None, ...]
-
-
-@dataclass(frozen=True)
-class Side:
-    """One capture.
-
-    Attributes:
-        path: as it was given.
-        environment: where it was made.
-        instances: how many instances of the range there are; None where none is named.
-    """
-
-    path: str
-    environment: Environment
-    instances: int | None = None
+    before: str
+    after: str
 
 
 @dataclass(frozen=True)
 class Line:
-    """One figure of every capture; None where it is not known.
+    """One figure of every side; None where it is not known.
 
     Attributes:
         name: of a metric, a category or a kernel.
         unit: of the values.
-        values: by capture.
+        values: by side.
         counts: how often it ran, of kernels.
         category: class of a kernel.
         is_rate: whether its change is a share, although it has no unit.
@@ -85,119 +63,23 @@ class SideBySide:
 
     Attributes:
         subject: what they are of.
+        knobs: the sides that differ from the first in one parameter.
+        throughputs: by side; empty where no side says what it processed.
+        columns: of the figures.
+        figures: by side, the usual figures of such a window; empty where the window is in none.
         metrics: gated and chosen ones, then per unit and units per second.
         categories: kernel time by category, the largest first.
         kernels: time by canonical name, the largest first.
     """
 
     subject: Subject
+    knobs: tuple[Knob, ...]
+    throughputs: tuple[Throughput | None, ...]
+    columns: tuple[Column, ...]
+    figures: tuple[tuple[Figure, ...], ...]
     metrics: tuple[Line, ...]
     categories: tuple[Line, ...]
     kernels: tuple[Line, ...]
-
-
-def read_units(lines: Sequence[str], captures: int) -> Units:
-    """What ``--per`` says: ``token=256`` or ``token=256,512,1024``; units are singular.
-
-    Raises:
-        QuantityError: it cannot be read, or has neither one count nor one for each capture.
-    """
-    found: dict[str, list[float]] = {}
-    for line in lines:
-        name, equals, text = line.partition("=")
-        counts = [parse_amount(part, "1") for part in text.split(",")] if equals else []
-        if not _UNIT.fullmatch(name) or not counts or not all(counts):
-            raise QuantityError(
-                f"--per is {line!r:.80}",
-                remedy="write UNIT=COUNT, such as token=256, with counts above zero",
-            )
-        if len(counts) not in (1, captures):
-            raise QuantityError(
-                f"--per {line!r:.80} has {len(counts)} counts for {captures} captures",
-                remedy="give one count for all captures, or one for each",
-            )
-        unit = name.removesuffix("s") or name
-        found[unit] = counts if len(counts) == captures else counts * captures
-    return found
-
-
-def measure_sides(
-    paths: Sequence[Path],
-    *,
-    selection: Selection = EVERYTHING,
-    units: Units | None = None,
-    metrics: Collection[str] = (),
-    executable: str | None = None,
-) -> tuple[list[Side], list[Subject]]:
-    """The captures, and what there is to compare of them.
-
-    Recordings of tests are compared test by test and window by window; anything else as whole
-    captures, and NVTX ranges by what one instance takes.
-
-    Args:
-        paths: the captures.
-        selection: what of them.
-        units: what each capture processed, in the place of what its tests declared.
-        metrics: keys to measure besides the plain ones.
-        executable: the nsys that exports reports.
-
-    Raises:
-        NsysError: one of them cannot be read, has nothing to compare, or lacks what is selected.
-    """
-    extra = {undivided(lookup(key).key) for key in metrics}
-    by_test = selection.is_everything and all(map(has_tests, paths))
-    measured = [
-        measured_tests(path, extra)
-        if by_test
-        else {"": measured_capture(path, selection, extra, executable)}
-        for path in paths
-    ]
-    sides = [
-        _side(path, next(iter(tests.values())), selection)
-        for path, tests in zip(paths, measured, strict=True)
-        if tests
-    ]
-    if len(sides) < len(paths):
-        empty = [str(path) for path, tests in zip(paths, measured, strict=True) if not tests]
-        raise NotACapture(
-            f"{empty[0]} holds no measured test", remedy="record tests that pass, and compare them"
-        )
-    places = dict.fromkeys(
-        (nodeid, window)
-        for tests in measured
-        for nodeid, test in tests.items()
-        for window in test.windows
-    )
-    subjects = [
-        Subject(
-            nodeid,
-            window,
-            tuple(
-                _with_units(_window(tests, nodeid, window), units or {}, side)
-                for side, tests in enumerate(measured)
-            ),
-        )
-        for nodeid, window in places
-    ]
-    return sides, subjects
-
-
-def _side(path: Path, measured: Measurement, selection: Selection) -> Side:
-    instances = None if selection.range is None else measured.rounds
-    return Side(str(path), measured.environment, instances)
-
-
-def _window(tests: Mapping[str, Measurement], nodeid: str, window: str) -> WindowMeasurement | None:
-    return tests[nodeid].windows.get(window) if nodeid in tests else None
-
-
-def _with_units(
-    window: WindowMeasurement | None, units: Units, side: int
-) -> WindowMeasurement | None:
-    if window is None:
-        return None
-    given = {name: counts[side] for name, counts in units.items()}
-    return replace(window, units={**window.units, **given})
 
 
 def side_by_side(subject: Subject, metrics: Sequence[str] = ()) -> SideBySide:
@@ -208,18 +90,42 @@ def side_by_side(subject: Subject, metrics: Sequence[str] = ()) -> SideBySide:
         metrics: keys to show besides the gated ones and some others.
     """
     kernels = _kernels(subject.measured)
+    measured = [one for one in subject.measured if one]
+    columns = COLUMNS[measured[0].gates]
+    found = tuple(throughput(one) if one else None for one in subject.measured)
     return SideBySide(
         subject=subject,
+        knobs=tuple(_knobs(subject)),
+        throughputs=found if any(found) else (),
+        columns=columns,
+        figures=tuple(
+            tuple(figure_of(column, one) for column in columns) if one else ()
+            for one in subject.measured
+        ),
         metrics=tuple(_metrics(subject.measured, metrics)),
         categories=_categories(kernels, len(subject.measured)),
         kernels=kernels,
     )
 
 
+def _knobs(subject: Subject) -> Iterator[Knob]:
+    first, *others = subject.cases or (None,)
+    for side, other in enumerate(others, 1):
+        if first is None or other is None or subject.measured[side] is None:
+            continue
+        values = [
+            (name, *(case.parameters.get(name, "-") for case in (first, other)))
+            for name in subject.varied
+        ]
+        changed = [value for value in values if value[1] != value[2]]
+        if len(changed) == 1 and subject.measured[0] is not None:
+            yield Knob(side, *changed[0])
+
+
 def _metrics(measured: Sequence[WindowMeasurement | None], keys: Sequence[str]) -> Iterator[Line]:
     plain = [one for one in plain_metrics() if is_gated(one) or one.key in _CHOSEN]
     units = dict.fromkeys(unit for one in measured if one for unit in one.units)
-    rates = {_rate_key(unit) for unit in units}  # they have a line of their own below
+    rates = {rate_key(unit) for unit in units}  # they have a line of their own below
     shown = dict.fromkeys([*(one.key for one in plain if one.key not in rates), *keys])
     for metric in map(lookup, shown):
         line = _of(metric, measured)
@@ -229,31 +135,13 @@ def _metrics(measured: Sequence[WindowMeasurement | None], keys: Sequence[str]) 
     for unit in units:
         yield _of(lookup(f"gpu.kernel_time.per_{unit}"), measured)
         yield _of(lookup(f"wall.time.per_{unit}"), measured)
-        each = [_rate(one, unit) if one else None for one in measured]
+        each = [units_per_s(one, unit) if one else None for one in measured]
         yield Line(f"{unit}s per second", "1", tuple(each), is_rate=True)
 
 
 def _of(metric: Metric, measured: Sequence[WindowMeasurement | None]) -> Line:
     values = [one.get(metric.key) if one else None for one in measured]
     return Line(metric.key, metric.unit, tuple(values))
-
-
-def _value(window: WindowMeasurement, key: str) -> float | None:
-    return window[key] if window.values(key) else None
-
-
-def _rate_key(unit: str) -> str:
-    return f"{CLIENT}{unit}s_per_s"
-
-
-def _rate(window: WindowMeasurement, unit: str) -> float | None:
-    """Units a second as a client saw it, or by the time of the window."""
-    key = _rate_key(unit)
-    seen = window.get(key) if key in window.samples else None
-    wall = window.get("wall.time")
-    if seen is not None or not wall or unit not in window.units:
-        return seen
-    return window.units[unit] * _S / wall
 
 
 def _kernels(measured: Sequence[WindowMeasurement | None]) -> tuple[Line, ...]:
@@ -298,22 +186,32 @@ def _largest_first(line: Line) -> tuple[float, str]:
     return -max(value or 0.0 for value in line.values), line.name
 
 
-def side_by_side_document(sides: Sequence[Side], shown: Sequence[SideBySide]) -> dict[str, Any]:
-    """All lines as JSON values; lists of values have one per capture, null where it has none.
+def side_by_side_document(compared: Compared, shown: Sequence[SideBySide]) -> dict[str, Any]:
+    """All lines as JSON values; lists of values have one per side, null where it has none.
+
+    A side is a capture, or, of one recording and where tests are compared by a parameter, a test.
 
     ::
 
         {"schema": 1,
          "captures": [{"path", "gpu", "driver", "cuda", "nsys": text,
                        "instances": number | null}],
+         "notes": [text, ...],
          "compared": [{"test": text, "window": text, "units": [{name: number} | null, ...],
+                       "parameters": {name: text}, "varied": [name, ...],
+                       "sides": [{"name": text, "capture": number, "test": text,
+                                  "parameters": {name: text}} | null, ...],
+                       "throughput": [{"unit": text, "kernel_ns", "rate", "limit", "reached",
+                                       "busy", "ttft_ns", "latency_ns": number | null}
+                                      | null, ...],
                        "metrics": [{"key", "unit": text, "values": [number | null, ...]}],
                        "categories": [{"name": text, "total_ns": [...]}],
                        "kernels": [{"name", "category": text, "count": [...],
                                     "total_ns": [...]}]}]}
 
-    ``test`` is "" where captures are compared as a whole; values of a range are medians over its
-    instances.
+    ``test`` is "" where captures are compared as a whole, and that of a function without its
+    parameters where they are ``varied``; ``sides`` and ``throughput`` are empty where there are no
+    tests and no units. Values of a range are medians over its instances.
     """
     return {
         "schema": SCHEMA,
@@ -323,13 +221,28 @@ def side_by_side_document(sides: Sequence[Side], shown: Sequence[SideBySide]) ->
                 **{name: getattr(side.environment, name) for name in _FACTS},
                 "instances": side.instances,
             }
-            for side in sides
+            for side in compared.sides
         ],
+        "notes": [*compared.notes],
         "compared": [
             {
                 "test": one.subject.name,
                 "window": one.subject.window,
                 "units": [dict(part.units) if part else None for part in one.subject.measured],
+                "parameters": dict(one.subject.parameters),
+                "varied": [*one.subject.varied],
+                "sides": [
+                    None
+                    if case is None
+                    else {
+                        "name": head,
+                        "capture": case.capture,
+                        "test": case.nodeid,
+                        "parameters": dict(case.parameters),
+                    }
+                    for head, case in zip(one.subject.heads, one.subject.cases, strict=False)
+                ],
+                "throughput": [part and asdict(part) for part in one.throughputs],
                 "metrics": [
                     {"key": line.name, "unit": line.unit, "values": [*line.values]}
                     for line in one.metrics

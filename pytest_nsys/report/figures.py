@@ -112,7 +112,7 @@ def figure_tables(verdicts: Iterable[Verdict], keys: Sequence[str] = ()) -> tupl
         for name, window in verdict.measurement.windows.items():
             columns = chosen or COLUMNS[window.gates]
             then = sides_of(verdict, name)[1]
-            figures = tuple(_figure(column, window, then) for column in columns)
+            figures = tuple(figure_of(column, window, then) for column in columns)
             row = FigureRow(verdict.nodeid, name, _status(verdict, name), figures)
             rows[window.gates].append(row)
     return tuple(
@@ -130,7 +130,10 @@ def _status(verdict: Verdict, window: str) -> Status:
     return max(found, key=SEVERITY.__getitem__, default=verdict.status)
 
 
-def _figure(column: Column, now: WindowMeasurement, then: WindowMeasurement | None) -> Figure:
+def figure_of(
+    column: Column, now: WindowMeasurement, then: WindowMeasurement | None = None
+) -> Figure:
+    """The number of a window in a column."""
     return Figure(
         unit=column.unit,
         current=_sum(column, now),

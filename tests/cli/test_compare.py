@@ -10,9 +10,19 @@ import pytest
 
 from pytest_nsys.errors import NsysError
 from pytest_nsys.measure.measurement import Environment, WindowMeasurement
-from pytest_nsys.offline.side_by_side import Side, Subject, read_units, side_by_side
-from pytest_nsys.offline.side_by_side_text import letters, side_by_side_lines
-from tests.support.command import LONGER, SHORTER, Answer, document_of, record, step
+from pytest_nsys.offline.side_by_side import side_by_side
+from pytest_nsys.offline.side_by_side_text import side_by_side_lines
+from pytest_nsys.offline.subjects import Compared, Side, Subject, letters, read_units
+from tests.support.command import (
+    LONGER,
+    SHORTER,
+    Answer,
+    document_of,
+    record,
+    served,
+    step,
+    swept,
+)
 from tests.support.exports.tables import changed
 from tests.support.exports.traces import TraceBuilder
 from tests.support.harness import ROOT
@@ -97,7 +107,7 @@ def test_the_same_as_json_and_markdown(command: Callable[..., Answer], three: li
     assert code == 0
     rows = [text for text in out.splitlines() if text.startswith("|")]
     assert "| metrics | A | B | C |" in rows
-    assert all(text.count("|") == 5 for text in rows)
+    assert {text.count("|") for text in rows} == {5, 7}, "of three captures, or of five figures"
 
 
 def test_recordings_are_compared_test_by_test_and_window_by_window(
@@ -184,13 +194,20 @@ def test_what_cannot_be_compared_is_told(
     code, _, err = command("compare", alone, alone)
     assert code == 2
     assert "holds no measured test" in err
-    for arguments in (("compare", path), ("compare", path, path, "--top", "-1")):
-        with pytest.raises(SystemExit):
-            command(*arguments)
+    with pytest.raises(SystemExit):
+        command("compare", path, path, "--top", "-1")
+    for arguments in ((path,), (path, path, "--by", "engine"), (alone, "--range", "step")):
+        code, out, err = command("compare", *arguments)
+        assert (code, out) == (2, "")
+        assert "only tests of recordings are compared by their parameters" in err
+        assert ("leave out --range" in err) is ("--range" in arguments)
+    code, _, err = command("compare", record(tmp_path / "plain", step(2)))
+    assert code == 2
+    assert "has no test with several parameters\n  2 tests were measured" in err
 
 
 def test_letters_go_on_after_z() -> None:
-    assert letters(28)[-3:] == ["Z", "AA", "AB"]
+    assert letters(28)[-3:] == ("Z", "AA", "AB")
 
 
 def test_the_examples_compare(command: Callable[..., Answer]) -> None:
@@ -207,12 +224,176 @@ def test_what_a_client_saw_of_units_counts_and_what_is_unknown_is_left_open() ->
         return WindowMeasurement("test", named, {"token": 10})
 
     sides = (window(wall_time=1e9), window(wall_time=1e9, client_tokens_per_s=7), window(), None)
-    found = side_by_side(Subject("t", "test", sides))
+    found = side_by_side(Subject("t", "test", letters(4), sides))
     rates = {line.name: line.values for line in found.metrics}
     assert rates["tokens per second"] == (10, 7, None, None)
     assert (found.categories, found.kernels) == ((), ())
-    lines = side_by_side_lines([Side("a", Environment())] * 4, [found], 3)
+    same = tuple([Side("a", Environment())] * 4)
+    lines = side_by_side_lines(Compared(same, (found.subject,)), [found], 3)
     assert lines[:4] == ["A  a", "B  a", "C  a", "D  a"], (
         "of what nothing is known, nothing is said"
     )
     assert not any("kernel" in line and line.endswith(":") for line in lines)
+
+
+SIZES = [{"dtype": dtype, "size": size} for dtype in ("fp16", "bf16") for size in ("64", "128")]
+
+
+def said(out: str) -> list[str]:
+    """All but the paths of captures."""
+    lines = [line for line in out.splitlines() if not line.startswith(("/", "A  /", "B  /"))]
+    assert all(len(line) <= 80 for line in lines), max(lines, key=len)
+    return lines
+
+
+def test_one_recording_has_its_engines_side_by_side(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    path = served(tmp_path / "rec", {"vllm": 80, "sglang": 100, "transformers": 120})
+    code, out, err = command("compare", path)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        str(path),
+        "   NVIDIA H200, driver 580.1, nsys 2025.3.2",
+        "",
+        "t.py::test_serving [load]",
+        "",
+        "engine vllm -> sglang: tokens/s =, TTFT p50 +25.0%, kernel time per token",
+        "  +25.0%, GPU busy 44.7% -> 55.2%",
+        "engine vllm -> transformers: tokens/s =, TTFT p50 +50.0%, kernel time per token",
+        "  +50.0%, GPU busy 44.7% -> 65.6%",
+        "",
+        "kernel time per token, and the tokens/s that it allows:",
+        "  engine        per token  tokens/s   limit  reached   busy  TTFT p50    p95",
+        "  vllm              80 us     5,000  12,500      40%  44.7%      4 ms  16 ms",
+        "  sglang           100 us     5,000  10,000      50%  55.2%      5 ms  17 ms",
+        "  transformers     120 us     5,000   8,333      60%  65.6%      6 ms  18 ms",
+        "",
+        "metrics:",
+        "                               vllm            sglang      transformers",
+        "  gpu.kernel_time              8 ms      10 ms +25.0%      12 ms +50.0%",
+        "  gpu.kernel_count               10              10 =              10 =",
+        "  gpu.busy                     8 ms      10 ms +25.0%      12 ms +50.0%",
+        "  gpu.busy_pct               44.69%  55.25% +10.56 pp  65.57% +20.88 pp",
+        "  wall.time                   20 ms           20 ms =           20 ms =",
+        "  client.ttft_p50              4 ms       5 ms +25.0%       6 ms +50.0%",
+        "  gpu.kernel_time.per_token   80 us     100 us +25.0%     120 us +50.0%",
+        "  wall.time.per_token        200 us          200 us =          200 us =",
+        "  tokens per second            5000            5000 =            5000 =",
+        "",
+        "kernel time by category:",
+        "         vllm        sglang  transformers",
+        "  other  8 ms  10 ms +25.0%  12 ms +50.0%",
+        "",
+        "kernels, the largest first:",
+        "              vllm            sglang      transformers",
+        "  decode  10x 8 ms  10x 10 ms +25.0%  10x 12 ms +50.0%",
+    ]
+    (one,) = document_of(command("compare", path, "--format=json"))["compared"]
+    assert (one["test"], one["window"], one["varied"]) == ("t.py::test_serving", "load", ["engine"])
+    assert one["sides"][1] == {
+        "name": "sglang",
+        "capture": 0,
+        "test": "t.py::test_serving[sglang]",
+        "parameters": {"engine": "sglang"},
+    }
+    assert one["throughput"][1] == {
+        "unit": "token",
+        "kernel_ns": 100_000,
+        "rate": 5000,
+        "limit": 10_000,
+        "reached": 50,
+        "busy": pytest.approx(55.25, abs=0.01),
+        "ttft_ns": 5_000_000,
+        "latency_ns": 17_000_000,
+    }
+    _, out, _ = command("compare", path, "--format=markdown")
+    head = "| kernel time per token, and the tokens/s that it allows: engine | per token |"
+    assert head in out
+    assert "| <code>sglang</code> | 100 us | 5,000 | 10,000 | 50% | 55.2% | 5 ms | 17 ms |" in out
+    assert "engine vllm -&gt; sglang: tokens/s =" in out.replace("->", "-&gt;")
+
+
+def test_tests_of_two_recordings_are_paired_by_what_is_equal(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    first = served(tmp_path / "first", {"vllm": 80})
+    code, out, err = command("compare", first, served(tmp_path / "second", {"sglang": 60}))
+    assert (code, err) == (0, "")
+    lines = said(out)
+    assert lines[lines.index("t.py::test_serving [load]") :][:6] == [
+        "t.py::test_serving [load]",
+        "  A  engine vllm",
+        "  B  engine sglang",
+        "",
+        "engine vllm -> sglang: tokens/s =, TTFT p50 =, kernel time per token -25.0%, GPU",
+        "  busy 44.7% -> 33.9%",
+    ]
+    assert "gpu.kernel_time.per_token 80 us 60 us -25.0%" in [
+        " ".join(one.split()) for one in lines
+    ]
+    _, out, _ = command(
+        "compare", first, served(tmp_path / "third", {"sglang": 60}), "--format=markdown"
+    )
+    assert "- A: engine vllm\n- B: engine sglang" in out
+
+
+def test_a_recording_without_names_of_parameters_is_compared_by_parts_of_ids(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    old = swept(tmp_path / "old", SIZES, kept=False)
+    code, out, err = command("compare", old, "--by", "part2")
+    assert (code, err) == (0, "")
+    assert "keeps no names of parameters: they are parts of the" in " ".join(out.split())
+    assert "t.py::test_gemm, part1 fp16" in out
+    assert "part2 64 -> 128: kernel time +99.0%, GPU busy 2.02% -> 4.02%" in out
+    assert "part2  kernel time  kernels  copies  syncs  peak" in out
+    (note,) = document_of(command("compare", old, "--format=json"))["notes"]
+    assert note.startswith(f"{old} keeps no names")
+    _, out, _ = command("compare", old, "--format=markdown")
+    assert "> " in out
+
+
+def test_by_chooses_the_parameter_and_every_group_has_its_tables(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    path = swept(tmp_path / "rec", SIZES)
+    everything = document_of(command("compare", path, "--format=json"))["compared"]
+    assert [(one["window"], one["varied"]) for one in everything] == [
+        ("test", ["dtype", "size"]),
+        ("load", ["dtype", "size"]),
+    ]
+    names = [side["name"] for side in everything[0]["sides"]]
+    assert names == ["fp16, 64", "fp16, 128", "bf16, 64", "bf16, 128"]
+    by = document_of(command("compare", path, "--by", "dtype", "--format=json"))["compared"]
+    assert [(one["window"], one["parameters"]) for one in by] == [
+        (window, {"size": size}) for size in ("64", "128") for window in ("test", "load")
+    ]
+    faster = swept(tmp_path / "faster", SIZES, faster=2)
+    code, out, _ = command("compare", path, faster, "--by", "dtype", "--by", "size")
+    assert code == 0
+    assert "B bf16, 128" in out
+    code, out, err = command("compare", path, "--by", "dtyp")
+    assert (code, out) == (2, "")
+    assert "did you mean 'dtype'?" in err
+    values = [{"mode": "a-mode-with-a-long-name"}, {"mode": "another-mode-with-one"}]
+    long = swept(tmp_path / "long", values)
+    lines = said(command("compare", long)[1])
+    assert "  A  mode a-mode-with-a-long-name" in lines
+    assert "  B             200 us        1       0      0     -" not in lines
+
+
+def test_what_has_nothing_to_be_compared_with_is_named(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    builder = step(1)
+    values = {"t.py::a[1]": {"n": "1"}, "t.py::a[2]": {"n": "2"}}
+    for number, nodeid in enumerate(values):
+        at = 5_000_000_000 + number * 1_000_000_000
+        builder.window(at, at + 1000, nodeid=nodeid)
+        builder.kernel("gemm", at + 10, 100)
+    path = record(tmp_path / "rec", builder, parameters=values)
+    _, out, _ = command("compare", path)
+    assert out.endswith("without another to compare it with:\n  t.py::t0\n")
+    _, out, _ = command("compare", path, "--format=markdown")
+    assert out.endswith("Without another to compare it with:\n- <code>t.py::t0</code>\n")

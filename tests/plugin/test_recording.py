@@ -260,3 +260,29 @@ def test_a_recording_holds_nothing_of_the_machine_it_was_made_on(
             bytes(simulated.path),
         ):
             assert word not in data, (path, word)
+
+
+def test_a_recording_keeps_the_parameters_by_which_its_tests_are_compared(
+    simulated: Project, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    simulated.write(
+        """
+        import pytest
+        import simgpu
+
+        @pytest.mark.nsys
+        @pytest.mark.parametrize("size", [1, 2])
+        @pytest.mark.parametrize("dtype", [pytest.param("float16", id="fp-16"), "bf16"])
+        def test_gemm(dtype, size):
+            simgpu.launch("gemm", 100 * size)
+        """
+    )
+    simulated.run("--nsys", "--nsys-record=recording").assert_outcomes(passed=4)
+    code, out, err = command("compare", simulated.path / "recording", "--by", "size")
+    assert (code, err) == (0, "")
+    assert out.count("size 1 -> 2: kernel time +100%") == 2
+    titles = [line for line in out.splitlines() if ", dtype" in line]
+    assert [title.partition("::")[2] for title in titles] == [
+        "test_gemm, dtype fp-16",
+        "test_gemm, dtype bf16",
+    ]

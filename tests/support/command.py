@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pytest_nsys.plan.kept import KeptMarks
 from pytest_nsys.storage.recordings.recording import (
     RecordedCapture,
     RecordedTest,
@@ -42,7 +44,13 @@ def step(number: int = 1, *, kernel_ns: int = 100_000, copies: int = 2) -> Trace
     return builder
 
 
-def record(folder: Path, *builders: TraceBuilder, problem: str = "", warmup: int = 1) -> Path:
+def record(
+    folder: Path,
+    *builders: TraceBuilder,
+    problem: str = "",
+    warmup: int = 1,
+    parameters: Mapping[str, Mapping[str, str]] | None = None,
+) -> Path:
     """A recording with one capture per builder."""
     exports = [
         builder.export(folder.with_name(f"{folder.name}-{number}.sqlite"))
@@ -60,8 +68,54 @@ def record(folder: Path, *builders: TraceBuilder, problem: str = "", warmup: int
         for number, names in enumerate(nodeids)
         for nodeid in names
     )
-    write_recording(folder, Recording("2025.3.2", "2026-01-10", {}, captures, tests), exports)
+    marks = {name: KeptMarks(parameters=one) for name, one in (parameters or {}).items()}
+    recording = Recording("2025.3.2", "2026-01-10", {}, captures, tests, marks)
+    write_recording(folder, recording, exports)
     return folder
+
+
+def swept(
+    folder: Path, values: Sequence[Mapping[str, str]], *, kept: bool = True, faster: float = 1.0
+) -> Path:
+    """A recording of ``t.py::test_gemm`` with these parameters: of the nth value, a kernel of
+    n * 100 us and, in a part ``load``, one of 1 us."""
+    builder = TraceBuilder()
+    parameters = {}
+    for number, value in enumerate(values, 1):
+        nodeid = f"t.py::test_gemm[{'-'.join(value.values())}]"
+        parameters[nodeid] = value
+        for round_ in range(3):
+            at = number * 1_000_000_000 + round_ * 10_000_000
+            builder.window(at, at + 9_000_000, nodeid=nodeid, round=round_)
+            builder.kernel("gemm", at + 1000, int(number * 100_000 / faster))
+            part = {"nodeid": nodeid, "round": round_, "name": "load", "kind": "range"}
+            builder.window(at + 5_000_000, at + 6_000_000, **part)
+            builder.kernel("upload", at + 5_001_000, 1000)
+    return record(folder, builder, parameters=parameters if kept else {})
+
+
+def served(folder: Path, engines: Mapping[str, float], *, kept: bool = True) -> Path:
+    """A recording of ``t.py::test_serving`` with engines, by how many us of kernels a token takes.
+
+    Clients got 100 tokens in each of three rounds of 20 ms.
+    """
+    builder = TraceBuilder()
+    parameters = {}
+    for number, (engine, us) in enumerate(engines.items(), 1):
+        nodeid = f"t.py::test_serving[{engine}]"
+        parameters[nodeid] = {"engine": engine}
+        for round_ in range(3):
+            at = number * 1_000_000_000 + round_ * 25_000_000
+            seen = {
+                "client.ttft_p50": 3e6 + 1e6 * number,
+                "client.latency_p95": 15e6 + 1e6 * number,
+                "client.tokens_per_s": 5000.0,
+                "client.output_tokens": 100.0,
+            }
+            builder.sent(at, at + 20_000_000, nodeid=nodeid, round=round_, values=seen, token=100.0)
+            for step in range(10):
+                builder.kernel("decode", at + 1_900_000 * step, int(us * 10_000))
+    return record(folder, builder, parameters=parameters if kept else {})
 
 
 LONGER = 'UPDATE CUPTI_ACTIVITY_KIND_KERNEL SET "end" = "end" + ("end" - start) / 5'
