@@ -38,7 +38,7 @@ def add_history(parser: argparse.ArgumentParser) -> None:
         "--last", type=whole_number(1), metavar="N", help="only the newest N runs of each"
     )
     add_tolerance(parser)
-    parser.add_argument("--json", action="store_true", help="all runs and changes as JSON")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
     parser.add_argument(
         "--fail-on-change",
         action="store_true",
@@ -71,7 +71,7 @@ def _run(arguments: argparse.Namespace) -> int:
     trends = [trend for test in tests for trend in test.trends]
     if arguments.fail_on_change and not all(trend.searched for trend in trends):
         raise HistoryError(MISSING, remedy=REMEDY)
-    if arguments.json:
+    if arguments.format == "json":
         show(json.dumps(history_document(tests), indent=1))
     else:
         encoding = sys.stdout.encoding or "ascii"

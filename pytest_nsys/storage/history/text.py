@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_nsys.storage.history.changes import Drift, Shift
 from pytest_nsys.storage.history.document import Entry
-from pytest_nsys.storage.history.trend import TestTrends, Trend
+from pytest_nsys.storage.history.overview import Changed, Event, Overview, overview
+from pytest_nsys.storage.history.trend import STATES, Difference, TestTrends, Trend
 from pytest_nsys.support.text import WIDTH, printable, wrapped
 from pytest_nsys.support.units import format_amount, format_change, format_count, format_tolerance
 from pytest_nsys.verdict.wording import place
@@ -17,22 +18,110 @@ from pytest_nsys.verdict.wording import place
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII = "_.:-=+*#"
 _SHIFTS = 5
+_NAMED = 5
+_FULL = 20
+"""Of a history of more tests those that are steady have a line each."""
+
+_SMALL = 16
 MISSING = "changes of level are not looked for where metrics are noisy"
 REMEDY = "pip install 'pytest-nsys[history]'"
 
 
 def history_lines(tests: Iterable[TestTrends], levels: str = BLOCKS) -> list[str]:
-    """All tests, one after another.
+    """What drifted and what changed in all tests; then the tests, the gravest first.
 
     Args:
         tests: what to show.
         levels: the characters of the lines' diagrams, from low to high.
     """
-    shown = list(tests)
-    lines = [line for test in shown for line in (*_test_lines(test, levels), "")]
+    whole = overview(tests)
+    shown = whole.tests
+    lines = [*_overview_lines(whole)] if len(shown) > 1 else []
+    brief = [test for test in shown if test.state == "steady"] if len(shown) > _FULL else []
+    for test in shown[: len(shown) - len(brief)]:
+        lines += [*_test_lines(test, levels), ""]
+    if brief:
+        lines += [*_brief_lines(brief, levels), ""]
     if not all(trend.searched for test in shown for trend in test.trends):
         lines += [f"{MISSING}:", f"  {REMEDY}"]
     return lines
+
+
+def _overview_lines(whole: Overview) -> Iterator[str]:
+    entries = [entry for test in whole.tests for entry in test.entries]
+    days = sorted({entry.day for entry in entries})
+    runs = len({(entry.date, entry.commit) for entry in entries})
+    tests = len({test.nodeid for test in whole.tests})
+    devices = len({test.device for test in whole.tests})
+    on = f" on {devices} devices, {len(whole.tests)} in all" if devices > 1 else ""
+    yield from wrapped(
+        f"{format_count(tests, 'test')}{on}, {format_count(runs, 'run')}, "
+        f"{' to '.join(dict.fromkeys((days[0], days[-1])))}: "
+        + ", ".join(f"{whole.counts[state]} {state}" for state in STATES if whole.counts[state]),
+        "",
+        "  ",
+    )
+    yield ""
+    if whole.drifts:
+        yield "Drifted for the worse, the largest part of a tolerance first:"
+        for one in whole.drifts:
+            if one.trend.drift is not None:
+                yield from wrapped(_whose(one.test, devices > 1), "  ", "    ")
+                words = drift_words(one.trend, one.trend.drift)
+                yield from wrapped(f"{_name(one.trend)} {words}", "    ", "      ")
+        yield ""
+    if whole.events:
+        yield "Changes of level, the newest first:"
+        for event in whole.events:
+            yield from _event_lines(event, devices > 1)
+        yield ""
+
+
+def _event_lines(event: Event, named: bool) -> Iterator[str]:
+    other = f": {differences_words(event.differences)}" if event.differences else ""
+    yield from wrapped(f"{between(event.then, event.now)}{other}", "  ", "    ")
+    for change in event.changes[:_NAMED]:
+        yield from wrapped(
+            f"{_changed_words(change)} {_whose(change.test, named)}", "    ", "      "
+        )
+    more = event.changes[_NAMED:]
+    if more:
+        worse = sum(change.is_worse for change in more)
+        yield f"    and {len(more)} more, {worse} of them for the worse"
+
+
+def _changed_words(change: Changed) -> str:
+    trend, shift = change.trend, change.shift
+    way = "worse" if change.is_worse else "better"
+    return f"{way}: {_name(trend)} {format_change(shift.before, shift.after, trend.metric.unit)}"
+
+
+def _whose(test: TestTrends, named: bool) -> str:
+    """The test, and where there are several its device."""
+    return printable(f"{test.nodeid} ({test.device})" if named else test.nodeid)
+
+
+def between(then: Entry, now: Entry) -> str:
+    """The two runs between which something changed: their days and commits."""
+    if then.commit or now.commit:
+        ends = [f"{one.short_commit or 'no commit'} ({one.day})" for one in (then, now)]
+    else:
+        ends = [one.date.strftime("%Y-%m-%d %H:%M") for one in (then, now)]
+    return f"between {ends[0]} and {ends[1]}"
+
+
+def differences_words(found: Sequence[Difference]) -> str:
+    """The versions that changed: ``driver 570.1 -> 580.2``."""
+    return ", ".join(printable(f"{one.name} {one.before} -> {one.after}") for one in found)
+
+
+def _brief_lines(tests: Sequence[TestTrends], levels: str) -> Iterator[str]:
+    named = len({test.device for test in tests}) > 1
+    yield "Steady (name one to see all of it):"
+    for test in tests:
+        trend = next((one for one in test.trends if not one.is_constant), None)
+        drawn = sparkline(trend.values, _SMALL, levels) if trend else ""
+        yield from wrapped(f"{drawn:{_SMALL}} {_whose(test, named)}", "  ", " " * (_SMALL + 3))
 
 
 def _test_lines(test: TestTrends, levels: str) -> Iterator[str]:
@@ -65,51 +154,51 @@ def _trend_lines(trend: Trend, levels: str) -> Iterator[str]:
         "    ",
     )
     yield "    " + sparkline(values, WIDTH - 4, levels)
+    if trend.drift is not None:
+        yield from wrapped(drift_words(trend, trend.drift), "    ", "      ")
     earlier = len(trend.shifts) - _SHIFTS
     if earlier > 0:
         yield f"    {earlier} earlier changes"
     for shift in trend.shifts[-_SHIFTS:]:
         yield from wrapped(_shift_words(trend, shift), "    ", "      ")
-    if trend.drift is not None:
-        yield from wrapped(_drift_words(trend, trend.drift), "    ", "      ")
 
 
 def _shift_words(trend: Trend, shift: Shift) -> str:
-    then, now = trend.entries[shift.index - 1], trend.entries[shift.index]
+    now = trend.entries[shift.index]
     commit = f" ({now.short_commit})" if now.commit else ""
     change = format_change(shift.before, shift.after, trend.metric.unit)
-    words = f"since {now.day}{commit}: {change}{_against(trend, shift.before, shift.after)}"
-    other = ", ".join(_differences(then, now))
-    return f"{words}; with it {other}" if other else words
+    words = f"since {now.day}{commit}: {change}{against(trend, shift.before, shift.after)}"
+    other = trend.changed_with(shift)
+    if other:
+        return f"{words}; with it {differences_words(other)}"
+    if shift.earliest < shift.latest:
+        then, last = trend.entries[shift.earliest - 1], trend.entries[shift.latest]
+        return f"{words}; {between(then, last)}, by the noise"
+    return words
 
 
-def _drift_words(trend: Trend, slow: Drift) -> str:
+def drift_words(trend: Trend, slow: Drift) -> str:
+    """How far a metric drifted, against its tolerance, and why no single run showed it."""
     unit = trend.metric.unit
-    step = format_change(slow.before, slow.before + slow.step, unit).lstrip("+")
-    return (
-        f"drifted {format_change(slow.before, slow.after, unit)} over {len(trend.values)} runs"
-        f"{_against(trend, slow.before, slow.after)}; no single run moved by more than {step}"
+    moved, before = abs(slow.after - slow.before), slow.before
+    words = (
+        f"drifted {format_change(before, slow.after, unit)} over {len(trend.values)} runs"
+        f"{against(trend, before, slow.after)}"
     )
+    if slow.step < moved / 2:
+        step = format_change(before, before + slow.step, unit).lstrip("+")
+        return f"{words}; no single run moved by more than {step}"
+    scatter = format_change(before, before + trend.noise, unit).lstrip("+")
+    return f"{words}; runs scatter by {scatter}"
 
 
-def _against(trend: Trend, before: float, after: float) -> str:
+def against(trend: Trend, before: float, after: float) -> str:
+    """A change beside the tolerance, as the end of a sentence; "" where there is none."""
     tolerance = trend.tolerance
     if tolerance is None or not tolerance.limit(before):
         return ""
     side = "over" if trend.is_over(before, after) else "under"
     return f", {side} the tolerance of {format_tolerance(tolerance, trend.metric.unit)}"
-
-
-def _differences(then: Entry, now: Entry) -> Iterator[str]:
-    """What else changed from one run to the next."""
-    both = [("nsys", then.nsys, now.nsys), ("driver", then.driver, now.driver)]
-    both += [
-        (name, then.versions.get(name, "none"), now.versions.get(name, "none"))
-        for name in sorted({*then.versions, *now.versions})
-    ]
-    for name, before, after in both:
-        if before != after:
-            yield f"{printable(name)} {printable(before)} -> {printable(after)}"
 
 
 def _name(trend: Trend) -> str:

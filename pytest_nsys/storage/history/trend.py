@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from pytest_nsys.catalogue import Metric, is_gated, lookup
 from pytest_nsys.errors import HistoryError, UnknownMetric
@@ -13,6 +16,7 @@ from pytest_nsys.storage.history.changes import (
     drift,
     finds_shifts,
     needs_library,
+    noise,
     shifts,
 )
 from pytest_nsys.storage.history.document import Entry
@@ -23,6 +27,37 @@ from pytest_nsys.support.units import Tolerance
 
 _LEAST = 0.1
 """Changes smaller than this part of the tolerance are not worth a line."""
+
+State = Literal["drifted", "worse", "better", "steady"]
+"""What is to be said of a metric or a test first: that it drifted for the worse, or which way its
+newest change of level, or else its drift, went."""
+
+STATES: tuple[State, ...] = ("drifted", "worse", "better", "steady")
+"""The gravest first."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A version that is another one than before; "none" where there is none."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class Level:
+    """Runs between two changes of level.
+
+    Attributes:
+        start: the first run.
+        end: the run after the last one.
+        median: of the runs.
+    """
+
+    start: int
+    end: int
+    median: float
 
 
 @dataclass(frozen=True)
@@ -37,6 +72,7 @@ class Trend:
         values: the medians of these runs.
         shifts: changes of level.
         drift: a change in many small steps.
+        noise: standard deviation of the runs around their level, in the metric's unit.
         searched: whether changes of level were looked for: that takes a library where a series is
             noisy.
     """
@@ -48,7 +84,33 @@ class Trend:
     values: tuple[float, ...]
     shifts: tuple[Shift, ...] = ()
     drift: Drift | None = None
+    noise: float = 0.0
     searched: bool = True
+
+    @property
+    def state(self) -> State:
+        """What is to be said of it first."""
+        newest: Shift | Drift | None = self.drift
+        if newest is not None and self.is_worse(newest.before, newest.after):
+            return "drifted"
+        if self.shifts:
+            newest = self.shifts[-1]
+        if newest is None:
+            return "steady"
+        return "worse" if self.is_worse(newest.before, newest.after) else "better"
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The levels that the changes part, the oldest first; at least one."""
+        edges = [0, *(shift.index for shift in self.shifts), len(self.values)]
+        return tuple(
+            Level(start, end, statistics.median(self.values[start:end]))
+            for start, end in itertools.pairwise(edges)
+        )
+
+    def changed_with(self, shift: Shift) -> tuple[Difference, ...]:
+        """The versions that changed with a level."""
+        return differences(self.entries[shift.index - 1], self.entries[shift.index])
 
     @property
     def is_constant(self) -> bool:
@@ -85,6 +147,25 @@ class TestTrends:
     device: str
     entries: tuple[Entry, ...]
     trends: tuple[Trend, ...]
+
+    @property
+    def state(self) -> State:
+        """The gravest of its metrics."""
+        return min((trend.state for trend in self.trends), key=STATES.index, default="steady")
+
+
+def differences(then: Entry, now: Entry) -> tuple[Difference, ...]:
+    """The versions that are other ones in the second of two runs."""
+    both = [("nsys", then.nsys, now.nsys), ("driver", then.driver, now.driver)]
+    both += [
+        (name, then.versions.get(name, ""), now.versions.get(name, ""))
+        for name in sorted({*then.versions, *now.versions})
+    ]
+    return tuple(
+        Difference(name, before or "none", after or "none")
+        for name, before, after in both
+        if before != after
+    )
 
 
 def select(series: Iterable[Series], pattern: str = "*") -> tuple[Series, ...]:
@@ -167,18 +248,33 @@ def _trend(
     tolerance = tolerances.get(metric.key, metric.tolerance)
     if metric.kind == "timed" and metric.key not in tolerances:
         tolerance = tolerances.get("*", tolerance)
+    found = shifts(values)
+    slow = drift(values, found)
     return Trend(
         window,
         metric,
         tolerance,
         tuple(having),
         values,
-        tuple(shift for shift in shifts(values) if _is_notable(shift, tolerance)),
-        drift(values),
+        tuple(_likeliest(one, having) for one in found if _is_notable(one, tolerance)),
+        slow if slow is not None and _is_notable(slow, tolerance) else None,
+        noise(values),
         searched=finds_shifts() or not needs_library(values),
     )
 
 
-def _is_notable(shift: Shift, tolerance: Tolerance | None) -> bool:
-    least = _LEAST * tolerance.limit(shift.before) if tolerance else 0.0
-    return abs(shift.after - shift.before) > least
+def _likeliest(shift: Shift, entries: Sequence[Entry]) -> Shift:
+    """The change at the run whose versions changed, if noise lets it be that one: the nearest."""
+    changed = [
+        index
+        for index in range(shift.earliest, shift.latest + 1)
+        if differences(entries[index - 1], entries[index])
+    ]
+    return replace(
+        shift, index=min(changed, key=lambda at: abs(at - shift.index), default=shift.index)
+    )
+
+
+def _is_notable(change: Shift | Drift, tolerance: Tolerance | None) -> bool:
+    least = _LEAST * tolerance.limit(change.before) if tolerance else 0.0
+    return abs(change.after - change.before) > least

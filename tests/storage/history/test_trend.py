@@ -31,6 +31,7 @@ from pytest_nsys.support.units import Tolerance
 from tests.support.command import Answer
 
 START = datetime(2026, 10, 1, 3, 12, tzinfo=timezone.utc)
+ADDED = {"date": "2026-11-03T03:12:00+00:00", "commit": f"33{'abc1234' * 5}"}
 TEST = "tests/t.py::test_step[b8]"
 DEVICE = "nvidia-h200"
 
@@ -91,6 +92,44 @@ def test_a_step_and_noise_are_no_drift() -> None:
     assert drift([5.0] * 50) is None
 
 
+@pytest.mark.parametrize("number", [40, 100, 365])
+def test_a_drift_is_found_in_noise_that_hides_every_step_of_it(number: int) -> None:
+    for seed in range(20):
+        values = [v + 5.0 * n / number for n, v in enumerate(noisy(number, 0.8, seed))]
+        found = drift(values, shifts(values))
+        assert found is not None
+        assert found.after > found.before
+        assert found.step < 5.0
+
+
+def test_noise_and_outliers_have_hardly_ever_a_drift() -> None:
+    for number in (20, 100, 365):
+        series = [noisy(number, 0.3, seed) for seed in range(100)]
+        for values in series:
+            for place in range(7, number, 30):
+                values[place] += 20
+        assert sum(drift(values, shifts(values)) is not None for values in series) <= 1
+
+
+def test_a_stair_is_a_drift_too_and_one_step_of_it_is_none() -> None:
+    stair = [100.0 + 2 * (n // 10) for n in range(40)]
+    assert len(shifts(stair)) == 3
+    assert drift(stair, shifts(stair)) is not None
+    assert drift(stair[:20], shifts(stair[:20])) is None
+
+
+def test_where_a_change_may_be_is_told_by_the_noise() -> None:
+    within = narrow = 0
+    for seed in range(50):
+        values = [v + 3.0 * (n >= 25) for n, v in enumerate(noisy(40, 1.0, seed))]
+        for shift in shifts(values):
+            assert 1 <= shift.earliest <= shift.index <= shift.latest <= 39
+            within += shift.earliest <= 25 <= shift.latest
+            narrow += shift.latest - shift.earliest <= 4
+    assert within >= 44
+    assert narrow >= 44
+
+
 def test_a_drift_says_how_far_and_by_what_steps() -> None:
     found = drift([100.0 + n for n in range(40)])
     assert found is not None
@@ -114,7 +153,7 @@ def test_a_drift_says_how_far_and_by_what_steps() -> None:
 def test_a_series_without_noise_changes_where_its_values_do(
     values: Sequence[float], expected: list[tuple[int, float, float]]
 ) -> None:
-    assert shifts(values) == tuple(Shift(*one) for one in expected)
+    assert shifts(values) == tuple(Shift(*one, one[0], one[0]) for one in expected)
 
 
 numbers = st.one_of(
@@ -127,8 +166,9 @@ numbers = st.one_of(
 def test_any_series_has_an_answer(values: list[float]) -> None:
     found = shifts(values)
     assert [shift.index for shift in found] == sorted({shift.index for shift in found})
-    assert all(0 < shift.index < len(values) for shift in found)
-    drift(values)
+    for shift in found:
+        assert 0 < shift.earliest <= shift.index <= shift.latest < len(values)
+    drift(values, found)
 
 
 def test_without_the_library_only_noise_is_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +176,7 @@ def test_without_the_library_only_noise_is_not_searched(monkeypatch: pytest.Monk
     values = [*noisy(20, 0.2), *noisy(20, 0.2, level=105.0)]
     assert needs_library(values)
     assert shifts(values) == ()
-    assert shifts([3.0] * 8 + [4.0] * 8) == (Shift(8, 3.0, 4.0),)
+    assert shifts([3.0] * 8 + [4.0] * 8) == (Shift(8, 3.0, 4.0, 8, 8),)
 
 
 # Diagrams
@@ -336,7 +376,7 @@ def test_a_damaged_line_is_an_error(history: Path, command: Callable[..., Answer
 def test_the_document_has_every_run_and_change(
     history: Path, command: Callable[..., Answer]
 ) -> None:
-    document = json.loads(command("history", history, "--json", "--last", 20)[1])
+    document = json.loads(command("history", history, "--format=json", "--last", 20)[1])
     assert document["schema"] == 1
     (test,) = document["tests"]
     assert (test["nodeid"], test["device"], len(test["runs"])) == (TEST, DEVICE, 20)
@@ -354,9 +394,15 @@ def test_the_document_has_every_run_and_change(
             "after": 2,
             "worse": True,
             "over_tolerance": True,
+            "earliest": ADDED,
+            "latest": ADDED,
+            "versions": [],
         }
     ]
-    (wall,) = json.loads(command("history", history, "--json", "--metric", "wall.time")[1])[
+    assert copies["state"] == "worse"
+    (shift,) = trends["test", "gpu.kernel_time"]["changes"]
+    assert shift["versions"] == [{"name": "torch", "before": "2.8", "after": "2.9"}]
+    (wall,) = json.loads(command("history", history, "--format=json", "--metric", "wall.time")[1])[
         "tests"
     ][0]["trends"]
     assert wall["tolerance"] is None

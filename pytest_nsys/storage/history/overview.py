@@ -1,0 +1,157 @@
+"""What a whole history says first: which tests drifted, and which runs changed which of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pytest_nsys.storage.history.changes import Shift
+from pytest_nsys.storage.history.document import Entry
+from pytest_nsys.storage.history.trend import STATES, Difference, State, TestTrends, Trend
+
+_Key = tuple[str, str, tuple[Difference, ...]]
+"""A run as tests share it: day, commit, and the versions that changed with it."""
+
+
+@dataclass(frozen=True)
+class Drifted:
+    """A metric that drifted for the worse."""
+
+    test: TestTrends
+    trend: Trend
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A change of level of one metric."""
+
+    test: TestTrends
+    trend: Trend
+    shift: Shift
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether it is one for the worse."""
+        return self.trend.is_worse(self.shift.before, self.shift.after)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is larger than the tolerance."""
+        return self.trend.is_over(self.shift.before, self.shift.after)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Changes of level that one run explains.
+
+    Attributes:
+        then: the run before it; of several tests the newest.
+        now: the first run that has the new levels.
+        differences: the versions that changed with it.
+        changes: what changed; those for the worse and over the tolerance first.
+    """
+
+    then: Entry
+    now: Entry
+    differences: tuple[Difference, ...]
+    changes: tuple[Changed, ...]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A history as a whole.
+
+    Attributes:
+        tests: all of them, the gravest first.
+        drifts: of all tests, the largest part of a tolerance first.
+        events: the newest first.
+        counts: how many tests are in each state.
+    """
+
+    tests: tuple[TestTrends, ...]
+    drifts: tuple[Drifted, ...]
+    events: tuple[Event, ...]
+    counts: Mapping[State, int]
+
+
+def overview(tests: Iterable[TestTrends]) -> Overview:
+    """What is to be said first of the trends of a history."""
+    order = sorted(tests, key=lambda test: STATES.index(test.state))
+    drifts = [
+        Drifted(test, trend) for test in order for trend in test.trends if trend.state == "drifted"
+    ]
+    changes = [
+        Changed(test, trend, shift)
+        for test in order
+        for trend in test.trends
+        for shift in trend.shifts
+    ]
+    return Overview(
+        tuple(order),
+        tuple(sorted(drifts, key=lambda one: -_share(one.trend))),
+        _events(changes),
+        Counter(test.state for test in order),
+    )
+
+
+def _share(trend: Trend) -> float:
+    """How much of its tolerance a drift is."""
+    slow, tolerance = trend.drift, trend.tolerance
+    if slow is None or tolerance is None or not tolerance.limit(slow.before):
+        return 0.0
+    return abs(slow.after - slow.before) / tolerance.limit(slow.before)
+
+
+def _events(changes: Sequence[Changed]) -> tuple[Event, ...]:
+    """The fewest runs that explain all changes, found greedily.
+
+    Where noise leaves a change several runs to begin with, it is put to the one that the most
+    others have.
+    """
+    candidates = {number: _candidates(change) for number, change in enumerate(changes)}
+    having: dict[_Key, set[int]] = {}
+    for number, keys in candidates.items():
+        for key in keys:
+            having.setdefault(key, set()).add(number)
+    events = []
+    while having:
+        key = max(having, key=lambda one: (len(having[one]), one[0]))
+        taken = having.pop(key)
+        for number in taken:
+            for other in candidates[number]:
+                having.get(other, set()).discard(number)
+        if not taken:
+            break  # those that are left have none either
+        found = [(changes[number], candidates[number][key]) for number in sorted(taken)]
+        events.append(_event(key, found))
+    return tuple(sorted(events, key=lambda event: event.now.date, reverse=True))
+
+
+def _candidates(change: Changed) -> dict[_Key, int]:
+    """By run the index of a change that begins with it: the one that brought versions alone."""
+    entries, shift = change.trend.entries, change.shift
+    known = change.trend.changed_with(shift)
+    if known:
+        return {_key(entries[shift.index], known): shift.index}
+    places = sorted(range(shift.earliest, shift.latest + 1), key=lambda at: -abs(at - shift.index))
+    return {_key(entries[at], ()): at for at in places}
+
+
+def _key(entry: Entry, known: tuple[Difference, ...]) -> _Key:
+    return entry.day, entry.commit, known
+
+
+def _event(key: _Key, found: Sequence[tuple[Changed, int]]) -> Event:
+    pairs = [(change.trend.entries[at - 1], change.trend.entries[at]) for change, at in found]
+    return Event(
+        then=max((then for then, _ in pairs), key=lambda entry: entry.date),
+        now=min((now for _, now in pairs), key=lambda entry: entry.date),
+        differences=key[2],
+        changes=tuple(
+            sorted(
+                (change for change, _ in found),
+                key=lambda one: (not one.is_worse, not one.is_over),
+            )
+        ),
+    )
