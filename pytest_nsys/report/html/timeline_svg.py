@@ -1,4 +1,4 @@
-"""Timelines as SVG: the baseline's above the current one, at one scale.
+"""Timelines as SVG, one below the other at one scale: a baseline's and the current one, or several.
 
 No scripts, no styles of its own and nothing that is fetched: ``templates/timeline.css`` gives
 colours by class. What something is shows in its pattern, height and label as well as its colour.
@@ -28,7 +28,16 @@ _LINE = ' fill="none" stroke="#9aa2ab"'
 _LINES = {
     "then": ' fill="none" stroke="#565e68" stroke-dasharray="5 3"',
     "now": ' fill="none" stroke="#0b57a4"',
+    "third": ' fill="none" stroke="#a8231b" stroke-dasharray="8 3 2 3"',
+    "fourth": ' fill="none" stroke="#1c6633" stroke-dasharray="2 2"',
+    "fifth": ' fill="none" stroke="#7a4d00" stroke-dasharray="10 2"',
+    "sixth": ' fill="none" stroke="#5d4a9c" stroke-dasharray="4 2 1 2"',
 }
+"""Of live memory, by the class of its timeline; these are all there are."""
+
+SIDES = len(_LINES)
+"""How many timelines a drawing has at most."""
+
 _RANGE = "#565e68"
 _ON_COLOUR = ' fill="#fff" stroke="#000" stroke-opacity=".3" stroke-width="2" paint-order="stroke"'
 _INNER = {"range": "", "gpu": _ON_COLOUR, "host": _ON_COLOUR}
@@ -97,33 +106,61 @@ def timeline_svg(
         ident: what ids within it begin with; another one for every drawing of a page.
         most: how many elements of each are drawn.
     """
-    ident = re.sub(r"[^\w-]", "-", ident)
-    blocks = _blocks(now, then, most)
-    return _Svg(blocks, ident).svg()
+    return _Svg(_blocks(now, then, most), ident).svg()
+
+
+def timelines_svg(
+    sides: Sequence[tuple[str, Timeline]], *, ident: str = "timeline", most: int = MOST
+) -> Markup:
+    """One ``<svg>`` with the timelines of up to `SIDES` sides, each with its name."""
+    return _Svg(_named_blocks(sides, most), ident).svg()
+
+
+def timelines_notes(sides: Sequence[tuple[str, Timeline]], *, most: int = MOST) -> tuple[str, ...]:
+    """What a reader must know of that drawing; see `timeline_notes`."""
+    return _notes(_named_blocks(sides, most))
 
 
 def timeline_notes(
     now: Timeline, then: Timeline | None = None, *, most: int = MOST
 ) -> tuple[str, ...]:
     """What a reader must know of a drawing: how it was made smaller than what was recorded."""
-    blocks = _blocks(now, then, most)
+    return _notes(_blocks(now, then, most))
+
+
+def _notes(blocks: Sequence[_Block]) -> tuple[str, ...]:
     return tuple(f"{b.title}: {b.timeline.reduced}" for b in blocks if b.timeline.reduced)
 
 
 @dataclass(frozen=True)
 class _Block:
-    """One timeline of the drawing; ``name`` is its class."""
+    """One timeline of the drawing.
+
+    Attributes:
+        name: its class.
+        title: what it is called at the beginning of a line.
+        word: what it is called within one.
+        timeline: it.
+    """
 
     name: str
     title: str
+    word: str
     timeline: Timeline
 
 
 def _blocks(now: Timeline, then: Timeline | None, most: int) -> list[_Block]:
-    current = _Block("now", "Current", reduced_to(now, most))
+    current = _Block("now", "Current", "current", reduced_to(now, most))
     if then is None:
         return [current]
-    return [_Block("then", "Baseline", reduced_to(then, most)), current]
+    return [_Block("then", "Baseline", "baseline", reduced_to(then, most)), current]
+
+
+def _named_blocks(sides: Sequence[tuple[str, Timeline]], most: int) -> list[_Block]:
+    return [
+        _Block(name, title, title, reduced_to(timeline, most))
+        for name, (title, timeline) in zip(_LINES, sides, strict=False)
+    ]
 
 
 class _Place(NamedTuple):
@@ -139,7 +176,7 @@ class _Svg:
 
     def __init__(self, blocks: Sequence[_Block], ident: str) -> None:
         self._blocks = blocks
-        self._ident = ident
+        self._ident = re.sub(r"[^\w-]", "-", ident)
         self._extent = max(1, *(block.timeline.extent for block in blocks))
         self._ticks = ticks(self._extent)
         self._y = 0.0
@@ -159,7 +196,7 @@ class _Svg:
 
     def _summary(self) -> str:
         parts = [
-            f"{block.title.lower()}, {format_amount(block.timeline.length, 'ns')} with "
+            f"{block.word}, {format_amount(block.timeline.length, 'ns')} with "
             f"{_many(block.timeline.operations, 'GPU operation')} in "
             f"{_many(sum(lane.kind == 'gpu' for lane in block.timeline.lanes), 'stream')}"
             for block in self._blocks
@@ -303,13 +340,16 @@ class _Svg:
         self._add('<g class="memory">' + self._grid(top, bottom))
         self._add(f'<text x="0" y="{_n(top + 10)}">device memory</text>')
         self._add(f'<text x="0" y="{_n(top + 24)}">up to {format_amount(highest, "B")}</text>')
+        lowest = bottom
         if len(drawn) > 1:
-            self._add(
-                f'<path class="then line" d="M0 {_n(top + 34)}h14"{_LINES["then"]}/>'
-                f'<text x="18" y="{_n(top + 38)}">baseline</text>'
-                f'<path class="now line" d="M0 {_n(top + 46)}h14"{_LINES["now"]}/>'
-                f'<text x="18" y="{_n(top + 50)}">current</text>'
-            )
+            for number, block in enumerate(drawn):
+                y = top + 34 + 12 * number
+                title = _cut(block.word, _TITLE_CHARACTERS - 4)
+                self._add(
+                    f'<path class="{block.name} line" d="M0 {_n(y)}h14"{_LINES[block.name]}/>'
+                    f'<text x="18" y="{_n(y + 4)}">{_text(title)}</text>'
+                )
+                lowest = max(lowest, y + 4)
         for block in reversed(drawn):  # the dashed line is the upper one
             points = block.timeline.memory
             steps = [
@@ -325,7 +365,7 @@ class _Svg:
                 f"<title>{_text(f'{block.title}: at most {peak} live')}</title></path>"
             )
         self._add("</g>")
-        self._y = bottom + 8
+        self._y = lowest + 8
 
     # Places
 

@@ -15,11 +15,14 @@ from pytest_nsys.insights.timeline.build import timeline_of
 from pytest_nsys.insights.timeline.model import Point
 from pytest_nsys.kernels.category import CATEGORIES
 from pytest_nsys.report.html.timeline_svg import (
+    SIDES,
     short_name,
     tick_texts,
     ticks,
     timeline_notes,
     timeline_svg,
+    timelines_notes,
+    timelines_svg,
 )
 from pytest_nsys.storage.recordings.stored import load_stored
 from pytest_nsys.windows.cut import whole
@@ -80,6 +83,30 @@ def test_it_scales_and_says_what_it_is() -> None:
         "current, 1 us with 1 GPU operation in 1 stream"
     )
     assert re.fullmatch(r"0 0 1000 [\d.]+", root.get("viewBox") or "")
+
+
+def test_several_sides_are_below_each_other_at_one_scale() -> None:
+    memory = (Point(0, 0), Point(100, 64))
+    lengths = [250, 500, 1000, *[100] * SIDES]
+    sides = [
+        (f"Side <{n}>", replace(timeline(element(0, ns), length=ns), memory=memory))
+        for n, ns in enumerate(lengths)
+    ]
+    root = parsed(timelines_svg(sides))
+    titles = [text for text in texts(root) if text.endswith("takes 1 us")]
+    assert titles == ["Side <2>: 1 GPU operation; the body takes 1 us"]
+    blocks = [group.get("class") or "" for group in root.iterfind("g")]
+    assert blocks[0] == "legend"
+    assert blocks[-1] == "memory"
+    assert len(blocks) == SIDES + 2
+    widths = [elements(root, block)[0][2] for block in blocks[1:4]]
+    assert widths == [(RIGHT - LEFT) / 4, (RIGHT - LEFT) / 2, RIGHT - LEFT]
+    assert f"Side <{SIDES - 1}>" in texts(root)
+    (drawn,) = (group for group in root.iterfind("g") if group.get("class") == "memory")
+    lines = [path for path in drawn.iterfind("path") if path.findtext("title")]
+    assert len({path.get("stroke-dasharray") for path in lines}) == SIDES
+    assert timelines_notes(sides) == ()
+    assert timelines_notes([("a", replace(sides[0][1], reduced="fewer"))]) == ("a: fewer",)
 
 
 def test_alone_it_is_drawn_alone() -> None:
