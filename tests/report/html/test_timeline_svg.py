@@ -106,7 +106,6 @@ def test_several_sides_are_below_each_other_at_one_scale() -> None:
     lines = [path for path in drawn.iterfind("path") if path.findtext("title")]
     assert len({path.get("stroke-dasharray") for path in lines}) == SIDES
     assert timelines_notes(sides) == ()
-    assert timelines_notes([("a", replace(sides[0][1], reduced="fewer"))]) == ("a: fewer",)
 
 
 def test_alone_it_is_drawn_alone() -> None:
@@ -226,6 +225,7 @@ def test_no_more_elements_are_drawn_than_asked_for_and_it_is_said() -> None:
     assert note.startswith("Current: 900 operations, waits and ranges are drawn as ")
     assert timeline_notes(many, few, most=900) == ()
     assert timeline_notes(few) == ()
+    assert timelines_notes([("vLLM", many)], most=50) == (note.replace("Current", "vLLM"),)
 
 
 HOSTILE = "</title></svg><script>alert(1)</script>&\"'\u202e\x00\ud800]]>" + "x" * 500
