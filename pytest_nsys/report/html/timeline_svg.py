@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from pytest_nsys.insights.timeline import Element, Label, Lane, Timeline
 from pytest_nsys.insights.timeline.reduce import reduced_to
 from pytest_nsys.kernels.category import CATEGORIES
-from pytest_nsys.support.text import visible
+from pytest_nsys.report.html.looks import (
+    COPIES,
+    LOOKS,
+    NAMES,
+    RANGE,
+    WIDTH,
+    fill,
+    legend,
+    patterns,
+)
+from pytest_nsys.report.html.looks import number as _n
+from pytest_nsys.report.html.looks import text_of as _text
 from pytest_nsys.support.units import format_amount
 
 MOST = 1200
@@ -38,13 +49,10 @@ _LINES = {
 SIDES = len(_LINES)
 """How many timelines a drawing has at most."""
 
-_RANGE = "#565e68"
 _ON_COLOUR = ' fill="#fff" stroke="#000" stroke-opacity=".3" stroke-width="2" paint-order="stroke"'
 _INNER = {"range": "", "gpu": _ON_COLOUR, "host": _ON_COLOUR}
-_HOLLOW = f' fill="#fff" stroke="{_RANGE}" stroke-width=".75"'
-
-_WIDTH, _LEFT, _RIGHT = 1000.0, 164.0, 14.0
-_PLOT = _WIDTH - _LEFT - _RIGHT
+_LEFT, _RIGHT = 164.0, 14.0
+_PLOT = WIDTH - _LEFT - _RIGHT
 _THINNEST, _LEAST = 0.6, 0.05
 _THIN = 5.0  # what is narrower has no room for a pattern
 _CHARACTER = 5.8  # width of a letter in an element
@@ -55,44 +63,7 @@ _MEMORY = 46.0
 
 _HEIGHTS = {"range": 13.0, "gpu": 20.0, "host": 11.0}
 _GAP = 4.0
-_COPIES = ("h2d", "d2h", "d2d", "p2p", "unified")
-_HEIGHT_OF = {**dict.fromkeys((*_COPIES, "memset"), 12.0)}
-
-_NAMES: Mapping[str, str] = {
-    **{name: name for name in CATEGORIES},
-    "copy": "moving data (kernel)",
-    "comm": "communication",
-    "other": "other kernels",
-    **{name: f"copy {name}" for name in _COPIES},
-    "memset": "memset",
-    "graph": "CUDA graph",
-    "sync": "wait of the host",
-    "range": "range",
-}
-"""What the legend calls a category, in its order; also the classes of elements."""
-
-_LOOKS: Mapping[str, tuple[str, str]] = {
-    "gemm": ("#1f5fa8", ""),
-    "attention": ("#7a3fa0", "M0 6L6 0"),
-    "conv": ("#00695c", "M0 3H6M3 0V6"),
-    "norm": ("#a3480a", "M0 3H6"),
-    "elementwise": ("#56661b", "M3 0V6"),
-    "reduce": ("#9c2a5f", "M0 0L6 6"),
-    "copy": ("#6b5a3a", "M0 0L6 6M0 6L6 0"),
-    "comm": ("#b3261e", "M1 3H5"),
-    "sort": ("#3e5c76", "M3 1V5"),
-    "other": ("#5f6670", "M2 2L4 4"),
-    "h2d": ("#0b6e80", "M0 2L3 5L6 2"),
-    "d2h": ("#855700", "M0 4L3 1L6 4"),
-    "d2d": ("#4a6572", "M2 0L5 3L2 6"),
-    "p2p": ("#a3324a", "M0 3H6M3 1V5"),
-    "unified": ("#5d4a9c", "M0 1H6M0 4H6"),
-    "memset": ("#6a685f", "M1 0V6M4 0V6"),
-    "graph": ("#2b4c7e", "M0 0H6V6"),
-    "sync": ("#646b76", "M0 6L6 0M-1 1L1 -1M5 7L7 5"),
-}
-"""Per category its colour on light paper, for the style sheet may be forbidden, and its pattern, a
-path in a square of 6. White text on each has a contrast of 4.5 at least."""
+_HEIGHT_OF = {**dict.fromkeys((*COPIES, "memset"), 12.0)}
 
 
 def timeline_svg(
@@ -184,15 +155,16 @@ class _Svg:
 
     def svg(self) -> Markup:
         """The drawing."""
-        self._legend()
+        drawn, self._y = legend(self._used(), self._ident)
+        self._add(drawn)
         for block in self._blocks:
             self._block(block)
         self._memory()
         head = (
-            f'<svg class="timeline" role="img" viewBox="0 0 {_n(_WIDTH)} {_n(self._y + 4)}" '
+            f'<svg class="timeline" role="img" viewBox="0 0 {_n(WIDTH)} {_n(self._y + 4)}" '
             f'font-size="11" font-family="sans-serif" aria-label="{_text(self._summary())}">'
         )
-        return Markup("".join([head, *self._patterns(), *self._out, "</svg>"]))
+        return Markup("".join([head, patterns(self._used(), self._ident), *self._out, "</svg>"]))
 
     def _summary(self) -> str:
         parts = [
@@ -212,43 +184,7 @@ class _Svg:
             for block in self._blocks
             for element in block.timeline.elements
         }
-        return [name for name in _NAMES if name in used]
-
-    def _patterns(self) -> Iterator[str]:
-        yield "<defs>"
-        for name in self._used():
-            if name in _LOOKS:
-                colour, path = _LOOKS[name]
-                mark = (
-                    f'<path class="mark" d="{path}" stroke="#fff" stroke-opacity=".45"/>'
-                    if path
-                    else ""
-                )
-                yield (
-                    f'<pattern id="{self._ident}-{name}" class="{name}" width="6" height="6" '
-                    f'patternUnits="userSpaceOnUse" fill="none" stroke="none">'
-                    f'<rect class="base" width="6" height="6" fill="{colour}"/>{mark}</pattern>'
-                )
-        yield "</defs>"
-
-    def _legend(self) -> None:
-        names = self._used()
-        if not names:
-            return
-        self._add('<g class="legend">')
-        x, y = 0.0, 4.0
-        for name in names:
-            width = 36 + 6.7 * len(_NAMES[name])
-            if x + width > _WIDTH:
-                x, y = 0.0, y + 18
-            self._add(
-                f'<g class="op {name}"{self._fill(name)}><rect x="{_n(x)}" y="{_n(y)}" '
-                f'width="16" height="11"/></g>'
-                f'<text x="{_n(x + 21)}" y="{_n(y + 10)}">{_text(_NAMES[name])}</text>'
-            )
-            x += width
-        self._add("</g>")
-        self._y = y + 22
+        return [name for name in NAMES if name in used]
 
     def _block(self, block: _Block) -> None:
         timeline = block.timeline
@@ -304,9 +240,7 @@ class _Svg:
             title = _cut(lane.title, _TITLE_CHARACTERS)
             full = f"<title>{_text(lane.title)}</title>" if title != lane.title else ""
             self._add(f'<text x="0" y="{_n(height / 2 + 4)}">{_text(title)}{full}</text>')
-        self._add(
-            f'<path class="base" d="M{_n(_LEFT)} {_n(height)}H{_n(_WIDTH - _RIGHT)}"{_LINE}/>'
-        )
+        self._add(f'<path class="base" d="M{_n(_LEFT)} {_n(height)}H{_n(WIDTH - _RIGHT)}"{_LINE}/>')
 
         def kind(place: _Place) -> tuple[str, bool]:
             return _class_of(labels[place.element.label]), place.width < _THIN
@@ -314,7 +248,7 @@ class _Svg:
         texts: list[str] = []
         places = sorted(self._places(elements), key=kind)
         for (name, thin), mine in groupby(places, key=kind):
-            look = self._thin(name) if thin else self._fill(name)
+            look = self._thin(name) if thin else fill(name, self._ident)
             self._add(f'<g class="op {name}{" thin" if thin else ""}"{look}>')
             tall = min(_HEIGHT_OF.get(name, height), height)
             for element, x, width in mine:
@@ -323,7 +257,7 @@ class _Svg:
                     f'<rect x="{_n(x)}"{y} width="{_n(width)}" height="{_n(tall)}">'
                     f"<title>{_text(_tooltip(element, labels[element.label]))}</title></rect>"
                 )
-                texts += _inner_text(element, labels[element.label], x, width, height - tall / 2)
+                texts += _innertext_of(element, labels[element.label], x, width, height - tall / 2)
             self._add("</g>")
         if texts:
             self._add(f'<g class="names" font-size="10"{_INNER[lane.kind]}>')
@@ -385,11 +319,8 @@ class _Svg:
             width = _PLOT * (element.end - element.start) / self._extent
             yield _Place(element, x, max(width, room))
 
-    def _fill(self, name: str) -> str:
-        return f' fill="url(#{self._ident}-{name})"' if name in _LOOKS else _HOLLOW
-
     def _thin(self, name: str) -> str:
-        return f' fill="{_LOOKS[name][0] if name in _LOOKS else _RANGE}"'
+        return f' fill="{LOOKS[name][0] if name in LOOKS else RANGE}"'
 
     def _add(self, text: str) -> None:
         self._out.append(text)
@@ -415,7 +346,7 @@ def tick_texts(times: Sequence[int]) -> list[str]:
 
 
 def _class_of(label: Label) -> str:
-    return label.category if label.category in _NAMES else "other"
+    return label.category if label.category in NAMES else "other"
 
 
 def _tooltip(element: Element, label: Label) -> str:
@@ -430,7 +361,7 @@ def _tooltip(element: Element, label: Label) -> str:
     )
 
 
-def _inner_text(
+def _innertext_of(
     element: Element, label: Label, x: float, width: float, middle: float
 ) -> Iterator[str]:
     """The label in the element, where there is room for what says something."""
@@ -455,12 +386,3 @@ def _cut(text: str, most: int) -> str:
 
 def _many(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _text(text: str) -> str:
-    return str(escape(visible(text)))
-
-
-def _n(number: float) -> str:
-    """A coordinate: to a hundredth, without zeros that say nothing."""
-    return f"{number:.2f}".rstrip("0").rstrip(".")
