@@ -17,6 +17,8 @@ from pytest_nsys import NsysServer, Server, synthetic_text
 MODEL = os.environ.get("SERVE_MODEL", "model")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
 PROMPTS = synthetic_text(tokens=64, count=16)
+(SYSTEM,) = synthetic_text(tokens=256, count=1, seed=1)  # 1,100 tokens of this model
+SHARED = [f"{SYSTEM} {question}" for question in synthetic_text(tokens=16, count=8, seed=2)]
 TOKENS, SECONDS = (4, 0.3) if os.environ.get("SERVE_SHORT") else (32, 2.0)
 
 ARGS = {
@@ -48,3 +50,15 @@ def test_serving(nsys_server: NsysServer, engine: str) -> None:
         "sustained", concurrency=4, duration=SECONDS, max_tokens=TOKENS, rounds=2
     ) as window:
         window.load(PROMPTS)
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_shared_prefix(nsys_server: NsysServer, engine: str) -> None:
+    """Questions below one long system prompt: what a cache of prefixes is for."""
+    server = start(nsys_server, engine)
+    server.warm_up(2 * len(SHARED), SHARED, concurrency=4)
+    for clients in (1, 8):
+        with server.window(
+            f"shared-prefix-{clients}", concurrency=clients, requests=8, max_tokens=TOKENS
+        ) as window:
+            window.load(SHARED)
