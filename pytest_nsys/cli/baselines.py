@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_nsys.cli.common import add_pattern, complain, show, show_lines, whole_number
+from pytest_nsys.cli.common import (
+    add_format,
+    add_pattern,
+    complain,
+    show_as,
+    show_lines,
+    whole_number,
+)
+from pytest_nsys.cli.parser import Parser
 from pytest_nsys.errors import BaselineError
 
 if TYPE_CHECKING:
@@ -18,28 +25,50 @@ if TYPE_CHECKING:
 DONE, LEFT, FAILED = 0, 1, 2
 
 
-def add_baselines(parser: argparse.ArgumentParser) -> None:
+def add_baselines(parser: Parser) -> None:
     """The arguments of the command."""
-    parser.description = "Exit code: 0, 1 where something is left to be done, 2 for an error."
+    parser.describe(
+        "Says what a folder of baselines holds, and keeps it in order.",
+        examples=[
+            "pytest-nsys baselines list",
+            "pytest-nsys baselines rename tests/test_a.py tests/test_b.py",
+        ],
+        codes={0: "done", 1: "something is left to be done", 2: "an error"},
+    )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
     one = actions.add_parser("list", help="which tests have a baseline, for which device, how old")
+    one.describe(
+        "Lists the tests that have a baseline, by device, and when they were recorded.",
+        examples=["pytest-nsys baselines list 'test_gemm*' --older-than 90"],
+        codes={0: "done", 2: "a baseline cannot be read"},
+    )
     add_pattern(one)
     _which(one)
     one.add_argument(
         "--older-than", type=whole_number(1), metavar="DAYS", help="only those recorded before"
     )
-    one.add_argument("--json", action="store_true", help="as JSON")
+    add_format(one)
     one.set_defaults(run=_list)
 
     one = actions.add_parser("show", help="what a baseline holds, to be read")
-    one.add_argument("test", help="a test's node id, a part of it, or a pattern")
+    one.describe(
+        "Shows what the baselines of a test hold.",
+        examples=["pytest-nsys baselines show 'tests/test_ops.py::test_gemm[fp16]'"],
+        codes={0: "done", 2: "there is none, or it cannot be read"},
+    )
+    one.add_argument("test", metavar="TEST", help="a test's node id, a part of it, or a pattern")
     _which(one)
     one.set_defaults(run=_show)
 
     one = actions.add_parser(
         "rename",
         help="give the baselines of a test, or of all tests of a file or folder, to others",
+    )
+    one.describe(
+        "Gives the baselines of a test, or of all tests of a file or folder, to others.",
+        examples=["pytest-nsys baselines rename test_ops.py::test_a test_ops.py::test_b"],
+        codes={0: "done", 2: "there is none, or the other has one already"},
     )
     one.add_argument("old", metavar="OLD", help="a node id, a test file or a folder")
     one.add_argument("new", metavar="NEW", help="what it is called now")
@@ -49,10 +78,13 @@ def add_baselines(parser: argparse.ArgumentParser) -> None:
     one = actions.add_parser(
         "prune",
         help="remove baselines whose tests are gone",
-        description="Collects tests, as 'pytest --collect-only' does, and names the baselines of "
-        "tests that are not there in the files that were collected; removes them with --yes. "
-        "What was deselected or skipped is there, and what could not be collected is left alone. "
-        "Exit code: 0, 1 where some are left, 2 for an error.",
+    )
+    one.describe(
+        "Collects tests, as 'pytest --collect-only' does, and names the baselines of tests that "
+        "are not there in the files that were collected; removes them with --yes. What was "
+        "deselected or skipped is there, and what could not be collected is left alone.",
+        examples=["pytest-nsys baselines prune", "pytest-nsys baselines prune --yes -- tests/gpu"],
+        codes={0: "done", 1: "some are left", 2: "an error"},
     )
     one.add_argument("--yes", action="store_true", help="remove them")
     _which(one)
@@ -64,11 +96,14 @@ def add_baselines(parser: argparse.ArgumentParser) -> None:
     one = actions.add_parser(
         "merge",
         help="take in the baselines of another folder, or resolve git's conflicts",
-        description="With OTHER: its baselines that the folder lacks are copied, and where both "
-        "have one of the same work, its processes are added. Without: baselines in which git left "
-        "a conflict get the processes of both sides. What cannot be put together (other kernels, "
-        "windows or options) is left and named, unless --take says which one counts. Exit code: "
-        "0, 1 where some are left, 2 for an error.",
+    )
+    one.describe(
+        "With OTHER: its baselines that the folder lacks are copied, and where both have one of "
+        "the same work, its processes are added. Without: baselines in which git left a conflict "
+        "get the processes of both sides. What cannot be put together (other kernels, windows or "
+        "options) is left and named, unless --take says which one counts.",
+        examples=["pytest-nsys baselines merge ../other/baselines --take=newer"],
+        codes={0: "done", 1: "some are left", 2: "an error"},
     )
     one.add_argument("other", nargs="?", type=Path, metavar="OTHER", help="a folder of baselines")
     one.add_argument("--take", choices=("ours", "theirs", "newer"), help="where both differ")
@@ -113,11 +148,11 @@ def _list(arguments: argparse.Namespace) -> int:
     if arguments.older_than:
         day = datetime.date.today() - datetime.timedelta(days=arguments.older_than)
         found = [head for head in found if head.date < day.isoformat()]
-    if arguments.json:
-        rows = [{**vars(head), "path": str(head.path)} for head in found]
-        show(json.dumps(rows, indent=1))
-    else:
-        show_lines(_rows(found))
+    show_as(
+        arguments.format,
+        lambda: _rows(found),
+        lambda: [{**vars(head), "path": str(head.path)} for head in found],
+    )
     return FAILED if failed else DONE
 
 

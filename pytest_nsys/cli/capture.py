@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from pytest_nsys.cli.common import complain, show, show_lines
+from pytest_nsys.cli.parser import Parser
 from pytest_nsys.errors import RecordingError, SettingsError
 
 if TYPE_CHECKING:
@@ -26,15 +27,24 @@ _LONGEST_S = 10**6
 _SHOWN = 12
 
 _ABOUT = (
-    "Run a command under nsys, and keep its capture as a scrubbed recording, which stats, diff, "
-    "compare and export read. Ctrl-C ends the collection and the command, and keeps the capture. "
-    "Exit code: that of the command, or 0 if --duration ended it; 2 if there is no capture."
+    "Runs a command under nsys, and keeps its capture as a scrubbed recording, which stats, diff, "
+    "compare and export read. Ctrl-C ends the collection and the command, and keeps the capture."
 )
 
 
-def add_capture(parser: argparse.ArgumentParser) -> None:
+def add_capture(parser: Parser) -> None:
     """The arguments of the command."""
-    parser.description = _ABOUT
+    parser.describe(
+        _ABOUT,
+        examples=[
+            "pytest-nsys capture -o train -- python train.py",
+            "pytest-nsys capture --launcher 'docker exec llama' -- python serve.py",
+        ],
+        codes={
+            "N": "that of the command; 0 if --duration ended it",
+            "2": "there is no capture",
+        },
+    )
     parser.usage = "%(prog)s [options] -- COMMAND [ARGUMENT ...]"
     parser.add_argument(
         "-o",

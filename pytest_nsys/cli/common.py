@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_nsys.errors import ReportError, SettingsError
 from pytest_nsys.support.text import fit_to_print, one_line
@@ -144,6 +146,42 @@ def add_nsys(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nsys-executable", metavar="FILE", help="the nsys that exports reports")
 
 
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """The argument of commands that print what they found; see `show_as`."""
+    parser.add_argument(
+        "--format",
+        choices=("table", "json", "markdown"),
+        default="table",
+        help="table: text for a terminal (default); json: all of it; markdown: for a comment",
+    )
+
+
+def show_as(
+    chosen: str,
+    lines: Callable[[], Iterable[str]],
+    document: Callable[[], Any],
+    markdown: Callable[[], str] | None = None,
+) -> None:
+    """Print in the format that was chosen.
+
+    Args:
+        chosen: one of those of `add_format`.
+        lines: makes text for a terminal.
+        document: makes JSON values.
+        markdown: makes Markdown; the text as a block of code where it is None.
+    """
+    if chosen == "json":
+        show(json.dumps(document(), indent=1))
+    elif chosen == "table":
+        show_lines(lines())
+    elif markdown is not None:
+        show(markdown(), end="")
+    else:
+        text = "\n".join(map(one_line, lines()))
+        fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
+        show(f"{fence}text\n{text}\n{fence}")
+
+
 def show_lines(lines: Iterable[str]) -> None:
     """Print lines, in which names may be that somebody else has chosen."""
     show("\n".join(map(one_line, lines)))
@@ -155,9 +193,11 @@ def complain(text: object) -> None:
 
 
 def show(text: str, end: str = "\n") -> None:
-    """Print; a reader that has seen enough (``| head``) changes nothing."""
+    """Print, what stdout has no letters for as Python spells it; a reader that has seen enough
+    (``| head``) changes nothing."""
+    encoding = sys.stdout.encoding or "ascii"
     try:
-        print(text, end=end)
+        print(text.encode(encoding, "backslashreplace").decode(encoding), end=end)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

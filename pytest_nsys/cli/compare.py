@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from pytest_nsys.cli.common import (
     CAPTURE,
     SAME_OR_BETTER,
+    add_format,
     add_nsys,
     add_range,
     selection_of,
-    show,
-    show_lines,
+    show_as,
     whole_number,
 )
+from pytest_nsys.cli.parser import Parser
 
 
-def add_compare(parser: argparse.ArgumentParser) -> None:
+def add_compare(parser: Parser) -> None:
     """The arguments of the command."""
-    parser.description = (
-        "Captures side by side, each against the first; recordings test by test, one alone by the "
-        "parameters of its tests. It judges nothing: exit code 0, or 2 for what cannot be read."
+    parser.describe(
+        "Shows captures side by side, each against the first; recordings test by test, one alone "
+        "by the parameters of its tests. It judges nothing.",
+        examples=[
+            "pytest-nsys compare recording --by engine",
+            "pytest-nsys compare a.nsys-rep b.nsys-rep --range=decode --per token=256",
+        ],
+        codes={0: "it was shown", 2: "it cannot be read"},
     )
     parser.add_argument("first", type=Path, metavar="REPORT", help=CAPTURE)
     parser.add_argument("others", type=Path, nargs="*", metavar="REPORT", help=CAPTURE)
@@ -48,7 +53,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top", type=whole_number(0), default=10, metavar="N", help="how many kernels to name (10)"
     )
-    parser.add_argument("--format", choices=("table", "json", "markdown"), default="table")
+    add_format(parser)
     add_nsys(parser)
     parser.set_defaults(run=_run)
 
@@ -68,10 +73,10 @@ def _run(arguments: argparse.Namespace) -> int:
         executable=arguments.nsys_executable,
     )
     shown = [side_by_side(one, arguments.metric) for one in compared.subjects]
-    if arguments.format == "json":
-        show(json.dumps(side_by_side_document(compared, shown), indent=1))
-    elif arguments.format == "markdown":
-        show(side_by_side_markdown(compared, shown, arguments.top), end="")
-    else:
-        show_lines(side_by_side_lines(compared, shown, arguments.top))
+    show_as(
+        arguments.format,
+        lambda: side_by_side_lines(compared, shown, arguments.top),
+        lambda: side_by_side_document(compared, shown),
+        lambda: side_by_side_markdown(compared, shown, arguments.top),
+    )
     return SAME_OR_BETTER

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,27 +13,35 @@ from pytest_nsys.cli.common import (
     CAPTURE,
     SAME_OR_BETTER,
     WORSE,
+    add_format,
     add_nsys,
     add_range,
     add_tolerance,
     selecting,
     selection_of,
-    show,
-    show_lines,
+    show_as,
 )
+from pytest_nsys.cli.parser import Parser
 
 if TYPE_CHECKING:
     from pytest_nsys.offline.diff import Diff
 
 
-def add_diff(parser: argparse.ArgumentParser) -> None:
+def add_diff(parser: Parser) -> None:
     """The arguments of the command."""
-    parser.description = "Exit code: 0 same or better, 1 worse, 2 could not compare."
-    parser.add_argument("before", type=Path, help=CAPTURE)
-    parser.add_argument("after", type=Path, help=CAPTURE)
+    parser.describe(
+        "Compares two captures as the gate does, or two recordings test by test.",
+        examples=[
+            "pytest-nsys diff before.nsys-rep after.nsys-rep",
+            "pytest-nsys diff main/recording pr/recording --html diff.html",
+        ],
+        codes={0: "same or better", 1: "worse", 2: "could not compare"},
+    )
+    parser.add_argument("before", type=Path, metavar="BEFORE", help=CAPTURE)
+    parser.add_argument("after", type=Path, metavar="AFTER", help=CAPTURE)
     add_range(parser)
     add_tolerance(parser)
-    parser.add_argument("--format", choices=("table", "json"), default="table")
+    add_format(parser)
     parser.add_argument(
         "--html", type=Path, metavar="FILE", help="also write the comparison as one HTML page"
     )
@@ -45,6 +53,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from pytest_nsys.offline.diff import diff
     from pytest_nsys.plan.settings import read_tolerances
     from pytest_nsys.report.json import report_document
+    from pytest_nsys.report.markdown import render_markdown
     from pytest_nsys.report.run import RunReport
     from pytest_nsys.report.text import comparison_lines
 
@@ -54,17 +63,21 @@ def _run(arguments: argparse.Namespace) -> int:
         selection=selection_of(arguments),
         tolerance=dict(read_tolerances(arguments.tolerance)),
         executable=arguments.nsys_executable,
-        in_full=arguments.html is not None or arguments.format == "json",
+        in_full=arguments.html is not None or arguments.format != "table",
     )
     only = {"only_before": found.only_before, "only_after": found.only_after}
-    if arguments.format == "json":
-        document = report_document(RunReport(mode="profile", verdicts=found.verdicts))
-        show(json.dumps({**document, **only}, indent=1))
-    else:
-        lines = [line for verdict in found.verdicts for line in comparison_lines(verdict)]
-        lines += [f"only in {arguments.before}: {nodeid}" for nodeid in found.only_before]
-        lines += [f"only in {arguments.after}: {nodeid}" for nodeid in found.only_after]
-        show_lines(lines)
+    run = RunReport(mode="profile", verdicts=found.verdicts)
+    alone = [f"only in {arguments.before}: {nodeid}" for nodeid in found.only_before]
+    alone += [f"only in {arguments.after}: {nodeid}" for nodeid in found.only_after]
+    show_as(
+        arguments.format,
+        lambda: [
+            *(line for verdict in found.verdicts for line in comparison_lines(verdict)),
+            *alone,
+        ],
+        lambda: {**report_document(run), **only},
+        lambda: render_markdown(replace(run, notes=(*alone,))),
+    )
     if arguments.html is not None:
         _write_page(arguments, found)
     if any(verdict.failed for verdict in found.verdicts):

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import io
 
-from pytest_nsys.cli.common import show
+from pytest_nsys.cli.common import add_format, show_as
+from pytest_nsys.cli.parser import Parser
+
+HEALTHY, ILL = 0, 1
 
 
-def add_doctor(parser: argparse.ArgumentParser) -> None:
+def add_doctor(parser: Parser) -> None:
     """The arguments of the command."""
-    parser.description = (
+    parser.describe(
         "Looks at nsys, GPUs, driver, rights, limits and folders, then makes a capture of a few "
-        "seconds and checks it. Exit code: 0 captures can be made, 1 they will fail or be wrong."
+        "seconds and checks it.",
+        examples=["pytest-nsys doctor", "pytest-nsys doctor --format=json > doctor.json"],
+        codes={0: "captures can be made", 1: "they will fail or be wrong"},
     )
-    parser.add_argument("--format", choices=("table", "json"), default="table")
-    parser.add_argument(
-        "--json", action="store_const", const="json", dest="format", help="as --format=json"
-    )
+    add_format(parser)
     parser.add_argument("--nsys-executable", metavar="FILE", help="the nsys to examine")
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from pytest_nsys.doctor.run import run_doctor
+    from pytest_nsys.doctor.run import checkup_document, checkup_lines, examine_here
 
-    out = io.StringIO()
-    code = run_doctor(arguments.nsys_executable, arguments.format == "json", out)
-    show(out.getvalue(), end="")
-    return code
+    checkup = examine_here(arguments.nsys_executable)
+    show_as(arguments.format, lambda: checkup_lines(checkup), lambda: checkup_document(checkup))
+    return HEALTHY if checkup.healthy else ILL

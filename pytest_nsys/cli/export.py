@@ -18,13 +18,18 @@ from pytest_nsys.cli.common import (
     show,
     target_of,
 )
+from pytest_nsys.cli.parser import Parser
 from pytest_nsys.errors import ReportError
 
 
-def add_export(parser: argparse.ArgumentParser) -> None:
+def add_export(parser: Parser) -> None:
     """The arguments of the command."""
-    parser.description = "Write a capture as a trace that https://ui.perfetto.dev opens."
-    parser.add_argument("report", type=Path, help=CAPTURE)
+    parser.describe(
+        "Writes a capture as a trace that https://ui.perfetto.dev opens.",
+        examples=["pytest-nsys export --perfetto report.nsys-rep -o trace.json.gz"],
+        codes={0: "the trace was written", 2: "it could not be"},
+    )
+    parser.add_argument("report", type=Path, metavar="REPORT", help=CAPTURE)
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument("--perfetto", action="store_true", help="as a trace for Perfetto (JSON)")
     add_output(

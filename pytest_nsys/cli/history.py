@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from pytest_nsys.cli.common import (
     SAME_OR_BETTER,
     WORSE,
+    add_format,
     add_pattern,
     add_tolerance,
     complain,
-    show,
+    show_as,
     whole_number,
 )
-from pytest_nsys.support.text import one_line
+from pytest_nsys.cli.parser import Parser
 
 
-def add_history(parser: argparse.ArgumentParser) -> None:
+def add_history(parser: Parser) -> None:
     """The arguments of the command."""
-    parser.description = (
-        "Exit code: 0, or with --fail-on-change 1 where a test got worse; 2 for a history that "
-        "cannot be read."
+    parser.describe(
+        "Shows how measured tests changed over their runs: levels, change points and drifts.",
+        examples=[
+            "pytest-nsys history perf-history test_gemm --last 90",
+            "pytest-nsys history perf-history --fail-on-change",
+        ],
+        codes={
+            0: "it was shown",
+            1: "with --fail-on-change: a test got worse",
+            2: "the history cannot be read",
+        },
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of --nsys-history")
     add_pattern(parser)
@@ -38,7 +46,7 @@ def add_history(parser: argparse.ArgumentParser) -> None:
         "--last", type=whole_number(1), metavar="N", help="only the newest N runs of each"
     )
     add_tolerance(parser)
-    parser.add_argument("--format", choices=("text", "json"), default="text")
+    add_format(parser)
     parser.add_argument(
         "--fail-on-change",
         action="store_true",
@@ -71,11 +79,10 @@ def _run(arguments: argparse.Namespace) -> int:
     trends = [trend for test in tests for trend in test.trends]
     if arguments.fail_on_change and not all(trend.searched for trend in trends):
         raise HistoryError(MISSING, remedy=REMEDY)
-    if arguments.format == "json":
-        show(json.dumps(history_document(tests), indent=1))
-    else:
-        encoding = sys.stdout.encoding or "ascii"
-        text = "\n".join(map(one_line, history_lines(tests, levels_for(encoding))))
-        show(text.encode(encoding, "backslashreplace").decode(encoding), end="")
+    show_as(
+        arguments.format,
+        lambda: history_lines(tests, levels_for(sys.stdout.encoding or "ascii")),
+        lambda: history_document(tests),
+    )
     failed = arguments.fail_on_change and any(trend.got_worse for trend in trends)
     return WORSE if failed else SAME_OR_BETTER

@@ -11,27 +11,31 @@ import os
 from pathlib import Path
 
 from pytest_nsys.cli.common import complain
+from pytest_nsys.cli.parser import Parser
 from pytest_nsys.errors import NsysError
 from pytest_nsys.plan.options import OPTIONS, Option
 
-_ABOUT = """\
-Gates a recording as 'pytest --nsys-baseline --nsys-replay=RECORDING' does, with
-the same verdicts, reports and exit code, but imports neither test modules nor
-conftest.py: the recording keeps the tests' marks, and the options that say how
-to judge. A test whose mark has check=, which is code, is not judged, and fails.
-
-Exit code: 0 passed; 1 a test failed; 4 it cannot be judged.
-"""
+_ABOUT = (
+    "Gates a recording as 'pytest --nsys-baseline --nsys-replay=RECORDING' does, with the same "
+    "verdicts, reports and exit code, but imports neither test modules nor conftest.py: the "
+    "recording keeps the tests' marks, and the options that say how to judge. A test whose mark "
+    "has check=, which is code, is not judged, and fails."
+)
 
 _OWN = {"nsys_baseline_dir": "folder of the baselines (baselines)"}
 _DROPPED = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
 
 
-def add_judge(parser: argparse.ArgumentParser) -> None:
+def add_judge(parser: Parser) -> None:
     """The arguments of the command."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.description = _ABOUT
-    parser.add_argument("recording", type=Path, help="a folder that --nsys-record wrote")
+    parser.describe(
+        _ABOUT,
+        examples=["pytest-nsys judge recording --html report.html --markdown comment.md"],
+        codes={0: "passed", 1: "a test failed", 2: "interrupted", 4: "it cannot be judged"},
+    )
+    parser.add_argument(
+        "recording", type=Path, metavar="RECORDING", help="a folder that --nsys-record wrote"
+    )
     for option in filter(lambda one: one.judging, OPTIONS):
         recorded = "; as recorded if not given" if option.judging == "rule" else ""
         parser.add_argument(

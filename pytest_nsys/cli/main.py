@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
@@ -11,12 +10,14 @@ from pytest_nsys.cli.baselines import add_baselines
 from pytest_nsys.cli.capture import add_capture
 from pytest_nsys.cli.common import CANNOT_COMPARE, INTERRUPTED, complain
 from pytest_nsys.cli.compare import add_compare
+from pytest_nsys.cli.completion import add_completion
 from pytest_nsys.cli.diff import add_diff
 from pytest_nsys.cli.doctor import add_doctor
 from pytest_nsys.cli.export import add_export
 from pytest_nsys.cli.history import add_history
 from pytest_nsys.cli.judge import add_judge
 from pytest_nsys.cli.metrics import add_metrics
+from pytest_nsys.cli.parser import Parser
 from pytest_nsys.cli.power import add_power
 from pytest_nsys.cli.scrub import add_scrub
 from pytest_nsys.cli.stats import add_stats
@@ -39,6 +40,7 @@ _COMMANDS = (
     ("scrub", "copy a capture without what nsys stores of the machine", add_scrub),
     ("doctor", "find out whether captures can be made here, and what to do if not", add_doctor),
     ("metrics", "list the metrics there are", add_metrics),
+    ("completion", "let a shell complete these commands and their options", add_completion),
 )
 
 
@@ -56,12 +58,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="pytest-nsys", description="Numbers from stored NVIDIA Nsight Systems captures."
+def _parser() -> Parser:
+    parser = Parser(prog="pytest-nsys")
+    parser.describe(
+        "Numbers from stored NVIDIA Nsight Systems captures.",
+        examples=["pytest-nsys stats report.nsys-rep", "pytest-nsys COMMAND --help"],
+        codes={
+            0: "what was compared is the same or better, or there was nothing to compare",
+            1: "it got worse",
+            2: "it could not be done; the last lines say why",
+            130: "it was interrupted",
+        },
     )
     parser.add_argument("--version", action="version", version=f"pytest-nsys {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, about, add in _COMMANDS:
         add(commands.add_parser(name, help=about))
+    parser.set_defaults(parser=parser)
     return parser

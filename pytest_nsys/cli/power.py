@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from pytest_nsys.cli.common import CANNOT_COMPARE, SAME_OR_BETTER, show, show_lines
+from pytest_nsys.cli.common import CANNOT_COMPARE, SAME_OR_BETTER, add_format, complain, show_as
+from pytest_nsys.cli.parser import Parser
 
 
-def add_power(parser: argparse.ArgumentParser) -> None:
+def add_power(parser: Parser) -> None:
     """The arguments of the command."""
-    parser.description = (
-        "Reads the samples of a test's baseline. Exit code: 0, or 2 if there is no such baseline."
+    parser.describe(
+        "Reads the samples of a test's baseline, and says how many processes and rounds would see "
+        "a change of a given size.",
+        examples=[
+            "pytest-nsys power test_gemm",
+            "pytest-nsys power test_serving --metric=client.ttft_p50 --tolerance=5%",
+        ],
+        codes={0: "it was found out", 2: "there is no such baseline"},
     )
-    parser.add_argument("test", help="a test's node id, a part of it, or a shell pattern")
+    parser.add_argument(
+        "test", metavar="TEST", help="a test's node id, a part of it, or a shell pattern"
+    )
     parser.add_argument(
         "--baselines", type=Path, default=Path("baselines"), metavar="DIR", help="(baselines)"
     )
@@ -31,7 +39,7 @@ def add_power(parser: argparse.ArgumentParser) -> None:
         metavar="[METRIC=]TOLERANCE",
         help="what is to be resolved, such as 1%% (the metric's default)",
     )
-    parser.add_argument("--format", choices=("table", "json"), default="table")
+    add_format(parser)
     parser.set_defaults(run=_run)
 
 
@@ -46,11 +54,12 @@ def _run(arguments: argparse.Namespace) -> int:
         for measurement in BaselineStore(arguments.baselines).matching(arguments.test)
         for power in powers(measurement, tolerances, arguments.metric)
     ]
-    if arguments.format == "json":
-        show(json.dumps([power_document(power) for power in found], indent=1))
-    else:
-        show_lines(line for power in found for line in power_lines(power))
     if not found:
-        show(f"no baseline in {arguments.baselines} has such a metric of {arguments.test!r}")
+        complain(f"no baseline in {arguments.baselines} has such a metric of {arguments.test!r}")
         return CANNOT_COMPARE
+    show_as(
+        arguments.format,
+        lambda: (line for power in found for line in power_lines(power)),
+        lambda: [power_document(power) for power in found],
+    )
     return SAME_OR_BETTER

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_nsys.cli.common import ANOTHER_FILE, add_nsys, add_output, show_lines, target_of
+from pytest_nsys.cli.parser import Parser
 from pytest_nsys.errors import NotACapture, ReportError
 
 if TYPE_CHECKING:
@@ -16,15 +17,18 @@ if TYPE_CHECKING:
 _STILL_THERE = "names of kernels, metrics, GPUs, and versions"
 
 
-def add_scrub(parser: argparse.ArgumentParser) -> None:
+def add_scrub(parser: Parser) -> None:
     """The arguments of the command."""
-    parser.description = (
-        "Write a copy of a capture with only what pytest-nsys reads: no environment, command "
-        "lines, processes, folders or output."
+    parser.describe(
+        "Writes a copy of a capture with only what pytest-nsys reads: no environment, command "
+        "lines, processes, folders or output.",
+        examples=["pytest-nsys scrub report.nsys-rep -o for-the-issue.sqlite.xz"],
+        codes={0: "the copy was written", 2: "it could not be"},
     )
     parser.add_argument(
         "report",
         type=Path,
+        metavar="REPORT",
         help="a .nsys-rep or .qdrep (where nsys is installed), an .sqlite, an .sqlite.xz, or a "
         "folder of Parquet files",
     )

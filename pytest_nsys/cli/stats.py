@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-from pytest_nsys.cli.common import CAPTURE, add_nsys, add_range, selection_of, show, show_lines
+from pytest_nsys.cli.common import (
+    CAPTURE,
+    SAME_OR_BETTER,
+    add_format,
+    add_nsys,
+    add_range,
+    selection_of,
+    show_as,
+)
+from pytest_nsys.cli.parser import Parser
 
 
-def add_stats(parser: argparse.ArgumentParser) -> None:
+def add_stats(parser: Parser) -> None:
     """The arguments of the command."""
-    parser.add_argument("report", type=Path, help=CAPTURE)
+    parser.describe(
+        "Says all that there is to say of a capture: kernels, copies, calls, ranges, bottlenecks.",
+        examples=[
+            "pytest-nsys stats report.nsys-rep",
+            "pytest-nsys stats recording --range='decode*' --format=json",
+        ],
+        codes={0: "it was shown", 2: "it cannot be read, or lacks what is selected"},
+    )
+    parser.add_argument("report", type=Path, metavar="REPORT", help=CAPTURE)
     add_range(parser)
-    parser.add_argument("--format", choices=("table", "json"), default="table")
+    add_format(parser)
     add_nsys(parser)
     parser.set_defaults(run=_run)
 
@@ -34,8 +50,5 @@ def _run(arguments: argparse.Namespace) -> int:
         records=capture.windows or None if capture else None,
         unified=capture is not None and records_unified_memory(capture.options),
     )
-    if arguments.format == "json":
-        show(json.dumps(document, indent=1))
-    else:
-        show_lines(stats_lines(document))
-    return 0
+    show_as(arguments.format, lambda: stats_lines(document), lambda: document)
+    return SAME_OR_BETTER

@@ -1,4 +1,4 @@
-"""The command: examine this machine, and print what was found.
+"""Examining this machine, and what is said of it: as text, and as a document.
 
 The document, for tools, has the schema 1. A later version of this package may add keys and checks;
 it raises ``schema`` when a key goes or changes its meaning. ::
@@ -14,11 +14,10 @@ it raises ``schema`` when a key goes or changes its meaning. ::
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any, TextIO, get_args
+from typing import Any, get_args
 
 from pytest_nsys import __version__
 from pytest_nsys.capture.nsys import NsysTool
@@ -27,10 +26,6 @@ from pytest_nsys.doctor.context import CheckResult, Status
 from pytest_nsys.doctor.machine import Machine
 from pytest_nsys.doctor.this_machine import ThisMachine
 from pytest_nsys.doctor.trial import Trial, run_trial
-from pytest_nsys.support.text import one_line
-
-HEALTHY, ILL = 0, 1
-"""Exit codes."""
 
 SCHEMA = 1
 
@@ -45,26 +40,14 @@ _LABEL_WIDTH = 9
 _CHECK_WIDTH = 17
 
 
-def run_doctor(
-    executable: str | None, as_json: bool, out: TextIO, machine: Machine | None = None
-) -> int:
-    """Examine, make a trial capture, and print what was found.
+def examine_here(executable: str | None, machine: Machine | None = None) -> Checkup:
+    """Examine, and make a trial capture.
 
     Args:
         executable: the nsys that the user asked for, if any.
-        as_json: print the document, rather than text.
-        out: where to print.
         machine: what to examine; this machine if None.
-
-    Returns:
-        0 if captures can be made (there may be warnings), 1 if they will fail or be wrong.
     """
-    checkup = examine(ThisMachine() if machine is None else machine, executable, _try)
-    if as_json:
-        print(json.dumps(checkup_document(checkup), indent=1), file=out)
-    else:
-        print("\n".join(map(one_line, checkup_lines(checkup))), file=out)
-    return HEALTHY if checkup.healthy else ILL
+    return examine(ThisMachine() if machine is None else machine, executable, _try)
 
 
 def _try(nsys: NsysTool, needs_gpu: bool) -> Trial:

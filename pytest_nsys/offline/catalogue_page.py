@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from pytest_nsys.catalogue import (
@@ -152,8 +153,21 @@ class CatalogueEntry:
         return (self.key, self.unit, self.kind, self.worse, self.tolerance, self.default)
 
 
-def catalogue_document() -> dict[str, Any]:
+def matching(pattern: str = "") -> list[Metric]:
+    """The metrics whose key or definition contains the pattern, in which * and ? are wild."""
+    wanted = f"*{pattern}*".lower()
+    return [
+        metric
+        for metric in (*METRICS, *FAMILIES)
+        if fnmatchcase(metric.key.lower(), wanted) or fnmatchcase(metric.about.lower(), wanted)
+    ]
+
+
+def catalogue_document(metrics: Sequence[Metric]) -> dict[str, Any]:
     """The catalogue as JSON values.
+
+    Args:
+        metrics: those to list.
 
     Returns:
         - schema: 1.
@@ -175,7 +189,7 @@ def catalogue_document() -> dict[str, Any]:
                 "gated": metric.gated,
                 "about": metric.about,
             }
-            for metric in (*METRICS, *FAMILIES)
+            for metric in metrics
         ],
         "range": {"key": RANGE_KEY, "about": RANGE_ABOUT},
         "per_unit": {"key": PER_UNIT_KEY, "about": PER_UNIT_ABOUT},
@@ -186,14 +200,21 @@ def catalogue_document() -> dict[str, Any]:
     }
 
 
-def catalogue_lines() -> list[str]:
-    """The catalogue as text for an 80-column terminal."""
-    entries = [*map(_entry, (*METRICS, *FAMILIES)), *_of_others()]
+def catalogue_lines(metrics: Iterable[Metric], *, whole: bool) -> list[str]:
+    """The catalogue as text for an 80-column terminal.
+
+    Args:
+        metrics: those to list.
+        whole: whether what is made of metrics, gated for servers, and the categories follow.
+    """
+    entries = [*map(_entry, metrics), *(_of_others() if whole else ())]
     rows = (_HEADS, *(entry.cells for entry in entries))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [_row(_HEADS, widths)]
     for entry in entries:
         lines += [_row(entry.cells, widths), *wrapped(entry.about, "    ", "    ")]
+    if not whole:
+        return lines
     lines += ["", "gated by default where clients load a server, in the place of the above:"]
     longest = max(map(len, SERVER_GATES))
     lines += [f"  {key.ljust(longest)}  {tolerance}" for key, tolerance in _server_gates()]

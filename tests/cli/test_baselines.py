@@ -67,7 +67,7 @@ def test_baselines_are_listed_by_device_age_and_name(
     assert command("baselines", "list", "*many[?]")[1].endswith("3 baselines\n")
     assert command("baselines", "list", "--older-than=1", "skipped")[1].endswith("1 baseline\n")
     assert command("baselines", "list", "--older-than=99999")[1] == "0 baselines\n"
-    rows = json.loads(command("baselines", "list", "kept", "--json")[1])
+    rows = json.loads(command("baselines", "list", "kept", "--format=json")[1])
     assert [(row["nodeid"], row["device"], row["rounds"]) for row in rows] == [
         ("test_it.py::test_kept", "nvidia-h100", 5),
         ("test_it.py::test_kept", "nvidia-h200", 5),

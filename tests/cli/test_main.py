@@ -79,7 +79,7 @@ def test_the_command_says_its_version_and_helps(capsys: pytest.CaptureFixture[st
         (["--help"], "stats"),
         (["stats", "--help"], "--range"),
         (["metrics", "--help"], "markdown"),
-        (["diff", "--help"], "0 same or better, 1 worse, 2 could not compare"),
+        (["diff", "--help"], "  2  could not compare\n"),
     ):
         with pytest.raises(SystemExit) as caught:
             main(arguments)
@@ -151,6 +151,6 @@ def test_an_interrupt_ends_a_command_without_a_traceback(
     def interrupted(text: str, end: str = "\n") -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pytest_nsys.cli.metrics.show", interrupted)
+    monkeypatch.setattr("pytest_nsys.cli.common.show", interrupted)
     assert main(["metrics"]) == 130
     assert capsys.readouterr().err == "pytest-nsys: interrupted\n"

@@ -89,3 +89,25 @@ def test_no_other_page_copies_the_definitions(page: str) -> None:
 
 def test_the_readme_links_to_the_page() -> None:
     assert "(docs/metrics.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_only_what_matches_is_listed(command: Callable[..., Answer]) -> None:
+    code, out, _ = command("metrics", "TTFT")
+    assert code == 0
+    lines = [line for line in out.splitlines()[1:] if not line.startswith(" ")]
+    assert len(lines) == 4
+    assert all(line.startswith("client.ttft_") for line in lines)
+    document = json.loads(command("metrics", "mem.pe*", "--format=json")[1])
+    assert [one["key"] for one in document["metrics"]] == ["mem.peak", "mem.peak_total"]
+    markdown = command("metrics", "mem.peak_total", "--format=markdown")[1]
+    assert markdown.startswith("```text\nmetric ")
+    assert markdown.endswith("\n```\n")
+
+
+def test_what_matches_nothing_is_told_with_the_nearest(command: Callable[..., Answer]) -> None:
+    code, out, err = command("metrics", "gpu.kernel_tine")
+    assert (code, out) == (2, "")
+    assert err.splitlines() == [
+        "pytest-nsys: no metric matches 'gpu.kernel_tine'",
+        "pytest-nsys: did you mean 'gpu.kernel_time'?",
+    ]

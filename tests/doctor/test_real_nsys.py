@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,16 +9,15 @@ from typing import Any
 import pytest
 
 from pytest_nsys.capture.nsys import NsysTool
-from pytest_nsys.doctor.run import run_doctor
+from pytest_nsys.doctor.run import checkup_document, examine_here
 from tests.support.capture_bench import NAMES, nothing_left, real
 
 
 def examined(nsys: NsysTool | Path) -> tuple[int, dict[str, Any]]:
     """The exit code and document of the doctor; its findings by check, the last of each counts."""
-    out = io.StringIO()
     path = nsys.path if isinstance(nsys, NsysTool) else nsys
-    code = run_doctor(str(path), True, out)
-    document = json.loads(out.getvalue())
+    document = checkup_document(examine_here(str(path)))
+    code = 0 if document["healthy"] else 1
     return code, {**document, "by": {found["check"]: found for found in document["findings"]}}
 
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import json
-
-from pytest_nsys.doctor.run import run_doctor
+from pytest_nsys.doctor.run import checkup_document, examine_here
 
 
 def test_the_doctor_finds_nothing_wrong_and_all_gpu_work_in_its_capture() -> None:
-    out = io.StringIO()
-    code = run_doctor(None, True, out)
-    document = json.loads(out.getvalue())
-    assert code == 0, out.getvalue()
-    assert document["healthy"]
+    document = checkup_document(examine_here(None))
+    assert document["healthy"], document
     by = {finding["check"]: finding for finding in document["findings"]}
     for check in ("nsys", "importer", "libraries", "GPU", "nsys and driver", "nvtx"):
         assert by[check]["status"] == "ok", by[check]

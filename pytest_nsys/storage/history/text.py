@@ -43,8 +43,8 @@ def history_lines(tests: Iterable[TestTrends], levels: str = BLOCKS) -> list[str
     if brief:
         lines += [*_brief_lines(brief, levels), ""]
     if not all(trend.searched for test in shown for trend in test.trends):
-        lines += [f"{MISSING}:", f"  {REMEDY}"]
-    return lines
+        return [*lines, f"{MISSING}:", f"  {REMEDY}"]
+    return lines[:-1]  # the last test's empty line
 
 
 def _overview_lines(whole: Overview) -> Iterator[str]:

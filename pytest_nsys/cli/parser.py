@@ -1,0 +1,64 @@
+"""What the parsers of all commands have in common: help with examples and exit codes, and errors
+that say what is wanted."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from pytest_nsys.support.text import fit_to_print, wrapped
+
+_MISSING = "the following arguments are required: "
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of a command or of one of its actions.
+
+    Attributes:
+        examples: command lines, the first of which errors show.
+    """
+
+    examples: Sequence[str] = ()
+
+    def describe(
+        self, about: str, *, examples: Sequence[str], codes: Mapping[int | str, str]
+    ) -> None:
+        """Say in the help what the command does, how it is used, and what its exit codes mean.
+
+        Args:
+            about: sentences.
+            examples: command lines, without a shell's prompt.
+            codes: what each exit code means.
+        """
+        self.formatter_class = argparse.RawDescriptionHelpFormatter
+        self.description = "\n".join(wrapped(about, "", ""))
+        self.examples = examples
+        lines = ["examples:", *(f"  {example}" for example in examples), "", "exit codes:"]
+        width = max(len(str(code)) for code in codes)
+        for code, meaning in codes.items():
+            lines += wrapped(meaning, f"  {code!s:{width}}  ", " " * (width + 4))
+        self.epilog = "\n".join(lines)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in a few lines, rather than print all options; exit code 2."""
+        lines = [f"{self.prog}: {message}"]
+        if message.startswith(_MISSING):
+            lines = [f"{self.prog} wants:", *self._wanted(message.removeprefix(_MISSING))]
+        lines += [f"such as: {example}" for example in self.examples[:1]]
+        lines.append(f"for all options: {self.prog} --help")
+        print(fit_to_print("\n".join(lines)), file=sys.stderr)
+        raise SystemExit(2)
+
+    def _wanted(self, missing: str) -> list[str]:
+        names = missing.split(", ")
+        found = {
+            str(action.metavar or "/".join(action.option_strings) or action.dest): action
+            for action in self._actions
+        }
+        lines = []
+        for name in names:
+            about = found[name].help if name in found else None
+            lines += wrapped(about or "", f"  {name}  ", " " * (len(name) + 4)) or [f"  {name}"]
+        return lines
