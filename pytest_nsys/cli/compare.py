@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from pytest_nsys.cli.common import (
@@ -11,6 +12,7 @@ from pytest_nsys.cli.common import (
     add_format,
     add_nsys,
     add_range,
+    selecting,
     selection_of,
     show_as,
     whole_number,
@@ -24,7 +26,7 @@ def add_compare(parser: Parser) -> None:
         "Shows captures side by side, each against the first; recordings test by test, one alone "
         "by the parameters of its tests. It judges nothing.",
         examples=[
-            "pytest-nsys compare recording --by engine",
+            "pytest-nsys compare recording --by engine --html engines.html",
             "pytest-nsys compare a.nsys-rep b.nsys-rep --range=decode --per token=256",
         ],
         codes={0: "it was shown", 2: "it cannot be read"},
@@ -54,6 +56,9 @@ def add_compare(parser: Parser) -> None:
         "--top", type=whole_number(0), default=10, metavar="N", help="how many kernels to name (10)"
     )
     add_format(parser)
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="also write the comparison as one HTML page"
+    )
     add_nsys(parser)
     parser.set_defaults(run=_run)
 
@@ -71,6 +76,7 @@ def _run(arguments: argparse.Namespace) -> int:
         metrics=arguments.metric,
         by=arguments.by,
         executable=arguments.nsys_executable,
+        in_full=arguments.html is not None,
     )
     shown = [side_by_side(one, arguments.metric) for one in compared.subjects]
     show_as(
@@ -79,4 +85,18 @@ def _run(arguments: argparse.Namespace) -> int:
         lambda: side_by_side_document(compared, shown),
         lambda: side_by_side_markdown(compared, shown, arguments.top),
     )
+    if arguments.html is not None:
+        from pytest_nsys.offline.side_by_side_page import write_comparison
+
+        command = _command(arguments, paths)
+        write_comparison(compared, shown, arguments.html, top=arguments.top, command=command)
     return SAME_OR_BETTER
+
+
+def _command(arguments: argparse.Namespace, paths: list[Path]) -> str:
+    words = ["pytest-nsys", "compare", *map(str, paths)]
+    words += [f"--by={name}" for name in arguments.by]
+    words += selecting(selection_of(arguments))
+    words += [f"--per={unit}" for unit in arguments.per]
+    words += [f"--metric={key}" for key in arguments.metric]
+    return shlex.join(words)

@@ -20,18 +20,18 @@ _CHOSEN = ("gpu.busy", "gpu.busy_pct", "wall.time")
 
 
 @dataclass(frozen=True)
-class Knob:
-    """A side that differs from the first in one parameter.
+class Step:
+    """From the first side to another: another capture, or a test that differs in one parameter.
 
     Attributes:
-        side: number of the side.
-        name: the parameter.
-        before: its value on the first side.
-        after: its value on this one.
+        side: number of the other side.
+        knob: name of the parameter; "" where several or none differ.
+        before: its value on the first side; what that is called, where there is none.
+        after: likewise of the other side.
     """
 
     side: int
-    name: str
+    knob: str
     before: str
     after: str
 
@@ -63,21 +63,23 @@ class SideBySide:
 
     Attributes:
         subject: what they are of.
-        knobs: the sides that differ from the first in one parameter.
+        steps: from the first side to others, as far as these tell something by themselves.
         throughputs: by side; empty where no side says what it processed.
         columns: of the figures.
         figures: by side, the usual figures of such a window; empty where the window is in none.
         metrics: gated and chosen ones, then per unit and units per second.
+        asked: keys of metrics that were asked for.
         categories: kernel time by category, the largest first.
         kernels: time by canonical name, the largest first.
     """
 
     subject: Subject
-    knobs: tuple[Knob, ...]
+    steps: tuple[Step, ...]
     throughputs: tuple[Throughput | None, ...]
     columns: tuple[Column, ...]
     figures: tuple[tuple[Figure, ...], ...]
     metrics: tuple[Line, ...]
+    asked: tuple[str, ...]
     categories: tuple[Line, ...]
     kernels: tuple[Line, ...]
 
@@ -95,7 +97,7 @@ def side_by_side(subject: Subject, metrics: Sequence[str] = ()) -> SideBySide:
     found = tuple(throughput(one) if one else None for one in subject.measured)
     return SideBySide(
         subject=subject,
-        knobs=tuple(_knobs(subject)),
+        steps=tuple(_steps(subject)),
         throughputs=found if any(found) else (),
         columns=columns,
         figures=tuple(
@@ -103,23 +105,30 @@ def side_by_side(subject: Subject, metrics: Sequence[str] = ()) -> SideBySide:
             for one in subject.measured
         ),
         metrics=tuple(_metrics(subject.measured, metrics)),
+        asked=tuple(lookup(key).key for key in metrics),
         categories=_categories(kernels, len(subject.measured)),
         kernels=kernels,
     )
 
 
-def _knobs(subject: Subject) -> Iterator[Knob]:
-    first, *others = subject.cases or (None,)
+def _steps(subject: Subject) -> Iterator[Step]:
+    """Where tests stand beside others of one recording, those alone that differ in one parameter
+    from the first: of a table of sizes and types, the rest would say nothing of either."""
+    first, *others = subject.cases or [None] * len(subject.heads)
     for side, other in enumerate(others, 1):
-        if first is None or other is None or subject.measured[side] is None:
+        if subject.measured[0] is None or subject.measured[side] is None:
             continue
-        values = [
+        changed = [
             (name, *(case.parameters.get(name, "-") for case in (first, other)))
             for name in subject.varied
+            if first is not None
+            and other is not None
+            and first.parameters.get(name) != other.parameters.get(name)
         ]
-        changed = [value for value in values if value[1] != value[2]]
-        if len(changed) == 1 and subject.measured[0] is not None:
-            yield Knob(side, *changed[0])
+        if len(changed) == 1:
+            yield Step(side, *changed[0])
+        elif subject.is_aligned:
+            yield Step(side, "", subject.heads[0], subject.heads[side])
 
 
 def _metrics(measured: Sequence[WindowMeasurement | None], keys: Sequence[str]) -> Iterator[Line]:

@@ -10,10 +10,10 @@ from pytest_nsys.offline.side_by_side_words import (
     alone,
     cells,
     common,
-    knob_sentences,
     lead,
     legend,
     parts_of,
+    sentences,
     side_facts,
     title,
 )
@@ -43,7 +43,7 @@ def side_by_side_lines(compared: Compared, shown: Sequence[SideBySide], top: int
         if one.subject.name:
             lines += ["", *wrapped(title(one.subject), "", "  ")]
         lines += [f"  {letter}  {text}" for letter, text in legend(one.subject)]
-        said = knob_sentences(one)
+        said = sentences(one)
         if said:
             lines += ["", *(line for text in said for line in wrapped(text, "", "  "))]
         first = lead(one)
@@ -127,7 +127,7 @@ def side_by_side_markdown(compared: Compared, shown: Sequence[SideBySide], top: 
             lines += ["", f"### {code(one.subject.name)}{window}{shared and ', '}{prose(shared)}"]
         marked = [f"- {letter}: {prose(text)}" for letter, text in legend(one.subject)]
         lines += ["", *marked] if marked else []
-        for said in knob_sentences(one):
+        for said in sentences(one):
             lines += ["", prose(said)]
         first = lead(one)
         if first is not None:

@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_nsys.offline.pairing import Case, words
-from pytest_nsys.offline.side_by_side import Knob, Line, SideBySide, sum_known
+from pytest_nsys.offline.side_by_side import Line, SideBySide, Step, sum_known
 from pytest_nsys.offline.subjects import Side, Subject
 from pytest_nsys.support.units import Unit, format_amount, format_change, format_count
 from pytest_nsys.windows.record import MAIN
 
 _NOTHING = "-"
+
+_FEW = 4
+"""Of more sides than these, the first table is the one to read: not all metrics are listed."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +74,15 @@ def alone(shown: Sequence[SideBySide]) -> list[str]:
     return [title(one.subject) for one in shown if one.subject.is_alone]
 
 
-def knob_sentences(one: SideBySide) -> list[str]:
-    """What turning a knob did, for each side that differs from the first in one parameter."""
-    return [_knob_sentence(one, knob) for knob in one.knobs]
+def sentences(one: SideBySide) -> list[str]:
+    """What the steps from the first side to others changed."""
+    return [_sentence(one, step) for step in one.steps]
 
 
-def _knob_sentence(one: SideBySide, knob: Knob) -> str:
+def _sentence(one: SideBySide, step: Step) -> str:
     parts = one.throughputs
-    first, other = (parts[0], parts[knob.side]) if parts else (None, None)
-    before, after = one.subject.measured[0], one.subject.measured[knob.side]
+    first, other = (parts[0], parts[step.side]) if parts else (None, None)
+    before, after = one.subject.measured[0], one.subject.measured[step.side]
     said: list[str] = []
 
     def add(what: str, then: float | None, now: float | None, unit: Unit) -> None:
@@ -95,7 +98,7 @@ def _knob_sentence(one: SideBySide, knob: Knob) -> str:
     busy = [side.get("gpu.busy_pct") if side else None for side in (before, after)]
     if None not in busy:
         said.append(f"GPU busy {_percent(busy[0])} -> {_percent(busy[1])}")
-    return f"{knob.name} {knob.before} -> {knob.after}: {', '.join(said) or 'nothing is known'}"
+    return f"{step.knob} {step.before} -> {step.after}: {', '.join(said)}".lstrip()
 
 
 def lead(one: SideBySide) -> Lead | None:
@@ -155,7 +158,12 @@ def _percent(value: float | None) -> str:
 
 
 def parts_of(one: SideBySide, top: int) -> Iterator[tuple[str, tuple[Line, ...]]]:
-    yield "metrics", one.metrics
+    if one.subject.is_aligned or len(one.subject.heads) <= _FEW:
+        yield "metrics", one.metrics
+    else:
+        asked = tuple(line for line in one.metrics if line.name in one.asked)
+        if asked:
+            yield "metrics", asked
     if one.categories:
         yield "kernel time by category", one.categories
     if one.kernels:

@@ -40,6 +40,7 @@ class Subject:
         varied: names of those in which they differ.
         cases: the test of each side; None where it is not in one; empty for whole captures.
         timelines: by side, where they were asked for and are of this window.
+        is_aligned: whether the sides are the captures.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Subject:
     varied: tuple[str, ...] = ()
     cases: tuple[Case | None, ...] = ()
     timelines: tuple[Timeline | None, ...] = ()
+    is_aligned: bool = True
 
     @property
     def is_alone(self) -> bool:
@@ -241,6 +243,7 @@ def _subjects(
             varied=group.varied,
             cases=cases,
             timelines=tuple(timelines) if any(timelines) else (),
+            is_aligned=aligned,
         )
 
 

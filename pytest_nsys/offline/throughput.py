@@ -16,7 +16,8 @@ _FIRST = "token"
 class Throughput:
     """Kernel time per unit, and how it goes with the units a second.
 
-    Where kernels run at once, on several GPUs or streams, more than the limit can be reached.
+    Where kernels run at once, on several GPUs or streams, more than the limit can be reached. Of a
+    body that ends while its kernels still run nobody knows how fast it was: it has no rate.
 
     Attributes:
         unit: what was processed; singular.
@@ -47,6 +48,8 @@ def throughput(window: WindowMeasurement) -> Throughput | None:
     if kernel_ns is None:
         return None
     rate = units_per_s(window, unit)
+    if rate_key(unit) not in window.samples and not _waits(window):
+        rate = None
     limit = _S / kernel_ns if kernel_ns else None
     return Throughput(
         unit=unit,
@@ -58,6 +61,11 @@ def throughput(window: WindowMeasurement) -> Throughput | None:
         ttft_ns=window.get(f"{CLIENT}ttft_p50"),
         latency_ns=window.get(f"{CLIENT}latency_p95"),
     )
+
+
+def _waits(window: WindowMeasurement) -> bool:
+    """Whether the window is as long as its kernels together."""
+    return (window.get("wall.time") or 0.0) >= (window.get("gpu.kernel_time") or 0.0)
 
 
 def rate_key(unit: str) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -51,10 +53,11 @@ def test_values_stand_side_by_side_with_their_change_against_the_first(
 ) -> None:
     code, out, err = command("compare", *three, "--range", "bwd", "--top", 3)
     assert (code, err) == (0, "")
-    legend = [text for text in out.splitlines() if text[:1] in tuple("ABC")]
+    legend = [text for text in out.splitlines() if text[:3] in ("A  ", "B  ", "C  ")]
     names = zip("ABC", three, strict=True)
     assert legend == [f"{letter}  {path}" for letter, path in names]
     assert out.count("median of 16 instances") == 3
+    assert "A -> B: kernel time +20.0%, GPU busy 13.2% -> 14.6%\nA -> C: kernel time -20.0%" in out
     time = line(out, "gpu.kernel_time")
     assert time == "gpu.kernel_time 90.94 us 109.1 us +20.0% 72.76 us -20.0%"
     assert line(out, "gpu.kernel_count") == "gpu.kernel_count 12 12 = 12 ="
@@ -370,9 +373,15 @@ def test_by_chooses_the_parameter_and_every_group_has_its_tables(
         (window, {"size": size}) for size in ("64", "128") for window in ("test", "load")
     ]
     faster = swept(tmp_path / "faster", SIZES, faster=2)
-    code, out, _ = command("compare", path, faster, "--by", "dtype", "--by", "size")
+    both = ("compare", path, faster, "--by", "dtype", "--by", "size")
+    code, out, _ = command(*both)
     assert code == 0
     assert "B bf16, 128" in out
+    assert "metrics:" not in out
+    assert len(document_of(command(*both, "--format=json"))["compared"][0]["metrics"]) > 4
+    out = command(*both, "--metric", "api.count", "--top", "0")[1]
+    assert "metrics:" in out
+    assert "gpu.busy " not in out
     code, out, err = command("compare", path, "--by", "dtyp")
     assert (code, out) == (2, "")
     assert "did you mean 'dtype'?" in err
@@ -397,3 +406,61 @@ def test_what_has_nothing_to_be_compared_with_is_named(
     assert out.endswith("without another to compare it with:\n  t.py::t0\n")
     _, out, _ = command("compare", path, "--format=markdown")
     assert out.endswith("Without another to compare it with:\n- <code>t.py::t0</code>\n")
+
+
+def test_the_page_has_what_the_tables_have(
+    command: Callable[..., Answer], tmp_path: Path, three: list[Path]
+) -> None:
+    path = tmp_path / "page.html"
+    recording = swept(tmp_path / "rec", SIZES)
+    plain = command("compare", recording, "--by", "size")
+    assert command("compare", recording, "--by", "size", "--html", path) == plain
+    text = html_text(path)
+    assert f"{recording}: parameters side by side" in text
+    assert "size 64 -> 128: kernel time +99.0%, GPU busy 2.02% -> 4.02%" in text
+    assert "101 us of kernels, 1.12% of 9 ms" in path.read_text()
+    assert "t.py::test_gemm [load], dtype bf16" in text
+    assert f"Made by pytest-nsys compare {recording} --by=size" in text
+    code, _, err = command("compare", recording, "--html", tmp_path)
+    assert (code, "cannot be written" in err) == (2, True)
+    asked = ("--range", "bwd", "--per", "token=2", "--metric", "api.count", "--top", "1")
+    assert command("compare", *three, *asked, "--html", path)[0] == 0
+    text = html_text(path)
+    assert "3 captures side by side" in text
+    assert "A -> C: tokens/s =, kernel time per token -20.0%" in text
+    assert "--range=bwd --per=token=2 --metric=api.count" in text
+    names = {"t.py::a[1]": {"n": "1"}, "t.py::a[2]": {"n": "2"}}
+    builder = step(1)
+    for nodeid in names:
+        builder.window(8_000_000_000, 8_000_001_000, nodeid=nodeid)
+    assert (
+        command("compare", record(tmp_path / "b", builder, parameters=names), "--html", path)[0]
+        == 0
+    )
+    assert "Without another to compare it with t.py::t0" in html_text(path)
+
+
+def html_text(path: Path) -> str:
+    """The texts of a page, without its drawings."""
+    body = path.read_text(encoding="utf-8").partition("<body>")[2].partition("<script>")[0]
+    body = re.sub(r"<svg.*?</svg>", " ", body, flags=re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+def test_a_body_that_does_not_wait_for_its_kernels_has_no_rate(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    builder = TraceBuilder()
+    nodeids = {f"t.py::a[{n}]": {"n": n} for n in ("1", "2")}
+    for number, nodeid in enumerate(nodeids, 1):
+        at = number * 1_000_000_000
+        builder.window(at, at + 1_000, nodeid=nodeid, tokens=10)
+        builder.kernel("gemm", at + 10, number * 10_000)
+    path = record(tmp_path / "rec", builder, parameters=nodeids)
+    (one,) = document_of(command("compare", path, "--format=json"))["compared"]
+    assert [(part["kernel_ns"], part["rate"]) for part in one["throughput"]] == [
+        (1000, None),
+        (2000, None),
+    ]
+    _, out, _ = command("compare", path, "--html", tmp_path / "page.html")
+    assert "  1       1 us         -  1,000,000        -  100%" in out.splitlines()

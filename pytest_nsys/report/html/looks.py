@@ -6,7 +6,7 @@ attributes, for the style sheet may be forbidden; ``templates/timeline.css`` has
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from markupsafe import escape
 
@@ -90,6 +90,15 @@ def legend(names: Iterable[str], ident: str) -> tuple[str, float]:
         )
         x += width
     return (f'<g class="legend">{"".join(out)}</g>', y + 22) if out else ("", 0.0)
+
+
+def axis(places: Sequence[tuple[float, str]], y: float) -> str:
+    """The texts of an axis, by their places from the left; none is cut off at the right."""
+    texts = []
+    for x, text in places:
+        end = min(x, WIDTH - 3.2 * len(text))
+        texts.append(f'<text x="{number(end)}" y="{number(y)}">{text_of(text)}</text>')
+    return f'<g class="axis" text-anchor="middle">{"".join(texts)}</g>'
 
 
 def text_of(text: str) -> str:

@@ -24,6 +24,7 @@ from pytest_nsys.report.html.looks import (
     NAMES,
     RANGE,
     WIDTH,
+    axis,
     fill,
     legend,
     patterns,
@@ -223,11 +224,8 @@ class _Svg:
         return f'<path class="end" d="{path}" stroke="#1b1f24"/>'
 
     def _axis(self, top: float, bottom: float) -> str:
-        texts = "".join(
-            f'<text x="{_n(self._x(tick))}" y="{_n(top - 4)}">{text}</text>'
-            for tick, text in zip(self._ticks, tick_texts(self._ticks), strict=True)
-        )
-        return f'{self._grid(top, bottom)}<g class="axis" text-anchor="middle">{texts}</g>'
+        places = [*zip(map(self._x, self._ticks), tick_texts(self._ticks), strict=True)]
+        return self._grid(top, bottom) + axis(places, top - 4)
 
     def _grid(self, top: float, bottom: float) -> str:
         lines = "".join(f"M{_n(self._x(tick))} {_n(top)}V{_n(bottom)}" for tick in self._ticks)
