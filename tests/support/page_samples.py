@@ -10,13 +10,16 @@ from pytest_nsys.insights.bottlenecks import Bottleneck
 from pytest_nsys.insights.timeline import Element, Label, Lane, Timeline
 from pytest_nsys.measure.measurement import Part
 from pytest_nsys.offline.diff import diff
+from pytest_nsys.offline.measured import measured_tests
 from pytest_nsys.report.html.model import Stored
 from pytest_nsys.report.run import RunReport, Unmeasured
-from pytest_nsys.storage.baselines import Change
+from pytest_nsys.storage.baselines import BaselineStore, Change
+from pytest_nsys.support.units import Tolerance
 from pytest_nsys.verdict.verdict import Requirement, Verdict
 from tests.support.builders import (
     ENVIRONMENT,
     GEMM,
+    SPEC,
     before,
     kernel,
     measurement,
@@ -116,6 +119,21 @@ def real() -> RunReport:
     """The example with slips against the one without."""
     verdicts = tuple(compared("h200", "h200-slips").values())
     return RunReport("profile", verdicts, command="pytest-nsys diff h200 h200-slips")
+
+
+@lru_cache
+def unclear_server() -> RunReport:
+    """`transformers serve` under three kinds of load on an H200, judged against the example's
+    baseline: the clients' times of one window scatter too much to tell.
+    """
+    folder = ROOT / "examples" / "servers"
+    (stored,) = (folder / "baselines").rglob("test_serving.json")
+    then = BaselineStore(folder / "baselines").read_file(stored)
+    assert then is not None
+    now = measured_tests(folder / "recordings" / "h200", {}, in_full=True)[then.nodeid]
+    spec = replace(SPEC, tolerance={"memcpy.d2h.bytes.per_token": Tolerance(0.1)})
+    judged = verdict(now, then, mode="gate", spec=spec)
+    return RunReport("gate", (judged,), command="pytest --nsys-baseline")
 
 
 def mixed() -> RunReport:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_nsys.catalogue import default_tolerance
-from pytest_nsys.measure.measurement import Environment, Samples, WindowMeasurement
+from pytest_nsys.measure.measurement import Samples, WindowMeasurement
 from pytest_nsys.report.html.breakdowns import breakdown_tables, renamed_kernels
 from pytest_nsys.report.html.model import (
     BADGES,
@@ -15,12 +15,13 @@ from pytest_nsys.report.html.model import (
     MeasuredTest,
     MeasuredWindow,
     MetricRow,
-    Row,
     Stored,
     Transfer,
 )
 from pytest_nsys.report.html.sentences import glance, plan, said_of_test, said_of_window
+from pytest_nsys.report.html.served import served_windows
 from pytest_nsys.report.html.shown import KERNEL_TIME, NOTHING, shown_amount, shown_change
+from pytest_nsys.report.html.sides import differences_of
 from pytest_nsys.report.html.strip import draw_strip
 from pytest_nsys.report.html.timeline_svg import timeline_notes, timeline_svg
 from pytest_nsys.report.html.waterfall import waterfalls
@@ -40,7 +41,8 @@ _DIRECTIONS = {
     "d2d": "Device to device",
     "p2p": "GPU to GPU",
 }
-_SAME = "GPU, driver, versions and capture options are those of the baseline."
+_OPEN = ("improved", "inconclusive", "incomparable")
+"""Tests that did not fail and have something to be looked at."""
 
 
 def test_of(
@@ -57,13 +59,14 @@ def test_of(
     """
     metrics = compared(verdict)
     alone = [*metrics] == [MAIN]
-    said = said_of_test(verdict)
+    said = said_of_test(verdict) or glance(metrics)
     repeated = headline(verdict)
+    served = served_windows(verdict) if full else ()
     return MeasuredTest(
         anchor=f"test-{number}",
         badge=BADGES[verdict.status],
         nodeid=verdict.nodeid,
-        headline=said or glance(metrics),
+        headline=said,
         brief=not full,
         plan=plan(verdict) if full else "",
         notes=tuple(
@@ -72,13 +75,13 @@ def test_of(
             if repeated != f"{verdict.status}: {note}"
         ),
         unmet=tuple((BADGES[d.status], place(d.window) + d.text) for d in verdict.unmet),
+        served=served,
         windows=tuple(
-            _window(verdict, name, parts, alone, full) for name, parts in metrics.items()
+            _window(verdict, name, parts, alone, full, said) for name, parts in metrics.items()
         ),
         drawing=_drawing(verdict, f"test-{number}", most),
         bottlenecks=_bottlenecks(verdict) if full else (),
-        open=verdict.failed,
-        same_environment=_SAME if full and verdict.baseline and not verdict.against else "",
+        open=verdict.failed or bool(served) or (full and verdict.status in _OPEN),
         differences=tuple(differences_of(verdict)) if full else (),
         reproduce=stored.command if stored else reproduce(verdict),
         accept="" if stored or not full else accept(verdict),
@@ -106,7 +109,7 @@ def _bottlenecks(verdict: Verdict) -> tuple[Bottleneck, ...]:
 
 
 def _window(
-    verdict: Verdict, name: str, parts: list[Comparison], alone: bool, full: bool
+    verdict: Verdict, name: str, parts: list[Comparison], alone: bool, full: bool, headline: str
 ) -> MeasuredWindow:
     """A window of a test.
 
@@ -116,15 +119,18 @@ def _window(
         parts: its comparisons.
         alone: whether the test has no other.
         full: whether everything is shown, or what is gated alone.
+        headline: what has been said of the test.
     """
     now, then = sides = sides_of(verdict, name)
     troubled = {part.window for part in verdict.worse}
     troubled |= {one.window for one in verdict.unmet}
     troubled |= {part.window for part in verdict.comparisons if part.note}
     bodies = verdict.measurement.bodies
-    unfolded = name in troubled or (not troubled and name in bodies[:1])
+    serves = now is not None and now.gates == "server"
+    unfolded = name in troubled or (not troubled and not serves and name in bodies[:1])
     units = now.units if now else {}
     gated = [part for part in parts if _judged(part, now, then)]
+    said = said_of_window(gated, then)
     same = [part for part in gated if _is_same(part, sides)]
     rest = [part for part in parts if part not in gated] if full else []
     state = [part for part in rest if part.metric.key in _STATE]
@@ -137,7 +143,7 @@ def _window(
         title="" if alone else _window_title(name, is_body=name in bodies),
         units=", ".join(format_count(count, unit) for unit, count in units.items()),
         open=unfolded,
-        said=said_of_window(gated, then),
+        said="" if said in headline else said,
         badge=BADGES[worst],
         gated=tuple(
             _metric(verdict, part, sides, drawn=full) for part in gated if part not in same
@@ -231,29 +237,3 @@ def _range(samples: Samples, unit: Unit) -> str:
     values = [value for process in samples for value in process]
     ends = [shown_amount(end(values), unit) for end in (min, max) if values]
     return " to ".join(ends) if len(set(ends)) > 1 else ""
-
-
-def described(environment: Environment) -> dict[str, str]:
-    """Where a measurement was made, by what people call it."""
-    return {
-        "GPU": environment.gpu,
-        "Driver": environment.driver,
-        "CUDA": environment.cuda,
-        "nsys": environment.nsys,
-        **dict(sorted(environment.versions.items())),
-        "Capture options": " ".join(environment.trace),
-    }
-
-
-def differences_of(verdict: Verdict) -> Iterator[Row]:
-    """What was different when the baseline was recorded, apart from the code under test."""
-    if verdict.baseline is None:
-        return
-    environments = verdict.measurement.environment, verdict.baseline.environment
-    now, then = map(described, environments)
-    for name in {**now, **then}:
-        if now.get(name) != then.get(name):
-            yield Row(name, then.get(name) or NOTHING, now.get(name) or NOTHING)
-    if environments[0].is_elsewhere(environments[1]):
-        new, old = (", ".join(one.gpu_digests) for one in environments)
-        yield Row("Which GPU (digest of its UUID)", old, new)

@@ -113,6 +113,15 @@ class Band:
 
 
 @dataclass(frozen=True)
+class Tick:
+    """A place of a drawing's axis, pixels, and what stands there; ``anchor`` as in SVG."""
+
+    x: str
+    text: str
+    anchor: str
+
+
+@dataclass(frozen=True)
 class Strip:
     """A drawing of samples; lengths in pixels of a box ``width`` x ``height``.
 
@@ -127,6 +136,8 @@ class Strip:
         then_median: where the baseline's median is; empty without one.
         now_median: where the current median is; empty without one.
         text: the drawing in words.
+        bottom: where the marks end and the axis is.
+        ticks: of the axis; the last one has the unit.
     """
 
     width: int
@@ -139,6 +150,8 @@ class Strip:
     then_median: str
     now_median: str
     text: str
+    bottom: int
+    ticks: tuple[Tick, ...]
 
 
 @dataclass(frozen=True)
@@ -187,6 +200,36 @@ class MeasuredWindow:
 
 
 @dataclass(frozen=True)
+class Served:
+    """A metric of a window in which clients loaded a server, and what was decided of it.
+
+    Attributes:
+        head: its column.
+        now: the current amount.
+        then: the baseline's amount.
+        change: from then to now.
+        badge: what was decided; None of a metric that is not gated.
+        judged: the limit, the noise of the change, and from where on one would have been seen.
+    """
+
+    head: str
+    now: str
+    then: str
+    change: str
+    badge: Badge | None
+    judged: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ServedWindow:
+    """The metrics of one such window that people look for first."""
+
+    name: str
+    badge: Badge
+    metrics: tuple[Served, ...]
+
+
+@dataclass(frozen=True)
 class Drawing:
     """The GPU timelines of a round, the baseline's above the current one, and what to know."""
 
@@ -197,7 +240,8 @@ class Drawing:
 
 @dataclass(frozen=True)
 class MeasuredTest:
-    """One test; ``unmet`` are requirements that do not hold; a brief one has only what is gated."""
+    """One test; ``unmet`` are requirements that do not hold; a brief one has only what is gated;
+    ``served`` are its windows in which clients loaded a server."""
 
     anchor: str
     badge: Badge
@@ -207,31 +251,70 @@ class MeasuredTest:
     plan: str
     notes: tuple[str, ...]
     unmet: tuple[tuple[Badge, str], ...]
+    served: tuple[ServedWindow, ...]
     windows: tuple[MeasuredWindow, ...]
     drawing: Drawing | None
     bottlenecks: tuple[Bottleneck, ...]
     open: bool
-    same_environment: str
     differences: tuple[Row, ...]
     reproduce: str
     accept: str
 
 
 @dataclass(frozen=True)
-class Overview:
-    """A test in the table of all; ``value`` is the relative change of its kernel time."""
+class Cell:
+    """A figure in the overview.
+
+    Attributes:
+        head: its column.
+        text: the amount, or what else is told.
+        value: the number by which a script sorts.
+        note: by how much it has changed; empty where it has not.
+        tone: what is to be thought of that; empty if nothing.
+        bar: the change as a bar from the middle, pixels; None where none is drawn.
+    """
+
+    head: str
+    text: str
+    value: str = ""
+    note: str = ""
+    tone: str = ""
+    bar: Band | None = None
+
+
+@dataclass(frozen=True)
+class OverviewRow:
+    """A window of a test in the overview.
+
+    Attributes:
+        anchor: of the test.
+        badge: the window's.
+        status: the test's, by which rows are filtered.
+        nodeid: the test.
+        window: the window; empty for the test's body.
+        severity: the worse, the higher.
+        said: which metrics are worse, better or undecided.
+        cells: its figures.
+    """
 
     anchor: str
     badge: Badge
+    status: str
     nodeid: str
-    then: str
-    then_ns: str
-    now: str
-    now_ns: str
-    change: str
-    value: str
+    window: str
     severity: int
-    worse: str
+    said: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Figures of all tests that have them in common; ``width`` is that of a bar's drawing."""
+
+    title: str
+    heads: tuple[str, ...]
+    width: int
+    rows: tuple[OverviewRow, ...]
 
 
 @dataclass(frozen=True)
@@ -255,18 +338,19 @@ class Stored:
 
 @dataclass(frozen=True)
 class Page:
-    """The page; ``differences`` are those between this run and the baselines of its tests."""
+    """The page; ``sides`` is what was compared, of which ``alike`` is the same on both."""
 
     title: str
     mode: str
     brief: str
     notes: tuple[str, ...]
     counts: tuple[tuple[Badge, str], ...]
-    tests: tuple[Overview, ...]
+    sides: tuple[Row, ...]
+    alike: str
+    overviews: tuple[Overview, ...]
     failures: tuple[MeasuredTest, ...]
     others: tuple[MeasuredTest, ...]
     unmeasured: tuple[Row, ...]
-    differences: tuple[Row, ...]
     written: tuple[Row, ...]
     facts: tuple[Row, ...]
     glossary: tuple[Row, ...]

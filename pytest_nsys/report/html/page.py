@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from pytest_nsys import __version__
 from pytest_nsys.catalogue import lookup
 from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.plan.options import Mode
-from pytest_nsys.report.html.measured_test import described, differences_of, test_of
-from pytest_nsys.report.html.model import BADGES, Overview, Page, Row, Stored
-from pytest_nsys.report.html.sentences import listed
-from pytest_nsys.report.html.shown import KERNEL_TIME, NOTHING, shown_amount, shown_change, sortable
-from pytest_nsys.report.run import RunReport, compared
+from pytest_nsys.report.html.measured_test import test_of
+from pytest_nsys.report.html.model import BADGES, Page, Row, Stored
+from pytest_nsys.report.html.overview import overviews
+from pytest_nsys.report.html.shown import KERNEL_TIME, shown_amount, shown_change
+from pytest_nsys.report.html.sides import sides
+from pytest_nsys.report.run import RunReport
 from pytest_nsys.storage.baselines import Change
-from pytest_nsys.support.units import format_change, format_count
+from pytest_nsys.support.units import format_count
 from pytest_nsys.verdict.verdict import SEVERITY, Verdict
-from pytest_nsys.verdict.wording import place
 
 FULL = 40
 """Runs of up to so many tests are shown in full."""
@@ -61,6 +59,7 @@ def page(run: RunReport, stored: Stored | None = None) -> Page:
         most = _most_drawn(verdict, min(failed, whole), whole) if full else 0
         tests.append(test_of(verdict, number, full=full, most=most, stored=stored))
     counts = run.counts()
+    both = sides(run.verdicts)
     return Page(
         title=_title(run, stored),
         mode=_subject(run, stored),
@@ -71,14 +70,15 @@ def page(run: RunReport, stored: Stored | None = None) -> Page:
             for status in (*reversed([*SEVERITY]), "unmeasured")
             if counts[status]
         ),
-        tests=tuple(_overview(verdict, number) for number, verdict in order),
+        sides=both.rows if run.verdicts else (),
+        alike=both.alike,
+        overviews=overviews(order, full=len(tests) == whole),
         failures=tuple(tests[:failed]),
         others=tuple(tests[failed:]),
         unmeasured=tuple(
             Row(test.nodeid, now=test.reason + _WITH * bool(test.baselines))
             for test in run.unmeasured
         ),
-        differences=_common_differences(run.verdicts),
         written=tuple(_written(change) for change in run.changes),
         facts=tuple(_facts(run)),
         glossary=_glossary(run.verdicts),
@@ -120,28 +120,6 @@ def _most_drawn(verdict: Verdict, failed: int, tests: int) -> int:
     return most if most >= 60 else 0
 
 
-def _overview(verdict: Verdict, number: int) -> Overview:
-    parts = [part for parts in compared(verdict).values() for part in parts]
-    first = next((part for part in parts if part.metric.key == KERNEL_TIME), None)
-    then, now = (first.baseline, first.current) if first else (None, None)
-    relative = (now - then) / then if then and now is not None else None
-    worse = dict.fromkeys(place(part.window) + part.metric.key for part in verdict.worse)
-    worse |= dict.fromkeys(place(one.window) + one.status for one in verdict.unmet)
-    return Overview(
-        anchor=f"test-{number}",
-        badge=BADGES[verdict.status],
-        nodeid=verdict.nodeid,
-        then=shown_amount(then, "ns"),
-        then_ns=sortable(then),
-        now=shown_amount(now, "ns"),
-        now_ns=sortable(now),
-        change=NOTHING if then is None or now is None else format_change(then, now, "ns"),
-        value=sortable(relative),
-        severity=SEVERITY[verdict.status] + 100 * verdict.failed,
-        worse=listed(worse),
-    )
-
-
 def _title(run: RunReport, stored: Stored | None) -> str:
     failed = sum(verdict.failed for verdict in run.verdicts)
     if stored is not None:
@@ -151,13 +129,6 @@ def _title(run: RunReport, stored: Stored | None) -> str:
     tests = format_count(len(run.verdicts) + len(run.unmeasured), "test")
     title = f"{failed} of {tests} failed" if failed else f"{tests}, no performance failure"
     return title + (f", {len(run.unmeasured)} not measured" if run.unmeasured else "")
-
-
-def _common_differences(verdicts: Iterable[Verdict]) -> tuple[Row, ...]:
-    found = Counter(row for verdict in verdicts for row in differences_of(verdict))
-    return tuple(
-        replace(row, count=format_count(count, "test")) for row, count in found.most_common()
-    )
 
 
 def _written(change: Change) -> Row:
@@ -182,10 +153,6 @@ def _kernel_time(measurement: Measurement | None) -> float | None:
 def _facts(run: RunReport) -> Iterator[Row]:
     if run.command:
         yield Row("Command", now=run.command)
-    if run.verdicts:
-        for name, value in described(run.verdicts[0].measurement.environment).items():
-            if value:
-                yield Row(name, now=value)
     if run.seconds:
         spent = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in run.seconds.items())
         yield Row("Time spent", now=spent)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from pytest_nsys.catalogue import CLIENT
 from pytest_nsys.measure.measurement import Measurement, WindowMeasurement
-from pytest_nsys.report.html.shown import KERNEL_TIME
-from pytest_nsys.support.units import format_amount, format_change, format_count
+from pytest_nsys.report.html.shown import KERNEL_TIME, shown_amount
+from pytest_nsys.support.units import format_change, format_count
 from pytest_nsys.verdict.verdict import Comparison, Verdict
 from pytest_nsys.verdict.wording import headline, place, sentence
 
 _NAMED = 3
+_CLIENTS = tuple(f"{CLIENT}{name}" for name in ("tokens_per_s", "ttft_p50"))
 
 
 def listed(names: Iterable[str]) -> str:
@@ -29,6 +31,9 @@ def said_of_test(verdict: Verdict) -> str:
         said += [f"Also worse: {others}."] if others else []
         said += [place(one.window) + one.text for one in verdict.unmet[:1]]
         return " ".join(said)
+    unclear = [part for part in verdict.comparisons if part.status == "inconclusive"]
+    if verdict.status == "inconclusive" and unclear:
+        return " ".join(_undecided(verdict, unclear))
     text = headline(verdict)
     if text == verdict.status:
         return ""
@@ -36,16 +41,37 @@ def said_of_test(verdict: Verdict) -> str:
     return sentence(improved[0]) if verdict.status == "improved" and improved else text
 
 
+def _undecided(verdict: Verdict, unclear: Sequence[Comparison]) -> Iterator[str]:
+    """What was decided of a test, before what could not be."""
+    gated = [part for part in verdict.comparisons if part.gated]
+    better = [part for part in gated if part.status == "improved"]
+    yield from map(sentence, better[:1])
+    decided = len(gated) - len(unclear)
+    if decided:
+        yield f"Of {len(gated)} gated metrics {decided} are decided, and none is worse."
+    names = (f"{place(part.window)}{part.metric.key}" for part in unclear)
+    yield f"Undecided: {listed(names)}."
+
+
 def glance(metrics: Mapping[str, list[Comparison]]) -> str:
-    """What to say of a test that has no story."""
-    for part in (part for parts in metrics.values() for part in parts):
-        if part.metric.key == KERNEL_TIME and part.current is not None:
-            now = format_amount(part.current, "ns")
-            if part.baseline is None:
-                return f"{KERNEL_TIME} {now}"
-            change = format_change(part.baseline, part.current, "ns")
-            return f"{KERNEL_TIME} {format_amount(part.baseline, 'ns')} -> {now} ({change})"
+    """What to say of a test that has no story: its kernel time, or what a server's clients saw."""
+    for window, parts in metrics.items():
+        by_key = {part.metric.key: part for part in parts if part.current is not None}
+        if by_key.keys() & _CLIENTS:
+            said = [_glance(by_key[key]) for key in _CLIENTS if key in by_key]
+            return place(window) + ", ".join(said)
+        if KERNEL_TIME in by_key:
+            return _glance(by_key[KERNEL_TIME])
     return ""
+
+
+def _glance(part: Comparison) -> str:
+    key, unit = part.metric.key, part.metric.unit
+    now = shown_amount(part.current, unit)
+    if part.baseline is None or part.current is None:
+        return f"{key} {now}"
+    change = format_change(part.baseline, part.current, unit)
+    return f"{key} {shown_amount(part.baseline, unit)} -> {now} ({change})"
 
 
 def said_of_window(gated: Iterable[Comparison], then: WindowMeasurement | None) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import TypeVar
 
 from pytest_nsys.measure.measurement import Part
 from pytest_nsys.support.units import Unit, format_amount, format_full_change
@@ -12,6 +14,14 @@ KERNEL_TIME = "gpu.kernel_time"
 
 NOTHING = "\N{EN DASH}"
 """In the place of what there is not."""
+
+
+T = TypeVar("T")
+
+
+def clients_first(columns: Sequence[T]) -> Sequence[T]:
+    """What is shown of servers, beginning with what their clients see: throughput, first token."""
+    return (*columns[1:3], *columns[:1], *columns[3:])
 
 
 def shown_amount(value: float | None, unit: Unit) -> str:

@@ -2,23 +2,30 @@
 
 Processes are rows, rounds are marks: ticks for the baseline, dots for the current run. The band is
 what may change without failing, about the baseline's median; the inner one is the standard error
-of the change. Rounds that fall on the same pixel are drawn once.
+of the change. Below is the axis, in the metric's unit. Rounds that fall on the same pixel are drawn
+once.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import pairwise, starmap
 
 from pytest_nsys.measure.measurement import Samples
-from pytest_nsys.report.html.model import Band, Strip
-from pytest_nsys.support.units import Unit, format_amount, format_count
+from pytest_nsys.report.html.model import Band, Strip, Tick
+from pytest_nsys.support.units import Scale, Unit, format_amount, format_count
 from pytest_nsys.verdict.verdict import Comparison
 
 WIDTH = 190
 _MARGIN = 5.0
 _PITCH = 11.0
 _MOST_HEIGHT = 100.0
+_AXIS = 15
+_MOST_TICKS = (4, 3, 2, 1)
+_CHARACTER = 6.0
+_SIDE = 24.0
+_RIGHT_OF = {"start": 1.0, "middle": 0.5, "end": 0.0}
 
 
 def draw_strip(part: Comparison, then: Samples, now: Samples) -> Strip | None:
@@ -57,9 +64,10 @@ def draw_strip(part: Comparison, then: Samples, now: Samples) -> Strip | None:
     pitch = min(_PITCH, (_MOST_HEIGHT - 4) / rows)
     middle = 2 + pitch * len(then) + 1 if then else 0.0
     first_now = middle + 1 if then else 2.0
+    bottom = math.ceil(first_now + pitch * len(now) + 2)
     return Strip(
         width=WIDTH,
-        height=math.ceil(first_now + pitch * len(now) + 2),
+        height=bottom + _AXIS,
         middle=round(middle),
         limit=bar(part.limit),
         noise=bar(part.noise),
@@ -76,7 +84,50 @@ def draw_strip(part: Comparison, then: Samples, now: Samples) -> Strip | None:
         then_median=median(part.baseline) if then else "",
         now_median=median(part.current) if now else "",
         text=_in_words(part, then, now),
+        bottom=bottom,
+        ticks=(*_ticks(low, high, part.metric.unit, place),),
     )
+
+
+def _ticks(low: float, high: float, unit: Unit, place: Callable[[float], float]) -> list[Tick]:
+    """Round numbers that have room beside each other; where none do, both ends."""
+    scale = Scale.of(max(abs(low), abs(high)), unit, ())
+    name = {"%": "%", "1/s": "/s"}.get(unit, f" {scale.unit}" if scale.unit else "")
+    factor = scale.factor
+    for most in _MOST_TICKS:
+        found = [*_round(low / factor, high / factor, most)]
+        texts = [text for _, text in found[:-1]] + [text + name for _, text in found[-1:]]
+        places = [place(number * factor) for number, _ in found]
+        if len(found) > 1 and all(starmap(_apart, pairwise(zip(places, texts, strict=True)))):
+            return [*map(_tick, places, texts)]
+    ends = f"{low / factor:.5g}", f"{high / factor:.5g}{name}"
+    return [*map(_tick, map(place, (low, high)), ends)]
+
+
+def _round(low: float, high: float, most: int) -> Iterator[tuple[float, str]]:
+    """About so many round numbers between two, with their texts."""
+    span = high - low
+    power = 10.0 ** math.floor(math.log10(span / most))
+    step = next(power * n for n in (1, 2, 5, 10, 20) if span / (power * n) <= most)
+    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
+    for number in range(math.ceil(low / step), math.floor(high / step) + 1):
+        yield number * step, f"{number * step:.{decimals}f}"
+
+
+def _tick(x: float, text: str) -> Tick:
+    return Tick(_number(x), text, _anchor(x))
+
+
+def _anchor(x: float) -> str:
+    return "start" if x < _SIDE else "end" if x > WIDTH - _SIDE else "middle"
+
+
+def _apart(one: tuple[float, str], other: tuple[float, str]) -> bool:
+    """Whether the texts at two places, from the left to the right, have some room between them."""
+    (x, text), (y, following) = one, other
+    end = x + _RIGHT_OF[_anchor(x)] * len(text) * _CHARACTER
+    start = y - (1 - _RIGHT_OF[_anchor(y)]) * len(following) * _CHARACTER
+    return end + _CHARACTER <= start
 
 
 def _places(process: tuple[float, ...], place: Callable[[float], float]) -> Iterator[str]:

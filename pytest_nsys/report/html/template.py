@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import lru_cache
+from itertools import pairwise, repeat
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from pytest_nsys.support.text import visible
+
+_BREAKS = re.compile(r"(?<=\S)(::|[_<,/]+|\.(?=[a-z]))(?=\S)")
+"""After what a name may go on in the next line; of other words nobody would see the break."""
 
 _FOLDER = PackageLoader("pytest_nsys.report.html", "templates")
 
@@ -36,9 +41,27 @@ def fill(template: str, script: str, page: Any) -> str:
     )
 
 
+def breakable(text: str, longer_than: int = 16) -> Markup:
+    """Text whose names go on in the next line between their parts, and not within a word.
+
+    Args:
+        text: what is shown.
+        longer_than: characters of words that fit on every line, and are left whole.
+    """
+    words = re.split(r"(\s+)", visible(text))
+    return Markup("").join(map(_parted, words, repeat(longer_than)))
+
+
+def _parted(word: str, longer_than: int) -> Markup:
+    if len(word) <= longer_than:
+        return escape(word)
+    ends = [0, *(found.end() for found in _BREAKS.finditer(word)), len(word)]
+    return Markup("<wbr>").join(escape(word[a:b]) for a, b in pairwise(ends))
+
+
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=_FOLDER,
         autoescape=True,
         undefined=StrictUndefined,
@@ -46,3 +69,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = breakable
+    return environment

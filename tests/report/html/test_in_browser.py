@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from pytest_nsys.report.html.render import write_html
-from tests.support.page_samples import a_run, hostile, many, mixed, real
+from tests.support.page_samples import a_run, hostile, many, mixed, real, unclear_server
 
 # One browser for the module: all of its tests in one worker.
 pytestmark = pytest.mark.xdist_group("browser")
@@ -40,6 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_html(real(), folder / "real.html")
     write_html(replace(a_run(), notes=("a note",)), folder / "made.html")
     write_html(mixed(), folder / "mixed.html")
+    write_html(unclear_server(), folder / "server.html")
     write_html(hostile("<b>&\"'" + "x" * 3000), folder / "hostile.html")
     write_html(many(failed=20, tests=1000), folder / "many.html")
     write_html(many(failed=1000, tests=1000), folder / "failed.html")
@@ -55,9 +57,9 @@ class Opened:
     trouble: list[str] = field(default_factory=list)
 
     def rows(self) -> list[str]:
-        """The tests of the table of all tests that are seen, in their order."""
-        names = self.page.locator("table.tests tbody tr:visible th code")
-        return [name.rpartition("::")[2] for name in names.all_text_contents()]
+        """The tests of the table of all tests that are seen, in their order, each once."""
+        names = self.page.locator("table.tests tbody tr:visible th a code")
+        return [*dict.fromkeys(name.rpartition("::")[2] for name in names.all_text_contents())]
 
     def unfold(self) -> None:
         """Open whatever is folded."""
@@ -79,7 +81,7 @@ def opened(browser: Browser, path: Path, **options: Any) -> Iterator[Opened]:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["real", "made", "hostile"])
+@pytest.mark.parametrize("name", ["real", "made", "hostile", "server"])
 def test_opens_without_an_error_or_a_request(
     browser: Browser, folder: Path, name: str, theme: Any
 ) -> None:
@@ -93,7 +95,8 @@ def test_opens_without_an_error_or_a_request(
 
 def test_sorts_by_a_column(browser: Browser, folder: Path) -> None:
     with opened(browser, folder / "real.html") as found:
-        heading = found.page.locator("table.tests th", has_text="Change")
+        everything = found.rows()
+        heading = found.page.locator("table.tests th", has_text="change")
         heading.get_by_role("button").click()
         assert heading.get_attribute("aria-sort") == "descending"
         assert found.rows()[:2] == ["test_gelu", "test_attention"]
@@ -101,7 +104,7 @@ def test_sorts_by_a_column(browser: Browser, folder: Path) -> None:
         assert heading.get_attribute("aria-sort") == "ascending"
         assert found.rows()[-2:] == ["test_attention", "test_gelu"]
         found.page.locator("table.tests th button", has_text="Test").click()
-        assert found.rows() == sorted(found.rows(), reverse=True)
+        assert found.rows() == sorted(everything, reverse=True)
         assert heading.get_attribute("aria-sort") is None
 
 
@@ -209,8 +212,68 @@ def test_has_no_serious_barrier(browser: Browser, folder: Path, theme: Any) -> N
         assert barriers == []
 
 
+BROKEN_WORDS = """
+() => {
+  const broken = [];
+  const texts = document.createTreeWalker(document.querySelector("body"), NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const node = texts.currentNode;
+    if (node.parentElement.closest("script, style, svg")) continue;
+    for (const word of node.data.matchAll(/[\\p{L}\\p{N}]+/gu)) {
+      const range = document.createRange();
+      range.setStart(node, word.index);
+      range.setEnd(node, word.index + word[0].length);
+      const lines = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+      if (lines.size > 1) broken.push(node.data);
+    }
+  }
+  return broken;
+}
+"""
+"""The texts in which a line ends within a word."""
+
+
+@pytest.mark.parametrize("width", [1280, 1600])
+@pytest.mark.parametrize("name", ["real", "mixed", "server"])
+def test_no_word_is_broken(browser: Browser, folder: Path, name: str, width: int) -> None:
+    size: Any = {"width": width, "height": 800}
+    with opened(browser, folder / f"{name}.html", viewport=size) as found:
+        found.unfold()
+        assert found.page.evaluate(BROKEN_WORDS) == []
+        found.page.add_style_tag(content="main { width: 20rem }")
+        assert found.page.evaluate(BROKEN_WORDS) != [], "where there is no room it is seen"
+
+
+def test_the_windows_of_a_server_are_seen_at_once(browser: Browser, folder: Path) -> None:
+    with opened(browser, folder / "server.html", java_script_enabled=False) as found:
+        table = found.page.locator("table.served")
+        assert table.is_visible()
+        heads = ["Window", "tokens/s", "TTFT p50", "kernel/token", "p95", "busy"]
+        assert table.locator("thead th").all_inner_texts() == heads
+        row = table.locator("tbody tr", has_text="concurrency-8")
+        for said in ("61.99 ms", "was 62.53 ms", "inconclusive", "limit 119% (noise)", "noise"):
+            assert said in row.inner_text()
+
+
+def test_samples_have_a_scale(browser: Browser, folder: Path) -> None:
+    with opened(browser, folder / "server.html") as found:
+        found.unfold()
+        strips = found.page.locator("svg.strip")
+        assert strips.count() > 3
+        for strip in strips.all():
+            whole = strip.bounding_box()
+            boxes = [text.bounding_box() for text in strip.locator("text").all()]
+            assert len(boxes) >= 2
+            assert whole is not None
+            assert None not in boxes
+            ends = [(box["x"], box["x"] + box["width"]) for box in boxes if box]
+            assert ends[0][0] >= whole["x"] - 1
+            assert ends[-1][1] <= whole["x"] + whole["width"] + 1
+            assert all(one[1] < other[0] for one, other in pairwise(ends)), "none over another"
+
+
 @pytest.mark.parametrize("width", [320, 768, 1600])
-@pytest.mark.parametrize("name", ["real", "made", "hostile"])
+@pytest.mark.parametrize("name", ["real", "made", "hostile", "server"])
 def test_fits_the_width(browser: Browser, folder: Path, name: str, width: int) -> None:
     size: Any = {"width": width, "height": 800}
     with opened(browser, folder / f"{name}.html", viewport=size) as found:
@@ -237,7 +300,41 @@ def test_prints(browser: Browser, folder: Path) -> None:
         paper = found.page.evaluate("getComputedStyle(document.documentElement).colorScheme")
         ink = found.page.evaluate("getComputedStyle(document.body).color")
         assert ink == "rgb(27, 31, 36)", paper
-        assert found.page.pdf().startswith(b"%PDF")
+
+
+def test_is_printed_with_everything_unfolded(browser: Browser, folder: Path) -> None:
+    with opened(browser, folder / "server.html") as found:
+        page = found.page
+        page.evaluate(
+            "addEventListener('beforeprint', () => {"
+            " window.closed_then = document.querySelectorAll('details:not([open])').length; })"
+        )
+        closed = "document.querySelectorAll('details:not([open])').length"
+        before = page.evaluate(closed)
+        assert before > 0
+        assert page.pdf().startswith(b"%PDF")
+        assert page.evaluate("window.closed_then") == 0
+        assert page.evaluate(closed) == before, "it is as it was"
+
+
+def test_what_is_folded_is_printed_without_a_script(browser: Browser, folder: Path) -> None:
+    size: Any = {"width": 720, "height": 1000}  # what A4 has
+    path = folder / "server.html"
+    with opened(browser, path, viewport=size, java_script_enabled=False) as found:
+        found.page.emulate_media(media="print")
+        for part in ("details.window table.metrics", "#reading dd", ".findings", "svg.strip"):
+            several = found.page.locator(part)
+            assert several.count()
+            assert all(one.is_visible() for one in several.all()), part
+        wide = found.page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= size["width"]
+
+
+def test_all_of_a_long_page_is_painted(browser: Browser, folder: Path) -> None:
+    with opened(browser, folder / "real.html") as found:
+        skipped = "one => getComputedStyle(one).contentVisibility"
+        for test in found.page.locator(".test").all():
+            assert test.evaluate(skipped) == "visible"
 
 
 @pytest.mark.parametrize("name", ["many", "failed"])
@@ -245,4 +342,4 @@ def test_a_page_of_a_thousand_tests_is_small(browser: Browser, folder: Path, nam
     path = folder / f"{name}.html"
     assert path.stat().st_size <= 5 * MEGABYTE
     with opened(browser, path) as found:
-        assert found.page.locator("table.tests tbody tr").count() == 1000
+        assert len(found.rows()) == 1000

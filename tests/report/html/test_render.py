@@ -12,8 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 
 from pytest_nsys.report.html.render import render_html, write_html
+from pytest_nsys.report.html.template import breakable
 from pytest_nsys.report.run import RunReport
 from pytest_nsys.support.text import visible
 from tests.support.builders import (
@@ -78,8 +80,8 @@ def test_links_lead_somewhere_and_names_are_unique() -> None:
 def test_failures_come_first_and_what_passed_is_folded() -> None:
     page = rendered(a_run())
     assert page.find("h1")[0].text == "2 of 5 tests failed, 1 not measured"
-    overview = [link.text for link in page.find("ol")[0].find("a")]
-    assert overview == [NODEID, "tests/test_new.py::test_new"]
+    (overview,) = page.find("table", class_="tests sortable")
+    assert [link.text for link in overview.find("a")][:2] == [NODEID, "tests/test_new.py::test_new"]
     failed = page.find("article")
     assert [f"{test.attributes['id']}" for test in failed] == ["test-2", "test-3"]
     assert not any(test.folded for test in failed)
@@ -92,13 +94,13 @@ def test_failures_come_first_and_what_passed_is_folded() -> None:
 
 def test_one_look_says_what_got_slower_and_why() -> None:
     page = rendered(a_run())
-    first = page.find("li")
-    said = next(item.text for item in first if NODEID in item.text)
-    assert "regressed" in said
-    assert "gpu.kernel_time rose by 166.1 us (7.0%), from 2.366 ms to 2.532 ms" in said
-    assert f"{FLASH} +180.4 us" in said
+    first = page.find("table", class_="tests sortable")[0].find("tr")[1]
+    for said in (NODEID, "regressed", "2.532 ms", "+7.0%", f"{FLASH} +180.4 us"):
+        assert said in first.text
     headline = page.find("article")[0].find("p", class_="headline text")[0]
+    assert "gpu.kernel_time rose by 166.1 us (7.0%), from 2.366 ms to 2.532 ms" in headline.text
     assert not headline.folded
+    assert page.text.count("rose by 166.1 us") == 1
 
 
 def test_shows_what_a_failure_is_made_of() -> None:
@@ -140,12 +142,16 @@ def test_tables_are_tables_to_all_who_read_them() -> None:
 FORMS = (HOSTILE, HOSTILE.replace("/", "\\"), shlex.quote(HOSTILE))
 
 
+def tags(page: Element) -> list[str]:
+    """The elements of a page, but for where names go on in the next line."""
+    return [element.tag for element in page.all() if element.tag != "wbr"]
+
+
 def test_hostile_text_stays_text() -> None:
     same_length = "x" * len(HOSTILE)
     tame, wild = hostile(same_length), hostile(HOSTILE)
-    expected = [element.tag for element in rendered(tame).all()]
     page = rendered(wild)
-    assert [element.tag for element in page.all()] == expected
+    assert tags(page) == tags(rendered(tame))
     text = render_html(wild)
     assert not set(text) & set(BIDI + "\x00\x1b\r\udc80\u200b")
     shown = [page.text.count(visible(found)) for found in FORMS]
@@ -161,7 +167,7 @@ def test_hostile_text_in_stored_captures_stays_text() -> None:
     tame, wild = (
         read(render_html(hostile(text), stored(text))) for text in ("x" * len(HOSTILE), HOSTILE)
     )
-    assert [element.tag for element in tame.all()] == [element.tag for element in wild.all()]
+    assert tags(tame) == tags(wild)
     assert wild.text.count("Only in the baseline: " + visible(HOSTILE)) == 1
 
 
@@ -171,6 +177,22 @@ def test_very_long_names_are_folded_and_complete() -> None:
     kernels = rendered(RunReport("profile", (verdict(now),))).find("details", class_="name")
     assert len(kernels[0].find("summary")[0].text) < 410
     assert kernels[0].find("code")[1].text == name
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("gemm_kernel", "gemm_kernel"),
+        ("gpu.kernel_time.per_token", "gpu.|kernel_|time.|per_|token"),
+        ("cutlass::Kernel<float, 4>(T1)", "cutlass::|Kernel&lt;|float, 4&gt;(T1)"),
+        ("a<b>&\"' and_that_is_longer", "a&lt;b&gt;&amp;&#34;&#39; and_|that_|is_|longer"),
+        ("took_1.470_milliseconds", "took_|1.470_|milliseconds"),
+        ("x" * 40, "x" * 40),
+    ],
+)
+def test_names_go_on_in_the_next_line_between_their_parts(name: str, parts: str) -> None:
+    assert breakable(name) == parts.replace("|", "<wbr>")
+    assert breakable(name, 99) == escape(name)
 
 
 def test_other_characters_are_left_alone() -> None:

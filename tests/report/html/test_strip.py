@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,10 +113,37 @@ def test_everything_is_within_the_box(
     strip = draw_strip(comparison(then, now, limit, noise), then, now)
     if strip is None:
         return
-    assert 0 < strip.height <= 110
+    assert 0 < strip.bottom <= 110
+    assert strip.bottom < strip.height
     for x, y in (*marks(strip.then), *marks(strip.now)):
         assert 0 <= x <= WIDTH
-        assert 0 <= y <= strip.height
+        assert 0 <= y <= strip.bottom
     for bar in filter(None, (strip.limit, strip.noise)):
         assert float(bar.x) >= 0
         assert float(bar.x) + float(bar.width) <= WIDTH
+    assert len(strip.ticks) >= 2
+    places = [float(tick.x) for tick in strip.ticks]
+    assert places == sorted(places)
+    assert places[0] >= 0
+    assert places[-1] <= WIDTH
+
+
+def ticks(*values: float, key: str = "gpu.kernel_time") -> list[tuple[str, str]]:
+    now = (values,)
+    strip = draw_strip(replace(comparison((), now), metric=lookup(key)), (), now)
+    assert strip is not None
+    return [(tick.text, tick.anchor) for tick in strip.ticks]
+
+
+def test_the_axis_has_round_numbers_and_a_unit() -> None:
+    assert ticks(44e3, 188e3) == [("50", "start"), ("100", "middle"), ("150 us", "middle")]
+    assert ticks(2.3651e6, 2.3691e6) == [("2.366", "middle"), ("2.368 ms", "middle")]
+    assert ticks(1, 5, key="gpu.kernel_count")[-1] == ("5", "end")
+    assert ticks(64 * 2**20, 192 * 2**20, key="mem.peak")[-1] == ("150 MiB", "middle")
+    assert ticks(10, 31, key="gpu.busy_pct")[-1] == ("30%", "end")
+    assert ticks(95, 199, key="client.tokens_per_s")[-1][0].endswith("/s")
+
+
+def test_the_axis_of_what_differs_in_its_last_digits_has_both_ends() -> None:
+    assert ticks(2.3651e6, 2.3669e6) == [("2.3651", "start"), ("2.3669 ms", "end")]
+    assert ticks(1e12, 1e12 + 1) == [("1000", "start"), ("1000 s", "end")]

@@ -47,14 +47,14 @@
     const apply = () => {
       const wanted = text.value.trim().toLowerCase();
       const off = new Set(boxes.filter((box) => !box.checked).map((box) => box.dataset.status));
-      let shown = 0;
+      const shown = new Set();
       for (const [row, test, name] of rows) {
-        const hidden = off.has(row.dataset.status) || !name.includes(wanted);
-        row.hidden = hidden;
-        if (test) test.hidden = hidden;
-        if (!hidden) shown += 1;
+        row.hidden = off.has(row.dataset.status) || !name.includes(wanted);
+        if (!row.hidden) shown.add(test ?? row);
       }
-      one("matching").textContent = shown === rows.length ? "" : `${shown} of ${rows.length} tests`;
+      const tests = new Set(rows.map(([row, test]) => test ?? row)); // of several windows, once
+      for (const test of tests) test.hidden = !shown.has(test);
+      one("matching").textContent = shown.size === tests.size ? "" : `${shown.size} of ${tests.size} tests`;
     };
     text.addEventListener("input", apply);
     boxes.forEach((box) => box.addEventListener("change", apply));
@@ -77,6 +77,17 @@
   };
   window.addEventListener("hashchange", reveal);
   reveal();
+
+  // Printed with everything unfolded, and afterwards as it was.
+  let folded = [];
+  window.addEventListener("beforeprint", () => {
+    folded = all("details:not([open])");
+    for (const fold of folded) fold.open = true;
+  });
+  window.addEventListener("afterprint", () => {
+    for (const fold of folded) fold.open = false;
+    folded = [];
+  });
 
   // Zoom of timelines.
   for (const frame of all(".timeline-scroll")) {
