@@ -324,9 +324,10 @@ class Controller:
         elif self._config.option.setuponly or self._config.option.setupplan:
             option = "--setup-plan" if self._config.option.setupplan else "--setup-only"
             self._nothing = [f"no test was measured: with {option} none is run"]
-        if self._run is None:
+        if self._run is not None:
+            self._ledger.add_orphans(self._run.judge.orphans)
+        elif not (self._nothing or self._has_uncollected):
             return
-        self._ledger.add_orphans(self._run.judge.orphans)
         try:
             self._ledger.write()
         except (OSError, NsysError) as error:

@@ -184,7 +184,7 @@ class Ledger:
             OSError, NsysError: one of them cannot be written.
         """
         settings, run = self._settings, self.run_report()
-        if settings.record is not None:
+        if settings.record is not None and self._marks:
             self._write_recording(settings.record)
         if settings.json is not None:
             from pytest_nsys.report.json import write_json

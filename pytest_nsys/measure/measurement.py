@@ -174,8 +174,15 @@ class WindowMeasurement:
         return "test" if CLIENT_METRICS.isdisjoint(self.samples) else "server"
 
     def values(self, key: str) -> tuple[float, ...]:
-        """All samples of a metric, over processes and rounds; empty if it was not measured."""
-        return tuple(value for process in self.by_process(key) for value in process)
+        """All samples of a metric, over processes and rounds; empty if it was not measured.
+
+        Raises:
+            UnknownMetric: there is no such metric.
+        """
+        found = tuple(value for process in self.by_process(key) for value in process)
+        if not found:
+            known_metric(key)
+        return found
 
     def __getitem__(self, key: str) -> float:
         """The value of a metric: the median of its processes' medians.

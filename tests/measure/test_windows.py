@@ -134,7 +134,8 @@ def test_units_are_medians_and_singular() -> None:
     assert window.values("gpu.kernel_time.per_token") == (3, 3, 3)
     assert window["gpu.kernel_time.per_token.per_step"] == 3
     assert window.values("gpu.kernel_time.per_head") == ()
-    assert window.values("nothing.per_token") == ()
+    with pytest.raises(UnknownMetric):
+        window.values("nothing.per_token")
 
 
 def test_a_metric_that_was_not_measured_has_no_value() -> None:

@@ -159,6 +159,19 @@ def test_what_was_skipped_before_it_was_collected_is_listed(simulated: Project) 
     alone.stdout.fnmatch_lines(["skipped, with a baseline: test_module.py::test_marked"])
 
 
+def test_reports_say_that_nothing_was_measured(simulated: Project) -> None:
+    simulated.write(WORK + MARKED)
+    assert simulated.run("--nsys-update", "-q").ret == 0
+    simulated.write("import pytest; pytest.importorskip('no_such_module')\n" + WORK + MARKED)
+    result, _ = simulated.results("--nsys-baseline", "--nsys-markdown=r.md", "--nsys-record=r")
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    document = json.loads((simulated.path / "results.json").read_text())
+    assert document["tests"] == []
+    assert [test["nodeid"] for test in document["unmeasured"]] == ["test_it.py::test_marked"]
+    assert "1 not measured, with a baseline" in (simulated.path / "r.md").read_text()
+    assert not (simulated.path / "r").exists()
+
+
 def test_recorded_tests_that_nobody_ran_are_listed(simulated: Project) -> None:
     simulated.write(WORK + MARKED + MARKED.replace("test_marked", "test_b"))
     simulated.write(WORK + MARKED, "test_other.py")
