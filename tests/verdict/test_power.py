@@ -139,7 +139,7 @@ def test_metrics_that_gate_together_share_the_probability_of_a_false_alarm(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nobody"], "no baseline in * has such a metric of 'nobody'"),
+        (["nobody"], "pytest-nsys: no baseline in * has such a metric of 'nobody'"),
         (["quiet", "--metric=gpu.kernel_tim"], "*gpu.kernel_time*"),
         (["quiet", "--baselines=/no/such"], "*there is no folder of baselines*"),
     ],
