@@ -17,6 +17,7 @@ from pytest_nsys.cli.common import (
     whole_number,
 )
 from pytest_nsys.cli.parser import Parser
+from pytest_nsys.support.text import without_folders
 
 
 def add_history(parser: Parser) -> None:
@@ -25,6 +26,7 @@ def add_history(parser: Parser) -> None:
         "Shows how measured tests changed over their runs: levels, change points and drifts.",
         examples=[
             "pytest-nsys history perf-history test_gemm --last 90",
+            "pytest-nsys history perf-history --html history.html",
             "pytest-nsys history perf-history --fail-on-change",
         ],
         codes={
@@ -47,6 +49,9 @@ def add_history(parser: Parser) -> None:
     )
     add_tolerance(parser)
     add_format(parser)
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="also write all of it as one HTML page"
+    )
     parser.add_argument(
         "--fail-on-change",
         action="store_true",
@@ -71,11 +76,13 @@ def _run(arguments: argparse.Namespace) -> int:
         last=arguments.last,
         tolerance=dict(read_tolerances(arguments.tolerance)),
     )
-    for one in torn:
-        complain(
-            f"{one.path}:{one.line}: the line breaks off and is left out: a run was "
-            "killed while it wrote it"
-        )
+    left_out = [
+        f"{one.path}:{one.line}: the line breaks off and is left out: a run was killed while it "
+        "wrote it"
+        for one in torn
+    ]
+    for line in left_out:
+        complain(line)
     trends = [trend for test in tests for trend in test.trends]
     if arguments.fail_on_change and not all(trend.searched for trend in trends):
         raise HistoryError(MISSING, remedy=REMEDY)
@@ -84,5 +91,9 @@ def _run(arguments: argparse.Namespace) -> int:
         lambda: history_lines(tests, levels_for(sys.stdout.encoding or "ascii")),
         lambda: history_document(tests),
     )
+    if arguments.html is not None:
+        from pytest_nsys.report.html.history.render import write_history
+
+        write_history(tests, arguments.html, map(without_folders, left_out))
     failed = arguments.fail_on_change and any(trend.got_worse for trend in trends)
     return WORSE if failed else SAME_OR_BETTER

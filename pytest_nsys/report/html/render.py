@@ -26,4 +26,4 @@ def write_html(run: RunReport, path: Path, stored: Stored | None = None) -> None
 
 def render_html(run: RunReport, stored: Stored | None = None) -> str:
     """The page."""
-    return fill("page.html", "page.js", page(run, stored))
+    return fill("page.html", page(run, stored), "page.js")

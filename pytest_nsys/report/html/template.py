@@ -25,16 +25,16 @@ _BREAKS = re.compile(r"(?<=\S)(::|[_<,/]+|\.(?=[a-z]))(?=\S)")
 _FOLDER = PackageLoader("pytest_nsys.report.html", "templates")
 
 
-def fill(template: str, script: str, page: Any) -> str:
+def fill(template: str, page: Any, *scripts: str) -> str:
     """The page; whatever names are in it, they are text.
 
     Args:
         template: the file, which extends ``layout.html``.
-        script: the file of the page's script.
         page: what the template shows: it has a title and a footer.
+        scripts: the files of the page's script.
     """
     environment = _environment()
-    source, _, _ = _FOLDER.get_source(environment, script)
+    source = "".join(_FOLDER.get_source(environment, script)[0] for script in scripts)
     digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
     return environment.get_template(template).render(
         page=page, script=Markup(source), script_hash=digest

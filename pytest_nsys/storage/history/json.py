@@ -25,6 +25,7 @@ def history_document(tests: Iterable[TestTrends]) -> dict[str, Any]:
                 "nodeid": test.nodeid,
                 "device": test.device,
                 "state": test.state,
+                "runs_since": whole.gone.get((test.nodeid, test.device), 0),
                 "runs": [{**_run(entry), "status": entry.status} for entry in test.entries],
                 "trends": [_trend(trend) for trend in test.trends],
             }

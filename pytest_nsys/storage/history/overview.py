@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from pytest_nsys.storage.history.changes import Shift
 from pytest_nsys.storage.history.document import Entry
 from pytest_nsys.storage.history.trend import STATES, Difference, State, TestTrends, Trend
+
+_SOON = 5
+"""Runs that a test may miss before it counts as gone."""
 
 _Key = tuple[str, str, tuple[Difference, ...]]
 """A run as tests share it: day, commit, and the versions that changed with it."""
@@ -57,6 +62,11 @@ class Event:
     differences: tuple[Difference, ...]
     changes: tuple[Changed, ...]
 
+    @property
+    def is_small(self) -> bool:
+        """Whether none of the changes is over its tolerance."""
+        return not any(one.is_over or one.trend.tolerance is None for one in self.changes)
+
 
 @dataclass(frozen=True)
 class Overview:
@@ -67,12 +77,15 @@ class Overview:
         drifts: of all tests, the largest part of a tolerance first.
         events: the newest first.
         counts: how many tests are in each state.
+        gone: by node id and device of the tests that are not measured any more, how many runs of
+            the device there were since.
     """
 
     tests: tuple[TestTrends, ...]
     drifts: tuple[Drifted, ...]
     events: tuple[Event, ...]
     counts: Mapping[State, int]
+    gone: Mapping[tuple[str, str], int]
 
 
 def overview(tests: Iterable[TestTrends]) -> Overview:
@@ -92,7 +105,31 @@ def overview(tests: Iterable[TestTrends]) -> Overview:
         tuple(sorted(drifts, key=lambda one: -_share(one.trend))),
         _events(changes),
         Counter(test.state for test in order),
+        dict(_gone(order)),
     )
+
+
+def run_key(entry: Entry) -> tuple[datetime, str]:
+    """What the tests of one run have in common."""
+    return entry.date, entry.commit
+
+
+def _gone(tests: Sequence[TestTrends]) -> Iterator[tuple[tuple[str, str], int]]:
+    """The tests that miss many more runs at the end than they ever did between two of theirs."""
+    devices: dict[str, set[tuple[datetime, str]]] = {}
+    for test in tests:
+        devices.setdefault(test.device, set()).update(map(run_key, test.entries))
+    numbers = {
+        device: {key: number for number, key in enumerate(sorted(keys))}
+        for device, keys in devices.items()
+    }
+    for test in tests:
+        of_device = numbers[test.device]
+        places = sorted(of_device[run_key(entry)] for entry in test.entries)
+        usual = max((now - then for then, now in itertools.pairwise(places)), default=1)
+        since = len(of_device) - 1 - places[-1]
+        if since > max(_SOON, 2 * usual):
+            yield (test.nodeid, test.device), since
 
 
 def _share(trend: Trend) -> float:

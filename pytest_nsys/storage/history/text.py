@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pytest_nsys.storage.history.changes import Drift, Shift
 from pytest_nsys.storage.history.document import Entry
-from pytest_nsys.storage.history.overview import Changed, Event, Overview, overview
+from pytest_nsys.storage.history.overview import Changed, Event, Overview, overview, run_key
 from pytest_nsys.storage.history.trend import STATES, Difference, TestTrends, Trend
 from pytest_nsys.support.text import WIDTH, printable, wrapped
 from pytest_nsys.support.units import format_amount, format_change, format_count, format_tolerance
@@ -50,7 +50,7 @@ def history_lines(tests: Iterable[TestTrends], levels: str = BLOCKS) -> list[str
 def _overview_lines(whole: Overview) -> Iterator[str]:
     entries = [entry for test in whole.tests for entry in test.entries]
     days = sorted({entry.day for entry in entries})
-    runs = len({(entry.date, entry.commit) for entry in entries})
+    runs = len({run_key(entry) for entry in entries})
     tests = len({test.nodeid for test in whole.tests})
     devices = len({test.device for test in whole.tests})
     on = f" on {devices} devices, {len(whole.tests)} in all" if devices > 1 else ""
@@ -61,6 +61,14 @@ def _overview_lines(whole: Overview) -> Iterator[str]:
         "",
         "  ",
     )
+    if whole.gone:
+        yield from wrapped(
+            f"Not measured any more ({len(whole.gone)}): "
+            + ", ".join(printable(nodeid) for nodeid, _ in [*whole.gone][:_NAMED])
+            + (", ..." if len(whole.gone) > _NAMED else ""),
+            "",
+            "  ",
+        )
     yield ""
     if whole.drifts:
         yield "Drifted for the worse, the largest part of a tolerance first:"
@@ -70,9 +78,10 @@ def _overview_lines(whole: Overview) -> Iterator[str]:
                 words = drift_words(one.trend, one.trend.drift)
                 yield from wrapped(f"{_name(one.trend)} {words}", "    ", "      ")
         yield ""
-    if whole.events:
-        yield "Changes of level, the newest first:"
-        for event in whole.events:
+    large = [event for event in whole.events if not event.is_small]
+    if large:
+        yield "Changes of level over a tolerance, the newest first:"
+        for event in large:
             yield from _event_lines(event, devices > 1)
         yield ""
 

@@ -1,0 +1,1 @@
+"""The page of a history: what drifted, what changed it, and every test over its runs."""
