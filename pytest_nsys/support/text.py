@@ -116,6 +116,24 @@ def shortened(names: Iterable[str], most: int) -> dict[str, str]:
     return {name: forms[name] for name in given}
 
 
+def telling_parts(names: Iterable[str], least: int = 1) -> dict[str, str]:
+    """Per name what follows what it shares with the name most like it, from the start of a word.
+
+    Args:
+        names: all of those that are to be told apart.
+        least: how many characters are shown, if the name has so many.
+    """
+    shared = _shared_starts(list(dict.fromkeys(names)))
+    return {
+        name: name[_word_start(name, max(0, min(end, len(name) - least))) :]
+        for name, end in shared.items()
+    }
+
+
+def _word_start(text: str, place: int) -> int:
+    return next((n for n in range(place, 0, -1) if _begins_word(text, n)), 0)
+
+
 def _shared_starts(names: Sequence[str]) -> dict[str, int]:
     """Per name how many characters at its start it has in common with the name most like it."""
     ordered = sorted(names)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, BrowserContext, Page
 
 
 @dataclass
@@ -24,10 +24,17 @@ class Opened:
         self.page.evaluate("document.querySelectorAll('details').forEach((it) => it.open = true)")
 
 
+def unhurried(browser: Browser, **options: Any) -> BrowserContext:
+    """A context of the browser that waits as long as the machine takes."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(0)
+    return context
+
+
 @contextmanager
 def opened(browser: Browser, path: Path, **options: Any) -> Iterator[Opened]:
     """The page of a file; it fetches nothing, and no script of it fails."""
-    context = browser.new_context(**options)
+    context = unhurried(browser, **options)
     found = Opened(context.new_page())
     found.page.on("request", lambda request: found.requests.append(request.url))
     found.page.on("console", lambda message: found.trouble.append(message.text))

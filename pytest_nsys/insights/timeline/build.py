@@ -11,13 +11,13 @@ import pandas as pd
 
 from pytest_nsys.cuda.names import api_name
 from pytest_nsys.insights.timeline.model import (
-    LONGEST_TEXT,
     MOST_ELEMENTS,
     MOST_LANES,
     Label,
     Lane,
     Point,
     Timeline,
+    in_timeline,
 )
 from pytest_nsys.insights.timeline.reduce import (
     Columns,
@@ -30,7 +30,6 @@ from pytest_nsys.metrics.breakdown import copy_name, memset_name
 from pytest_nsys.metrics.memory import MemoryTimeline
 from pytest_nsys.metrics.window import COPY_KINDS, blocking_calls, is_pageable
 from pytest_nsys.support.arrays.rows import Ints
-from pytest_nsys.support.text import cut
 from pytest_nsys.trace.schema import MemcpyKind
 from pytest_nsys.trace.source import ABSENT
 from pytest_nsys.trace.tables import Trace
@@ -128,7 +127,9 @@ class _Labels:
 
     def number(self, text: str, category: str) -> int:
         """The number of a label."""
-        return self.numbers.setdefault(Label(_short(text), _short(category)), len(self.numbers))
+        return self.numbers.setdefault(
+            Label(in_timeline(text), in_timeline(category)), len(self.numbers)
+        )
 
     def of(self, keys: Sequence[Ints], label: Callable[..., tuple[str, str]]) -> Ints:
         """Per row, the number of its label, made once per combination of keys that occurs."""
@@ -143,10 +144,6 @@ class _Labels:
     def texts(self, texts: Sequence[str], category: str) -> Ints:
         """Per row, the number of the label with its text."""
         return np.array([self.number(text, category) for text in texts], dtype=np.int64)
-
-
-def _short(text: str) -> str:
-    return cut(text, LONGEST_TEXT, LONGEST_TEXT - 3)
 
 
 @dataclass(frozen=True)

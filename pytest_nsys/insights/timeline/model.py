@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from pytest_nsys.support.text import cut
 from pytest_nsys.support.units import format_amount
 
 LaneKind = Literal["range", "gpu", "host"]
@@ -25,6 +26,11 @@ MOST_POINTS = 500
 
 LONGEST_TEXT = 200
 """Nor longer labels and titles, in characters."""
+
+
+def in_timeline(text: str) -> str:
+    """A name as the labels of timelines have it."""
+    return cut(text, LONGEST_TEXT, LONGEST_TEXT - 3)
 
 
 class Lane(NamedTuple):

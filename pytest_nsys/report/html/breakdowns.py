@@ -16,6 +16,7 @@ from pytest_nsys.report.html.shown import (
     shown_change,
     sortable,
 )
+from pytest_nsys.report.html.timeline_svg import Mark
 from pytest_nsys.report.run import Sides, pairs
 from pytest_nsys.support.units import Unit
 from pytest_nsys.verdict.wording import short_names
@@ -23,6 +24,8 @@ from pytest_nsys.verdict.wording import short_names
 _PARTS = 12
 _MORE = 48
 _RAW_NAMES = 3
+_SLOWER = 0.05
+_NOTABLE = 0.01
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,28 @@ def renamed_kernels(sides: Sides) -> dict[str, str]:
         for one in found
         if one.how == "renamed" and one.baseline is not None and one.current is not None
     }
+
+
+def kernel_marks(sides: Sides, renamed: Mapping[str, str]) -> dict[str, Mark]:
+    """By their names, kernels that are new, gone or slower.
+
+    A slower one takes at least a twentieth longer each time, and together that is at least a
+    hundredth of what all kernels take.
+    """
+    now, then = sides
+    if now is None or then is None:
+        return {}
+    least = _NOTABLE * sum(part.ns for part in now.kernels)
+    found: dict[str, Mark] = {}
+    for pair in _pairs("kernels", sides, renamed):
+        before, after = pair.then, pair.now
+        if before is None or after is None:
+            found[pair.label] = "new" if before is None else "gone"
+        elif before.count and after.count:
+            change = after.ns / after.count - before.ns / before.count
+            if change * before.count >= _SLOWER * before.ns and change * after.count >= least > 0:
+                found[pair.label] = "slower"
+    return found
 
 
 def how_changed(then: Part | None, now: Part | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_nsys.catalogue import default_tolerance
 from pytest_nsys.measure.measurement import Samples, WindowMeasurement
-from pytest_nsys.report.html.breakdowns import breakdown_tables, renamed_kernels
+from pytest_nsys.report.html.breakdowns import breakdown_tables, kernel_marks, renamed_kernels
 from pytest_nsys.report.html.model import (
     BADGES,
     Drawing,
@@ -94,9 +94,17 @@ def _drawing(verdict: Verdict, ident: str, most: int) -> Drawing | None:
     if now is None or not most:
         return None
     drawn = verdict.measurement.bodies[0]
+    sides = sides_of(verdict, drawn)
     where = "" if drawn == MAIN else f" of window {drawn}"
     return Drawing(
-        svg=timeline_svg(now, then, ident=ident, most=most),
+        svg=timeline_svg(
+            now,
+            then,
+            ident=ident,
+            most=most,
+            marks=kernel_marks(sides, renamed_kernels(sides)) if then else {},
+            what="the body" if drawn == MAIN else "the window",
+        ),
         notes=tuple(timeline_notes(now, then, most=most)),
         title=f"GPU timelines{where}, baseline above current" if then else f"GPU timeline{where}",
     )

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from markupsafe import Markup
 
 from pytest_nsys.insights.timeline import Element, Label, Lane, Timeline
+from pytest_nsys.insights.timeline.model import in_timeline
 from pytest_nsys.insights.timeline.reduce import reduced_to
 from pytest_nsys.kernels.category import CATEGORIES
 from pytest_nsys.report.html.looks import (
@@ -31,7 +33,23 @@ from pytest_nsys.report.html.looks import (
 )
 from pytest_nsys.report.html.looks import number as _n
 from pytest_nsys.report.html.looks import text_of as _text
+from pytest_nsys.support.text import telling_parts
 from pytest_nsys.support.units import format_amount
+
+Mark = Literal["new", "gone", "slower"]
+"""What has become of a kernel."""
+
+_MARKED: Mapping[Mark, str] = {
+    "new": "new: the baseline has none",
+    "slower": "slower: each takes longer",
+    "gone": "gone: the current run has none",
+}
+_LOOK: Mapping[Mark, str] = {
+    "new": ' fill="none" stroke="#a8231b" stroke-width="3"',
+    "slower": ' fill="none" stroke="#a8231b" stroke-width="3" stroke-dasharray="5 2"',
+    "gone": ' fill="none" stroke="#565e68" stroke-width="3" stroke-dasharray="1.5 1.5"',
+}
+_NO_MARKS: Mapping[str, Mark] = {}
 
 MOST = 1200
 """How many elements of a timeline are drawn where nobody says otherwise."""
@@ -56,9 +74,10 @@ _LEFT, _RIGHT = 164.0, 14.0
 _PLOT = WIDTH - _LEFT - _RIGHT
 _THINNEST, _LEAST = 0.6, 0.05
 _THIN = 5.0  # what is narrower has no room for a pattern
-_CHARACTER = 5.8  # width of a letter in an element
+_CHARACTER = 6.2  # width of a letter in an element
 _TITLE_CHARACTERS = 28  # of the titles of lanes
 _NAME_CHARACTERS = 140  # of a name in a tooltip
+_TELLING = 12  # letters of what tells a kernel from others of its name, at least
 _TICKS = 8
 _MEMORY = 46.0
 
@@ -68,7 +87,13 @@ _HEIGHT_OF = {**dict.fromkeys((*COPIES, "memset"), 12.0)}
 
 
 def timeline_svg(
-    now: Timeline, then: Timeline | None = None, *, ident: str = "timeline", most: int = MOST
+    now: Timeline,
+    then: Timeline | None = None,
+    *,
+    ident: str = "timeline",
+    most: int = MOST,
+    marks: Mapping[str, Mark] = _NO_MARKS,
+    what: str = "the body",
 ) -> Markup:
     """One ``<svg>`` with the timelines; the longer of them is as wide as the drawing.
 
@@ -77,8 +102,10 @@ def timeline_svg(
         then: the baseline's.
         ident: what ids within it begin with; another one for every drawing of a page.
         most: how many elements of each are drawn.
+        marks: by their names, kernels that have changed, and how.
+        what: what of the test it is.
     """
-    return _Svg(_blocks(now, then, most), ident).svg()
+    return _Svg(_blocks(now, then, most), ident, marks, what).svg()
 
 
 def timelines_svg(
@@ -146,8 +173,17 @@ class _Place(NamedTuple):
 class _Svg:
     """Puts the blocks below each other; one use."""
 
-    def __init__(self, blocks: Sequence[_Block], ident: str) -> None:
+    def __init__(
+        self,
+        blocks: Sequence[_Block],
+        ident: str,
+        marks: Mapping[str, Mark] = _NO_MARKS,
+        what: str = "the body",
+    ) -> None:
         self._blocks = blocks
+        self._marks = {in_timeline(name): mark for name, mark in marks.items()}
+        self._what = what
+        self._names = bar_names(label for block in blocks for label in block.timeline.labels)
         self._ident = re.sub(r"[^\w-]", "-", ident)
         self._extent = max(1, *(block.timeline.extent for block in blocks))
         self._ticks = ticks(self._extent)
@@ -158,6 +194,7 @@ class _Svg:
         """The drawing."""
         drawn, self._y = legend(self._used(), self._ident)
         self._add(drawn)
+        self._legend_of_marks()
         for block in self._blocks:
             self._block(block)
         self._memory()
@@ -178,6 +215,27 @@ class _Svg:
 
     # Parts of the drawing
 
+    def _legend_of_marks(self) -> None:
+        used = {
+            self._mark(block, block.timeline.labels[element.label])
+            for block in self._blocks
+            for element in block.timeline.elements
+        }
+        x = 0.0
+        for mark, said in _MARKED.items():
+            if mark in used:
+                self._add(
+                    f'<path class="changed {mark}" d="M{_n(x)} {_n(self._y + 5)}h16"{_LOOK[mark]}/>'
+                    f'<text x="{_n(x + 21)}" y="{_n(self._y + 8)}">{said}</text>'
+                )
+                x += 36 + 6.7 * len(said)
+        self._y += 18 if x else 0
+
+    def _mark(self, block: _Block, label: Label) -> Mark | None:
+        """What has become of a kernel, where that is seen on this side."""
+        mark = self._marks.get(label.text)
+        return mark if mark and (mark == "gone") == (block.name == "then") else None
+
     def _used(self) -> list[str]:
         """The classes that are drawn, in the order of the legend."""
         used = {
@@ -191,7 +249,7 @@ class _Svg:
         timeline = block.timeline
         top = self._y + 16
         said = (
-            f"{block.title}: {_many(timeline.operations, 'GPU operation')}; the body takes "
+            f"{block.title}: {_many(timeline.operations, 'GPU operation')}; {self._what} takes "
             f"{format_amount(timeline.length, 'ns')}"
         )
         if timeline.extent > timeline.length:
@@ -208,7 +266,7 @@ class _Svg:
         }
         start = self._y
         for number, lane in enumerate(timeline.lanes):
-            self._lane(lane, by_lane.get(number, []), timeline.labels)
+            self._lane(block, lane, by_lane.get(number, []))
         if not timeline.lanes:
             self._add(f'<text x="{_n(_LEFT)}" y="{_n(self._y + 12)}">nothing was recorded</text>')
             self._y += 20
@@ -231,8 +289,8 @@ class _Svg:
         lines = "".join(f"M{_n(self._x(tick))} {_n(top)}V{_n(bottom)}" for tick in self._ticks)
         return f'<path class="grid" d="{lines}"{_LINE}/>'
 
-    def _lane(self, lane: Lane, elements: Sequence[Element], labels: Sequence[Label]) -> None:
-        height = _HEIGHTS[lane.kind]
+    def _lane(self, block: _Block, lane: Lane, elements: Sequence[Element]) -> None:
+        height, labels = _HEIGHTS[lane.kind], block.timeline.labels
         self._add(f'<g class="lane {lane.kind}" transform="translate(0 {_n(self._y)})">')
         if lane.title:
             title = _cut(lane.title, _TITLE_CHARACTERS)
@@ -244,6 +302,7 @@ class _Svg:
             return _class_of(labels[place.element.label]), place.width < _THIN
 
         texts: list[str] = []
+        marked: dict[Mark, list[str]] = {}
         places = sorted(self._places(elements), key=kind)
         for (name, thin), mine in groupby(places, key=kind):
             look = self._thin(name) if thin else fill(name, self._ident)
@@ -253,10 +312,17 @@ class _Svg:
                 y = f' y="{_n(height - tall)}"' if tall < height else ""
                 self._add(
                     f'<rect x="{_n(x)}"{y} width="{_n(width)}" height="{_n(tall)}">'
-                    f"<title>{_text(_tooltip(element, labels[element.label]))}</title></rect>"
+                    f"<title>{_text(self._tooltip(block, element))}</title></rect>"
                 )
-                texts += _innertext_of(element, labels[element.label], x, width, height - tall / 2)
+                texts += self._inner_text(
+                    element, labels[element.label], x, width, height - tall / 2
+                )
+                mark = self._mark(block, labels[element.label])
+                if mark and not element.mixed:
+                    marked.setdefault(mark, []).append(f"M{_n(x)} -1.5h{_n(max(width, 1.5))}")
             self._add("</g>")
+        for mark, paths in marked.items():
+            self._add(f'<path class="changed {mark}" d="{"".join(paths)}"{_LOOK[mark]}/>')
         if texts:
             self._add(f'<g class="names" font-size="10"{_INNER[lane.kind]}>')
             self._out += [*texts, "</g>"]
@@ -298,6 +364,21 @@ class _Svg:
             )
         self._add("</g>")
         self._y = lowest + 8
+
+    def _tooltip(self, block: _Block, element: Element) -> str:
+        label = block.timeline.labels[element.label]
+        mark = self._mark(block, label)
+        return _tooltip(element, label) + (f"\n{_MARKED[mark]}" if mark else "")
+
+    def _inner_text(
+        self, element: Element, label: Label, x: float, width: float, middle: float
+    ) -> Iterator[str]:
+        """The label in the element, where there is room for what says something."""
+        room = int((width - 4) / _CHARACTER)
+        name = self._names[label]
+        if element.operations > 1 or room < min(len(name), 6) or not name.strip():
+            return
+        yield f'<text x="{_n(x + 3)}" y="{_n(middle + 3.5)}">{_text(_cut(name, room))}</text>'
 
     # Places
 
@@ -359,15 +440,17 @@ def _tooltip(element: Element, label: Label) -> str:
     )
 
 
-def _innertext_of(
-    element: Element, label: Label, x: float, width: float, middle: float
-) -> Iterator[str]:
-    """The label in the element, where there is room for what says something."""
-    room = int((width - 4) / _CHARACTER)
-    name = short_name(label)
-    if element.operations > 1 or room < min(len(name), 6) or not name.strip():
-        return
-    yield f'<text x="{_n(x + 3)}" y="{_n(middle + 3.5)}">{_text(_cut(name, room))}</text>'
+def bar_names(labels: Iterable[Label]) -> dict[Label, str]:
+    """What bars are called: kernels of one name by that in which their arguments differ."""
+    plain = {label: short_name(label) for label in labels}
+    alike: dict[str, list[Label]] = defaultdict(list)
+    for label, name in plain.items():
+        alike[name].append(label)
+    for several in alike.values():
+        if len({label.text for label in several}) > 1:
+            told = telling_parts([label.text for label in several], least=_TELLING)
+            plain |= {label: told[label.text].strip(" <>(),:") or plain[label] for label in several}
+    return plain
 
 
 def short_name(label: Label) -> str:

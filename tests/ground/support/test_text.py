@@ -15,6 +15,7 @@ from pytest_nsys.support.text import (
     printable,
     shortened,
     table,
+    telling_parts,
     wrapped,
 )
 
@@ -54,6 +55,16 @@ def test_what_tells_names_apart_is_left_in_them() -> None:
         "flash_fwd<...true, true>",
         "gemm",
     ]
+
+
+@given(st.lists(st.text("ab<", max_size=12), max_size=8), st.integers(1, 6))
+def test_the_parts_that_tell_names_apart_do(names: list[str], least: int) -> None:
+    told = telling_parts(names, least)
+    assert told.keys() == set(names)
+    for name, part in told.items():
+        assert name.endswith(part)
+        assert len(part) >= min(least, len(name))
+    assert telling_parts(["gemm<a>", "gemm<b>"]) == {"gemm<a>": "a>", "gemm<b>": "b>"}
 
 
 def test_where_too_little_is_left_they_are_numbered() -> None:

@@ -15,6 +15,6 @@ def browser() -> Iterator[Browser]:
     if path is None:
         pytest.fail("the pages are opened in chromium, and there is none: run .ci/install-browser")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path)
+        browser = playwright.chromium.launch(executable_path=path, timeout=0)
         yield browser
         browser.close()

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser
 
 from pytest_nsys.report.html.render import write_html
+from tests.support.browsing import Opened, opened, unhurried
 from tests.support.page_samples import a_run, hostile, many, mixed, real, unclear_server
 
 # One browser for the module: all of its tests in one worker.
 pytestmark = pytest.mark.xdist_group("browser")
 
 MEGABYTE = 1_000_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    if path is None:
-        pytest.fail("the pages are opened in chromium, and there is none: run .ci/install-browser")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -48,36 +35,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@dataclass
-class Opened:
-    """A page, and what went wrong on it."""
-
-    page: Page
-    requests: list[str] = field(default_factory=list)
-    trouble: list[str] = field(default_factory=list)
-
-    def rows(self) -> list[str]:
-        """The tests of the table of all tests that are seen, in their order, each once."""
-        names = self.page.locator("table.tests tbody tr:visible th a code")
-        return [*dict.fromkeys(name.rpartition("::")[2] for name in names.all_text_contents())]
-
-    def unfold(self) -> None:
-        """Open whatever is folded."""
-        self.page.evaluate("document.querySelectorAll('details').forEach((it) => it.open = true)")
-
-
-@contextmanager
-def opened(browser: Browser, path: Path, **options: Any) -> Iterator[Opened]:
-    context = browser.new_context(**options)
-    found = Opened(context.new_page())
-    found.page.on("request", lambda request: found.requests.append(request.url))
-    found.page.on("console", lambda message: found.trouble.append(message.text))
-    found.page.on("pageerror", lambda error: found.trouble.append(str(error)))
-    found.page.goto(path.as_uri())
-    yield found
-    assert found.trouble == []
-    assert found.requests == [path.as_uri()], "nothing is fetched"
-    context.close()
+def rows(found: Opened) -> list[str]:
+    """The tests of the table of all tests that are seen, in their order, each once."""
+    names = found.page.locator("table.tests tbody tr:visible th a code")
+    return [*dict.fromkeys(name.rpartition("::")[2] for name in names.all_text_contents())]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -95,16 +56,16 @@ def test_opens_without_an_error_or_a_request(
 
 def test_sorts_by_a_column(browser: Browser, folder: Path) -> None:
     with opened(browser, folder / "real.html") as found:
-        everything = found.rows()
+        everything = rows(found)
         heading = found.page.locator("table.tests th", has_text="change")
         heading.get_by_role("button").click()
         assert heading.get_attribute("aria-sort") == "descending"
-        assert found.rows()[:2] == ["test_gelu", "test_attention"]
+        assert rows(found)[:2] == ["test_gelu", "test_attention"]
         found.page.keyboard.press("Enter")
         assert heading.get_attribute("aria-sort") == "ascending"
-        assert found.rows()[-2:] == ["test_attention", "test_gelu"]
+        assert rows(found)[-2:] == ["test_attention", "test_gelu"]
         found.page.locator("table.tests th button", has_text="Test").click()
-        assert found.rows() == sorted(everything, reverse=True)
+        assert rows(found) == sorted(everything, reverse=True)
         assert heading.get_attribute("aria-sort") is None
 
 
@@ -120,18 +81,18 @@ def test_sorts_kernels(browser: Browser, folder: Path) -> None:
 
 def test_filters_by_name_and_status(browser: Browser, folder: Path) -> None:
     with opened(browser, folder / "real.html") as found:
-        everything = found.rows()
+        everything = rows(found)
         assert len(everything) == 6
         found.page.get_by_role("searchbox").fill("GELU")
-        assert found.rows() == ["test_gelu"]
+        assert rows(found) == ["test_gelu"]
         assert found.page.get_by_role("status").inner_text() == "1 of 6 tests"
         assert found.page.locator("article:visible, details.test:visible").count() == 1
         found.page.get_by_role("searchbox").fill("")
         found.page.get_by_role("checkbox", name="regressed").uncheck()
-        assert found.rows() == ["test_gemm", "test_decode"]
+        assert rows(found) == ["test_gemm", "test_decode"]
         assert found.page.locator("article:visible").count() == 0
         found.page.get_by_role("checkbox", name="regressed").check()
-        assert found.rows() == everything
+        assert rows(found) == everything
 
 
 def test_folds_and_unfolds(browser: Browser, folder: Path) -> None:
@@ -169,7 +130,7 @@ def test_everything_is_there_without_javascript(browser: Browser, folder: Path) 
         for fold in found.page.locator("details.test > summary").all():
             fold.click()
         assert found.page.locator("details.test table.metrics").first.is_visible()
-        assert len(found.rows()) == 6
+        assert len(rows(found)) == 6
     for added in ("Zoom in", "Zoom out"):
         complete = complete.replace(added, "")
     assert "".join(plain.split()) == "".join(complete.split())
@@ -179,7 +140,7 @@ def test_a_viewer_that_forbids_styles_and_scripts_shows_everything(
     browser: Browser, folder: Path
 ) -> None:
     text = (folder / "real.html").read_text(encoding="utf-8")
-    context = browser.new_context()
+    context = unhurried(browser)
     page = context.new_page()
     headers = {
         "Content-Security-Policy": "sandbox; default-src 'none'",
@@ -342,4 +303,4 @@ def test_a_page_of_a_thousand_tests_is_small(browser: Browser, folder: Path, nam
     path = folder / f"{name}.html"
     assert path.stat().st_size <= 5 * MEGABYTE
     with opened(browser, path) as found:
-        assert len(found.rows()) == 1000
+        assert len(rows(found)) == 1000

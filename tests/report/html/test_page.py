@@ -17,7 +17,7 @@ from pytest_nsys.insights.bottlenecks import Bottleneck
 from pytest_nsys.insights.timeline import Element, Label, Lane, Timeline
 from pytest_nsys.measure.measurement import Part, Parts
 from pytest_nsys.plan.options import Mode
-from pytest_nsys.report.html.breakdowns import KINDS
+from pytest_nsys.report.html.breakdowns import KINDS, kernel_marks
 from pytest_nsys.report.html.model import MeasuredTest, OverviewRow, Page, Row, Stored, Waterfall
 from pytest_nsys.report.html.page import FULL, FULL_FAILURES, page
 from pytest_nsys.report.html.render import render_html
@@ -245,6 +245,30 @@ def test_new_gone_and_retuned_kernels_are_told_apart() -> None:
     stored = before(now, window(replace(older[0], raw=()), *older[1:]))
     tables = view(verdict(now, stored)).others[0].windows[0].tables
     assert {row.name: row.tag for row in tables[0].rows}[GEMM] == ""
+
+
+def test_kernels_are_marked_where_they_are_drawn() -> None:
+    now = window(
+        kernel("same", 4, 4e5),
+        kernel("slower", 2, 2.4e5),
+        kernel("more often", 4, 4e5),
+        kernel("hardly", 10, 1100),
+        kernel("new", 1, 1e5),
+        kernel("norm_v2", 2, 1e5),
+    )
+    then = window(
+        kernel("same", 4, 3.9e5),
+        kernel("slower", 2, 2e5),
+        kernel("more often", 2, 2e5),
+        kernel("hardly", 10, 1000),
+        kernel("gone", 1, 1e5),
+        kernel("norm", 2, 1e5),
+    )
+    marks = kernel_marks((now, then), {"norm": "norm_v2"})
+    assert marks == {"slower": "slower", "new": "new", "gone": "gone"}
+    assert kernel_marks((now, None), {}) == {}
+    empty = window(kernel("idle", 1, 0.0))
+    assert kernel_marks((empty, empty), {}) == {}
 
 
 def test_the_names_in_the_capture_stand_behind_the_canonical_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 
 from pytest_nsys.insights.timeline import Label, Lane, Timeline
 from pytest_nsys.insights.timeline.build import timeline_of
-from pytest_nsys.insights.timeline.model import Point
+from pytest_nsys.insights.timeline.model import Point, in_timeline
 from pytest_nsys.kernels.category import CATEGORIES
 from pytest_nsys.report.html.timeline_svg import (
     SIDES,
+    Mark,
+    bar_names,
     short_name,
     tick_texts,
     ticks,
@@ -290,6 +293,65 @@ def test_ticks_are_in_one_unit() -> None:
 )
 def test_kernels_are_named_by_what_says_most(label: Label, shown: str) -> None:
     assert short_name(label) == shown
+
+
+def test_kernels_of_one_template_are_named_by_what_tells_them_apart() -> None:
+    gemm, add, mul, erf, short = (
+        Label(text, "elementwise")
+        for text in (
+            "gemm",
+            "at::vectorized<at::AUnaryFunctor<Half, Half, at::AddFunctor<float>>>",
+            "at::vectorized<at::AUnaryFunctor<Half, Half, at::MulFunctor<float>>>",
+            "at::vectorized<at::erf_kernel()::{lambda(Half)}>",
+            "at::vectorized",
+        )
+    )
+    assert bar_names([gemm, add, mul, erf, short]) == {
+        gemm: "gemm",
+        add: "AddFunctor<float",
+        mul: "MulFunctor<float",
+        erf: "erf_kernel()::{lambda(Half)}",
+        short: "at::vectorized",
+    }
+    ends = [Label(f"Kernel2<cutlass_80_s16816gemm_f16_{end}>", "gemm") for end in ("nn", "tn")]
+    assert [*bar_names(ends).values()] == ["s16816gemm_f16_nn", "s16816gemm_f16_tn"]
+
+
+def changed(root: ElementTree.Element, block: str) -> dict[str, str | None]:
+    """The marks above what has changed of a timeline: where they are, by what has become of it."""
+    (found,) = (group for group in root.iterfind("g") if group.get("class") == block)
+    marks = (path for lane in found.iterfind("g") for path in lane.iterfind("path"))
+    return {
+        name.split()[1]: path.get("d")
+        for path in marks
+        if (name := path.get("class") or "").startswith("changed")
+    }
+
+
+def test_kernels_that_have_changed_are_marked() -> None:
+    now = timeline(element(0, 400), element(500, 100, 1), element(800, 100, 2))
+    then = timeline(element(0, 500), element(600, 100, 2))
+    marks: Mapping[str, Mark] = {"gemm_a": "slower", "gemm_b": "new", "add": "gone"}
+    root = parsed(timeline_svg(now, then, marks=marks))
+    assert changed(root, "now") == {"slower": "M164 -1.5h328.8", "new": "M575 -1.5h82.2"}
+    assert changed(root, "then") == {"gone": "M657.2 -1.5h82.2"}
+    legend = [text for text in texts(root) if text.partition(":")[0] in marks.values()]
+    assert legend == [
+        "new: the baseline has none",
+        "slower: each takes longer",
+        "gone: the current run has none",
+    ]
+    tooltips = {row[3] for row in elements(root, "now")}
+    assert sum("slower: each takes longer" in text for text in tooltips) == 1
+    assert not changed(parsed(timeline_svg(now, then)), "now")
+    together = timeline(element(0, 400, operations=3, mixed=True))
+    assert not changed(parsed(timeline_svg(together, then, marks=marks)), "now")
+
+
+def test_marks_find_names_that_timelines_have_cut() -> None:
+    long = "k" * 300
+    made = replace(timeline(element(0, 900)), labels=(Label(in_timeline(long), "gemm"),))
+    assert changed(parsed(timeline_svg(made, made, marks={long: "new"})), "now")
 
 
 @pytest.mark.parametrize("name", ["streams", "llama_node", "nccl", "unified", "graph_graph"])
