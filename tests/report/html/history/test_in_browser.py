@@ -12,14 +12,11 @@ from playwright.sync_api import Browser
 from pytest_nsys.report.html.history.render import write_history
 from pytest_nsys.storage.history.store import Series
 from pytest_nsys.storage.history.trend import trends_of
-from tests.report.html import test_in_browser as pages
 from tests.report.html.history.test_render import hostile
+from tests.support.browsing import opened
 from tests.support.histories import Suite
 
 pytestmark = pytest.mark.xdist_group("browser")
-
-browser = pages.browser
-opened = pages.opened
 
 
 @pytest.fixture(scope="module")
