@@ -24,7 +24,10 @@ from pytest_nsys.controller.reports import (
     lost_report,
     make_report,
     teardown_report,
+    told_in_short,
+    with_figure,
     with_properties,
+    word_with_figure,
 )
 from pytest_nsys.controller.selection import Selection
 from pytest_nsys.controller.watchers import decided_by_dependencies, show
@@ -75,6 +78,7 @@ class Controller:
         self._accounted: set[str] = set()
         self._selection = Selection()
         self._nothing: list[str] = []
+        self._logged: pytest.TestReport | None = None
         self._has_uncollected = False
         self._run: Run | None = None
 
@@ -241,6 +245,7 @@ class Controller:
         from pytest_nsys.report.properties import properties
 
         reports = with_properties(reports, properties(verdict))
+        with_figure(reports, self._ledger.word(verdict))
         if told.failed:
             from pytest_nsys.report.longrepr import explain_verdict
 
@@ -355,6 +360,27 @@ class Controller:
                 why = "deselected" if nodeid in self._selection.deselected else "not collected"
                 self._ledger.add_unmeasured(nodeid, f"it is in the recording, and was {why}")
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_report_teststatus(
+        self, report: pytest.CollectReport | pytest.TestReport
+    ) -> Generator[None, Any, Any]:
+        """With -v, a measured test's line says its first figure; pytest's short summary, which asks
+        for the word once more, does not.
+        """
+        status = yield
+        return word_with_figure(report, status) if report is self._logged else status
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(
+        self, report: pytest.TestReport
+    ) -> Generator[None, object, object]:
+        """Know which report is told of."""
+        self._logged = report
+        try:
+            return (yield)
+        finally:
+            self._logged = None
+
     @pytest.hookimpl
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The summary section."""
@@ -364,8 +390,14 @@ class Controller:
         terminalreporter.section("nsys summary")
         for line in self._nothing:
             terminalreporter.write_line(one_line(line), red=True)
-        for line in self._ledger.summary() if listed else ():
-            terminalreporter.write_line(one_line(line))
+        if not listed:
+            return
+        width = terminalreporter._tw.fullwidth
+        verbosity = terminalreporter.config.get_verbosity()
+        told = told_in_short(terminalreporter)
+        for shown in self._ledger.summary(width, verbosity, told):
+            markup = {shown.colour: True} if shown.colour else {}
+            terminalreporter.write_line(one_line(shown.text), **markup)
 
     @pytest.hookimpl
     def pytest_unconfigure(self) -> None:

@@ -10,11 +10,13 @@ import pytest
 from pytest_nsys.plan.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from pytest_nsys.capture.result import CaptureResult, RanTest
     from pytest_nsys.plan.kept import KeptMarks
     from pytest_nsys.plan.marker import Spec
+    from pytest_nsys.report.figures import FigureTable
+    from pytest_nsys.report.figures_text import Line
     from pytest_nsys.report.run import RunReport, Unmeasured
     from pytest_nsys.storage.baselines import Change
     from pytest_nsys.storage.baselines.orphans import Orphan
@@ -152,6 +154,8 @@ class Ledger:
             notes=tuple(dict.fromkeys([*self._notes, *self._void_tolerances(), *self._thin()])),
             command=self._config.stash.get(COMMAND, "") or published_command(arguments),
             kept=str(self._settings.keep or ""),
+            columns=self._settings.columns,
+            name=self._settings.report_name or "",
         )
 
     def _thin(self) -> list[str]:
@@ -217,16 +221,49 @@ class Ledger:
         except NsysError as error:
             self._notes.append(f"{error.what}: {error.evidence}")
 
-    def summary(self) -> list[str]:
-        """The lines of the terminal's summary section."""
+    def summary(self, width: int, verbosity: int, told: Collection[str]) -> Iterator[Line]:
+        """The lines of the terminal's summary section.
+
+        Args:
+            width: of the terminal.
+            verbosity: of the run: below zero there is no table, from two on it has all rows.
+            told: tests whose failure pytest's own short summary tells.
+        """
+        from pytest_nsys.report.figures_text import ROWS, Line, figure_lines
         from pytest_nsys.report.text import summary_lines
 
+        settings = self._settings
         written = {
-            "recording": self._settings.record,
-            "JSON": self._settings.json,
-            "HTML": self._settings.html,
-            "Markdown": self._settings.markdown,
-            "history": self._settings.history,
+            "recording": settings.record,
+            "JSON": settings.json,
+            "HTML": settings.html,
+            "Markdown": settings.markdown,
+            "history": settings.history,
         }
-        lines = summary_lines(self.run_report())
-        return lines + [f"{name}: {path}" for name, path in written.items() if path is not None]
+        counts, *lines = summary_lines(self.run_report(), width, told)
+        yield Line(counts)
+        where = str(settings.html or settings.json or "-vv or --nsys-html=FILE shows them")
+        most = None if verbosity > 1 else ROWS
+        yield from figure_lines(self._tables(verbosity), width, most, where)
+        yield from map(Line, lines)
+        for name, path in written.items():
+            if path is not None:
+                yield Line(f"{name}: {path}")
+
+    def _tables(self, verbosity: int) -> tuple[FigureTable, ...]:
+        """What the summary's tables show: by default all where nothing but numbers is asked for."""
+        from pytest_nsys.report.figures import figure_tables
+        from pytest_nsys.report.figures_text import changed_only
+
+        asked = self._settings.table
+        by_default = self._settings.mode != "gate" or verbosity > 0
+        if verbosity < 0 or asked == "off" or not (asked or by_default):
+            return ()
+        tables = figure_tables(self._verdicts, self._settings.columns)
+        return changed_only(tables) if asked == "changed" else tables
+
+    def word(self, verdict: Verdict) -> str:
+        """What a test's own line says of it."""
+        from pytest_nsys.report.figures_text import figure_word
+
+        return figure_word(verdict, self._settings.columns)

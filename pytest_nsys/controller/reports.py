@@ -93,6 +93,45 @@ def with_properties(
     return reports
 
 
+def with_figure(reports: list[pytest.TestReport], figure: str) -> None:
+    """The figure on the report of the call, for the test's line."""
+    for report in reports:
+        if _is_call(report):
+            report.nsys_figure = figure  # type: ignore[attr-defined]
+
+
+def word_with_figure(report: object, status: Any) -> Any:
+    """What pytest, or another plugin, calls a report's outcome, with the test's figure behind it.
+
+    Args:
+        report: a report.
+        status: category, letter, and word, which may be a pair of a word and its colours.
+    """
+    figure = getattr(report, "nsys_figure", "")
+    if not figure or not status:
+        return status
+    category, letter, word = status
+    if isinstance(word, tuple):
+        return category, letter, (f"{word[0]} {figure}", *word[1:])
+    return category, letter, f"{word} {figure}"
+
+
+_SEEN = 16
+"""Characters of a culprit's name by which one may know it."""
+
+
+def told_in_short(reporter: Any) -> frozenset[str]:
+    """The tests of whose failure pytest's short summary shows enough, so that ours need not.
+
+    Of a test with a long id it shows nothing but that.
+    """
+    if not reporter.hasopt("f") or reporter.no_summary:
+        return frozenset()
+    room = reporter._tw.fullwidth - len("FAILED  - ...") - _SEEN
+    failed = (report.nodeid for report in reporter.stats.get("failed", ()))
+    return frozenset(nodeid for nodeid in failed if len(nodeid) <= room)
+
+
 def expected_by(reports: list[pytest.TestReport], reason: str) -> list[pytest.TestReport]:
     """The reports with the call phase failed as expected: an expected regression."""
     for report in reports:

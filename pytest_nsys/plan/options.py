@@ -16,6 +16,8 @@ Mode = Literal["idle", "profile", "gate", "update", "update-new"]
 
 WarnOrFail = Literal["warn", "fail"]
 
+Table = Literal["off", "changed", "all"]
+
 MARKER_LINE = (
     "nsys(warmup, rounds, processes, tolerance, budget, require, forbid, check, expected, "
     "isolate, timeout, nsys_args, allow_empty): measure this test under NVIDIA Nsight Systems when "
@@ -98,6 +100,13 @@ OPTIONS: tuple[Option, ...] = (
         judging="file",
     ),
     Option(
+        "nsys_report_name",
+        "what this job is called in the Markdown, where several jobs comment on one pull request",
+        "text",
+        "NAME",
+        judging="file",
+    ),
+    Option(
         "nsys_history",
         "append what was measured of each test to its history in DIR ('pytest-nsys history')",
         "path",
@@ -163,6 +172,20 @@ OPTIONS: tuple[Option, ...] = (
         "lines",
         "TOLERANCE",
         judging="rule",
+    ),
+    Option(
+        "nsys_table",
+        "which tests the table of the summary has: off, changed (those that are not ok) or all "
+        "(default: all; with --nsys-baseline, with -v alone)",
+        metavar="off|changed|all",
+        judging="file",
+    ),
+    Option(
+        "nsys_columns",
+        "metric that the table shows, in the place of the usual ones; again for more",
+        "lines",
+        "METRIC",
+        judging="file",
     ),
     Option("nsys_executable", "the nsys to run (default: searched for)", metavar="FILE"),
     Option("nsys_args", "further arguments of 'nsys profile'", metavar="ARGS"),

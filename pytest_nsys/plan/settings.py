@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from pytest_nsys.errors import NsysError, SettingsError
-from pytest_nsys.plan.options import MODES, OPTIONS, Mode, Option, WarnOrFail, ini_value
+from pytest_nsys.plan.options import MODES, OPTIONS, Mode, Option, Table, WarnOrFail, ini_value
 from pytest_nsys.plan.patterns import known_metric
 from pytest_nsys.support.units import Tolerance, Unit, parse_amount, parse_tolerance
 
 if TYPE_CHECKING:
     import pytest
+
+_COMMA = re.compile(r",(?![^\[]*\])")
+"""Between metrics; in brackets it is part of a name."""
 
 Values = Mapping[str, Any]
 """What the command line or else the ini file says, by option; None where neither does."""
@@ -42,6 +46,7 @@ class Settings:
     markdown: Path | None = None
     job_summary: Path | None = None
     report_url: str | None = None
+    report_name: str | None = None
     history: Path | None = None
     keep: Path | None = None
     rounds: int = 5
@@ -57,6 +62,8 @@ class Settings:
     against_setup: tuple[str, ...] = ()
     against_python: str | None = None
     tolerance: tuple[tuple[str, Tolerance], ...] = ()
+    table: Table | None = None
+    columns: tuple[str, ...] = ()
     executable: str | None = None
     nsys_args: tuple[str, ...] = ()
     device: str | None = None
@@ -141,6 +148,7 @@ def read_settings(config: pytest.Config) -> Settings:
         markdown=values["nsys_markdown"],
         job_summary=_job_summary(values["nsys_job_summary"] or "true"),
         report_url=values["nsys_report_url"],
+        report_name=values["nsys_report_name"],
         history=values["nsys_history"],
         keep=values["nsys_keep"],
         rounds=Settings.rounds if auto else _count(values, "nsys_rounds", Settings.rounds, 1),
@@ -156,6 +164,8 @@ def read_settings(config: pytest.Config) -> Settings:
         against_setup=_words("nsys_against_setup", values["nsys_against_setup"] or ""),
         against_python=values["nsys_against_python"],
         tolerance=read_tolerances(values["nsys_tolerance"] or []),
+        table=_table(values["nsys_table"]),
+        columns=_columns(values["nsys_columns"] or []),
         executable=values["nsys_executable"],
         nsys_args=_words("nsys_args", values["nsys_args"] or ""),
         device=values["nsys_device"],
@@ -191,6 +201,24 @@ def _warn_or_fail(name: str, values: Values) -> WarnOrFail:
     raise SettingsError(f"{name} is {text!r}", remedy="give warn or fail")
 
 
+def _table(text: str | None) -> Table | None:
+    known: Table
+    for known in get_args(Table):
+        if text == known:
+            return known
+    if text is None:
+        return None
+    raise SettingsError(f"nsys_table is {text!r}", remedy="give off, changed or all")
+
+
+def _columns(lines: list[str]) -> tuple[str, ...]:
+    keys = [key.strip() for line in lines for key in _COMMA.split(line) if key.strip()]
+    try:
+        return tuple(dict.fromkeys(known_metric(key).key for key in keys))
+    except NsysError as error:
+        raise SettingsError(f"nsys_columns: {error.what}", remedy=error.remedy) from None
+
+
 def _truth(name: str, text: str) -> bool:
     found = {"true": True, "false": False}.get(text.strip().lower())
     if found is None:
@@ -222,7 +250,10 @@ def option_value(config: pytest.Config, option: Option) -> Any:
     return given
 
 
-_CAN_BE_EMPTY = ("nsys_args", "nsys_against_setup", "nsys_tolerance", "nsys_report_url")
+_CAN_BE_EMPTY = (
+    *("nsys_args", "nsys_against_setup", "nsys_tolerance", "nsys_report_url", "nsys_report_name"),
+    "nsys_columns",
+)
 _CAN_BE_UNSET = ("nsys_device",)
 """In the ini file alone, where ``-o nsys_device=`` takes back what it says."""
 

@@ -17,11 +17,21 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
      "environment": {"gpu", "driver", "cuda", "nsys", "date", "commit": text,
                      "trace": [option, ...], "versions": {name: version},
                      "gpu_digests": [text, ...]} | null,        of the GPUs' UUIDs, if known
+     "figures": [                                              the tables that the terminal shows:
+       {"gates": "test" | "server",                            a test's own work, or under load
+        "columns": [{"head": text, "keys": [metric, ...],      added up
+                     "unit": UNIT}, ...],
+        "rows": [{"nodeid", "window": text, "status": STATUS,
+                  "figures": [{"current", "baseline": in unit | null,
+                               "scatter": fraction | null},    of rounds within their process
+                              ...]}, ...]}, ...],
      "tests": [                                                in the order of the run
        {"nodeid": text, "device": text,
         "status": STATUS,                                      the worst of its parts
         "failed": bool,                                        whether the test fails by it
         "headline": text,                                      the verdict in one line
+        "improvements": [text, ...],                           what got better, in a line each
+        "below_limit": [text, ...],                            kernels that changed within the limit
         "notes": [text, ...],
         "warnings": [text, ...],                               what is to be known though it passed
         "against": text,                                       the revision compared with, or ""
@@ -77,6 +87,8 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
                   "looks_like": text,                          a new test of the same kernels, or ""
                   "unmarked": bool}]}                          the test is there, and not measured
 
+UNIT is one of "ns", "B", "1", "%", "B/s", "1/s", "Hz", "°C" and "W".
+
 STATUS is one of "ok", "improved", "expected" (a regression that was accepted, or a test marked
 xfail), "regressed",
 "inconclusive", "new", "incomparable", "over budget" and "violated". A metric that was not compared,
@@ -98,7 +110,9 @@ from typing import Any
 from pytest_nsys import __version__
 from pytest_nsys.catalogue import Breakdown
 from pytest_nsys.measure.measurement import WindowMeasurement
+from pytest_nsys.report.figures import FigureTable, figure_tables
 from pytest_nsys.report.run import RunReport, compared, pairs, sides_of, write_report
+from pytest_nsys.verdict.changes import below_limit_lines, improvement_lines
 from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Contribution, Verdict
 from pytest_nsys.verdict.wording import headline
 
@@ -130,6 +144,7 @@ def report_document(run: RunReport) -> dict[str, Any]:
             "counts": {status: counts[status] for status in (*SEVERITY, "unmeasured")},
             "seconds": run.seconds,
             "environment": vars(first.environment) if first else None,
+            "figures": [_table(one) for one in figure_tables(run.verdicts, run.columns)],
             "tests": [_test(verdict) for verdict in run.verdicts],
             "unmeasured": [vars(test) for test in run.unmeasured],
             "baselines_written": [
@@ -155,6 +170,28 @@ def report_document(run: RunReport) -> dict[str, Any]:
     return document
 
 
+def _table(table: FigureTable) -> dict[str, Any]:
+    return {
+        "gates": table.gates,
+        "columns": [
+            {"head": column.head, "keys": column.keys, "unit": column.unit}
+            for column in table.columns
+        ],
+        "rows": [
+            {
+                "nodeid": row.nodeid,
+                "window": row.window,
+                "status": row.status,
+                "figures": [
+                    {"current": one.current, "baseline": one.baseline, "scatter": one.scatter}
+                    for one in row.figures
+                ],
+            }
+            for row in table.rows
+        ],
+    }
+
+
 def _test(verdict: Verdict) -> dict[str, Any]:
     return {
         "nodeid": verdict.nodeid,
@@ -162,6 +199,8 @@ def _test(verdict: Verdict) -> dict[str, Any]:
         "status": verdict.status,
         "failed": verdict.failed,
         "headline": headline(verdict),
+        "improvements": improvement_lines(verdict),
+        "below_limit": below_limit_lines(verdict),
         "notes": verdict.notes,
         "warnings": verdict.warnings,
         "against": verdict.against,

@@ -9,16 +9,20 @@ mentions anybody.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_nsys.catalogue import Gates
 from pytest_nsys.errors import ReportError
+from pytest_nsys.report.figures import FigureTable, figure_tables
+from pytest_nsys.report.figures_text import cells, told
 from pytest_nsys.report.run import RunReport, write_report
 from pytest_nsys.storage.baselines.orphans import Orphan
 from pytest_nsys.support.files import writing
 from pytest_nsys.support.text import code, markdown_row, prose, visible
 from pytest_nsys.support.units import format_amount, format_change
+from pytest_nsys.verdict.changes import below_limit_lines, improvement_lines
 from pytest_nsys.verdict.verdict import Comparison, Verdict
 from pytest_nsys.verdict.wording import (
     describe_contribution,
@@ -40,7 +44,9 @@ _RESERVED = 1000
 """Bytes kept for the lines that say what was left out."""
 
 _WORSE = ("regressed", "over budget", "violated")
-_FOLDED = ("inconclusive", "incomparable", "expected", "new", "improved")
+_FOLDED = ("inconclusive", "incomparable", "expected", "new")
+_FIGURES = 20
+_NAMELESS = re.compile(r"[^A-Za-z0-9._]+")
 
 
 def write_markdown(run: RunReport, path: Path, url: str | None = None) -> None:
@@ -66,6 +72,11 @@ def append_summary(run: RunReport, path: Path, url: str | None = None) -> None:
         file.write("\n" + render_markdown(run, url))
 
 
+def marker(name: str = "") -> str:
+    """The first line, which nobody sees: by it a job finds its own comment, to replace it."""
+    return " ".join(["<!-- pytest-nsys", *filter(None, [_NAMELESS.sub("-", name)]), "-->"])
+
+
 def render_markdown(run: RunReport, url: str | None = None) -> str:
     """The text, of at most `LIMIT` bytes.
 
@@ -76,6 +87,11 @@ def render_markdown(run: RunReport, url: str | None = None) -> str:
     text = _Text("\n".join(_head(run, url)) + "\n")
     worse = [verdict for verdict in run.verdicts if verdict.status in _WORSE]
     text.section("### Worse", [_regression(verdict) for verdict in worse], "worse")
+    text.section("### Better", _said(run, improvement_lines), "better")
+    tables = figure_tables(run.verdicts, run.columns)
+    for table in tables:
+        _add_figures(text, table)
+    text.folded("changed below the limit", _said(run, below_limit_lines))
     for status in _FOLDED:
         lines = [_line(verdict) for verdict in run.verdicts if verdict.status == status]
         text.folded(status, lines)
@@ -92,7 +108,51 @@ def render_markdown(run: RunReport, url: str | None = None) -> str:
     gone = [orphan for orphan in run.orphans if not orphan.is_unmarked]
     text.folded("baselines without a test", [_orphan(orphan) for orphan in gone])
     text.folded("notes", [f"- {prose(note)}\n" for note in run.notes])
+    for table in tables:
+        _add_all_figures(text, table)
     return str(text)
+
+
+def _said(run: RunReport, lines_of: Callable[[Verdict], Iterable[str]]) -> list[str]:
+    """A list's line for each that a function has to say of a test."""
+    return [
+        f"- {code(verdict.nodeid)}: {prose(line)}\n"
+        for verdict in run.verdicts
+        for line in lines_of(verdict)
+    ]
+
+
+_FIGURE_TITLES: Mapping[Gates, str] = {"test": "Figures", "server": "Servers"}
+
+
+def _add_figures(text: _Text, table: FigureTable) -> None:
+    """The table that the terminal shows; of many rows those that tell most."""
+    head, lines = _figure_rows(table)
+    first = [lines[row.nodeid, row.window] for row in told(table.rows, _FIGURES)]
+    text.section(f"### {_FIGURE_TITLES[table.gates]}", first, "rows", head)
+
+
+def _add_all_figures(text: _Text, table: FigureTable) -> None:
+    """All rows, where there are more."""
+    head, lines = _figure_rows(table)
+    if len(table.rows) > _FIGURES:
+        what = f"rows: {_FIGURE_TITLES[table.gates].lower()}"
+        text.folded(what, [*lines.values()], head)
+
+
+def _figure_rows(table: FigureTable) -> tuple[str, dict[tuple[str, str], str]]:
+    """The head of a table, and its lines by test and window."""
+    head, texts = cells(table, table.rows, detail=2)
+    windows = any(row.window != MAIN for row in table.rows)
+    names = ["test", *(["window"] if windows else []), *map(prose, head), ""]
+    start = [names, [":---"] * (1 + windows) + ["---:"] * len(head) + [":---"]]
+    lines = {}
+    for row, found in zip(table.rows, texts, strict=True):
+        window = [("" if row.window == MAIN else code(row.window))] if windows else []
+        status = "" if row.status == "ok" else row.status
+        line = [code(row.nodeid), *window, *found, status]
+        lines[row.nodeid, row.window] = markdown_row(line) + "\n"
+    return "".join(f"{markdown_row(line)}\n" for line in start), lines
 
 
 def _orphan(orphan: Orphan) -> str:
@@ -119,14 +179,14 @@ class _Text:
         self._left -= size
         return True
 
-    def section(self, title: str, blocks: Sequence[str], what: str) -> None:
-        """Blocks under a title, as many as there is room for."""
-        self._enclosed(f"\n{title}\n\n", blocks, "", what)
+    def section(self, title: str, blocks: Sequence[str], what: str, head: str = "") -> None:
+        """Blocks under a title, and a head of theirs, as many as there is room for."""
+        self._enclosed(f"\n{title}\n\n{head}", blocks, "", what)
 
-    def folded(self, what: str, lines: Sequence[str]) -> None:
+    def folded(self, what: str, lines: Sequence[str], head: str = "") -> None:
         """Lines that open on a click, as many as there is room for."""
         title = f"{len(lines)} {what}"
-        start = f"\n<details><summary>{title}</summary>\n\n"
+        start = f"\n<details><summary>{title}</summary>\n\n{head}"
         self._enclosed(start, lines, "\n</details>\n", what)
 
     def _enclosed(self, start: str, blocks: Sequence[str], end: str, what: str) -> None:
@@ -149,7 +209,9 @@ def _head(run: RunReport, url: str | None) -> Iterator[str]:
         counts["recorded"], counts["unchanged"] = counts.pop("new", 0), counts.pop("ok", 0)
     shown = ", ".join(f"{count} {status}" for status, count in counts.most_common() if count)
     failed = sum(verdict.failed for verdict in run.verdicts)
-    yield f"## GPU performance: {shown or 'no measured tests'}"
+    yield marker(run.name)
+    title = f"GPU performance of {prose(run.name)}" if run.name else "GPU performance"
+    yield f"## {title}: {shown or 'no measured tests'}"
     yield ""
     if failed:
         yield f"**{failed} of {len(run.verdicts)} measured tests failed by it.**"

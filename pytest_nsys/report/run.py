@@ -51,6 +51,8 @@ class RunReport:
         command: how the run was started.
         kept: where raw reports were kept, if anywhere.
         notes: what was wrong with its captures and could be mended.
+        columns: the metrics that tables show, where they were chosen.
+        name: what the run is called, where there are several; "" if it is not.
     """
 
     mode: Mode
@@ -62,6 +64,8 @@ class RunReport:
     command: str = ""
     kept: str = ""
     notes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    name: str = ""
 
     def counts(self) -> Counter[str]:
         """How many tests have each status; unmeasured ones count as such."""

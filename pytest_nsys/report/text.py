@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 
 from pytest_nsys.catalogue import Metric, default_gates, lookup, parse_family, parse_range
@@ -10,12 +10,14 @@ from pytest_nsys.measure.measurement import WindowMeasurement, process_medians
 from pytest_nsys.report.run import RunReport, sides_of
 from pytest_nsys.storage.baselines import Change
 from pytest_nsys.storage.baselines.orphans import Orphan
-from pytest_nsys.support.text import table, wrapped
+from pytest_nsys.support.text import WIDTH, cut, table, wrapped
 from pytest_nsys.support.units import format_amount, format_change
+from pytest_nsys.verdict.changes import below_limit_lines, improvement_lines
 from pytest_nsys.verdict.culprit import contributions
 from pytest_nsys.verdict.verdict import Comparison, Verdict
 from pytest_nsys.verdict.wording import (
     accept,
+    brief,
     demand,
     describe_contribution,
     format_limit,
@@ -32,18 +34,28 @@ _CULPRITS_UPDATED = 3
 _PROCESSES = 5
 _SKIPPED = 10
 _ORPHANS = 10
+_TESTS = 10
+_METRICS = 4
 _HEADER = ("metric", "baseline", "current", "change", "limit", "")
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:
-    """What stands under the headline of a failed test: all there is, and how to repeat it."""
+    """What stands under the headline of a failed test: all else there is, and how to repeat it."""
     lines = [*_tables(verdict), *_unmet(verdict)]
-    lines += [f"note: {note}" for note in (*verdict.notes, *verdict.warnings)]
+    told = headline(verdict)
+    notes = (note for note in (*verdict.notes, *verdict.warnings) if not told.endswith(note))
+    lines += [f"note: {note}" for note in notes]
     where = " (where its GPU is)" if verdict.replay else ""
-    lines += ["", f"to measure it again: {reproduce(verdict)}{where}"]
+    lines += ["", *_to_do(f"to measure it again{where}:", reproduce(verdict))]
     if accept(verdict):
-        lines.append(f"to accept it:        {accept(verdict)}")
+        lines += _to_do("to accept it:", accept(verdict))
     return lines
+
+
+def _to_do(what: str, command: str) -> list[str]:
+    """A command, whole on a line, so that it can be copied."""
+    line = f"{what} {command}"
+    return [line] if len(line) <= WIDTH else [what, f"  {command}"]
 
 
 def comparison_lines(verdict: Verdict) -> list[str]:
@@ -125,32 +137,26 @@ def _mark(part: Comparison) -> str:
     return {"regressed": "<- worse", "improved": "better", "ok": ""}.get(part.status, part.status)
 
 
-def summary_lines(run: RunReport) -> list[str]:
-    """The summary section: counts, what got worse, what could not be compared, what changed."""
+def summary_lines(run: RunReport, width: int = WIDTH, told: Collection[str] = ()) -> list[str]:
+    """The summary section: counts, what got worse, what could not be compared, what changed.
+
+    Args:
+        run: what was found.
+        width: characters of a line; names and commands may take more.
+        told: tests whose failure is told elsewhere, in a line each.
+    """
     counts = run.counts()
     if run.mode == "update":
         counts["recorded"], counts["unchanged"] = counts.pop("new", 0), counts.pop("ok", 0)
     shown = [f"{count} {status}" for status, count in counts.most_common() if count]
     lines = [", ".join(shown) or "no measured tests"]
-    worst = [verdict for verdict in run.verdicts if verdict.failed]
-    others = [v for v in run.verdicts if not v.failed and v.status not in ("ok",)]
-    for verdict in worst:
-        lines.append(f"FAILED {verdict.nodeid}")
-        lines.append(f"  {headline(verdict, private=True)}")
+    for verdict in run.verdicts:
+        if verdict.failed and verdict.nodeid not in told:
+            lines.append(f"FAILED {verdict.nodeid}")
+            lines.append(_fitting(brief(verdict, private=True), width))
     if run.mode != "update":
-        for status, group in groupby(
-            sorted(others, key=lambda v: v.status), key=lambda v: v.status
-        ):
-            verdicts = list(group)
-            for verdict in verdicts[:10]:
-                lines.append(f"{status}: {verdict.nodeid}")
-                if status != "new":
-                    lines.append(f"  {headline(verdict, private=True)}")
-            if len(verdicts) > 10:
-                lines.append(f"  and {len(verdicts) - 10} more {status}")
-            if status == "new" and any(not verdict.against for verdict in verdicts):
-                command = recording_command(verdicts[0].replay, "--nsys-update-new")
-                lines.append(f"  record their baselines with: {command}")
+        lines += _others(run, width)
+    lines += _changed(run.verdicts, width)
     lines += _warnings(run)
     for test in run.unmeasured:
         if test.is_lost:
@@ -168,6 +174,45 @@ def summary_lines(run: RunReport) -> list[str]:
             "do not publish them"
         )
     return lines
+
+
+def _fitting(text: str, width: int) -> str:
+    """A line below a test's name, cut off at its end where it is too long."""
+    return "  " + cut(text, width - 2, width - 5)
+
+
+def _others(run: RunReport, width: int) -> Iterator[str]:
+    """What did not fail, and is neither well nor better."""
+    others = [v for v in run.verdicts if not v.failed and v.status not in ("ok", "improved")]
+    for status, group in groupby(sorted(others, key=lambda v: v.status), key=lambda v: v.status):
+        verdicts = list(group)
+        # Where all are new, the counts say so.
+        named = [] if status == "new" and len(verdicts) == len(run.verdicts) else verdicts
+        for verdict in named[:_TESTS]:
+            yield f"{status}: {verdict.nodeid}"
+            if status in ("inconclusive", "expected"):
+                yield from wrapped(headline(verdict, private=True), "  ", "    ", width)
+            elif status != "new":  # it may hold a command, which is to be copied
+                yield f"  {headline(verdict, private=True)}"
+        if len(named) > _TESTS:
+            yield f"  and {len(verdicts) - _TESTS} more {status}"
+        if status == "new" and any(not verdict.against for verdict in verdicts):
+            command = recording_command(verdicts[0].replay, "--nsys-update-new")
+            yield f"  record their baselines with: {command}"
+
+
+def _changed(verdicts: Iterable[Verdict], width: int) -> Iterator[str]:
+    """What got better, and what changed within its limits, whatever else the tests are."""
+    for what, lines_of in (("improved: ", improvement_lines), ("", below_limit_lines)):
+        found = [(verdict.nodeid, lines) for verdict in verdicts if (lines := lines_of(verdict))]
+        for nodeid, lines in found[:_TESTS]:
+            yield f"{what}{nodeid}"
+            for line in lines[:_METRICS]:
+                yield from wrapped(line, "  ", "    ", width)
+            if len(lines) > _METRICS:
+                yield f"  and {len(lines) - _METRICS} more"
+        if len(found) > _TESTS:
+            yield f"  and {len(found) - _TESTS} more tests"
 
 
 def _warnings(run: RunReport) -> Iterator[str]:
@@ -195,12 +240,15 @@ def _orphans(orphans: Sequence[Orphan]) -> Iterator[str]:
 
 def _changes(changes: Iterable[Change]) -> list[str]:
     lines = []
+    changes = [*changes]
+    new = [change.after.nodeid for change in changes if change.before is None]
+    lines += [f"recorded {nodeid}" for nodeid in new[:_TESTS]]
+    if len(new) > _TESTS:
+        lines.append(f"  and {len(new) - _TESTS} more recorded")
     for change in changes:
-        if change.before is None:
-            lines.append(f"recorded {change.after.nodeid}")
-            continue
-        lines.append(f"updated {change.after.nodeid}")
-        lines += [f"  {line}" for line in _moved(change)]
+        if change.before is not None:
+            lines.append(f"updated {change.after.nodeid}")
+            lines += [f"  {line}" for line in _moved(change)]
     return lines
 
 

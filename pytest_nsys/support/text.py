@@ -6,8 +6,8 @@ import difflib
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 WIDTH = 80
@@ -96,24 +96,28 @@ def cut(text: str, most: int, head: int) -> str:
 def shortened(names: Iterable[str], most: int) -> dict[str, str]:
     """Per name a form of at most ``most`` characters (16 or more); no two have the same.
 
-    Of a name that is too long the middle is left out, but not the part in which it begins to differ
-    from the name that is most like it: of kernels of one template all else says the same.
+    Of a name that is too long the middle is left out, but not the parts in which it differs from
+    those that are most like it: of kernels of one template all else says the same.
     """
     given = list(dict.fromkeys(names))
-    shared = _shared_starts(given)
+    ordered = sorted(given)
+    common = [_shared(*pair) for pair in pairwise(ordered)]
+    places = {name: number for number, name in enumerate(ordered)}
     taken = {name for name in given if len(name) <= most}
-    forms = {name: name for name in taken}
+    forms = {}
     for name in given:
-        if name not in taken:
-            form = telling = _telling(name, shared[name], most)
+        form = name
+        if len(name) > most:
+            candidates = [*_candidates(name, _branches(common, places[name]), most)]
+            form = next((one for one in candidates if one not in taken), "")
             number = 1
-            while form in taken:
+            while not form or form in taken:
                 number += 1
                 mark = f" ({number})"
-                form = telling[: most - len(mark)] + mark
-            forms[name] = form
+                form = candidates[0][: most - len(mark)] + mark
             taken.add(form)
-    return {name: forms[name] for name in given}
+        forms[name] = form
+    return forms
 
 
 def telling_parts(names: Iterable[str], least: int = 1) -> dict[str, str]:
@@ -125,13 +129,9 @@ def telling_parts(names: Iterable[str], least: int = 1) -> dict[str, str]:
     """
     shared = _shared_starts(list(dict.fromkeys(names)))
     return {
-        name: name[_word_start(name, max(0, min(end, len(name) - least))) :]
+        name: name[_word_start(name, max(0, min(end, len(name) - least)), len(name)) :]
         for name, end in shared.items()
     }
-
-
-def _word_start(text: str, place: int) -> int:
-    return next((n for n in range(place, 0, -1) if _begins_word(text, n)), 0)
 
 
 def _shared_starts(names: Sequence[str]) -> dict[str, int]:
@@ -146,36 +146,65 @@ def _shared(one: str, other: str) -> int:
     return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def _telling(name: str, shared: int, most: int) -> str:
-    """A name that is too long, with its start, what comes after the shared part, and its end."""
+def _branches(common: Sequence[int], place: int) -> list[int]:
+    """Where a name begins to differ from one of those about it, the nearest difference first.
+
+    Args:
+        common: how many characters each name has in common with the next one, in their order.
+        place: of the name among them.
+    """
+    found: set[int] = set()
+    for neighbours in (common[place : place + _FAR], common[max(0, place - _FAR) : place][::-1]):
+        found |= {*accumulate(neighbours, min)}
+    return sorted(found or {0})
+
+
+def _candidates(name: str, branches: Sequence[int], most: int) -> Iterator[str]:
+    """Forms of a name that is too long: its start, what comes after a branch, and its end."""
     head = most // 3
-    # Not in the middle of a word, but the difference itself has to be seen.
-    start = next(
-        (n for n in range(shared, max(0, shared - most // 6), -1) if _begins_word(name, n)), shared
-    )
-    if start <= head + len("..."):
-        return cut(name, most, most * 3 // 5)
     room = most - head - len("...")
-    rest = name[start:]
-    if len(rest) <= room:
-        return cut(name, most, most - len("...") - len(rest))
-    return f"{name[:head]}...{cut(rest, room, room * 2 // 3)}"
+    starts = dict.fromkeys(_word_start(name, branch, most // 6) for branch in branches)
+    # The first from which on all can be seen; else the last: there it is not like any other.
+    fitting = [start for start in starts if len(name) - start <= room]
+    for start in (*fitting, *reversed(starts)):
+        rest = name[start:]
+        if start <= head + len("..."):
+            yield cut(name, most, most * 3 // 5)
+        elif len(rest) <= room:
+            yield cut(name, most, most - len("...") - len(rest))
+        else:
+            end = room - 3 if room < _ROOM else room * 2 // 3
+            yield f"{name[:head]}...{cut(rest, room, end)}"
+
+
+def _word_start(name: str, place: int, back: int) -> int:
+    """Where the word begins that a place is in, if that is not too far back."""
+    starts = range(place, max(-1, place - back - 1), -1)
+    return next((start for start in starts if _begins_word(name, start)), place)
+
+
+_FAR = 200
+"""So many names before and after are looked at."""
+
+_ROOM = 20
+"""What is shorter has no room for the end of a name besides what tells it apart."""
 
 
 def _begins_word(text: str, place: int) -> bool:
     return not text[place - 1 : place].isalnum()
 
 
-def wrapped(text: str, first: str, rest: str) -> list[str]:
-    """The text in lines of at most `WIDTH`; a word that is longer is broken, not cut off.
+def wrapped(text: str, first: str, rest: str, width: int = WIDTH) -> list[str]:
+    """The text in lines of at most ``width``; a word that is longer is broken, not cut off.
 
     Args:
         text: what is to be shown.
         first: what the first line begins with.
         rest: what the others begin with.
+        width: characters of a line.
     """
     return textwrap.wrap(
-        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+        text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
     )
 
 

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from pytest_nsys.measure.measurement import Part
 from pytest_nsys.support.text import shortened
@@ -18,7 +19,8 @@ from pytest_nsys.support.units import (
 from pytest_nsys.verdict.verdict import Cause, Comparison, Contribution, Requirement, Verdict
 from pytest_nsys.windows.record import MAIN
 
-_LABEL = 60
+_LABEL = 52
+_BRIEF = 24
 _CULPRITS = 5
 _NAMESPACES = re.compile(r"\b(at::native::|at::cuda::|c10::|cutlass::|<unnamed>::)+")
 _RESOLUTION: Mapping[Cause, str] = {"clock": "clock", "gpu": "another GPU"}
@@ -34,9 +36,7 @@ def headline(verdict: Verdict, *, private: bool = False) -> str:
     """
     worse = verdict.worse
     if worse:
-        first = worse[0]
-        more = len(worse) - 1 + len(verdict.unmet)
-        return describe(first) + (f" (and {more} more)" if more else "")
+        return describe(worse[0]) + _more(verdict)
     if verdict.unmet:
         unmet = verdict.unmet[0]
         more = len(verdict.unmet) - 1
@@ -57,6 +57,24 @@ def headline(verdict: Verdict, *, private: bool = False) -> str:
     if improved:
         return describe(improved[0])
     return verdict.status
+
+
+def brief(verdict: Verdict, *, private: bool = False) -> str:
+    """The headline for a line of which little may be seen, as in pytest's short summary: the
+    culprit first, and its name short.
+    """
+    if not verdict.worse or not verdict.worse[0].culprits:
+        return headline(verdict, private=private)
+    first = verdict.worse[0]
+    part = first.culprits[0]
+    name = short_names(_shown_with(first, part), _BRIEF)[part.label]
+    bare = describe(replace(first, culprits=()))
+    return f"{name} {_changed_by(first, part)}: {bare}{_more(verdict)}"
+
+
+def _more(verdict: Verdict) -> str:
+    more = len(verdict.worse) - 1 + len(verdict.unmet)
+    return f" (and {more} more)" if more else ""
 
 
 def demand(unmet: Requirement) -> str:
@@ -119,11 +137,22 @@ def format_limit(comparison: Comparison) -> str:
 
 def describe_contribution(comparison: Comparison, part: Contribution) -> str:
     """One culprit: its name, how much of the change it is, and how often it occurs."""
+    name = short_names(_shown_with(comparison, part))[part.label]
+    return f"{name} {_changed_by(comparison, part)}"
+
+
+def _shown_with(comparison: Comparison, part: Contribution) -> list[str]:
+    """The names among which a culprit's has to be told apart."""
+    return [part.label, *(one.label for one in notable(comparison)[0])]
+
+
+def _changed_by(comparison: Comparison, part: Contribution) -> str:
     unit = comparison.metric.unit
     sign = "+" if part.change >= 0 else "-"
-    label = short_names([part.label, *(one.label for one in notable(comparison)[0])])[part.label]
     amount = f"{sign}{format_amount(abs(part.change), unit)}"
     before, now = _count(part.baseline), _count(part.current)
+    if unit == "1":
+        return f"{amount} ({before:g} -> {now:g})"
     if part.baseline is None:
         often = f"new, {now:g}x"
     elif part.current is None:
@@ -132,11 +161,7 @@ def describe_contribution(comparison: Comparison, part: Contribution) -> str:
         often = f"{before:g}x -> {now:g}x"
     else:
         often = f"{now:g}x"
-    return (
-        f"{label} {amount} ({often})"
-        if unit != "1"
-        else f"{label} {amount} ({before:g} -> {now:g})"
-    )
+    return f"{amount} ({often})"
 
 
 def shorten(label: str) -> str:

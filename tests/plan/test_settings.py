@@ -339,7 +339,16 @@ def test_reading_options_imports_next_to_nothing() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-TAKES_NOTHING = {"nsys_args", "nsys_against_setup", "nsys_tolerance", "nsys_report_url"}
+TAKES_NOTHING = {
+    *(
+        "nsys_args",
+        "nsys_against_setup",
+        "nsys_tolerance",
+        "nsys_report_url",
+        "nsys_report_name",
+        "nsys_columns",
+    )
+}
 
 
 @pytest.mark.parametrize("value", ["", "  "])

@@ -55,8 +55,8 @@ def test_a_missing_baseline_is_a_note_under_nsys_and_a_failure_in_the_gate(
     noted.stdout.fnmatch_lines(
         [
             "2 new",
-            "new: test_it.py::test_one",
-            "new: test_it.py::test_two",
+            "  test_one * us ±*",
+            "  test_two * us ±*",
             "  record their baselines with: pytest --nsys-update-new",
         ]
     )

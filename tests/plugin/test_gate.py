@@ -33,7 +33,7 @@ WORSE = {
     "memcpy.d2h.bytes": (
         'simgpu.copy("d2h", 1 << 20)',
         'simgpu.copy("d2h", 2 << 20, pageable=True)',
-        "memcpy.d2h.bytes +100%*: d2h *; 1 MiB -> 2 MiB",
+        "memcpy.d2h.bytes +100%*: d2h *; 1 MiB -> 2",
     ),
     "memcpy.d2h.count": (
         'simgpu.copy("d2h", 2048)',
@@ -48,7 +48,7 @@ WORSE = {
     "mem.peak": (
         "simgpu.free(simgpu.malloc(64 << 20))",
         "simgpu.free(simgpu.malloc(128 << 20))",
-        "mem.peak +100%, limit 2% or 16 MiB: *; 64 MiB -> 128 MiB",
+        "mem.peak +100%, limit 2% or 16 MiB: *; 64 MiB -> 128",
     ),
 }
 CASES = """

@@ -198,7 +198,7 @@ def test_it_agrees_with_a_replay_on_every_status(recorded: Project, judge: Judge
     module.write_text("raise RuntimeError('it was imported')")
     recorded.write("raise RuntimeError('it was imported')", "conftest.py")
     out = assert_both_agree(judge, 1, recorded.path, "recording")
-    assert "to measure it again: pytest --nsys test_it.py::test_regressed" in out
+    assert "(where its GPU is): pytest --nsys test_it.py::test_regressed" in out
     assert "FAILED test_it.py::test_fails - " in out
     assert "FAILED test_it.py::test_skips" in out, "nsys_skipped = fail was in force"
     command = json.loads((recorded.path / "judged.json").read_text())["command"]

@@ -138,6 +138,7 @@ TWINS = {
     "nsys_max_rounds": ("0", "60"),
     "nsys_inconclusive": ("0", "fail"),
     "nsys_skipped": ("0", "fail"),
+    "nsys_table": ("0", "all"),
     "nsys_allow_none": ("0", "true"),
     "nsys_timeline": ("0", "false"),
     "nsys_max_duration": ("0", "600"),
@@ -150,6 +151,8 @@ TWINS = {
 ELSEWHERE = {
     "nsys_job_summary",
     "nsys_report_url",
+    "nsys_report_name",
+    "nsys_columns",
     "nsys_processes",
     "nsys_confirm",
     "nsys_against",

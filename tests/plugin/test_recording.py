@@ -97,9 +97,9 @@ def test_a_recording_is_judged_again_without_nsys_or_gpu(
     spread.assert_outcomes(passed=1, failed=3, skipped=1, xfailed=1, deselected=1)
     spread.stdout.fnmatch_lines(
         [
-            "to measure it again: pytest --nsys test_it.py::test_slower (where its GPU is)",
-            "to accept it:        pytest --nsys-replay=recording --nsys-update "
-            "test_it.py::test_slower",
+            "to measure it again (where its GPU is): pytest --nsys test_it.py::test_slower",
+            "to accept it:",
+            "  pytest --nsys-replay=recording --nsys-update test_it.py::test_slower",
         ]
     )
     baselines = project.path / "baselines"

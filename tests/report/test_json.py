@@ -90,6 +90,8 @@ TEST = {
     "status": STATUSES,
     "failed": bool,
     "headline": str,
+    "improvements": [str],
+    "below_limit": [str],
     "notes": [str],
     "warnings": [str],
     "against": str,
@@ -103,6 +105,19 @@ TEST = {
         }
     ],
     "windows": [WINDOW],
+}
+UNITS = {"ns", "B", "1", "%", "B/s", "1/s", "Hz", "°C", "W"}
+TABLE = {
+    "gates": {"test", "server"},
+    "columns": [{"head": str, "keys": [str], "unit": UNITS}],
+    "rows": [
+        {
+            "nodeid": str,
+            "window": str,
+            "status": STATUSES,
+            "figures": [{"current": MAYBE, "baseline": MAYBE, "scatter": MAYBE}],
+        }
+    ],
 }
 DOCUMENT = {
     "schema": int,
@@ -121,6 +136,7 @@ DOCUMENT = {
             "gpu_digests": [str],
         },
     ),
+    "figures": [TABLE],
     "tests": [TEST],
     "unmeasured": [{"nodeid": str, "reason": str, "baselines": [str]}],
     "baselines_written": [{"path": str, "nodeid": str, "new": bool}],

@@ -132,11 +132,13 @@ def test_it_says_what_got_worse_by_how_much_and_why() -> None:
     )
     text = render_markdown(run, "https://ci.example/run/1/nsys.html")
     seen = page(text)
-    assert text.splitlines()[0] == "## GPU performance: 1 ok, 1 regressed"
+    assert text.splitlines()[:2] == [
+        "<!-- pytest-nsys -->",
+        "## GPU performance: 1 ok, 1 regressed",
+    ]
     assert "NVIDIA H200" in seen.text
     assert seen.targets == ["https://ci.example/run/1/nsys.html"]
     assert "tests/test_decode.py::test_decode[bf16-8]" in seen.text
-    assert "test_prefill" not in seen.text, "what is as it was is only counted"
     rows = [line for line in text.splitlines() if line.startswith("|")]
     columns = "| metric | baseline | current | change | limit | culprits |"
     assert rows[0] == columns
@@ -146,7 +148,62 @@ def test_it_says_what_got_worse_by_how_much_and_why() -> None:
     (time_row,) = [row for row in rows if "gpu.kernel_time" in row]
     assert "flash_fwd_splitkv_kernel" in time_row
     assert "pytest --nsys 'tests/test_decode.py::test_decode[bf16-8]'" in seen.text
-    assert len(text) < 3000
+    assert len(text) < 3500
+
+
+def test_it_has_the_table_of_figures() -> None:
+    text = render_markdown(RunReport(mode="gate", verdicts=(steady(), slower())))
+    table = text[text.index("### Figures") :]
+    assert table.splitlines()[2:] == [
+        "| test | kernel time | change | kernels | copies | syncs |  |",
+        "| :--- | ---: | ---: | ---: | ---: | ---: | :--- |",
+        "| <code>tests/test_decode.py::test_prefill</code> | 2.24 ms ±0.0% | +0.1% "
+        "| 64 | 0 | 0 |  |",
+        "| <code>tests/test_decode.py::test_decode&#91;bf16-8&#93;</code> | 2.532 ms ±0.0% | +7.0% "
+        "| 193 | 2 +1 | 1 | regressed |",
+    ]
+
+
+def test_windows_and_chosen_metrics_have_columns() -> None:
+    now = measurement(window(kernel(GEMM, 1, 1e6)), window(kernel(GEMM, 1, 1e6), name="a|b"))
+    run = RunReport(
+        mode="gate", verdicts=(verdict(now),), columns=("kernel[*|*].time", "wall.time")
+    )
+    table = render_markdown(run).partition("### Figures\n\n")[2].splitlines()
+    assert table[0] == "| test | window | kernel&#91;&#42;&#124;&#42;&#93;.time | wall.time |  |"
+    assert table[3].startswith(
+        "| <code>tests/test_decode.py::test_decode&#91;bf16-8&#93;</code> "
+        "| <code>a&#124;b</code> | "
+    )
+
+
+def test_of_many_figures_those_that_tell_most_are_open() -> None:
+    calm = [steady(f"t.py::test_{number}") for number in range(30)]
+    text = render_markdown(RunReport(mode="gate", verdicts=(*calm, slower())))
+    first, _, folded = text.partition("<details><summary>31 rows: figures</summary>")
+    assert first.partition("### Figures")[2].count("<code>") == 20
+    assert "test_decode" in first.partition("### Figures")[2]
+    assert folded.count("<code>") == 31
+    assert page(first.partition("### Figures")[2]).widths == {7}
+
+
+def test_what_got_better_and_what_changed_below_the_limit_is_told() -> None:
+    then, now = (
+        measurement(window(kernel(GEMM, 1, 1e6), kernel("silu", 1, ns)), nodeid=name)
+        for name, ns in (("a", 1e4), ("a", 2e4))
+    )
+    calm = verdict(now, before(now, *then.windows.values()), mode="gate")
+    quick = verdict(then, before(then, window(kernel(GEMM, 1, 2e6))), mode="gate")
+    seen = page(render_markdown(RunReport(mode="gate", verdicts=(calm, quick))))
+    assert "gpu.kernel_time -49.5%, limit 3% or 5 us: nvjet_sm90_hsh_*_TNN -1 ms" in seen.text
+    assert "largest changes below the limit: silu +100%, 10 us of 1.02 ms" in seen.text
+
+
+def test_jobs_that_comment_on_one_pull_request_have_names() -> None:
+    text = render_markdown(RunReport(mode="gate", name="H200 & --> <b>"))
+    first, second, *_ = text.splitlines()
+    assert first == "<!-- pytest-nsys H200-b- -->"
+    assert second == "## GPU performance of H200 &#38; --> &#60;b>: no measured tests"
 
 
 def test_the_rest_is_folded_and_sorted_by_verdict() -> None:
@@ -175,14 +232,14 @@ def test_the_rest_is_folded_and_sorted_by_verdict() -> None:
 
 def test_a_run_without_measured_tests_says_so() -> None:
     assert render_markdown(RunReport(mode="profile")).startswith(
-        "## GPU performance: no measured tests\n"
+        "<!-- pytest-nsys -->\n## GPU performance: no measured tests\n"
     )
 
 
 def test_an_update_counts_what_it_recorded() -> None:
     fresh = verdict(measurement(window(kernel(GEMM, 3, 3e5))), mode="update")
     text = render_markdown(RunReport(mode="update", verdicts=(fresh,)))
-    assert text.splitlines()[0] == "## GPU performance: 1 recorded"
+    assert text.splitlines()[1] == "## GPU performance: 1 recorded"
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
@@ -195,7 +252,7 @@ def test_no_name_breaks_a_table_or_brings_markup_or_mentions(text: str) -> None:
     assert seen.attributes <= {"href", "style"}
     assert seen.widths == harmless.widths, "no cell more, no cell less"
     assert all(target.startswith("https://ci.example/") for target in seen.targets)
-    assert seen.comments <= {" "}
+    assert seen.comments <= {" ", " pytest-nsys "}
     assert not re.search(r"@\w", rendered), "no mention, whoever looks for it"
     assert "\u202e" not in rendered
     assert "\x1b" not in rendered
@@ -226,7 +283,7 @@ def test_what_is_too_much_is_counted() -> None:
     new = replace(steady(), status="new")
     text = render_markdown(RunReport(mode="gate", verdicts=(*many, *unclear, new)))
     assert len(text.encode()) <= LIMIT
-    assert text.endswith("\n1 new: left out, this text is long enough\n")
+    assert "\n1 new: left out, this text is long enough\n" in text
     text = render_markdown(RunReport(mode="gate", verdicts=tuple(unclear)))
     shown = text.count("\n- <code>")
     assert f"and {9000 - shown} more inconclusive\n\n</details>" in text
@@ -251,7 +308,7 @@ def test_a_demand_that_does_not_hold_needs_no_table() -> None:
     over = replace(steady(), status="over budget", unmet=requirements, failed=True)
     text = render_markdown(RunReport(mode="gate", verdicts=(over,)))
     assert "- gpu.kernel_time is 3 ms, the budget 2 ms" in text
-    assert "|" not in text
+    assert "|" not in text.partition("### Figures")[0]
 
 
 def test_a_command_that_cannot_be_shown_as_it_is_is_left_out() -> None:

@@ -67,6 +67,12 @@ def test_the_parts_that_tell_names_apart_do(names: list[str], least: int) -> Non
     assert telling_parts(["gemm<a>", "gemm<b>"]) == {"gemm<a>": "a>", "gemm<b>": "b>"}
 
 
+def test_of_several_differences_all_are_left_in_that_there_is_room_for() -> None:
+    ends = ["h2d_bytes", "h2d_count", "d2h_bytes", "d2h_count"]
+    short = shortened((f"TestCases::test_memcpy_{end}" for end in ends), 22)
+    assert [*short.values()] == [f"TestCases:...{end}" for end in ends]
+
+
 def test_where_too_little_is_left_they_are_numbered() -> None:
     names = [f"{start}{'x' * 40}{end}" for start in "ab" for end in ("y" * 60, "z" * 60)]
     names += [f"{'w' * 30}{n}{'w' * 30}" for n in range(12)]
