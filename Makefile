@@ -71,6 +71,7 @@ docs: $(VENV)/.installed  ## Make the parts of the documentation that the code k
 	mv docs/json.md.new docs/json.md
 	$(BIN)/python -m tests.compat.page > docs/compatibility.md.new
 	mv docs/compatibility.md.new docs/compatibility.md
+	$(BIN)/python -m tests.support.doc_outputs
 
 demo: $(DEMO_VENV)/.installed  ## Run the demonstration (no GPU needed)
 	$(DEMO_VENV)/bin/python examples/demo.py

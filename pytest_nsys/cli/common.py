@@ -29,13 +29,19 @@ _ENDINGS = (".xz", ".nsys-rep", ".qdrep", ".sqlite", ".parquet")
 CAPTURE = "a .nsys-rep or .qdrep (where nsys is installed), an .sqlite, or a recording"
 
 
-def add_range(parser: argparse.ArgumentParser) -> None:
-    """The arguments of commands that may look at a part of a capture alone; see `selection_of`."""
+def add_range(parser: argparse.ArgumentParser, *, windows: bool = False) -> None:
+    """The arguments of commands that may look at a part of a capture alone; see `selection_of`.
+
+    Args:
+        parser: of the command.
+        windows: whether a range may be a window of a recording's tests.
+    """
+    tests = "; of recordings of tests also windows (of nsys.range, of servers)" if windows else ""
     parser.add_argument(
         "--range",
         metavar="NAME",
         help="only NVTX ranges of this name, and what their processes did in them: a text, or "
-        "DOMAIN:TEXT as nsys prints it (:TEXT without a domain); * and ? are wild",
+        f"DOMAIN:TEXT as nsys prints it (:TEXT without a domain); * and ? are wild{tests}",
     )
     parser.add_argument(
         "--skip",

@@ -31,8 +31,7 @@ def add_compare(parser: Parser) -> None:
         ],
         codes={0: "it was shown", 2: "it cannot be read"},
     )
-    parser.add_argument("first", type=Path, metavar="REPORT", help=CAPTURE)
-    parser.add_argument("others", type=Path, nargs="*", metavar="REPORT", help=CAPTURE)
+    parser.add_argument("captures", type=Path, nargs="+", metavar="REPORT", help=CAPTURE)
     parser.add_argument(
         "--by",
         action="append",
@@ -40,7 +39,7 @@ def add_compare(parser: Parser) -> None:
         metavar="NAME",
         help="compare tests that are equal in all but this parameter, such as engine",
     )
-    add_range(parser)
+    add_range(parser, windows=True)
     parser.add_argument(
         "--per",
         action="append",
@@ -68,7 +67,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from pytest_nsys.offline.side_by_side_text import side_by_side_lines, side_by_side_markdown
     from pytest_nsys.offline.subjects import measure_sides, read_units
 
-    paths: list[Path] = [arguments.first, *arguments.others]
+    paths: list[Path] = arguments.captures
     compared = measure_sides(
         paths,
         selection=selection_of(arguments),

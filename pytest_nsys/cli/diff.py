@@ -39,7 +39,7 @@ def add_diff(parser: Parser) -> None:
     )
     parser.add_argument("before", type=Path, metavar="BEFORE", help=CAPTURE)
     parser.add_argument("after", type=Path, metavar="AFTER", help=CAPTURE)
-    add_range(parser)
+    add_range(parser, windows=True)
     add_tolerance(parser)
     add_format(parser)
     parser.add_argument(

@@ -20,7 +20,8 @@ from pytest_nsys.cli.parser import Parser
 def add_stats(parser: Parser) -> None:
     """The arguments of the command."""
     parser.describe(
-        "Says all that there is to say of a capture: kernels, copies, calls, ranges, bottlenecks.",
+        "Says all that there is to say of a capture: kernels, copies, calls, ranges, bottlenecks; "
+        "of a recording its tests and their windows first.",
         examples=[
             "pytest-nsys stats report.nsys-rep",
             "pytest-nsys stats recording --range='decode*' --format=json",
@@ -28,7 +29,7 @@ def add_stats(parser: Parser) -> None:
         codes={0: "it was shown", 2: "it cannot be read, or lacks what is selected"},
     )
     parser.add_argument("report", type=Path, metavar="REPORT", help=CAPTURE)
-    add_range(parser)
+    add_range(parser, windows=True)
     add_format(parser)
     add_nsys(parser)
     parser.set_defaults(run=_run)
@@ -36,12 +37,19 @@ def add_stats(parser: Parser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from pytest_nsys.metrics.unified import records_unified_memory
+    from pytest_nsys.offline.measured import named_windows
     from pytest_nsys.offline.stats import stats_document
-    from pytest_nsys.offline.stats_text import stats_lines
-    from pytest_nsys.storage.recordings.stored import load_stored, recorded_capture
+    from pytest_nsys.offline.stats_recording import recording_document
+    from pytest_nsys.offline.stats_text import recording_lines, stats_lines
+    from pytest_nsys.storage.recordings.stored import has_several, load_stored, recorded_capture
 
     path: Path = arguments.report
     selection = selection_of(arguments)
+    windows = named_windows(path, selection)
+    if windows or (selection.is_everything and has_several(path)):
+        found = recording_document(path, windows)
+        show_as(arguments.format, lambda: recording_lines(path, found), lambda: found)
+        return SAME_OR_BETTER
     trace = load_stored(path, arguments.nsys_executable)
     capture = recorded_capture(path)
     document = stats_document(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_nsys.errors import NotACapture
-from pytest_nsys.offline.measured import measured_capture, measured_tests
+from pytest_nsys.measure.measurement import Measurement
+from pytest_nsys.offline.measured import measured_capture, measured_tests, named_windows
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.storage.recordings.stored import has_tests
 from pytest_nsys.support.units import Tolerance
@@ -42,16 +43,20 @@ def diff(
 ) -> Diff:
     """``after`` judged with ``before`` as its baseline.
 
-    Two recordings of tests are compared test by test; anything else as whole captures, and NVTX
-    ranges by what one instance takes, so that it does not matter how many there are. Timelines and
-    bottlenecks are made only where the comparison is wanted in full.
+    Two recordings of tests are compared test by test, in all windows or those of a name; anything
+    else as whole captures, and NVTX ranges by what one instance takes, so that it does not matter
+    how many there are. Timelines and bottlenecks are made only where the comparison is wanted in
+    full.
 
     Raises:
         NsysError: one of them cannot be read, has nothing to compare, or lacks what is selected.
     """
     extra = tolerance or {}
-    if selection.is_everything and has_tests(before) and has_tests(after):
-        then, now = (measured_tests(path, extra, in_full=in_full) for path in (before, after))
+    windows = named_windows(before, selection) | named_windows(after, selection)
+    if has_tests(before) and has_tests(after) and (selection.is_everything or windows):
+        then, now = (
+            _only(windows, measured_tests(path, extra, in_full=in_full)) for path in (before, after)
+        )
         common = [nodeid for nodeid in now if nodeid in then]
         if not common:
             raise NotACapture(
@@ -74,6 +79,22 @@ def diff(
         only_before=tuple(sorted(then.keys() - now.keys())),
         only_after=tuple(sorted(now.keys() - then.keys())),
     )
+
+
+def _only(windows: Collection[str], tests: dict[str, Measurement]) -> dict[str, Measurement]:
+    """These windows of the tests that have any; all where none is named."""
+    if not windows:
+        return tests
+    chosen = {
+        nodeid: replace(
+            test,
+            windows={name: test.windows[name] for name in test.windows if name in windows},
+            timeline=None,
+            bottlenecks=(),
+        )
+        for nodeid, test in tests.items()
+    }
+    return {nodeid: test for nodeid, test in chosen.items() if test.windows}
 
 
 def _instances(selection: Selection, before: int, after: int) -> tuple[str, ...]:

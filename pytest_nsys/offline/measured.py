@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pytest_nsys.capture.result import CaptureResult
@@ -16,7 +17,7 @@ from pytest_nsys.measure.windows import measure_cut
 from pytest_nsys.offline.selected import diagnose_selected
 from pytest_nsys.storage.recordings.recording import read_recording
 from pytest_nsys.storage.recordings.replay import by_process, recorded_results
-from pytest_nsys.storage.recordings.stored import load_stored
+from pytest_nsys.storage.recordings.stored import has_tests, load_stored
 from pytest_nsys.windows.cut import Cut
 from pytest_nsys.windows.ranges import EVERYTHING, Selection, select
 from pytest_nsys.windows.record import MAIN
@@ -56,6 +57,31 @@ def kept_parameters(folder: Path) -> dict[str, Mapping[str, str]]:
         RecordingError: it cannot be read.
     """
     return {nodeid: marks.parameters for nodeid, marks in read_recording(folder).marks.items()}
+
+
+def named_windows(folder: Path, selection: Selection) -> set[str]:
+    """The windows of a recording's tests that a selection names: those of ``nsys.range`` and of
+    servers. Empty where it selects something else, or is of no recording of tests.
+
+    Raises:
+        RecordingError: it cannot be read.
+        NotACapture: it has several captures, so that only a window can be meant, and no such one.
+    """
+    pattern = selection.range
+    if pattern is None or selection.skip or selection.process or not has_tests(folder):
+        return set()
+    captures = read_recording(folder).captures
+    names = {one.name for capture in captures for one in capture.windows if one.round >= 0}
+    names -= {MAIN}
+    found = {name for name in names if name == pattern or fnmatchcase(name, pattern)}
+    if not found and len(captures) > 1:
+        raise NotACapture(
+            f"{folder} has no window {pattern!r:.80}",
+            evidence=f"windows: {', '.join(sorted(names)) or 'none'}",
+            remedy="name one of these, or a capture of it, such as "
+            f"{folder / captures[0].file}, with its NVTX ranges",
+        )
+    return found
 
 
 def measured_capture(

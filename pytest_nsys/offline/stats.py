@@ -12,7 +12,7 @@ import pandas as pd
 
 from pytest_nsys.catalogue import lookup
 from pytest_nsys.errors import CaptureError
-from pytest_nsys.insights.bottlenecks import diagnose
+from pytest_nsys.insights.bottlenecks import Bottleneck, diagnose
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.measure.measurement import Parts, WindowMeasurement
 from pytest_nsys.measure.rounds import Rounds
@@ -54,6 +54,7 @@ outside, findings and defects are new; nothing of 1 has changed."""
 SPREAD = ("wall.time", "gpu.kernel_time", "gpu.kernel_count", "gpu.busy", "api.time", "sync.time")
 """Metrics whose spread over the instances of a range is told."""
 
+_PER_UNIT = ("gpu.kernel_time", "wall.time")
 _OPERATIONS = ("kernels", "copies", "memsets", "graphs")
 
 Document = dict[str, Any]
@@ -95,8 +96,9 @@ def stats_document(
         - streams: device, process, stream, count and total_ns of the operations on it.
         - devices: device, name, and the metrics of the GPU's side, where several were used.
         - processes: process and its metrics, where there are several.
-        - tests: nodeid, window, rounds and metrics (medians over rounds), where pytest-nsys made
-          the capture; none of a range.
+        - tests: where pytest-nsys made the capture, of each test and window nodeid, window, rounds,
+          units (what a round processes), metrics (medians over rounds, also per unit), categories
+          and kernels (name, category, count, total_ns of a round); none of a range.
         - ranges: the program's own NVTX ranges by text: name, count, metrics of all instances
           together, and instances: what an instance has of some metrics (min, median, max, mean,
           and sd, the standard deviation). What a range holds is what its process did.
@@ -157,16 +159,18 @@ def stats_document(
             "ranges": _outside(inside) if all_of_it else None,
             "tests": None if measured is None else _outside(measured),
         },
-        "findings": [
-            {
-                "name": one.name,
-                "share": one.share,
-                "summary": one.summary,
-                "evidence": [*one.evidence],
-                "advice": one.advice,
-            }
-            for one in found_bottlenecks
-        ],
+        "findings": [finding(one) for one in found_bottlenecks],
+    }
+
+
+def finding(one: Bottleneck) -> Document:
+    """A bottleneck, as `stats_document` has them."""
+    return {
+        "name": one.name,
+        "share": one.share,
+        "summary": one.summary,
+        "evidence": [*one.evidence],
+        "advice": one.advice,
     }
 
 
@@ -296,21 +300,37 @@ def _tests(
         measured = measure(trace, records, naming=naming, unified=unified)
     except CaptureError as error:
         return [], (f"{error.what}: its tests are left out",)
-    tests = [
+    return rows_of_tests({nodeid: test.windows for nodeid, test in measured.items()}), ()
+
+
+def rows_of_tests(measured: Mapping[str, Mapping[str, WindowMeasurement]]) -> list[Document]:
+    """The windows of tests by node id, as `stats_document` has them."""
+    return [
         {
             "nodeid": nodeid,
             "window": name,
             "rounds": max(len(sample) for sample in window.samples["wall.time"]),
+            "units": {unit: _plain(count) for unit, count in window.units.items()},
             "metrics": _medians(window),
+            "categories": _categories(window.kernels),
+            "kernels": [
+                {
+                    "name": part.label,
+                    "category": part.category,
+                    "count": _plain(part.count),
+                    "total_ns": _plain(part.ns),
+                }
+                for part in window.kernels
+            ],
         }
-        for nodeid, test in measured.items()
-        for name, window in test.windows.items()
+        for nodeid, windows in measured.items()
+        for name, window in windows.items()
     ]
-    return tests, ()
 
 
 def _medians(window: WindowMeasurement) -> dict[str, float]:
-    return _in_order({key: window[key] for key in window.samples})
+    times = [f"{key}.per_{unit}" for unit in window.units for key in _PER_UNIT]
+    return _in_order({key: window[key] for key in (*window.samples, *times)})
 
 
 def _ranges(cut: Cut, of: pd.Series, naming: Naming, *, unified: bool) -> list[Document]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from pytest_nsys.catalogue import METRICS, lookup
 from pytest_nsys.insights.bottlenecks import Bottleneck
 from pytest_nsys.insights.bottlenecks.bottleneck import bottleneck_lines
+from pytest_nsys.offline.stats_tests_text import name_of, window_lines
 from pytest_nsys.support.text import WIDTH, cut, table, wrapped
 from pytest_nsys.support.units import Unit, format_amount, format_count
 
@@ -38,21 +42,24 @@ _IN_PROCESS = (
 )
 _OF_INSTANCE = (("wall", "wall.time"), ("kernels", "gpu.kernel_time"))
 _SPREAD = ("min", "median", "max", "sd")
-_OF_TEST = (
-    ("kernels", "gpu.kernel_count"),
-    ("kernel time", "gpu.kernel_time"),
-    ("syncs", "sync.count"),
-    ("memory", "mem.peak"),
-)
+_IN_TESTS = "bottlenecks in the tests' rounds:"
 
 _Json = Mapping[str, Any]
 
 
 def stats_lines(document: _Json) -> list[str]:
-    """Everything in the document but long tails; kernels by their canonical names."""
+    """Everything in the document but long tails; kernels by their canonical names.
+
+    Of a capture of tests, these come first: what else is in it ran around them.
+    """
+    tests = document["tests"]
     return [
         *_environment(document["environment"]),
         *_section("notes on this capture:", map(_bullet, document["defects"])),
+        *window_lines(tests),
+        *_outside(document["outside"]["tests"], "round of a test"),
+        *(_section(_IN_TESTS, [_bottlenecks(document["findings"])]) if tests else ()),
+        *(("", "the whole capture, with what ran around the tests:") if tests else ()),
         *_section("metrics that are not zero:", [_metrics(document["metrics"])]),
         *_section("kernels by category:", [_parts("category", document["categories"])]),
         *_kernels(document["kernels"]),
@@ -66,13 +73,24 @@ def stats_lines(document: _Json) -> list[str]:
         *_section("streams:", [_streams(document["streams"])]),
         *_section("devices:", [_devices(document["devices"])]),
         *_section("processes:", [_processes(document["processes"])]),
-        *_section("tests (medians over rounds):", [_tests(document["tests"])]),
-        *_outside(document["outside"]["tests"], "round of a test"),
         *_section("NVTX ranges:", [_ranges(document["ranges"])]),
         *_outside(document["outside"]["ranges"], "NVTX range"),
         *_section("instances of NVTX ranges:", [_instances(document["ranges"])]),
-        *_section(_of_what(document), [_bottlenecks(document["findings"])]),
+        *(() if tests else _section("bottlenecks:", [_bottlenecks(document["findings"])])),
     ]
+
+
+def recording_lines(path: Path, document: _Json) -> list[str]:
+    """The tests of a recording of several captures; see `recording_document`."""
+    captures: Sequence[str] = document["captures"]
+    command = f"  pytest-nsys stats {shlex.quote(str(path / captures[0]))}"
+    lines = [*_environment(document["environment"]), *window_lines(document["tests"])]
+    by_place = groupby(document["findings"], key=lambda row: (row["nodeid"], row["window"]))
+    for (nodeid, window), rows in by_place:
+        where = name_of({"nodeid": nodeid, "window": window})
+        found = [{key: row[key] for key in row if key != "nodeid"} for row in rows]
+        lines += _section(f"bottlenecks in {where}:", [_bottlenecks(found)])
+    return [*lines, "", "each capture as a whole, with what ran around the tests:", command]
 
 
 def _section(title: str, blocks: Iterable[Sequence[str]]) -> list[str]:
@@ -157,14 +175,6 @@ def _devices(devices: Sequence[_Json]) -> list[str]:
 
 def _processes(processes: Sequence[_Json]) -> list[str]:
     return _overview("process", [str(row["process"]) for row in processes], processes, _IN_PROCESS)
-
-
-def _tests(tests: Sequence[_Json]) -> list[str]:
-    names = [
-        row["nodeid"] + (f" [{row['window']}]" if row["window"] != "test" else "") for row in tests
-    ]
-    counts = [str(row["rounds"]) for row in tests]
-    return _overview("test", names, tests, _OF_TEST, ("rounds", counts), head=0.0)
 
 
 def _instances(ranges: Sequence[_Json]) -> list[str]:
@@ -256,7 +266,3 @@ def _short(text: str, width: int, head: float = 0.5) -> str:
 def _plain(text: str) -> str:
     """The text without what a terminal would act on."""
     return "".join(char if char.isprintable() else " " for char in text)
-
-
-def _of_what(document: Mapping[str, Any]) -> str:
-    return "bottlenecks in the tests' rounds:" if document["tests"] else "bottlenecks:"

@@ -13,7 +13,12 @@ from pytest_nsys.catalogue import lookup, undivided
 from pytest_nsys.errors import NotACapture, QuantityError, SettingsError
 from pytest_nsys.insights.timeline import Timeline
 from pytest_nsys.measure.measurement import Environment, Measurement, WindowMeasurement
-from pytest_nsys.offline.measured import kept_parameters, measured_capture, measured_tests
+from pytest_nsys.offline.measured import (
+    kept_parameters,
+    measured_capture,
+    measured_tests,
+    named_windows,
+)
 from pytest_nsys.offline.pairing import Case, Group, groups_of, read_case, with_parts, words
 from pytest_nsys.storage.recordings.stored import has_tests
 from pytest_nsys.support.units import parse_amount
@@ -131,7 +136,7 @@ def measure_sides(
 
     Args:
         paths: the captures.
-        selection: what of them.
+        selection: what of them; a range that is a window of tests is compared test by test, too.
         units: what each capture processed, in the place of what its tests declared.
         metrics: keys to measure besides the plain ones.
         by: names of parameters whose values are the sides.
@@ -142,7 +147,8 @@ def measure_sides(
         NsysError: one of them cannot be read, has nothing to compare, or lacks what is selected.
     """
     extra = {undivided(lookup(key).key) for key in metrics}
-    if not (selection.is_everything and all(map(has_tests, paths))):
+    windows = {name for path in paths for name in named_windows(path, selection)}
+    if not (all(map(has_tests, paths)) and (selection.is_everything or windows)):
         if by or len(paths) == 1:
             raise SettingsError(
                 "only tests of recordings are compared by their parameters",
@@ -190,9 +196,10 @@ def measure_sides(
         subject
         for group in groups
         for subject in _subjects(group, tests, units or {}, aligned=aligned)
+        if not windows or subject.window in windows
     ]
     sides = [
-        _side(path, next(iter(found.values())), selection)
+        _side(path, next(iter(found.values())), EVERYTHING)
         for path, found in zip(paths, tests, strict=True)
     ]
     return Compared(tuple(sides), tuple(subjects), tuple(_notes(paths, groups)))

@@ -17,11 +17,12 @@ import pytest
 from pytest_nsys.catalogue import METRICS
 from pytest_nsys.metrics.records import STATE_METRICS
 from pytest_nsys.offline.stats import SPREAD, stats_document
+from pytest_nsys.offline.stats_tests_text import window_lines
 from pytest_nsys.trace import load_trace, schema
 from tests.simgpu.standin import write_standin
 from tests.support.command import Answer, document_of, record, step
 from tests.support.exports.traces import PID, TraceBuilder
-from tests.support.harness import SIMGPU
+from tests.support.harness import ROOT, SIMGPU
 
 
 @pytest.mark.parametrize("name", ["basic", "train", "llama_node"])
@@ -192,15 +193,119 @@ def test_packed_exports_and_recordings_are_read(
     assert capture == single
 
 
-def test_a_recording_with_several_captures_asks_for_one_of_them(
+def test_a_recording_with_several_captures_is_told_by_its_tests(
     command: Callable[..., Answer], tmp_path: Path
 ) -> None:
-    recording = record(tmp_path / "recording", step(), step())
+    recording = record(tmp_path / "recording", step(), step(2))
     code, out, err = command("stats", recording)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[:6] == [
+        "gpu NVIDIA H200, driver 580.1, cuda 13.0, nsys 2025.3.2",
+        "",
+        "tests (medians over 3 rounds):",
+        "      kernel time  kernels  copies  syncs  peak",
+        "  t0       100 us        1       2      0   0 B",
+        "  t1       100 us        1       2      0   0 B",
+    ]
+    assert out.endswith(f":\n  pytest-nsys stats {recording}/capture-1.sqlite.xz\n")
+    document = document_of(command("stats", recording, "--format=json"))
+    assert list(document) == ["schema", "environment", "tests", "findings", "captures"]
+    assert document["captures"] == ["capture-1.sqlite.xz", "capture-2.sqlite.xz"]
+    rows = [(row["nodeid"], row["window"], row["rounds"]) for row in document["tests"]]
+    assert rows == [("t.py::t0", "test", 3), ("t.py::t1", "test", 3)]
+    code, out, err = command("stats", recording, "--process", "7")
     assert (code, out) == (2, "")
     assert "is a recording with 2 captures" in err
-    assert "capture-1.sqlite.xz, capture-2.sqlite.xz" in err
     assert f"name one of them, such as {recording}/capture-1.sqlite.xz" in err
+    lost = record(tmp_path / "lost", step(), step(), problem="lost")
+    code, _, err = command("stats", lost)
+    assert code == 2
+    assert "holds no measured test" in err
+
+
+SERVERS = ROOT / "examples" / "servers" / "recordings" / "h200"
+
+
+def test_servers_have_their_windows_and_what_clients_saw(command: Callable[..., Answer]) -> None:
+    code, out, err = command("stats", SERVERS)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    at = lines.index("servers under load (medians over rounds):")
+    assert lines[at + 1 :][:12] == [
+        "                   kernel/token  tokens/s  TTFT p50       p95   busy",
+        "  test_serving",
+        "    concurrency-1      576.7 us   170.6/s  9.611 ms  24.22 ms  10.7%",
+        "    concurrency-8      645.9 us     149/s  61.99 ms  103.3 ms  10.4%",
+        "    sustained          648.7 us   148.6/s  47.48 ms  56.95 ms   9.9%",
+        "",
+        "what clients saw:",
+        "  test_serving.py::test_serving",
+        "                   TTFT p50       p95  TPOT p50   latency       p95  requests/s",
+        "    concurrency-1  9.611 ms  10.61 ms  4.554 ms   23.4 ms  24.22 ms     42.65/s",
+        "    concurrency-8  61.99 ms  98.25 ms  4.983 ms  67.47 ms  103.3 ms     74.49/s",
+        "    sustained      47.48 ms  51.44 ms    4.9 ms  52.76 ms  56.95 ms     74.31/s",
+    ]
+    at = lines.index("  test_serving.py::test_serving [concurrency-1]")
+    assert lines[at + 1 : at + 3] == [
+        "    gemm 45.2%, elementwise 29.1%, copy 15.1%, reduce 6.49%, attention 4.05%",
+        "    nvjet_tst_bz_TNT                                  184x  1.764 ms  38.2%",
+    ]
+    assert "bottlenecks in test_serving.py::test_serving [sustained]:" in lines
+    assert all(len(line) <= 80 for line in lines[:-1]), "but for the path"
+    document = document_of(command("stats", SERVERS, "--format=json"))
+    first = document["tests"][0]
+    assert first["units"] == {"token": 8, "request": 2}
+    metrics = first["metrics"]
+    assert metrics["gpu.kernel_time.per_token"] == metrics["gpu.kernel_time"] / 8
+    assert metrics["client.tokens_per_s"] == pytest.approx(170.6, abs=0.1)
+    assert sum(part["total_ns"] for part in first["categories"]) == pytest.approx(
+        sum(part["total_ns"] for part in first["kernels"]), abs=len(first["kernels"])
+    )
+    assert {row["window"] for row in document["findings"]} == {
+        *("concurrency-1", "concurrency-8", "sustained")
+    }
+
+
+@pytest.mark.parametrize("name", ["stats", "diff", "compare"])
+def test_a_range_may_be_a_window_of_tests(command: Callable[..., Answer], name: str) -> None:
+    paths = [SERVERS] if name == "stats" else [SERVERS, SERVERS]
+    code, out, err = command(name, *paths, "--range", "conc*-8")
+    assert (code, err) == (0, "")
+    assert "concurrency-8" in out
+    assert "concurrency-1" not in out
+    code, out, err = command(name, *paths, "--range", "prefill")
+    assert (code, out) == (2, "")
+    assert "has no window 'prefill'\n  windows: concurrency-1, concurrency-8, sustained" in err
+    example = ROOT / "examples" / "recordings" / "h200"
+    paths = [example] * len(paths)
+    code, out, err = command(name, *paths, "--range", "backward")
+    assert (code, err) == (0, "")
+    assert "backward" in out
+    assert "test_gemm" not in out
+    code, out, err = command(name, *paths, "--range", "none")
+    assert (code, out) == (2, "")
+    assert "no NVTX range 'none'" in err
+
+
+def test_errors_of_requests_and_idle_windows_are_told() -> None:
+    def row(window: str, **metrics: float) -> dict[str, Any]:
+        found = {f"client.{key}": value for key, value in metrics.items()}
+        return {
+            **{"nodeid": "t.py::t", "window": window, "rounds": 1, "units": {}},
+            **{"metrics": found, "categories": [], "kernels": []},
+        }
+
+    lines = window_lines([row("a", ttft_p50=1e6, errors=0.0), row("b", errors=2.0)])
+    at = lines.index("what clients saw:")
+    assert [line.split() for line in lines[at + 2 : at + 5]] == [
+        ["TTFT", "p50", "errors"],
+        ["a", "1", "ms", "0"],
+        ["b", "-", "2"],
+    ]
+    assert lines[-2:] == ["  t.py::t [b]", "    no kernels"]
+    many = window_lines([row(f"w{number}", errors=0.0) for number in range(30)])
+    assert many[-1] == "  and 6 windows more (--format json has all)"
+    assert window_lines([]) == []
 
 
 def test_a_report_is_exported_by_nsys(
@@ -323,8 +428,11 @@ def test_tests_are_listed_from_records_or_from_labels_alone(
     labels = document_of(command("stats", folder / "capture-1.sqlite.xz", "--format=json"))
     assert labels == document
     out = command("stats", folder)[1]
-    assert "  t.py::t0       3        1       100 us      0     0 B" in out.splitlines()
-    assert "  in no round of a test: 1 GPU operation, 11 ns" in out
+    lines = out.splitlines()
+    assert lines.index("tests (medians over 3 rounds):") < lines.index("metrics that are not zero:")
+    assert "  t0       100 us        1       2      0   0 B" in lines
+    assert "  in no round of a test: 1 GPU operation, 11 ns" in lines
+    assert "the whole capture, with what ran around the tests:" in lines
 
 
 def test_a_recording_whose_capture_lost_windows_says_so(

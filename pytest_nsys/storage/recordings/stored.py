@@ -39,6 +39,11 @@ def has_tests(path: Path) -> bool:
     return bool(recording.tests) or len(recording.captures) != 1
 
 
+def has_several(path: Path) -> bool:
+    """Whether the path is a recording of tests with several captures, as one of servers has."""
+    return is_recording(path) and len(read_recording(path).captures) > 1
+
+
 def load_stored(path: Path, executable: str | None = None) -> Trace:
     """The trace of a stored capture: .nsys-rep or .qdrep (where nsys is there), .sqlite,
     .sqlite.xz, a folder of Parquet files, or a recording with one capture.

@@ -1,0 +1,138 @@
+"""The tests and windows of ``pytest-nsys stats`` as text for an 80-column terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from pytest_nsys.catalogue import CLIENT, CLIENT_METRICS, Gates, lookup
+from pytest_nsys.report.figures import COLUMNS, Figure, FigureRow, FigureTable
+from pytest_nsys.report.figures_text import figure_lines
+from pytest_nsys.support.text import WIDTH, table, wrapped
+from pytest_nsys.support.units import format_amount, format_count
+from pytest_nsys.verdict.wording import short_names
+from pytest_nsys.windows.record import MAIN
+
+_KERNELS = 3
+_WINDOWS = 24
+"""So many windows have their kernels listed."""
+
+_TITLES: Mapping[Gates, str] = {
+    "test": "tests",
+    "server": "servers under load",
+}
+_CLIENT_COLUMNS = (
+    ("TTFT p50", "ttft_p50"),
+    ("p95", "ttft_p95"),
+    ("TPOT p50", "tpot_p50"),
+    ("latency", "latency_p50"),
+    ("p95", "latency_p95"),
+    ("requests/s", "requests_per_s"),
+    ("errors", "errors"),
+)
+
+_Json = Mapping[str, Any]
+
+
+def window_lines(tests: Sequence[_Json]) -> list[str]:
+    """The figures of all windows, what clients saw, and the kernels of each."""
+    if not tests:
+        return []
+    lines: list[str] = []
+    for gates, title in _TITLES.items():
+        rows = [row for row in tests if _gates(row) == gates]
+        if rows:
+            found = figure_lines([_figures(gates, rows)], where="--format json has all")
+            lines += [
+                "",
+                f"{title} (medians over {_rounds(rows)}):",
+                *(line.text for line in found),
+            ]
+    served = [row for row in tests if _gates(row) == "server"]
+    if served:
+        lines += ["", "what clients saw:", *_clients(served)]
+    return [*lines, "", "kernels of a round, the largest first:", *_kernels(tests)]
+
+
+def _gates(row: _Json) -> Gates:
+    return "test" if CLIENT_METRICS.isdisjoint(row["metrics"]) else "server"
+
+
+def _rounds(tests: Sequence[_Json]) -> str:
+    numbers = {test["rounds"] for test in tests}
+    return "rounds" if len(numbers) > 1 else format_count(next(iter(numbers)), "round")
+
+
+def _figures(gates: Gates, tests: Sequence[_Json]) -> FigureTable:
+    rows = []
+    for test in tests:
+        metrics: Mapping[str, float] = test["metrics"]
+        figures = []
+        for column in COLUMNS[gates]:
+            known = [metrics[key] for key in column.keys if key in metrics]
+            figures.append(Figure(column.unit, sum(known) if known else None))
+        rows.append(FigureRow(test["nodeid"], test["window"], "new", tuple(figures)))
+    return FigureTable(gates, COLUMNS[gates], tuple(rows))
+
+
+def _clients(tests: Sequence[_Json]) -> Iterator[str]:
+    columns = [
+        (head, f"{CLIENT}{key}")
+        for head, key in _CLIENT_COLUMNS
+        if any(f"{CLIENT}{key}" in test["metrics"] for test in tests)
+        and (key != "errors" or any(test["metrics"].get(f"{CLIENT}errors") for test in tests))
+    ]
+    heads = [head for head, _ in columns]
+    for nodeid, rows in groupby(tests, key=lambda test: str(test["nodeid"])):
+        yield f"  {nodeid}"
+        lines = []
+        for row in rows:
+            figures = [_amount(key, row["metrics"]) for _, key in columns]
+            lines.append((row["window"], figures))
+        widths = [max(map(len, one)) for one in zip(heads, *(f for _, f in lines), strict=True)]
+        room = max(16, WIDTH - 4 - sum(2 + width for width in widths))
+        names = short_names((name for name, _ in lines), room)
+        shown = table([["", *heads, ""], *([names[name], *f, ""] for name, f in lines)])
+        yield from (f"  {line}" for line in shown)
+
+
+def _amount(key: str, metrics: Mapping[str, float]) -> str:
+    return format_amount(metrics[key], lookup(key).unit) if key in metrics else "-"
+
+
+def _kernels(tests: Sequence[_Json]) -> Iterator[str]:
+    for test in tests[:_WINDOWS]:
+        yield from wrapped(name_of(test), "  ", "    ")
+        total = sum(part["total_ns"] for part in test["categories"])
+        if not total:
+            yield "    no kernels"
+            continue
+        shares = ", ".join(
+            f"{part['name']} {100 * part['total_ns'] / total:.3g}%" for part in test["categories"]
+        )
+        yield from wrapped(shares, "    ", "    ")
+        shown = test["kernels"][:_KERNELS]
+        names = short_names((part["name"] for part in shown), 48)
+        rows = [
+            (
+                names[part["name"]],
+                f"{part['count']:g}x",
+                format_amount(part["total_ns"], "ns"),
+                f"{100 * part['total_ns'] / total:.3g}%",
+                "",
+            )
+            for part in shown
+        ]
+        yield from (f"  {line}" for line in table(rows))
+        more = len(test["kernels"]) - len(shown)
+        if more:
+            yield f"    and {format_count(more, 'other kernel')}"
+    if len(tests) > _WINDOWS:
+        yield f"  and {format_count(len(tests) - _WINDOWS, 'window')} more (--format json has all)"
+
+
+def name_of(row: _Json) -> str:
+    """A window of a test, by their names."""
+    window = row["window"]
+    return f"{row['nodeid']} [{window}]" if window not in ("", MAIN) else str(row["nodeid"])
