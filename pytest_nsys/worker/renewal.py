@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import stat
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import NonCallableMock
 
 import pytest
 from _pytest.doctest import DoctestItem
@@ -118,7 +118,7 @@ def _of_fixture(name: str, value: Any) -> Iterator[Renew]:
         yield _patches(value)
     elif name == "tmp_path" and isinstance(value, Path):
         yield _files(value)
-    elif isinstance(value, NonCallableMock):
+    elif _is_mock(value):
         yield from _calls(value)
     else:
         kind = type(value)
@@ -218,8 +218,14 @@ def _mocks(mocker: Any) -> Iterator[Renew]:
 
 def _calls(mock: Any) -> Iterator[Renew]:
     """A mock that nobody has called yet: what the body calls is counted anew."""
-    if isinstance(mock, NonCallableMock) and not mock.mock_calls:
+    if _is_mock(mock) and not mock.mock_calls:
         yield mock.reset_mock
+
+
+def _is_mock(value: Any) -> bool:
+    """Whether it is a mock: then `unittest.mock`, which takes time, is imported already."""
+    module = sys.modules.get("unittest.mock")
+    return module is not None and isinstance(value, module.NonCallableMock)
 
 
 def _snapshots(snapshot: Any) -> Iterator[Renew]:
