@@ -11,6 +11,7 @@ from pytest_nsys.kernels.match import match
 from pytest_nsys.measure.measurement import Part
 from pytest_nsys.report.html.model import Row, Table
 from pytest_nsys.report.html.shown import (
+    LONGEST_NAME,
     NOTHING,
     shown_amount,
     shown_change,
@@ -91,7 +92,7 @@ def _distance(amounts: tuple[float, float]) -> float:
 
 
 def _table(kind: _Kind, found: Sequence[PartPair], both: bool, explained: bool) -> Table:
-    names = short_names([pair.label for pair in found])
+    names = short_names((pair.label for pair in found), LONGEST_NAME)
     rows = tuple(_row(kind, pair, names[pair.label], both) for pair in found)
     shown, more, rest = rows[:_PARTS], rows[_PARTS : _PARTS + _MORE], found[_PARTS + _MORE :]
     words = Counter(filter(None, (row.tag or _recount(row) for row in rows)))

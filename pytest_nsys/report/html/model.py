@@ -318,6 +318,17 @@ class Overview:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What is to be known of a test whatever its verdict is: ``badge`` is empty where the text
+    says what kind of change it is."""
+
+    anchor: str
+    nodeid: str
+    badge: Badge | None
+    text: str
+
+
+@dataclass(frozen=True)
 class Stored:
     """What was compared, where it is not a run of tests but two stored captures.
 
@@ -338,7 +349,8 @@ class Stored:
 
 @dataclass(frozen=True)
 class Page:
-    """The page; ``sides`` is what was compared, of which ``alike`` is the same on both."""
+    """The page; ``sides`` is what was compared, of which ``alike`` is the same on both; ``told``
+    is what got better, and what changed within its limits, and ``untold`` how much more did."""
 
     title: str
     mode: str
@@ -347,6 +359,8 @@ class Page:
     counts: tuple[tuple[Badge, str], ...]
     sides: tuple[Row, ...]
     alike: str
+    told: tuple[Told, ...]
+    untold: str
     overviews: tuple[Overview, ...]
     failures: tuple[MeasuredTest, ...]
     others: tuple[MeasuredTest, ...]

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pytest_nsys.report.figures import Column, Figure, FigureRow, FigureTable, figure_tables
+from pytest_nsys.report.figures import (
+    COLUMNS,
+    Column,
+    Figure,
+    FigureRow,
+    FigureTable,
+    figure_tables,
+)
 from pytest_nsys.report.html.model import BADGES, Band, Cell, Overview, OverviewRow
 from pytest_nsys.report.html.sentences import listed
 from pytest_nsys.report.html.shown import clients_first, shown_amount, sortable
@@ -24,17 +31,20 @@ _TONES = {"regressed": "bad", "expected": "info", "inconclusive": "warn", "impro
 _SAID = {"regressed": "worse", "inconclusive": "undecided", "improved": "better"}
 
 
-def overviews(numbered: Sequence[tuple[int, Verdict]], *, full: bool) -> tuple[Overview, ...]:
+def overviews(
+    numbered: Sequence[tuple[int, Verdict]], *, full: bool, columns: Sequence[str] = ()
+) -> tuple[Overview, ...]:
     """The tables of a run's figures, in the order of the verdicts.
 
     Args:
         numbered: the verdicts, each with its place in the run.
         full: whether all windows are shown, or of what did not fail those alone that stand for
             their test.
+        columns: the metrics to show in the place of the usual ones.
     """
     numbers = {verdict.nodeid: number for number, verdict in numbered}
     verdicts = {verdict.nodeid: verdict for _, verdict in numbered}
-    tables = figure_tables(verdict for _, verdict in numbered)
+    tables = figure_tables((verdict for _, verdict in numbered), columns)
     return tuple(
         Overview(
             title=_TITLES[table.gates] if len(tables) > 1 else "",
@@ -57,7 +67,8 @@ def _counts(row: FigureRow, verdict: Verdict) -> bool:
 def _order(table: FigureTable) -> Sequence[int]:
     """The columns in the order in which they are shown: of a server, what clients see first."""
     places = range(len(table.columns))
-    return clients_first(places) if table.gates == "server" else places
+    usual = table.columns == COLUMNS["server"]
+    return clients_first(places) if usual else places
 
 
 def _heads(table: FigureTable) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_nsys import __version__
@@ -10,13 +11,14 @@ from pytest_nsys.catalogue import lookup
 from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.plan.options import Mode
 from pytest_nsys.report.html.measured_test import test_of
-from pytest_nsys.report.html.model import BADGES, Page, Row, Stored
+from pytest_nsys.report.html.model import BADGES, Badge, Page, Row, Stored, Told
 from pytest_nsys.report.html.overview import overviews
 from pytest_nsys.report.html.shown import KERNEL_TIME, shown_amount, shown_change
 from pytest_nsys.report.html.sides import sides
 from pytest_nsys.report.run import RunReport
 from pytest_nsys.storage.baselines import Change
 from pytest_nsys.support.units import format_count
+from pytest_nsys.verdict.changes import below_limit_lines, improvement_lines
 from pytest_nsys.verdict.verdict import SEVERITY, Verdict
 
 FULL = 40
@@ -25,6 +27,7 @@ FULL = 40
 FULL_FAILURES = 20
 """Of larger runs so many tests that failed, the worst first; of the others what is gated."""
 
+_TOLD = 12
 _DRAWN = 5_000
 _DRAWN_FAILED = 800
 _DRAWN_OTHER = 150
@@ -58,8 +61,11 @@ def page(run: RunReport, stored: Stored | None = None) -> Page:
         full = rank < whole
         most = _most_drawn(verdict, min(failed, whole), whole) if full else 0
         tests.append(test_of(verdict, number, full=full, most=most, stored=stored))
+    if len(tests) == 1:
+        tests = [replace(tests[0], open=True)]
     counts = run.counts()
     both = sides(run.verdicts)
+    told = (*_told(order, improvement_lines, BADGES["improved"]), *_told(order, below_limit_lines))
     return Page(
         title=_title(run, stored),
         mode=_subject(run, stored),
@@ -72,7 +78,9 @@ def page(run: RunReport, stored: Stored | None = None) -> Page:
         ),
         sides=both.rows if run.verdicts else (),
         alike=both.alike,
-        overviews=overviews(order, full=len(tests) == whole),
+        told=told[:_TOLD],
+        untold=f"and {len(told) - _TOLD} more" if len(told) > _TOLD else "",
+        overviews=overviews(order, full=len(tests) == whole, columns=run.columns),
         failures=tuple(tests[:failed]),
         others=tuple(tests[failed:]),
         unmeasured=tuple(
@@ -84,6 +92,16 @@ def page(run: RunReport, stored: Stored | None = None) -> Page:
         glossary=_glossary(run.verdicts),
         footer=f"pytest-nsys {__version__}",
     )
+
+
+def _told(
+    numbered: Iterable[tuple[int, Verdict]],
+    lines: Callable[[Verdict], Iterable[str]],
+    badge: Badge | None = None,
+) -> Iterator[Told]:
+    for number, verdict in numbered:
+        for line in lines(verdict):
+            yield Told(f"test-{number}", verdict.nodeid, badge, line)
 
 
 def _subject(run: RunReport, stored: Stored | None) -> str:

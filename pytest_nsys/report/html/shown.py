@@ -16,6 +16,9 @@ NOTHING = "\N{EN DASH}"
 """In the place of what there is not."""
 
 
+LONGEST_NAME = 80
+"""Characters of a kernel's name in a table; more are behind it."""
+
 T = TypeVar("T")
 
 

@@ -18,6 +18,7 @@ from pytest_nsys.report.html.breakdowns import how_changed
 from pytest_nsys.report.html.model import Bar, Row, Waterfall
 from pytest_nsys.report.html.shown import (
     KERNEL_TIME,
+    LONGEST_NAME,
     shown_amount,
     shown_part,
     shown_share,
@@ -208,7 +209,9 @@ def _drawn(part: Comparison, taken: TakenApart, values: tuple[float, float]) -> 
 
 
 def _bars(taken: TakenApart, unit: Unit, total: Row) -> Iterator[Bar]:
-    names = short_names([piece.label for group in taken.groups for piece in group.pieces])
+    names = short_names(
+        (piece.label for group in taken.groups for piece in group.pieces), LONGEST_NAME
+    )
     spans = [*_spans(taken, unit, names, total)]
     low = min(0, *(min(start, end) for _, _, start, end in spans))
     high = max(0, *(max(start, end) for _, _, start, end in spans))

@@ -19,6 +19,8 @@ from tests.support.page_samples import a_run, hostile, many, mixed, real, unclea
 pytestmark = pytest.mark.xdist_group("browser")
 
 MEGABYTE = 1_000_000
+PAPER: Any = {"width": 720, "height": 1000}
+"""What is left of A4 between its margins."""
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +207,14 @@ def test_no_word_is_broken(browser: Browser, folder: Path, name: str, width: int
         assert found.page.evaluate(BROKEN_WORDS) != [], "where there is no room it is seen"
 
 
+@pytest.mark.parametrize("name", ["real", "mixed", "server"])
+def test_no_word_is_broken_on_paper(browser: Browser, folder: Path, name: str) -> None:
+    with opened(browser, folder / f"{name}.html", viewport=PAPER) as found:
+        found.page.emulate_media(media="print")
+        found.unfold()
+        assert found.page.evaluate(BROKEN_WORDS) == []
+
+
 def test_the_windows_of_a_server_are_seen_at_once(browser: Browser, folder: Path) -> None:
     with opened(browser, folder / "server.html", java_script_enabled=False) as found:
         table = found.page.locator("table.served")
@@ -279,16 +289,15 @@ def test_is_printed_with_everything_unfolded(browser: Browser, folder: Path) -> 
 
 
 def test_what_is_folded_is_printed_without_a_script(browser: Browser, folder: Path) -> None:
-    size: Any = {"width": 720, "height": 1000}  # what A4 has
     path = folder / "server.html"
-    with opened(browser, path, viewport=size, java_script_enabled=False) as found:
+    with opened(browser, path, viewport=PAPER, java_script_enabled=False) as found:
         found.page.emulate_media(media="print")
         for part in ("details.window table.metrics", "#reading dd", ".findings", "svg.strip"):
             several = found.page.locator(part)
             assert several.count()
             assert all(one.is_visible() for one in several.all()), part
         wide = found.page.evaluate("document.documentElement.scrollWidth")
-        assert wide <= size["width"]
+        assert wide <= PAPER["width"]
 
 
 def test_all_of_a_long_page_is_painted(browser: Browser, folder: Path) -> None:

@@ -18,7 +18,15 @@ from pytest_nsys.insights.timeline import Element, Label, Lane, Timeline
 from pytest_nsys.measure.measurement import Part, Parts
 from pytest_nsys.plan.options import Mode
 from pytest_nsys.report.html.breakdowns import KINDS, kernel_marks
-from pytest_nsys.report.html.model import MeasuredTest, OverviewRow, Page, Row, Stored, Waterfall
+from pytest_nsys.report.html.model import (
+    BADGES,
+    MeasuredTest,
+    OverviewRow,
+    Page,
+    Row,
+    Stored,
+    Waterfall,
+)
 from pytest_nsys.report.html.page import FULL, FULL_FAILURES, page
 from pytest_nsys.report.html.render import render_html
 from pytest_nsys.report.html.shown import NOTHING
@@ -655,6 +663,34 @@ def test_parts_of_tests_have_rows_and_in_large_runs_only_those_that_say_somethin
     assert [row.window for row in table.rows] == ["", "decode", "prefill"] * 2
     (table,) = view(*map(judged, range(FULL + 1))).overviews
     assert [row.window for row in table.rows] == ["", "prefill"] + [""] * FULL
+
+
+def test_the_columns_that_were_chosen_are_those_of_the_overview() -> None:
+    chosen = ("wall.time", "gpu.kernel_time", "gpu.kernel_count")
+    verdicts = (*unclear_server().verdicts, slower())
+    tests, servers = page(RunReport("gate", verdicts, columns=chosen)).overviews
+    heads = ("wall.time", "change", "scatter", "gpu.kernel_time", "gpu.kernel_count")
+    assert (tests.heads, servers.heads) == (heads, heads)
+
+
+def changed_within() -> Verdict:
+    """A test that got better, with a kernel that takes longer and little of all."""
+    now = measurement(window(kernel(GEMM, 4, 9e5), kernel("silu", 1, 20e3), name="decode"))
+    then = window(kernel(GEMM, 4, 12e5), kernel("silu", 1, 10e3), name="decode")
+    return verdict(now, before(now, then))
+
+
+def test_what_got_better_and_what_changed_within_its_limits_is_told_at_the_top() -> None:
+    shown = view(slower(), changed_within())
+    better, within = shown.told
+    assert (better.anchor, better.badge) == ("test-2", BADGES["improved"])
+    assert better.text.startswith("[decode] gpu.kernel_time -24.0%, limit 3% or 5 us")
+    assert (within.anchor, within.badge) == ("test-2", None)
+    assert within.text == ("[decode] largest changes below the limit: silu +100%, 10 us of 920 us")
+    assert shown.untold == ""
+    many = view(*[changed_within()] * 10)
+    assert (len(many.told), many.untold) == (12, "and 8 more")
+    assert (view(slower()).told, view(slower()).untold) == ((), "")
 
 
 def test_servers_have_a_table_of_their_own_that_begins_with_what_clients_see() -> None:
