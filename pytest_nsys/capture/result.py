@@ -149,6 +149,7 @@ class CaptureResult:
         versions: Python and frameworks of the run.
         commit: what git had checked out; "" if unknown.
         seconds: where the time went.
+        server: what the server was started with, of a capture of one, as may be handed on.
     """
 
     tests: tuple[RanTest, ...]
@@ -161,3 +162,4 @@ class CaptureResult:
     commit: str = ""
     export: Path | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    server: tuple[str, ...] = ()

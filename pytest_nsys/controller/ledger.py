@@ -123,7 +123,9 @@ class Ledger:
         results = self._exported()
         recording = Recording(
             captures=tuple(
-                RecordedCapture(f"capture-{number}.sqlite.xz", result.options, result.records)
+                RecordedCapture(
+                    f"capture-{number}.sqlite.xz", result.options, result.records, result.server
+                )
                 for number, result in enumerate(results, 1)
             ),
             tests=tuple(self._recorded),

@@ -246,6 +246,8 @@ class Environment:
         date: day of the measurement (ISO 8601).
         commit: what git had checked out, with ``+dirty`` where files differed from it; "" if
             unknown.
+        server: the engine, or program, of a server and its arguments, as may be handed on; empty
+            where there is none, or it is not known.
     """
 
     gpu: str = ""
@@ -256,6 +258,7 @@ class Environment:
     versions: Mapping[str, str] = field(default_factory=dict)
     date: str = ""
     gpu_digests: Maybe[tuple[str, ...]] = ()
+    server: Maybe[tuple[str, ...]] = ()
     commit: Maybe[str] = ""
 
     def is_elsewhere(self, other: Environment) -> bool:

@@ -229,5 +229,6 @@ def environment_of(
         versions=result.versions,
         date=result.date,
         gpu_digests=gpu_digests(records),
+        server=result.server,
         commit=result.commit,
     )

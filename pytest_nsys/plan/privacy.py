@@ -15,6 +15,13 @@ from pytest_nsys.plan.options import OPTIONS, Option
 _HIDDEN = "..."
 _AMOUNT = re.compile(r"\d[\d.]*(e-?\d+)? ?(%|[a-zA-Z]{1,3})?")
 _WORDS = ("auto",)
+_OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]{0,60}")
+_PLAIN_NUMBER = re.compile(r"\d{1,7}(\.\d{1,6})?")
+_SECRET = re.compile(r"(key|token|secret|passw\w*|auth|credentials?)$", re.IGNORECASE)
+_CHOICE = re.compile(
+    r"[_-](dtype|quantization|backend|format|policy|algorithm|parser|impl|mode|strategy)$"
+)
+_CHOSEN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,31}")
 
 
 def published_command(args: Sequence[str]) -> str:
@@ -43,6 +50,30 @@ def published_command(args: Sequence[str]) -> str:
 def _value(option: Option, value: str) -> str:
     choices = (*_WORDS, *(option.metavar or "").split("|"))
     return shlex.quote(value) if value in choices or _AMOUNT.fullmatch(value) else _HIDDEN
+
+
+def published_arguments(args: Sequence[str]) -> tuple[str, ...]:
+    """The words of a server's command that may be handed on, and ``...`` in the place of others.
+
+    Those are names of options, numbers, and a word after an option that lets choose one, such as
+    ``--dtype bfloat16``; nothing of an option that is named like a secret.
+    """
+    words: list[str] = []
+    option = ""
+    for arg in args:
+        name, equals, value = arg.partition("=")
+        if _OPTION.fullmatch(name):
+            option = name
+            words.append(f"{name}={_argument(name, value)}" if equals else name)
+        else:
+            words.append(_argument(option, arg))
+    return tuple(words)
+
+
+def _argument(option: str, value: str) -> str:
+    number = _PLAIN_NUMBER.fullmatch(value) and not _SECRET.search(option)
+    chosen = _CHOICE.search(option) and _CHOSEN.fullmatch(value)
+    return value if number or chosen else _HIDDEN
 
 
 def published_options(options: Sequence[str]) -> tuple[str, ...]:

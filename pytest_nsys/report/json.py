@@ -16,7 +16,9 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
      "seconds": {"worker": 12.5, ...},                         where the time went
      "environment": {"gpu", "driver", "cuda", "nsys", "date", "commit": text,
                      "trace": [option, ...], "versions": {name: version},
-                     "gpu_digests": [text, ...]} | null,        of the GPUs' UUIDs, if known
+                     "gpu_digests": [text, ...],                of the GPUs' UUIDs, if known
+                     "server": [text, ...]} | null,             its engine and arguments; "..." for
+                                                               what may be a secret
      "figures": [                                              the tables that the terminal shows:
        {"gates": "test" | "server",                            a test's own work, or under load
         "columns": [{"head": text, "keys": [metric, ...],      added up
@@ -30,6 +32,8 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
         "status": STATUS,                                      the worst of its parts
         "failed": bool,                                        whether the test fails by it
         "headline": text,                                      the verdict in one line
+        "knobs": [text, ...],                                  how a server was started otherwise
+                                                               than then, and what that changed
         "improvements": [text, ...],                           what got better, in a line each
         "below_limit": [text, ...],                            kernels that changed within the limit
         "notes": [text, ...],
@@ -113,6 +117,7 @@ from pytest_nsys.measure.measurement import WindowMeasurement
 from pytest_nsys.report.figures import FigureTable, figure_tables
 from pytest_nsys.report.run import RunReport, compared, pairs, sides_of, write_report
 from pytest_nsys.verdict.changes import below_limit_lines, improvement_lines
+from pytest_nsys.verdict.knob import knob_sentences
 from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Contribution, Verdict
 from pytest_nsys.verdict.wording import headline
 
@@ -199,6 +204,7 @@ def _test(verdict: Verdict) -> dict[str, Any]:
         "status": verdict.status,
         "failed": verdict.failed,
         "headline": headline(verdict),
+        "knobs": knob_sentences(verdict),
         "improvements": improvement_lines(verdict),
         "below_limit": below_limit_lines(verdict),
         "notes": verdict.notes,

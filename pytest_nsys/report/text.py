@@ -14,6 +14,7 @@ from pytest_nsys.support.text import WIDTH, cut, table, wrapped
 from pytest_nsys.support.units import format_amount, format_change
 from pytest_nsys.verdict.changes import below_limit_lines, improvement_lines
 from pytest_nsys.verdict.culprit import contributions
+from pytest_nsys.verdict.knob import knob_sentences
 from pytest_nsys.verdict.verdict import Comparison, Verdict
 from pytest_nsys.verdict.wording import (
     accept,
@@ -203,7 +204,11 @@ def _others(run: RunReport, width: int) -> Iterator[str]:
 
 def _changed(verdicts: Iterable[Verdict], width: int) -> Iterator[str]:
     """What got better, and what changed within its limits, whatever else the tests are."""
-    for what, lines_of in (("improved: ", improvement_lines), ("", below_limit_lines)):
+    for what, lines_of in (
+        ("started otherwise: ", knob_sentences),
+        ("improved: ", improvement_lines),
+        ("", below_limit_lines),
+    ):
         found = [(verdict.nodeid, lines) for verdict in verdicts if (lines := lines_of(verdict))]
         for nodeid, lines in found[:_TESTS]:
             yield f"{what}{nodeid}"

@@ -46,6 +46,7 @@ class WindowCapture:
         printed: what nsys printed of it.
         cut_short: the limit that ended the collection early; "" if none did.
         export: the report, if it was exported already.
+        server: what the server was started with, as may be handed on; empty if that is not known.
         memory: whether all device memory was allocated in this capture, so that it is known: that
             of a program that was started in it.
     """
@@ -58,6 +59,7 @@ class WindowCapture:
     cut_short: str = ""
     export: Path | None = None
     memory: bool = False
+    server: tuple[str, ...] = ()
 
 
 @dataclass

@@ -181,10 +181,16 @@ class Server:
                 report=collected.report,
                 rounds=window.rounds,
                 options=self._process.options,
+                server=self._published(),
                 printed=collected.printed,
                 cut_short=collected.cut_short,
             )
         )
+
+    def _published(self) -> tuple[str, ...]:
+        """What it was started with, as may be handed on; nothing of what somebody else started."""
+        process = self._process
+        return process.spec.published if isinstance(process, ServerProcess) else ()
 
     def stop(self) -> None:
         """End it, with all that it has started; a second time does nothing."""

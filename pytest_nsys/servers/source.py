@@ -118,6 +118,7 @@ class ServerSource:
             nsys=self.context.nsys.version_text if self.context.nsys is not None else "",
             date=datetime.date.today().isoformat(),
             versions=installed_versions(),
+            server=window.server if window is not None else (),
             commit=self.options.commit,
         )
 

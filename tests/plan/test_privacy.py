@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_nsys.plan.nsys_options import full_name, is_shown
-from pytest_nsys.plan.privacy import published_command
+from pytest_nsys.plan.privacy import published_arguments, published_command
 from pytest_nsys.storage.recordings.reports import kept_report, read_kept_report
 from pytest_nsys.support.text import line_without_folders, without_folders
 
@@ -107,6 +107,27 @@ def test_a_report_without_a_reason_has_none() -> None:
 )
 def test_a_command_line_is_kept_as_far_as_it_is_ours(args: list[str], command: str) -> None:
     assert published_command(args) == command
+
+
+@pytest.mark.parametrize(
+    ("line", "published"),
+    [
+        ("--dtype bfloat16 --enforce-eager", "--dtype bfloat16 --enforce-eager"),
+        ("--kv-cache-dtype=fp8_e5m2", "--kv-cache-dtype=fp8_e5m2"),
+        ("--max-num-batched-tokens 8192", "--max-num-batched-tokens 8192"),
+        ("--gpu-memory-utilization 0.85 -tp 2", "--gpu-memory-utilization 0.85 -tp 2"),
+        ("--attention-backend TRITON_ATTN", "--attention-backend TRITON_ATTN"),
+        ("serve /srv/secret --port 80", "... ... --port 80"),
+        ("--api-key 1234 --api-key=secret", "--api-key ... --api-key=..."),
+        ("--hf-token hf_secret", "--hf-token ..."),
+        ("--dtype /srv/secret --dtype=a:b", "--dtype ... --dtype=..."),
+        ("--served-model-name secret", "--served-model-name ..."),
+        ("--seed 12345678", "--seed ..."),
+        ("--x=secret --se/cret", "--x=... ..."),
+    ],
+)
+def test_of_a_servers_arguments_what_is_no_secret_is_kept(line: str, published: str) -> None:
+    assert published_arguments(line.split()) == tuple(published.split())
 
 
 @pytest.mark.parametrize("option", ["-p", "--nvtx-capture", "--nvtx-domain-inc", "--env", "--o"])

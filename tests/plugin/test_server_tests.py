@@ -415,3 +415,31 @@ def test_an_interrupt_in_a_window_leaves_nothing(served: Served) -> None:
     assert "INTERNALERROR" not in output
     assert_nothing_left(served, served.starts())
     assert not (project.path / "baselines").exists()
+
+
+KNOB = """
+    def test_serving(nsys_server):
+        more = ["--api-key", "planted", "--dtype", "{dtype}"]
+        with nsys_server([sys.executable, "app.py", "{{port}}", *more], model="m") as server:
+            with server.window("load", requests=2, max_tokens=8) as window:
+                window.load(["x" * 80])
+"""
+
+
+def test_a_server_that_was_started_otherwise_is_told_of_in_a_sentence(served: Served) -> None:
+    project = served.project
+    served.tests(KNOB.format(dtype="float16"))
+    project.run("--nsys-update", "--nsys-processes=1").assert_outcomes(passed=1)
+    baseline = project.baseline("test_serving")["environment"]["server"]
+    assert baseline == ["...", "...", "...", "--api-key", "...", "--dtype", "float16"]
+    served.tests(KNOB.format(dtype="bfloat16"))
+    project.run("--nsys", "--nsys-record=after").assert_outcomes(passed=1)
+    result, tests = project.results(
+        "--nsys", "--nsys-replay=after", "--nsys-markdown=nsys.md", "-W", "ignore"
+    )
+    said = "[[]load[]] `--dtype float16` -> `bfloat16`: tokens/s *"
+    result.stdout.fnmatch_lines(["started otherwise: test_it.py::test_serving", f"  {said}"])
+    (knob,) = tests["test_serving"]["knobs"]
+    assert knob.startswith("[load] `--dtype float16` -> `bfloat16`: tokens/s ")
+    assert "### Changed settings" in (project.path / "nsys.md").read_text()
+    assert "planted" not in (project.path / "after/recording.json").read_text()

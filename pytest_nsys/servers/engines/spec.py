@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pytest_nsys.errors import LaunchError
+from pytest_nsys.plan.privacy import published_arguments
 from pytest_nsys.servers.engines.ports import free_port
 from pytest_nsys.servers.engines.preset import FailurePattern, Preset, ProfileEndpoints
 from pytest_nsys.servers.engines.presets import preset_named
@@ -36,6 +37,7 @@ class ServerSpec:
         directory: where it is started; "" for the current one.
         profile: the engine's endpoints, where collections are begun and ended by them.
         failure_patterns: how its log says why it failed.
+        published: the engine and the arguments that were chosen for it, as may be handed on.
     """
 
     name: str
@@ -51,6 +53,7 @@ class ServerSpec:
     directory: str = ""
     profile: ProfileEndpoints | None = None
     failure_patterns: tuple[FailurePattern, ...] = ()
+    published: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -152,6 +155,7 @@ def spec_of(
         directory=directory or "",
         profile=profile,
         failure_patterns=preset.failure_patterns,
+        published=(preset.name, *published_arguments(args)),
     )
 
 
@@ -219,6 +223,7 @@ def spec_of_command(
         directory=directory or "",
         profile=profile,
         failure_patterns=tuple(failure_patterns),
+        published=published_arguments(words),
     )
 
 

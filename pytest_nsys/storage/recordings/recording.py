@@ -79,11 +79,13 @@ class RecordedCapture:
         file: its file in the folder.
         options: the options it was made with.
         windows: what was measured in it.
+        server: what the server was started with, of a capture of one, as may be handed on.
     """
 
     file: str
     options: tuple[str, ...]
     windows: tuple[Annotated[WindowRecord, WindowRecord.from_json], ...]
+    server: Maybe[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,7 @@ def recorded_results(
             nsys=recording.nsys,
             date=recording.date,
             versions=recording.versions,
+            server=() if capture is None else capture.server,
             commit=recording.commit,
         )
 
