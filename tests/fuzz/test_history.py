@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from pytest_nsys.catalogue import METRICS
 from pytest_nsys.errors import ExpectedChangeError, HistoryDamaged, HistoryError
 from pytest_nsys.plan.expected import expectation, parse_expected, read_expected
+from pytest_nsys.report.html.history.render import render_history
 from pytest_nsys.storage.history.document import Entry, parse, render
 from pytest_nsys.storage.history.json import history_document
 from pytest_nsys.storage.history.store import Series, read
 from pytest_nsys.storage.history.text import history_lines
 from pytest_nsys.storage.history.trend import trends_of
 from tests.support.mutations import STRANGE, changed, changed_bytes, changed_json, check_refusal
+from tests.support.page_reader import read as read_page
 
 WHERE = "x.jsonl"
 START = datetime(2026, 11, 3, 12, 30, 15, tzinfo=timezone.utc)
@@ -73,6 +75,7 @@ def check_shown(entries: tuple[Entry, ...]) -> None:
         for line in (*history_lines(tests), *history_lines(trends_of([one], last=2))):
             assert line.isprintable()
         json.dumps(history_document(tests), allow_nan=False)
+        read_page(render_history(tests))
 
 
 @given(st.lists(changed_json(GOOD), min_size=1, max_size=3))

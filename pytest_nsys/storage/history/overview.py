@@ -76,7 +76,7 @@ class Overview:
         tests: all of them, the gravest first.
         drifts: of all tests, the largest part of a tolerance first.
         events: the newest first.
-        counts: how many tests are in each state.
+        counts: how many tests are in each state, on several devices in the gravest.
         gone: by node id and device of the tests that are not measured any more, how many runs of
             the device there were since.
     """
@@ -104,7 +104,7 @@ def overview(tests: Iterable[TestTrends]) -> Overview:
         tuple(order),
         tuple(sorted(drifts, key=lambda one: -_share(one.trend))),
         _events(changes),
-        Counter(test.state for test in order),
+        Counter({test.nodeid: test.state for test in reversed(order)}.values()),
         dict(_gone(order)),
     )
 
@@ -144,35 +144,42 @@ def _events(changes: Sequence[Changed]) -> tuple[Event, ...]:
     """The fewest runs that explain all changes, found greedily.
 
     Where noise leaves a change several runs to begin with, it is put to the one that the most
-    others have.
+    others have; of several such, to its likeliest.
     """
-    candidates = {number: _candidates(change) for number, change in enumerate(changes)}
+    candidates = [_candidates(change) for change in changes]
     having: dict[_Key, set[int]] = {}
-    for number, keys in candidates.items():
+    likeliest: Counter[_Key] = Counter()
+    for number, keys in enumerate(candidates):
         for key in keys:
             having.setdefault(key, set()).add(number)
+        likeliest[next(iter(keys))] += 1
     events = []
     while having:
-        key = max(having, key=lambda one: (len(having[one]), one[0]))
+        key = max(having, key=lambda one: (len(having[one]), likeliest[one], one[0]))
         taken = having.pop(key)
-        for number in taken:
-            for other in candidates[number]:
-                having.get(other, set()).discard(number)
         if not taken:
             break  # those that are left have none either
+        for number in taken:
+            likeliest[next(iter(candidates[number]))] -= 1
+            for other in candidates[number]:
+                having.get(other, set()).discard(number)
         found = [(changes[number], candidates[number][key]) for number in sorted(taken)]
         events.append(_event(key, found))
     return tuple(sorted(events, key=lambda event: event.now.date, reverse=True))
 
 
 def _candidates(change: Changed) -> dict[_Key, int]:
-    """By run the index of a change that begins with it: the one that brought versions alone."""
+    """By run the index of a change that begins with it, the likeliest first; of runs of which one
+    brought versions that one alone."""
     entries, shift = change.trend.entries, change.shift
     known = change.trend.changed_with(shift)
     if known:
         return {_key(entries[shift.index], known): shift.index}
-    places = sorted(range(shift.earliest, shift.latest + 1), key=lambda at: -abs(at - shift.index))
-    return {_key(entries[at], ()): at for at in places}
+    places = sorted(range(shift.earliest, shift.latest + 1), key=lambda at: abs(at - shift.index))
+    found: dict[_Key, int] = {}
+    for at in places:
+        found.setdefault(_key(entries[at], ()), at)
+    return found
 
 
 def _key(entry: Entry, known: tuple[Difference, ...]) -> _Key:

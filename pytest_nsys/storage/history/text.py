@@ -53,7 +53,7 @@ def _overview_lines(whole: Overview) -> Iterator[str]:
     runs = len({run_key(entry) for entry in entries})
     tests = len({test.nodeid for test in whole.tests})
     devices = len({test.device for test in whole.tests})
-    on = f" on {devices} devices, {len(whole.tests)} in all" if devices > 1 else ""
+    on = f" on {devices} devices" if devices > 1 else ""
     yield from wrapped(
         f"{format_count(tests, 'test')}{on}, {format_count(runs, 'run')}, "
         f"{' to '.join(dict.fromkeys((days[0], days[-1])))}: "
@@ -61,14 +61,11 @@ def _overview_lines(whole: Overview) -> Iterator[str]:
         "",
         "  ",
     )
-    if whole.gone:
-        yield from wrapped(
-            f"Not measured any more ({len(whole.gone)}): "
-            + ", ".join(printable(nodeid) for nodeid, _ in [*whole.gone][:_NAMED])
-            + (", ..." if len(whole.gone) > _NAMED else ""),
-            "",
-            "  ",
-        )
+    gone = list(dict.fromkeys(printable(nodeid) for nodeid, _ in whole.gone))
+    if gone:
+        more = ", ..." if len(gone) > _NAMED else ""
+        names = ", ".join(gone[:_NAMED])
+        yield from wrapped(f"Not measured any more ({len(gone)}): {names}{more}", "", "  ")
     yield ""
     if whole.drifts:
         yield "Drifted for the worse, the largest part of a tolerance first:"

@@ -156,9 +156,8 @@ def _subject(whole: Overview, runs: _Runs) -> str:
     tests = len({test.nodeid for test in whole.tests})
     devices = len({test.device for test in whole.tests})
     on = whole.tests[0].device if devices == 1 else format_count(devices, "device")
-    each = f", {len(whole.tests)} counted one by one," if len(whole.tests) > tests else ","
     return (
-        f"{format_count(tests, 'test')} on {on}{each} {format_count(len(runs.slots), 'run')} "
+        f"{format_count(tests, 'test')} on {on}, {format_count(len(runs.slots), 'run')} "
         f"from {' to '.join(runs.ends)}"
     )
 
@@ -172,7 +171,7 @@ def _notes(whole: Overview, runs: _Runs) -> Iterator[str]:
     if not all(trend.searched for test in whole.tests for trend in test.trends):
         yield f"In this page {MISSING}: {REMEDY} where it is made."
     if whole.gone:
-        names = [nodeid for nodeid, _ in whole.gone]
+        names = list(dict.fromkeys(nodeid for nodeid, _ in whole.gone))
         yield (
             f"{format_count(len(names), 'test')} {'is' if len(names) == 1 else 'are'} not measured "
             f"any more: {_few(names)}."
