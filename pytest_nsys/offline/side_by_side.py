@@ -12,6 +12,7 @@ from pytest_nsys.offline.subjects import Compared, Subject
 from pytest_nsys.offline.throughput import Throughput, rate_key, throughput, units_per_s
 from pytest_nsys.report.figures import COLUMNS, Column, Figure, figure_of
 from pytest_nsys.support.units import Unit
+from pytest_nsys.verdict.knob import differing
 
 SCHEMA = 1
 
@@ -25,15 +26,12 @@ class Step:
 
     Attributes:
         side: number of the other side.
-        knob: name of the parameter; "" where several or none differ.
-        before: its value on the first side; what that is called, where there is none.
-        after: likewise of the other side.
+        knob: what was changed, in words: ``engine vllm -> sglang``, ``with `--enforce-eager```, or
+            the names of the sides where that is not known.
     """
 
     side: int
     knob: str
-    before: str
-    after: str
 
 
 @dataclass(frozen=True)
@@ -126,9 +124,18 @@ def _steps(subject: Subject) -> Iterator[Step]:
             and first.parameters.get(name) != other.parameters.get(name)
         ]
         if len(changed) == 1:
-            yield Step(side, *changed[0])
+            name, before, after = changed[0]
+            yield Step(side, f"{name} {before} -> {after}")
         elif subject.is_aligned:
-            yield Step(side, "", subject.heads[0], subject.heads[side])
+            named = f"{subject.heads[0]} -> {subject.heads[side]}"
+            yield Step(side, _started_otherwise(subject, side) or named)
+
+
+def _started_otherwise(subject: Subject, side: int) -> str:
+    """How a server was started otherwise than that of the first side; "" if that is not known."""
+    if not subject.servers or not subject.servers[0] or not subject.servers[side]:
+        return ""
+    return differing(subject.servers[0], subject.servers[side])
 
 
 def _metrics(measured: Sequence[WindowMeasurement | None], keys: Sequence[str]) -> Iterator[Line]:

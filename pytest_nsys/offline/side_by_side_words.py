@@ -9,6 +9,7 @@ from pytest_nsys.offline.pairing import Case, words
 from pytest_nsys.offline.side_by_side import Line, SideBySide, Step, sum_known
 from pytest_nsys.offline.subjects import Side, Subject
 from pytest_nsys.support.units import Unit, format_amount, format_change, format_count
+from pytest_nsys.verdict.knob import consequences
 from pytest_nsys.windows.record import MAIN
 
 _NOTHING = "-"
@@ -80,25 +81,28 @@ def sentences(one: SideBySide) -> list[str]:
 
 
 def _sentence(one: SideBySide, step: Step) -> str:
-    parts = one.throughputs
-    first, other = (parts[0], parts[step.side]) if parts else (None, None)
     before, after = one.subject.measured[0], one.subject.measured[step.side]
+    if before is None or after is None:
+        return step.knob
+    if before.gates == after.gates == "server":
+        return f"{step.knob}: {consequences(before, after)}"
     said: list[str] = []
 
     def add(what: str, then: float | None, now: float | None, unit: Unit) -> None:
         if then is not None and now is not None:
             said.append(f"{what} {format_change(then, now, unit)}")
 
+    parts = one.throughputs
+    first, other = (parts[0], parts[step.side]) if parts else (None, None)
     if first is not None and other is not None and first.unit == other.unit:
         add(f"{first.unit}s/s", first.rate, other.rate, "1/s")
-        add("TTFT p50", first.ttft_ns, other.ttft_ns, "ns")
         add(f"kernel time per {first.unit}", first.kernel_ns, other.kernel_ns, "ns")
-    elif before is not None and after is not None:
+    else:
         add("kernel time", before.get("gpu.kernel_time"), after.get("gpu.kernel_time"), "ns")
-    busy = [side.get("gpu.busy_pct") if side else None for side in (before, after)]
+    busy = [side.get("gpu.busy_pct") for side in (before, after)]
     if None not in busy:
         said.append(f"GPU busy {_percent(busy[0])} -> {_percent(busy[1])}")
-    return f"{step.knob} {step.before} -> {step.after}: {', '.join(said)}".lstrip()
+    return f"{step.knob}: {', '.join(said)}"
 
 
 def lead(one: SideBySide) -> Lead | None:

@@ -45,6 +45,8 @@ class Subject:
         varied: names of those in which they differ.
         cases: the test of each side; None where it is not in one; empty for whole captures.
         timelines: by side, where they were asked for and are of this window.
+        servers: by side, what a server was started with; empty where there is none, or it is not
+            known.
         is_aligned: whether the sides are the captures.
     """
 
@@ -56,6 +58,7 @@ class Subject:
     varied: tuple[str, ...] = ()
     cases: tuple[Case | None, ...] = ()
     timelines: tuple[Timeline | None, ...] = ()
+    servers: tuple[tuple[str, ...], ...] = ()
     is_aligned: bool = True
 
     @property
@@ -250,6 +253,7 @@ def _subjects(
             varied=group.varied,
             cases=cases,
             timelines=tuple(timelines) if any(timelines) else (),
+            servers=tuple(one.environment.server if one else () for one in measured),
             is_aligned=aligned,
         )
 

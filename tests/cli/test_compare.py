@@ -261,10 +261,10 @@ def test_one_recording_has_its_engines_side_by_side(
         "",
         "t.py::test_serving [load]",
         "",
-        "engine vllm -> sglang: tokens/s =, TTFT p50 +25.0%, kernel time per token",
-        "  +25.0%, GPU busy 44.7% -> 55.2%",
-        "engine vllm -> transformers: tokens/s =, TTFT p50 +50.0%, kernel time per token",
-        "  +50.0%, GPU busy 44.7% -> 65.6%",
+        "engine vllm -> sglang: tokens/s =, TTFT p50 +25.0%, latency p95 +6.2%, kernel",
+        "  time per token +25.0%, GPU busy 45% -> 55%",
+        "engine vllm -> transformers: tokens/s =, TTFT p50 +50.0%, latency p95 +12.5%,",
+        "  kernel time per token +50.0%, GPU busy 45% -> 66%",
         "",
         "kernel time per token, and the tokens/s that it allows:",
         "  engine        per token  tokens/s   limit  reached   busy  TTFT p50    p95",
@@ -329,8 +329,8 @@ def test_tests_of_two_recordings_are_paired_by_what_is_equal(
         "  A  engine vllm",
         "  B  engine sglang",
         "",
-        "engine vllm -> sglang: tokens/s =, TTFT p50 =, kernel time per token -25.0%, GPU",
-        "  busy 44.7% -> 33.9%",
+        "engine vllm -> sglang: tokens/s =, TTFT p50 =, latency p95 =, kernel time per",
+        "  token -25.0%, GPU busy 45% -> 34%",
     ]
     assert "gpu.kernel_time.per_token 80 us 60 us -25.0%" in [
         " ".join(one.split()) for one in lines
@@ -339,6 +339,21 @@ def test_tests_of_two_recordings_are_paired_by_what_is_equal(
         "compare", first, served(tmp_path / "third", {"sglang": 60}), "--format=markdown"
     )
     assert "- A: engine vllm\n- B: engine sglang" in out
+
+
+def test_a_server_that_was_started_otherwise_is_told_by_its_arguments(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    recordings = [
+        served(tmp_path / dtype, {"vllm": us}, server=("vllm", "--dtype", dtype, "--port", "..."))
+        for dtype, us in (("float16", 80), ("bfloat16", 60), ("float32", 90))
+    ]
+    out = command("compare", *recordings)[1]
+    assert "\n`--dtype float16` -> `bfloat16`: tokens/s =, TTFT p50 =, latency p95 =" in out
+    assert "\n`--dtype float16` -> `float32`: tokens/s =" in out
+    unknown = served(tmp_path / "unknown", {"vllm": 60})
+    for other in (unknown, recordings[0]):
+        assert "\nA -> B: tokens/s =" in command("compare", recordings[0], other)[1]
 
 
 def test_a_recording_without_names_of_parameters_is_compared_by_parts_of_ids(

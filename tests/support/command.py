@@ -50,6 +50,7 @@ def record(
     problem: str = "",
     warmup: int = 1,
     parameters: Mapping[str, Mapping[str, str]] | None = None,
+    server: tuple[str, ...] = (),
 ) -> Path:
     """A recording with one capture per builder."""
     exports = [
@@ -60,7 +61,9 @@ def record(
         list(dict.fromkeys(record.nodeid for record in builder.windows)) for builder in builders
     ]
     captures = tuple(
-        RecordedCapture(f"capture-{number}.sqlite.xz", ("--trace=cuda",), tuple(builder.windows))
+        RecordedCapture(
+            f"capture-{number}.sqlite.xz", ("--trace=cuda",), tuple(builder.windows), server
+        )
         for number, builder in enumerate(builders, 1)
     )
     tests = tuple(
@@ -94,7 +97,9 @@ def swept(
     return record(folder, builder, parameters=parameters if kept else {})
 
 
-def served(folder: Path, engines: Mapping[str, float], *, kept: bool = True) -> Path:
+def served(
+    folder: Path, engines: Mapping[str, float], *, kept: bool = True, server: tuple[str, ...] = ()
+) -> Path:
     """A recording of ``t.py::test_serving`` with engines, by how many us of kernels a token takes.
 
     Clients got 100 tokens in each of three rounds of 20 ms.
@@ -115,7 +120,7 @@ def served(folder: Path, engines: Mapping[str, float], *, kept: bool = True) -> 
             builder.sent(at, at + 20_000_000, nodeid=nodeid, round=round_, values=seen, token=100.0)
             for step in range(10):
                 builder.kernel("decode", at + 1_900_000 * step, int(us * 10_000))
-    return record(folder, builder, parameters=parameters if kept else {})
+    return record(folder, builder, parameters=parameters if kept else {}, server=server)
 
 
 LONGER = 'UPDATE CUPTI_ACTIVITY_KIND_KERNEL SET "end" = "end" + ("end" - start) / 5'

@@ -48,7 +48,9 @@ def output(command: str) -> str:
         text=True,
         check=False,
     )
-    lines = (done.stdout + done.stderr).rstrip().splitlines()
+    if done.stderr:
+        raise RuntimeError(f"{command} fails: {done.stderr}")
+    lines = done.stdout.rstrip().splitlines()
     if head and len(lines) > int(head[1]):
         lines = [*lines[: int(head[1])], "..."]
     return "\n".join([f"$ {_HEAD.sub('', command)}", *lines]) + "\n"
