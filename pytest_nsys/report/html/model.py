@@ -350,7 +350,7 @@ class Stored:
 @dataclass(frozen=True)
 class Page:
     """The page; ``sides`` is what was compared, of which ``alike`` is the same on both; ``told``
-    is what got better, and what changed within its limits, and ``untold`` how much more did."""
+    is what changed and fails nothing, and ``untold`` how much more did."""
 
     title: str
     mode: str

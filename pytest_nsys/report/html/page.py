@@ -19,6 +19,7 @@ from pytest_nsys.report.run import RunReport
 from pytest_nsys.storage.baselines import Change
 from pytest_nsys.support.units import format_count
 from pytest_nsys.verdict.changes import below_limit_lines, improvement_lines
+from pytest_nsys.verdict.knob import knob_sentences
 from pytest_nsys.verdict.verdict import SEVERITY, Verdict
 
 FULL = 40
@@ -28,6 +29,7 @@ FULL_FAILURES = 20
 """Of larger runs so many tests that failed, the worst first; of the others what is gated."""
 
 _TOLD = 12
+_STARTED = Badge("\N{RIGHTWARDS ARROW}", "started otherwise", "info")
 _DRAWN = 5_000
 _DRAWN_FAILED = 800
 _DRAWN_OTHER = 150
@@ -65,7 +67,11 @@ def page(run: RunReport, stored: Stored | None = None) -> Page:
         tests = [replace(tests[0], open=True)]
     counts = run.counts()
     both = sides(run.verdicts)
-    told = (*_told(order, improvement_lines, BADGES["improved"]), *_told(order, below_limit_lines))
+    told = (
+        *_told(order, knob_sentences, _STARTED),
+        *_told(order, improvement_lines, BADGES["improved"]),
+        *_told(order, below_limit_lines),
+    )
     return Page(
         title=_title(run, stored),
         mode=_subject(run, stored),

@@ -42,6 +42,7 @@ def described(environment: Environment) -> dict[str, str]:
         "CUDA": environment.cuda,
         "nsys": environment.nsys,
         **dict(sorted(environment.versions.items())),
+        "Server": " ".join(environment.server),
         "Capture options": " ".join(environment.trace),
     }
 

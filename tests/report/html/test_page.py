@@ -693,6 +693,26 @@ def test_what_got_better_and_what_changed_within_its_limits_is_told_at_the_top()
     assert (view(slower()).told, view(slower()).untold) == ((), "")
 
 
+def test_a_server_that_was_started_otherwise_is_told_with_what_came_of_it() -> None:
+    (judged,) = unclear_server().verdicts
+    assert judged.baseline is not None
+    now, then = (
+        replace(one, environment=replace(one.environment, server=("vllm", "--dtype", dtype)))
+        for one, dtype in ((judged.measurement, "bfloat16"), (judged.baseline, "float16"))
+    )
+    shown = view(replace(judged, measurement=now, baseline=then))
+    first = shown.told[0]
+    assert first.badge is not None
+    assert first.badge.word == "started otherwise"
+    assert first.text.startswith("[concurrency-1] `--dtype float16` -> `bfloat16`: tokens/s +55.2%")
+    row = next(row for row in shown.sides if row.name == "Server")
+    assert (row.then, row.now, row.tag) == (
+        "vllm --dtype float16",
+        "vllm --dtype bfloat16",
+        "changed",
+    )
+
+
 def test_servers_have_a_table_of_their_own_that_begins_with_what_clients_see() -> None:
     shown = page(replace(unclear_server(), verdicts=(*unclear_server().verdicts, slower())))
     tests, servers = shown.overviews
