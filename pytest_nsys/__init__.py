@@ -11,7 +11,7 @@ imported when it is first asked for.
 - Metrics of one's own: `Metric`, `Unit`, `Tolerance`, `CustomMetric`, and what it is computed from:
   `Cut`, `Trace`, `TraceGpu`, `Members`, `NameSums`.
 - Engines of one's own: `register_preset`, `Preset`, `Endpoint`, `ProfileEndpoints`,
-  `FailurePattern`; `register_dialect`, `Dialect`, `Ask`, `Reading`.
+  `FailurePattern`, `StartStage`; `register_dialect`, `Dialect`, `Ask`, `Reading`.
 - Prompts: `synthetic`, `synthetic_text`, `Prompt`.
 - What can go wrong: `NsysError`; all that are below it are in `errors`.
 
@@ -53,6 +53,7 @@ __all__ = [
     "Requirement",
     "Resolution",
     "Server",
+    "StartStage",
     "Status",
     "Tolerance",
     "Trace",
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
         FailurePattern,
         Preset,
         ProfileEndpoints,
+        StartStage,
     )
     from pytest_nsys.servers.engines.presets import register_preset
     from pytest_nsys.servers.factory import NsysServer
@@ -119,7 +121,7 @@ else:
         "metrics.custom": "CustomMetric",
         "process.processes": "Finished",
         "servers.command": "NsysRun",
-        "servers.engines.preset": "Endpoint FailurePattern Preset ProfileEndpoints",
+        "servers.engines.preset": "Endpoint FailurePattern Preset ProfileEndpoints StartStage",
         "servers.engines.presets": "register_preset",
         "servers.factory": "NsysServer",
         "servers.load.dialects": "Ask Dialect Reading register_dialect",

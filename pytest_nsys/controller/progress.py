@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _BAR = 20
 _PLAIN_EVERY_S = 1.0
+_ALIVE_EVERY_S = 60.0
 
 
 class Progress:
@@ -108,6 +110,56 @@ class Progress:
         else:
             width = self._reporter._tw.fullwidth
             self._reporter.rewrite(one_line(text)[: width - 1], erase=True)
+
+
+class Told:
+    """Writes lines to the terminal from inside a test, whose output pytest captures.
+
+    Args:
+        config: of the run.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._reporter: Any = config.pluginmanager.getplugin("terminalreporter")
+        self._capture: Any = config.pluginmanager.getplugin("capturemanager")
+        self._silent = config.getoption("verbose") < 0 or self._reporter is None
+        self._rewrites = not self._silent and bool(self._reporter.isatty)
+        self._shown = ""
+        self._last_plain = own.clock()
+
+    def say(self, line: str) -> None:
+        """Write a line that stays."""
+        if self._silent:
+            return
+        self.show("", news=False)
+        self._last_plain = own.clock()
+        with self._uncaptured():
+            self._reporter.ensure_newline()
+            self._reporter.write_line(one_line(f"nsys: {line}"))
+
+    def show(self, line: str, news: bool) -> None:
+        """Write a line in the place of the one that was shown before; "" for none.
+
+        Where lines stay, only news are written, and now and then that it goes on.
+        """
+        if self._rewrites and line != self._shown:
+            with self._uncaptured():
+                if line and not self._shown:
+                    self._reporter.ensure_newline()
+                text = one_line(f"nsys: {line}") if line else ""
+                self._reporter.rewrite(text[: self._reporter._tw.fullwidth - 1], erase=True)
+                self._reporter._tw.flush()
+                if not line:
+                    self._reporter.write("\r")
+            self._shown = line
+        elif line and not self._rewrites and (news or self._quiet_for() >= _ALIVE_EVERY_S):
+            self.say(line)
+
+    def _quiet_for(self) -> float:
+        return own.clock() - self._last_plain
+
+    def _uncaptured(self) -> AbstractContextManager[object]:
+        return self._capture.global_and_fixture_disabled() if self._capture else nullcontext()
 
 
 def _process(step: Step) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.capture.run import Deadlines, Listener, Program
 from pytest_nsys.controller.against import check_out, command_at, prepare
 from pytest_nsys.controller.judges import BaselineJudge, PairJudge
+from pytest_nsys.controller.progress import Told
 from pytest_nsys.controller.runner import Arm
 from pytest_nsys.errors import NsysError
 from pytest_nsys.gpu.lock import gpu_locks
@@ -32,7 +33,6 @@ from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.context import CONTEXT, ServerContext, tell_nobody
 from pytest_nsys.storage.baselines import BaselineStore
 from pytest_nsys.storage.baselines.orphans import Collection, orphans
-from pytest_nsys.support.text import one_line
 from pytest_nsys.verdict.judge import Policy
 from pytest_nsys.worker.coverage import CoverageOptions
 
@@ -179,31 +179,18 @@ def serve(
     config: pytest.Config, options: CaptureOptions, nsys: NsysTool, folder: RunFolder
 ) -> ServerContext:
     """What the fixture ``nsys_server`` starts servers with, from now on."""
+    told = Told(config)
     context = ServerContext(
         folder,
         nsys,
         options.nsys_args,
         options.deadlines.finish,
-        _sayer(config),
+        told.say,
+        told.show,
         gpus=Monitor(tell_nobody, folder=str(folder.path)),
     )
     config.stash[CONTEXT] = context
     return context
-
-
-def _sayer(config: pytest.Config) -> Callable[[str], None]:
-    """Writes a line to the terminal from inside a test, whose output pytest captures."""
-    reporter: Any = config.pluginmanager.getplugin("terminalreporter")
-    capture: Any = config.pluginmanager.getplugin("capturemanager")
-
-    def say(line: str) -> None:
-        if reporter is None or config.getoption("verbose") < 0:
-            return
-        with capture.global_and_fixture_disabled() if capture else nullcontext():
-            reporter.ensure_newline()
-            reporter.write_line(one_line(f"nsys: {line}"))
-
-    return say
 
 
 def make_gpu_lock(

@@ -23,6 +23,11 @@ def tell_nobody(line: str) -> None:
     del line
 
 
+def show_nobody(line: str, news: bool) -> None:
+    """What is shown, likewise."""
+    del line, news
+
+
 @dataclass
 class ServerContext:
     """What servers are started with.
@@ -33,6 +38,8 @@ class ServerContext:
         nsys_args: further arguments of nsys that the run's options name.
         deadline_s: longest time for nsys to begin, to write a report, to end.
         say: told what takes long.
+        show: told again and again what goes on, in a line in the place of the one before, and
+            whether it is another thing than before; "" when it is over.
         current: the process of the test that is measured; None outside of one.
         gpus: reads the state of the GPUs around rounds; None for no state.
     """
@@ -42,6 +49,7 @@ class ServerContext:
     nsys_args: tuple[str, ...] = ()
     deadline_s: float = 900.0
     say: Callable[[str], object] = tell_nobody
+    show: Callable[[str, bool], object] = show_nobody
     current: TestCaptures | None = None
     gpus: Monitor | None = None
 

@@ -17,8 +17,12 @@ from pytest_nsys.servers.engines.spec import ServerSpec, spec_of, spec_of_comman
 from pytest_nsys.servers.load import Dialect, dialect_of
 from pytest_nsys.servers.running.attached import attach
 from pytest_nsys.servers.running.process import ServerDeadlines, ServerProcess, start_server
+from pytest_nsys.servers.running.startup import STARTING, Startup, time_words
 from pytest_nsys.servers.server import Server
 from pytest_nsys.support.text import suggest
+
+_WORTH = 0.1
+"""The share of a start from which on a stage of it is said."""
 
 Scope = Literal["function", "class", "module", "package", "session"]
 """What a server ends with, named as the scopes of fixtures are."""
@@ -181,32 +185,12 @@ class NsysServer:
     ) -> Server:
         dialect_of(dialect)  # before the minutes that a model takes to load
         self._demand_one(scope)
-        again = functools.partial(self._ready, spec, ready_timeout)
+        again = functools.partial(start_ready, self._context, spec, ready_timeout)
         server = Server(again(), self._context, dialect, again, headers or {})
         self._end_with(scope, server.stop)
         if scope == "function":
             self._own = server
         return server
-
-    def _ready(self, spec: ServerSpec, ready_timeout: float) -> ServerProcess:
-        """The server, started and waited for."""
-        context = self._context
-        marked = context.current.nsys_args if context.current is not None else ()
-        limit = context.deadline_s
-        process = start_server(
-            spec,
-            context.folder,
-            nsys=context.nsys,
-            nsys_args=(*context.nsys_args, *marked),
-            deadlines=ServerDeadlines(launch=limit, ready=ready_timeout, tool=limit),
-        )
-        try:
-            context.say(f"{spec.name}: waiting until {spec.url}{spec.ready} answers")
-            process.wait_until_ready()
-        except BaseException:
-            process.stop()
-            raise
-        return process
 
     def _demand_one(self, scope: Scope) -> None:
         if scope not in _NODES:
@@ -232,3 +216,47 @@ def nsys_server_of(session: pytest.Session) -> Iterator[NsysServer]:
     """The fixture's value; without a run that measures, its servers run without nsys."""
     with context_of(session) as context:
         yield NsysServer(session, context)
+
+
+def start_ready(context: ServerContext, spec: ServerSpec, ready_timeout: float) -> ServerProcess:
+    """A server, started and waited for; what it is at meanwhile is shown.
+
+    Args:
+        context: what it is started with.
+        spec: what to start.
+        ready_timeout: seconds until it must be ready.
+
+    Raises:
+        ServerError: it cannot be started, or is not ready in time.
+    """
+    marked = context.current.nsys_args if context.current is not None else ()
+    limit = context.deadline_s
+    process = start_server(
+        spec,
+        context.folder,
+        nsys=context.nsys,
+        nsys_args=(*context.nsys_args, *marked),
+        deadlines=ServerDeadlines(launch=limit, ready=ready_timeout, tool=limit),
+    )
+    seen = ""
+
+    def watch(startup: Startup) -> None:
+        nonlocal seen
+        what = startup.stage or STARTING
+        context.show(f"{spec.name}: {startup.doing} ({startup.seconds:.0f} s)", what != seen)
+        seen = what
+
+    try:
+        process.wait_until_ready(watch=watch)
+    except BaseException:
+        process.stop()
+        raise
+    finally:
+        context.show("", False)
+    took = process.startup.seconds
+    longest = time_words(process.startup.times, _WORTH * took) if process.startup.stage else ""
+    context.say(f"{spec.name}: ready after {took:.1f} s" + (f" ({longest})" if longest else ""))
+    if context.current is not None:
+        for stage, seconds in process.startup.times.items():
+            context.current.add_seconds(f"{spec.name}: {stage}", seconds)
+    return process

@@ -71,6 +71,7 @@ class TestCaptures:
         process: number of the process, from 0.
         nsys_args: further arguments of nsys that the test's marker names.
         windows: in the order they were made.
+        seconds: what else took long: the stages of its servers' starts.
     """
 
     __test__ = False
@@ -79,6 +80,11 @@ class TestCaptures:
     process: int
     nsys_args: tuple[str, ...] = ()
     windows: list[WindowCapture] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def add_seconds(self, what: str, seconds: float) -> None:
+        """Something took so long, once more."""
+        self.seconds[what] = self.seconds.get(what, 0.0) + seconds
 
 
 def round_records(trace: Trace, window: WindowCapture, nodeid: str) -> tuple[WindowRecord, ...]:

@@ -4,7 +4,7 @@ starts runs under nsys."""
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,7 +56,15 @@ class ServerSource:
         """Run the test once; one result per window that it measured, or one without any."""
         del maxfail  # one test
         (test,) = batch.tests
-        ran, windows = self._run(test, process)
+        ran, captures = self._run(test, process)
+        seconds: Mapping[str, float] = captures.seconds
+        for result in self._results(test, ran, captures.windows):
+            yield replace(result, seconds={**seconds, **result.seconds})
+            seconds = {}  # once
+
+    def _results(
+        self, test: PlannedTest, ran: RanTest, windows: Sequence[WindowCapture]
+    ) -> Iterator[CaptureResult]:
         if not ran.passed:
             yield self._result(ran, None)
             return
@@ -68,20 +76,19 @@ class ServerSource:
             except NsysError as error:
                 yield self._result(replace(ran, problem=self.explain(error)), window)
 
-    def _run(self, test: PlannedTest, process: int) -> tuple[RanTest, tuple[WindowCapture, ...]]:
-        """Run the test: how it ended, and the windows that its body measured."""
+    def _run(self, test: PlannedTest, process: int) -> tuple[RanTest, TestCaptures]:
+        """Run the test: how it ended, and what its body measured."""
         captures = TestCaptures(test.nodeid, process, test.spec.nsys_args)
         with self.context.capturing(captures):
             reports = runtestprotocol(self.item, log=False, nextitem=self.nextitem)
-        windows = tuple(captures.windows)
         serialise = self.item.config.hook.pytest_report_to_serializable
         ran = RanTest(
             test.nodeid,
             tuple(serialise(config=self.item.config, report=report) for report in reports),
             warmup=0,
-            rounds=max((len(window.rounds) for window in windows), default=1) or 1,
+            rounds=max((len(window.rounds) for window in captures.windows), default=1) or 1,
         )
-        return ran, windows
+        return ran, captures
 
     def _measured(self, ran: RanTest, window: WindowCapture, *, needs_cuda: bool) -> CaptureResult:
         assert self.context.nsys is not None

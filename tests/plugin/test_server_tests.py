@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import re
 import signal
 import socket
 import subprocess
@@ -443,3 +446,113 @@ def test_a_server_that_was_started_otherwise_is_told_of_in_a_sentence(served: Se
     assert knob.startswith("[load] `--dtype float16` -> `bfloat16`: tokens/s ")
     assert "### Changed settings" in (project.path / "nsys.md").read_text()
     assert "planted" not in (project.path / "after/recording.json").read_text()
+
+
+OURS = """
+    import sys
+    import pytest_nsys
+
+    pytest_nsys.register_preset(pytest_nsys.Preset(
+        name="ours",
+        command=(sys.executable, "app.py", "{port}"),
+        ready="/health",
+        dialect="openai-completions",
+        source="https://example.org",
+        stages=(
+            pytest_nsys.StartStage("load", "loading weights"),
+            pytest_nsys.StartStage("graph", "capturing CUDA graphs"),
+        ),
+    ))
+"""
+ONE_WINDOW = """
+    def test_ours(nsys_server):
+        server = nsys_server.ours("m", ready_timeout=30)
+        with server.window("load", requests=1, max_tokens=2, rounds=1) as window:
+            window.load(["x"])
+
+    def test_any(nsys_server):
+        server = start(nsys_server)
+        with server.window("load", requests=1, max_tokens=2, rounds=1) as window:
+            window.load(["x"])
+"""
+
+
+def test_what_a_server_is_at_while_it_starts_is_said_and_kept(served: Served) -> None:
+    project = served.project
+    project.write(OURS, "conftest.py")
+    served.work(says=["load", "graph 1", "graph 2"], stage_s=0.4)
+    served.tests(ONE_WINDOW)
+    result, _ = project.results("--nsys")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "nsys: ours: starting (0 s)",
+            "nsys: ours: loading weights (? s)",
+            "nsys: ours: capturing CUDA graphs (? s)",
+            "nsys: ours: ready after ?.? s (*capturing CUDA graphs ?.? s)",
+            "nsys: app.py: starting (0 s)",
+            "nsys: app.py: ready after ?.? s",
+        ]
+    )
+    seconds = json.loads((project.path / "results.json").read_text())["seconds"]
+    assert seconds["ours: loading weights"] > 0
+    assert seconds["ours: capturing CUDA graphs"] > 0
+    assert seconds["app.py: starting"] > 0
+
+    result = project.run("--nsys", "-q")
+    result.stdout.no_fnmatch_line("nsys: ours:*")
+
+
+def test_on_a_terminal_one_line_says_it_again_and_again(served: Served) -> None:
+    project = served.project
+    project.write(OURS, "conftest.py")
+    served.work(says=["load", "graph 1", "no more is known"], stage_s=0.6)
+    served.tests(ONE_WINDOW)
+    command = [sys.executable, "-m", "pytest", "--nsys", "-p", "no:cacheprovider"]
+    seen = on_a_terminal(command, project.path)
+    lines = [line.split("\r")[-1].rstrip() for line in seen.split("\r\n")]
+    shown = [piece.rstrip() for piece in seen.replace("\r\n", "\r").split("\r")]
+    stages = ("ours: loading weights", "ours: capturing CUDA graphs", "app.py: no more is known")
+    for what in stages:
+        assert any(re.fullmatch(rf"nsys: {what} \(\d+ s\)", line) for line in shown), what
+    assert [line for line in lines if "ours: " in line and "window" not in line] == [
+        line for line in lines if line.startswith("nsys: ours: ready after ")
+    ]
+    assert all(len(line) < 80 for line in shown if "ours: " in line and "ready" not in line)
+
+
+def test_a_start_that_fails_says_in_which_stage_and_how_long_each_took(served: Served) -> None:
+    project = served.project
+    project.write(OURS, "conftest.py")
+    served.work(says=["load"], stage_s=60)
+    served.tests(
+        """
+    def test_late(nsys_server):
+        nsys_server.ours("m", ready_timeout=5)
+        """
+    )
+    result = project.run("--nsys")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E *the server ours was not ready within 5 s, while loading weights",
+            "E *its start: starting ?.? s, loading weights ?.? s",
+        ]
+    )
+
+
+def on_a_terminal(command: list[str], folder: Path) -> str:
+    """What a program prints on a terminal of 80 columns."""
+    ours, its = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm"}
+    with subprocess.Popen(
+        command, cwd=folder, stdin=its, stdout=its, stderr=its, env=environment
+    ) as process:
+        os.close(its)
+        pieces = []
+        with contextlib.suppress(OSError):  # its end
+            while piece := os.read(ours, 65536):
+                pieces.append(piece)
+        assert process.wait(timeout=60) == 0, b"".join(pieces).decode()
+    os.close(ours)
+    return b"".join(pieces).decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from tests.support.harness import Project
 
@@ -73,6 +74,9 @@ class Server(http.server.ThreadingHTTPServer):
 
 with open(pathlib.Path(__file__).with_name("starts.txt"), "a") as starts:
     starts.write(f"{os.getpid()} {sys.argv[1]}\\n")
+for line in work["says"]:
+    print(line, flush=True)
+    time.sleep(work["stage_s"])
 print("serving", flush=True)
 Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
@@ -93,7 +97,14 @@ BEGIN = """
 """
 """The client's times are of no interest here, on machines that do other things meanwhile."""
 
-WORK = {"mlp_us": 200, "copies": 0, "fails_from": 10**9, "dies_at": 0}
+WORK = {
+    "mlp_us": 200,
+    "copies": 0,
+    "fails_from": 10**9,
+    "dies_at": 0,
+    "says": [],
+    "stage_s": 0.3,
+}
 
 
 class Served:
@@ -108,7 +119,7 @@ class Served:
         project.write(APP, "app.py")
         self.work()
 
-    def work(self, **changes: int) -> None:
+    def work(self, **changes: Any) -> None:
         """Change what the server does for a request."""
         self.project.write(json.dumps({**WORK, **changes}), "work.json")
 

@@ -30,6 +30,19 @@ class FailurePattern:
 
 
 @dataclass(frozen=True)
+class StartStage:
+    """A stage of an engine's start, by the line of its log that it begins with.
+
+    Attributes:
+        pattern: a regular expression, searched for in each line.
+        name: what the engine does from that line on, such as "loading weights".
+    """
+
+    pattern: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """A request that an engine acts on.
 
@@ -86,6 +99,10 @@ class Preset:
         profile: its own endpoints for profiling; None if it has none.
         failure_patterns: how its log says why it failed.
         proven: whether this has run with the real engine.
+        stages: of its start, in their order.
+        version: path that answers the engine's version; "" if it has none.
+        checked: the version of the engine whose sources or documentation all this was compared
+            with, and the day.
 
     Raises:
         PresetError: it cannot work.
@@ -104,6 +121,9 @@ class Preset:
     profile: ProfileEndpoints | None = None
     failure_patterns: tuple[FailurePattern, ...] = ()
     proven: bool = False
+    stages: tuple[StartStage, ...] = ()
+    version: str = ""
+    checked: str = ""
 
     def __post_init__(self) -> None:
         if fault := self._fault():
@@ -118,13 +138,14 @@ class Preset:
             return "has no command"
         if not any("{port}" in word for word in (*self.command, *self.environment.values())):
             return "has {port} neither in its command nor in its environment"
-        for path in (self.ready, self.health):
-            if path is not None and not path.startswith("/"):
+        for path in (self.ready, self.health, self.version):
+            if path and not path.startswith("/"):
                 return f"has a path that does not begin with a slash: {path!r}"
-        for failure in self.failure_patterns:
-            try:
-                re.compile(failure.pattern)
-            except re.error as error:
-                shown = f"{failure.pattern!r} that is no regular expression: {error}"
-                return f"has a failure pattern {shown}"
+        for what, patterns in (("failure pattern", self.failure_patterns), ("stage", self.stages)):
+            for one in patterns:
+                try:
+                    re.compile(one.pattern)
+                except re.error as error:
+                    shown = f"{one.pattern!r} that is no regular expression: {error}"
+                    return f"has a {what} {shown}"
         return ""

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from pytest_nsys.errors import PresetError, UnknownPreset
-from pytest_nsys.servers.engines.preset import Endpoint, FailurePattern, Preset, ProfileEndpoints
+from pytest_nsys.servers.engines.preset import (
+    Endpoint,
+    FailurePattern,
+    Preset,
+    ProfileEndpoints,
+    StartStage,
+)
 from pytest_nsys.servers.load.dialects import dialect_names
 from pytest_nsys.support.text import suggest
 
 _FORKS = "--trace-fork-before-exec=true"
 _CUDA_PROFILER: dict[str, object] = {"activities": ["CUDA_PROFILER"]}
+
+_WEIGHTS = "loading weights"
+_GRAPHS = "capturing CUDA graphs"
+_AUTOTUNE = "autotuning kernels"
+_WEB = "starting the web server"
+_WARM_UP = "warming up"
 
 VLLM = Preset(
     name="vllm",
@@ -43,6 +55,27 @@ VLLM = Preset(
         ),
     ),
     proven=True,
+    stages=(
+        StartStage(r"Initializing a V1 LLM engine", "starting the engine"),
+        StartStage(r"Starting to load model", _WEIGHTS),
+        # Of a run to find out what memory it needs, the first part of which is torch.compile.
+        StartStage(r"Model loading took", "trying the model"),
+        StartStage(
+            r"for vLLM's torch\.compile|torch\.compile cache is disabled|Dynamo bytecode|"
+            r"Directly load AOT compilation|for the compilation\.\.\.",
+            "compiling",
+        ),
+        StartStage(
+            r"torch\.compile took|Initial profiling/warmup run took|Profiling CUDA graph memory|"
+            r"Available KV cache memory",
+            "measuring its memory",
+        ),
+        StartStage(r"GPU KV cache size", _WARM_UP),
+        StartStage(r"Capturing .*CUDA graphs|Capturing model for", _GRAPHS),
+        StartStage(r"init engine \(profile, create kv cache, warmup model\) took", _WEB),
+    ),
+    version="/version",
+    checked="vLLM 0.22.1, 2026-11-30",
     source="https://docs.vllm.ai/en/stable/contributing/profiling/",
 )
 
@@ -69,6 +102,18 @@ SGLANG = Preset(
         ),
     ),
     proven=True,
+    stages=(
+        StartStage(r"Init torch distributed begin", "starting the engine"),
+        StartStage(r"Load weight begin", _WEIGHTS),
+        StartStage(r"Load weight end|KV Cache is allocated", "allocating the KV cache"),
+        StartStage(r"Running FlashInfer autotune", _AUTOTUNE),
+        StartStage(r"Capture [\w ]+ graph begin", _GRAPHS),
+        StartStage(r"DeepGEMM JIT Pre-Compile session", "compiling DeepGEMM kernels"),
+        # It sends itself a request as soon as it listens.
+        StartStage(r"Started server process", _WARM_UP),
+    ),
+    version="/server_info",
+    checked="SGLang 0.5.16, 2026-11-30",
     source="https://docs.sglang.io/docs/developer_guide/benchmark_and_profiling",
 )
 
@@ -95,6 +140,16 @@ TGI = Preset(
             "see the lines above; its --prometheus-port may be taken",
         ),
     ),
+    stages=(
+        StartStage(r"Starting check and download process", "downloading the model"),
+        StartStage(r"Starting shard", _WEIGHTS),
+        StartStage(r"Starting Webserver", _WEB),
+        StartStage(r"Warming up model", _WARM_UP),
+        StartStage(r"Cuda Graphs are enabled for sizes", _GRAPHS),
+        StartStage(r"Setting max batch total tokens", "opening its port"),
+    ),
+    version="/info",
+    checked="TGI 3.3.7, 2026-11-30 (in maintenance since 2025-12)",
     source="https://huggingface.co/docs/text-generation-inference/reference/launcher",
 )
 
@@ -110,6 +165,20 @@ TRTLLM = Preset(
     profile=ProfileEndpoints(
         start=Endpoint("/start_profile", body=_CUDA_PROFILER), stop=Endpoint("/stop_profile")
     ),
+    stages=(
+        StartStage(r"Loading (safetensors )?weights|Prefetching .* checkpoint files", _WEIGHTS),
+        StartStage(r"Model init total", "allocating the KV cache"),
+        StartStage(r"\[Autotuner\] Autotuning process starts", _AUTOTUNE),
+        StartStage(
+            r"Creating CUDA graph instances|Run (generation[- ]only|piecewise) CUDA graph warmup",
+            _GRAPHS,
+        ),
+        # By now it knows how much memory it has for its KV cache, and prepares all once more.
+        StartStage(r"Estimated max memory in KV cache", "preparing with the whole KV cache"),
+        StartStage(r"Started server process", _WEB),
+    ),
+    version="/version",
+    checked="TensorRT-LLM 1.4.0rc4, 2026-11-30 (its documentation)",
     source="https://nvidia.github.io/TensorRT-LLM/commands/trtllm-serve/trtllm-serve.html",
 )
 
@@ -139,6 +208,9 @@ NIM = Preset(
             "run list-model-profiles in the container, and set NIM_MODEL_PROFILE",
         ),
     ),
+    stages=(*VLLM.stages, *SGLANG.stages),  # version 2 has either inside
+    version="/v1/version",
+    checked="NIM for LLMs 2.1.6, 2026-11-30 (its documentation)",
     source="https://docs.nvidia.com/nim/large-language-models/latest/reference/"
     "environment-variables.html",
 )
@@ -153,6 +225,11 @@ TRANSFORMERS = Preset(
     ready="/health",
     dialect="transformers",
     proven=True,
+    stages=(
+        StartStage(r"Loading (weights|checkpoint shards)", _WEIGHTS),
+        StartStage(r"Started server process", _WEB),
+    ),
+    checked="transformers 5.17.0, 2026-11-30",
     source="https://huggingface.co/docs/transformers/serve-cli/serving",
 )
 

@@ -12,7 +12,12 @@ from pathlib import Path
 from pytest_nsys.errors import LaunchError
 from pytest_nsys.plan.privacy import published_arguments
 from pytest_nsys.servers.engines.ports import free_port
-from pytest_nsys.servers.engines.preset import FailurePattern, Preset, ProfileEndpoints
+from pytest_nsys.servers.engines.preset import (
+    FailurePattern,
+    Preset,
+    ProfileEndpoints,
+    StartStage,
+)
 from pytest_nsys.servers.engines.presets import preset_named
 
 LOCALHOST = "127.0.0.1"
@@ -38,6 +43,7 @@ class ServerSpec:
         profile: the engine's endpoints, where collections are begun and ended by them.
         failure_patterns: how its log says why it failed.
         published: the engine and the arguments that were chosen for it, as may be handed on.
+        stages: how its log says what it is at while it starts.
     """
 
     name: str
@@ -54,6 +60,7 @@ class ServerSpec:
     profile: ProfileEndpoints | None = None
     failure_patterns: tuple[FailurePattern, ...] = ()
     published: tuple[str, ...] = ()
+    stages: tuple[StartStage, ...] = ()
 
     @property
     def url(self) -> str:
@@ -156,6 +163,7 @@ def spec_of(
         profile=profile,
         failure_patterns=preset.failure_patterns,
         published=(preset.name, *published_arguments(args)),
+        stages=preset.stages,
     )
 
 

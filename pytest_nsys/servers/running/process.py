@@ -7,7 +7,7 @@ import functools
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,7 @@ from pytest_nsys.servers.running.nsys_session import (
     demand_sessions,
 )
 from pytest_nsys.servers.running.orphans import end_orphans, session_name
+from pytest_nsys.servers.running.startup import Startup, time_words
 from pytest_nsys.support.own import own
 
 _POLL_S = 0.05
@@ -91,6 +92,7 @@ class ServerProcess:
         folder: private, of this server, gone after `stop`.
         session: nsys's name for it; "" without nsys.
         options: what it is profiled with; empty without nsys.
+        startup: how its start goes, or went.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class ServerProcess:
         self.folder = folder
         self.session = "" if nsys is None else folder.name
         self.options: tuple[str, ...] = ()
+        self.startup = Startup(folder / _LOG, spec.stages)
         self._nsys = nsys
         self._deadlines = deadlines
         self._killed_for_memory = _killed_for_memory()
@@ -148,11 +151,16 @@ class ServerProcess:
         """The end of what nsys has printed."""
         return read_end(self.folder / "nsys.log")
 
-    def wait_until_ready(self, deadline_s: float | None = None) -> None:
+    def wait_until_ready(
+        self,
+        deadline_s: float | None = None,
+        watch: Callable[[Startup], object] = lambda _: None,
+    ) -> None:
         """Wait until the server answers that it can serve.
 
         Args:
             deadline_s: how long it may take; None for what it was started with.
+            watch: told again and again how it goes.
 
         Raises:
             ServerFailed: it has ended.
@@ -161,18 +169,22 @@ class ServerProcess:
         limit = self._deadlines.ready if deadline_s is None else deadline_s
         began = own.clock()
         while True:
+            self.startup.look()
+            watch(self.startup)
             if how := self._ended():
-                raise self._failure(ServerFailed, f"ended before it was ready: {how}")
+                what = f"ended before it was ready{self._stage()}: {how}"
+                raise self._failure(ServerFailed, what, said=self._stages())
             left = max(limit - (own.clock() - began), _POLL_S)
             answer = get(self.url, self.spec.ready, min(_PROBE_S, left))
             if answer.status == 200:
+                self.startup.end()
                 return
             if own.clock() - began >= limit:
                 where = f"{self.url}{self.spec.ready}"
                 raise self._failure(
                     ServerNotReady,
-                    f"was not ready within {limit:g} s",
-                    said=f"GET {where}: {answer.words}",
+                    f"was not ready within {limit:g} s{self._stage()}",
+                    said="\n".join(filter(None, [self._stages(), f"GET {where}: {answer.words}"])),
                     remedy="give it longer (ready_timeout=), or correct the path that tells "
                     "when it is ready (ready=)",
                 )
@@ -334,6 +346,14 @@ class ServerProcess:
             evidence="\n".join(filter(None, lines)),
             remedy=remedy,
         )
+
+    def _stage(self) -> str:
+        """In which stage of its start it is; "" where that is not known."""
+        self.startup.look()
+        return f", while {self.startup.stage}" if self.startup.stage else ""
+
+    def _stages(self) -> str:
+        return f"its start: {time_words(self.startup.times)}" if self.startup.stage else ""
 
     def _terminate(self) -> bool:
         """Tell the server's own process to end; returns whether it has in its time.

@@ -15,6 +15,7 @@ from pytest_nsys import (
     Preset,
     ProfileEndpoints,
     Reading,
+    StartStage,
     Tolerance,
     Unit,
     register_dialect,
@@ -70,6 +71,7 @@ ENGINE: Preset = register_preset(
         failure_patterns=(
             FailurePattern(r"out of memory", "the model does not fit", "take a smaller one"),
         ),
+        stages=(StartStage(r"reading the model", "loading weights"),),
     )
 )
 

@@ -30,6 +30,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import nvtx
+from start_logs import LOGS
+
+try:
+    import simgpu
+except ImportError:  # there is a real nsys, and no GPU
+    simgpu = None
 
 OPENAI = {"model", "prompt", "max_tokens", "stream", "stream_options", "ignore_eos", "temperature"}
 TGI = {"inputs", "parameters"}
@@ -68,6 +74,7 @@ class Engine:
         log: what it prints then.
         failures: what it prints before it ends, by name, and its exit code.
         alive: paths that answer 200 as soon as it listens.
+        version: path that answers its version.
     """
 
     name: str
@@ -76,6 +83,13 @@ class Engine:
     log: str
     failures: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     alive: tuple[str, ...] = ()
+    version: str = "/version"
+
+
+FAULT = os.environ.get("ENGINE_FAULT", "")
+"""What it does otherwise than its engine: "never ready", "no stream", "no usage", or "dies"."""
+DIES_AT = 4
+"""The request in which it dies."""
 
 
 def note(**what: object) -> None:
@@ -168,9 +182,9 @@ def sglang(words: list[str]) -> Given:
 
 
 def nim(words: list[str]) -> Given:
-    """Reads the environment of a NIM, whose command takes nothing."""
-    if words:
-        end(f"/opt/nim/start_server.sh takes no arguments: {words}", 2)
+    """Reads the environment of a NIM, whose command takes an action and arguments of vLLM."""
+    if words and words[0] != "nim-serve":
+        end(f"/opt/nim/start_server.sh has no action {words[0]}", 2)
     port = os.environ.get("NIM_SERVER_PORT") or os.environ["NIM_HTTP_API_PORT"]
     return Given(int(port), os.environ.get("NIM_SERVED_MODEL_NAME", "meta/llama-3.1-8b-instruct"))
 
@@ -201,7 +215,8 @@ ENGINES = {
             tgi,
             ("/health",),
             "INFO text_generation_router::server: router/src/server.rs:2437: Connected",
-            {
+            version="/info",
+            failures={
                 "download": (
                     "ERROR text_generation_launcher: Download ...\nError: DownloadError",
                     1,
@@ -235,7 +250,8 @@ ENGINES = {
             sglang,
             ("/health_generate", "/health"),
             "The server is fired up and ready to roll!",
-            {
+            version="/server_info",
+            failures={
                 "memory": (
                     "RuntimeError: Not enough memory. Please try to increase "
                     "--mem-fraction-static. Current value: mem_fraction_static=0.1",
@@ -257,10 +273,15 @@ ENGINES = {
                 "key": ("Authentication Error: set NGC_API_KEY", 1),
             },
             alive=("/v1/health/live",),
+            version="/v1/version",
         ),
         Engine("vllm", vllm, ("/health",), "INFO:     Application startup complete."),
     )
 }
+
+
+LOADING = {"vllm": 2, "nim": 2, "sglang": 2, "tgi": 2, "trtllm": 2}
+"""Which of its lines say that it loads its weights."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -273,6 +294,7 @@ class Handler(BaseHTTPRequestHandler):
     unready = UNREADY
     lock = threading.Lock()
     profiling: Any = None
+    requests = 0
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing is logged of requests."""
@@ -283,6 +305,8 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, {})
         elif self.path in self.engine.ready:
             self._answer(200 if self._is_ready() else 503, {})
+        elif self.path == self.engine.version:
+            self._answer(200, {"version": "1.2.3"})
         elif self.path == "/v1/models" and self.engine.name != "tgi":
             self._answer(200, {"object": "list", "data": [{"id": self.given.model}]})
         else:
@@ -293,6 +317,11 @@ class Handler(BaseHTTPRequestHandler):
         text = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         body = json.loads(text) if text else None
         note(path=self.path, body=body)
+        with Handler.lock:
+            Handler.requests += 1
+        if FAULT == "dies" and Handler.requests == DIES_AT:
+            print("CUDA error: an illegal memory access was encountered", flush=True)
+            os._exit(1)
         if self.path in ("/start_profile", "/stop_profile") and self.given.profiler:
             self._profile()
         elif self.path in ("/generate", "/generate_stream") and self.engine.name == "tgi":
@@ -304,7 +333,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _is_ready(self) -> bool:
         with Handler.lock:
-            Handler.unready -= 1
+            Handler.unready -= FAULT != "never ready"
             if Handler.unready == -1:
                 print(self.engine.log, flush=True)
         return Handler.unready < 0
@@ -324,18 +353,21 @@ class Handler(BaseHTTPRequestHandler):
         count, prompt = asked["max_tokens"], asked["prompt"]
         usage = {"prompt_tokens": len(prompt), "completion_tokens": count}
         usage["total_tokens"] = sum(usage.values())
+        if FAULT == "no usage":
+            usage = None
         choice = {"index": 0, "logprobs": None}
         head = {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": asked["model"]}
         with nvtx.annotate("completion", domain="app"):
-            if not asked["stream"]:
+            if not asked["stream"] or FAULT == "no stream":
                 whole = {**choice, "text": " a" * count, "finish_reason": "length"}
                 return self._answer(200, {**head, "choices": [whole], "usage": usage})
             self._begin_stream()
             for number in range(count):
+                decode()
                 reason = "length" if number == count - 1 else None
                 one = {**choice, "text": " a", "finish_reason": reason}
                 self._event("data: ", {**head, "choices": [one], "usage": None})
-            if (asked.get("stream_options") or {}).get("include_usage"):
+            if usage and (asked.get("stream_options") or {}).get("include_usage"):
                 self._event("data: ", {**head, "choices": [], "usage": usage})
             self._chunk(b"data: [DONE]\n\n")
             self._chunk(b"")
@@ -352,12 +384,14 @@ class Handler(BaseHTTPRequestHandler):
         text = " a" * count
         details = {"finish_reason": "length", "generated_tokens": count, "seed": None}
         with nvtx.annotate("generate", domain="app"):
-            if self.path == "/generate":
+            if self.path == "/generate" or FAULT == "no stream":
                 details |= {"prefill": [], "tokens": []}
+                details = None if FAULT == "no usage" else details
                 return self._answer(200, {"generated_text": text, "details": details})
             details["input_length"] = len(asked["inputs"].split())
             self._begin_stream()
             for number in range(1, count + 1):
+                decode()
                 token = {"id": 264, "text": " a", "logprob": -0.5, "special": False}
                 last = number == count
                 self._event(
@@ -365,7 +399,7 @@ class Handler(BaseHTTPRequestHandler):
                     {
                         **{"index": number, "token": token},
                         "generated_text": text if last else None,
-                        "details": details if last else None,
+                        "details": details if last and FAULT != "no usage" else None,
                     },
                 )
             self._chunk(b"")
@@ -392,6 +426,12 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+def decode() -> None:
+    """What the GPU does for a token, where there is a simulated one."""
+    if simgpu is not None:
+        simgpu.launch("decode", 100)
+
+
 class Server(ThreadingHTTPServer):
     """Ends without waiting for its clients."""
 
@@ -402,7 +442,11 @@ def main(name: str) -> None:
     """Be one of the engines."""
     engine = ENGINES[name]
     note(argv=sys.argv, environment=dict(os.environ))
-    if failure := os.environ.get("ENGINE_FAILS"):
+    failure = os.environ.get("ENGINE_FAILS")
+    # One that fails gets as far as its weights.
+    lines = LOGS[name] if not failure else LOGS[name][: 1 + LOADING[name]]
+    print(*lines, sep="\n", flush=True)
+    if failure:
         end(*engine.failures[failure])
     Handler.engine, Handler.given = engine, engine.given(sys.argv[1:])
     if Handler.given.shards:
