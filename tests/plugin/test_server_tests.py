@@ -486,12 +486,12 @@ def test_what_a_server_is_at_while_it_starts_is_said_and_kept(served: Served) ->
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(
         [
-            "nsys: ours: starting (0 s)",
-            "nsys: ours: loading weights (? s)",
-            "nsys: ours: capturing CUDA graphs (? s)",
-            "nsys: ours: ready after ?.? s (*capturing CUDA graphs ?.? s)",
-            "nsys: app.py: starting (0 s)",
-            "nsys: app.py: ready after ?.? s",
+            "nsys: ours: starting (* s)",
+            "nsys: ours: loading weights (* s)",
+            "nsys: ours: capturing CUDA graphs (* s)",
+            "nsys: ours: ready after * s (*capturing CUDA graphs * s)",
+            "nsys: app.py: starting (* s)",
+            "nsys: app.py: ready after * s",
         ]
     )
     seconds = json.loads((project.path / "results.json").read_text())["seconds"]
@@ -536,7 +536,7 @@ def test_a_start_that_fails_says_in_which_stage_and_how_long_each_took(served: S
     result.stdout.fnmatch_lines(
         [
             "E *the server ours was not ready within 5 s, while loading weights",
-            "E *its start: starting ?.? s, loading weights ?.? s",
+            "E *its start: starting * s, loading weights * s",
         ]
     )
 
