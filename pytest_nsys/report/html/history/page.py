@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -53,9 +54,9 @@ _FULL_EVENTS = 10
 _FULL_CHANGES = 8
 
 BADGES: Mapping[State, Badge] = {
-    "drifted": Badge("\N{NORTH EAST ARROW}", "drifted", "bad"),
-    "worse": Badge("\N{UPWARDS ARROW}", "worse", "bad"),
-    "better": Badge("\N{DOWNWARDS ARROW}", "better", "good"),
+    "drifted": Badge("\N{RIGHTWARDS WAVE ARROW}", "drifted", "bad"),
+    "worse": Badge("\N{BALLOT X}", "worse", "bad"),
+    "better": Badge("\N{BLACK STAR}", "better", "good"),
     "steady": Badge("=", "steady", "dim"),
 }
 
@@ -185,8 +186,7 @@ class _Maker:
         self._whole = whole
         self._runs = runs
         self.several = len({test.device for test in whole.tests}) > 1
-        names = dict.fromkeys(test.nodeid for test in whole.tests)
-        self._anchors = {nodeid: f"test-{number}" for number, nodeid in enumerate(names, 1)}
+        self._anchors = {test.nodeid: _anchor(test.nodeid) for test in whole.tests}
         self._thinned = _points_of_steady(whole.tests)
         loud = sum(test.state != "steady" for test in whole.tests)
         self._rows = max(_LEAST_ROWS, _MOST_ROWS // max(loud, 1))
@@ -287,6 +287,11 @@ class _Maker:
 
     def _device(self, test: TestTrends) -> str:
         return test.device if self.several else ""
+
+
+def _anchor(nodeid: str) -> str:
+    """The same for a test on every page, so that links to it last."""
+    return "test-" + hashlib.sha256(nodeid.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def _parted(nodeid: str) -> tuple[str, str]:

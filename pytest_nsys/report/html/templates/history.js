@@ -25,7 +25,7 @@
     const edge = y <= 0 ? "at least " : y >= 1000 ? "at most " : "";
     return `${edge}${Number(value.toPrecision(4))} ${unit}`.trim();
   };
-  document.addEventListener("pointermove", (event) => {
+  const tell = (event) => {
     const chart = event.target.closest && event.target.closest("svg.chart");
     if (!chart) {
       tip.remove();
@@ -51,5 +51,7 @@
     pin.style.top = `${(y / 1000) * box.height}px`;
     tip.style.top = `${box.height + 4}px`;
     tip.style.left = `${Math.max(0, Math.min(left - tip.offsetWidth / 2, box.width - tip.offsetWidth))}px`;
-  });
+  };
+  document.addEventListener("pointermove", tell);
+  document.addEventListener("pointerdown", tell); // a finger that does not move
 })();

@@ -114,6 +114,23 @@ def test_a_run_that_changed_several_names_the_likely_cause(page: HistoryPage) ->
     assert commit.counted == "2 worse, 1 better"
 
 
+def test_throughput_that_falls_is_worse() -> None:
+    entries = tuple(
+        replace(entry, windows={"load": {"client.tokens_per_s": (2000.0 - 20 * number, 3)}})
+        for number, entry in enumerate(counted([1] * 40).entries)
+    )
+    page = page_of(Series("t.py::t", "h200", entries))
+    assert page.title == "1 test drifted"
+    assert page.drifts[0].text.startswith("drifted -35.7% over 40 runs")
+
+
+def test_a_test_has_the_same_address_on_every_page() -> None:
+    alone = page_of(counted([1, 2], "t.py::b"))
+    both = page_of(counted([1, 2], "t.py::b"), counted([1, 2], "t.py::a"))
+    assert alone.cards[0].anchor in {card.anchor for card in both.cards}
+    assert len({card.anchor for card in both.cards}) == 2
+
+
 def test_cards_are_in_the_order_of_what_matters(page: HistoryPage) -> None:
     assert [card.badge.word for card in page.cards] == [
         *["drifted"],
