@@ -52,7 +52,7 @@ class Event:
 
     Attributes:
         then: the run before it; of several tests the newest.
-        now: the first run that has the new levels.
+        now: the first run that has the new levels, of several on a day the first.
         differences: the versions that changed with it.
         changes: what changed; those for the worse and over the tolerance first.
     """
@@ -156,14 +156,14 @@ def _events(changes: Sequence[Changed]) -> tuple[Event, ...]:
     events = []
     while having:
         key = max(having, key=lambda one: (len(having[one]), likeliest[one], one[0]))
-        taken = having.pop(key)
-        if not taken:
-            break  # those that are left have none either
+        taken = sorted(having[key])
         for number in taken:
             likeliest[next(iter(candidates[number]))] -= 1
             for other in candidates[number]:
-                having.get(other, set()).discard(number)
-        found = [(changes[number], candidates[number][key]) for number in sorted(taken)]
+                having[other].discard(number)
+                if not having[other]:
+                    del having[other]
+        found = [(changes[number], candidates[number][key]) for number in taken]
         events.append(_event(key, found))
     return tuple(sorted(events, key=lambda event: event.now.date, reverse=True))
 
@@ -188,9 +188,12 @@ def _key(entry: Entry, known: tuple[Difference, ...]) -> _Key:
 
 def _event(key: _Key, found: Sequence[tuple[Changed, int]]) -> Event:
     pairs = [(change.trend.entries[at - 1], change.trend.entries[at]) for change, at in found]
+    now = min((now for _, now in pairs), key=lambda entry: entry.date)
     return Event(
-        then=max((then for then, _ in pairs), key=lambda entry: entry.date),
-        now=min((now for _, now in pairs), key=lambda entry: entry.date),
+        then=max(
+            (then for then, after in pairs if after.date == now.date), key=lambda entry: entry.date
+        ),
+        now=now,
         differences=key[2],
         changes=tuple(
             sorted(

@@ -116,6 +116,23 @@ def series_of(suite: Suite, test: int) -> Series:
     return Series(suite.nodeid(test), device, tuple(suite.entries(test, device)))
 
 
+def test_of_two_runs_of_a_commit_on_a_day_the_first_is_named() -> None:
+    several = [
+        Series(
+            nodeid,
+            "nvidia-h200",
+            tuple(
+                replace(entry, date=START + timedelta(hours=run // 2), commit="ab" * 20)
+                for run, entry in enumerate(series(values, nodeid).entries)
+            ),
+        )
+        for nodeid, values in (("t.py::a", STEP), ("t.py::b", [1e6] * 14 + [1.1e6] * 6))
+    ]
+    (event,) = overview(trends(*several)).events
+    assert [one.test.nodeid for one in event.changes] == ["t.py::a", "t.py::b"]
+    assert event.then.date < event.now.date == START + timedelta(hours=5)
+
+
 ranges = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=25), min_size=1, max_size=6)
 
 
