@@ -1,12 +1,15 @@
 """One random Llama behind vLLM, SGLang and ``transformers serve``: the same load, three engines.
 
 ``python ../servers/make_llama.py model --size large`` makes the model. VLLM_ARGS, SGLANG_ARGS and
-TRANSFORMERS_ARGS are further arguments of the engines: a knob to be turned. SERVE_SHORT=1 makes
-windows of a few thousand kernels, for recordings that are kept in git.
+TRANSFORMERS_ARGS are further arguments of the engines: a knob to be turned. SERVE_TOKENS=4
+SERVE_SECONDS=0.3 make windows of a few thousand kernels, for recordings that are kept in git.
+SERVE_OPTIONS are further options of the fixture, as JSON; SERVE_URL is a server that runs already,
+in nsys's session "served".
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 
@@ -19,7 +22,8 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
 PROMPTS = synthetic_text(tokens=64, count=16)
 (SYSTEM,) = synthetic_text(tokens=256, count=1, seed=1)  # 1,100 tokens of this model
 SHARED = [f"{SYSTEM} {question}" for question in synthetic_text(tokens=16, count=8, seed=2)]
-TOKENS, SECONDS = (4, 0.3) if os.environ.get("SERVE_SHORT") else (32, 2.0)
+TOKENS = int(os.environ.get("SERVE_TOKENS", "32"))
+SECONDS = float(os.environ.get("SERVE_SECONDS", "2"))
 
 ARGS = {
     "vllm": "--max-model-len 2048 --gpu-memory-utilization 0.3",
@@ -32,8 +36,11 @@ ARGS = {
 
 def start(nsys_server: NsysServer, engine: str) -> Server:
     """The engine, ready to be asked."""
+    if url := os.environ.get("SERVE_URL"):
+        return nsys_server.attach(url, session="served")
     args = [*shlex.split(ARGS[engine]), *shlex.split(os.environ.get(f"{engine.upper()}_ARGS", ""))]
-    server: Server = getattr(nsys_server, engine)(MODEL, args=args, env=OFFLINE)
+    options = json.loads(os.environ.get("SERVE_OPTIONS", "{}"))
+    server: Server = getattr(nsys_server, engine)(MODEL, args=args, env=OFFLINE, **options)
     return server
 
 
