@@ -31,6 +31,7 @@ def baseline_lines(measurement: Measurement, path: Path) -> Iterator[str]:
     yield f"  {path}"
     made = [environment.gpu or "no GPU", f"nsys {environment.nsys}", f"driver {environment.driver}"]
     made += [f"{name} {version}" for name, version in environment.versions.items()]
+    made += [f"commit {environment.commit}"]
     made = [environment.date, *(one for one in made if one.split()[1:])]
     yield from wrapped(", ".join(map(visible, filter(None, made))), "  ", "  ")
     plan = f"{_several(measurement.processes, 'process', 'processes')} of "

@@ -117,6 +117,16 @@ def test_a_baseline_is_shown_on_a_page_of_80_columns(
     assert command("baselines", "show", "")[0] == 2
 
 
+def test_a_baseline_is_shown_with_its_commit(
+    store: BaselineStore, command: Callable[..., Answer]
+) -> None:
+    path = next(store.root.rglob("nvidia-h200/test_it.py/test_kept.json"))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"cuda": ', '"commit": "abc1234+dirty", "cuda": ', 1), "utf-8")
+    out = command("baselines", "show", "test_it.py::test_kept", "--device=nvidia-h200")[1]
+    assert "python 3.11, commit abc1234+dirty" in " ".join(out.split())
+
+
 def test_baselines_are_renamed_for_all_devices(
     store: BaselineStore, command: Callable[..., Answer]
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_nsys.cli.main import main
-from tests.support.harness import Project
+from tests.support.harness import Project, git
 
 TEST = """
     import pytest, simgpu
@@ -113,6 +113,18 @@ def test_a_replay_is_added_too(simulated: Project) -> None:
     simulated.run("--nsys", "--nsys-record=recording", "-k", "one")
     simulated.run("--nsys-replay=recording", "--nsys-history=history", "-k", "one")
     assert len(lines(simulated)["test_one"]) == 1
+
+
+def test_a_replay_is_of_the_commit_that_was_recorded(simulated: Project) -> None:
+    write(simulated)
+    git(simulated.path, "init", "-q")
+    git(simulated.path, "add", "test_it.py")
+    git(simulated.path, "commit", "-qm", "one")
+    recorded = git(simulated.path, "rev-parse", "HEAD")
+    simulated.run("--nsys", "--nsys-record=recording", "-k", "one")
+    git(simulated.path, "commit", "-qm", "two", "--allow-empty")
+    simulated.run("--nsys-replay=recording", "--nsys-history=history", "-k", "one")
+    assert [entry["commit"] for entry in lines(simulated)["test_one"]] == [recorded]
 
 
 def test_a_history_that_cannot_be_written_is_an_error(simulated: Project) -> None:

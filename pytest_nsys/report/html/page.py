@@ -31,8 +31,7 @@ FULL_FAILURES = 20
 _TOLD = 12
 _STARTED = Badge("\N{RIGHTWARDS ARROW}", "started otherwise", "info")
 _DRAWN = 5_000
-_DRAWN_FAILED = 800
-_DRAWN_OTHER = 150
+_MOST_DRAWN = 800
 
 _MODES: Mapping[Mode, str] = {
     "idle": "",
@@ -139,8 +138,8 @@ def _brief(tests: int, whole: int) -> str:
 def _most_drawn(verdict: Verdict, failed: int, tests: int) -> int:
     """Elements of a timeline's drawing, so that many tests still make a page that opens at once."""
     if verdict.failed:
-        return max(60, min(_DRAWN_FAILED, _DRAWN // failed))
-    most = min(_DRAWN_OTHER, _DRAWN // 3 // (tests - failed))
+        return max(60, min(_MOST_DRAWN, _DRAWN // failed))
+    most = min(_MOST_DRAWN, _DRAWN // 3 // (tests - failed))
     return most if most >= 60 else 0
 
 

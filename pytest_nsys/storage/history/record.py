@@ -21,7 +21,8 @@ def record_run(
     Args:
         folder: that of the history.
         verdicts: of the run.
-        project: a folder of the working tree whose commit was measured.
+        project: a folder of the working tree whose commit was measured, where verdicts do not know
+            theirs.
         ignoring: folders in it, besides the history's, whose changes make no other commit of it.
 
     Raises:
@@ -30,9 +31,11 @@ def record_run(
     judged = list(verdicts)
     if not judged:
         return
-    commit = head_commit(project, ignoring=(folder, *ignoring))
+    known = [verdict.measurement.environment.commit for verdict in judged]
+    here = "" if all(known) else head_commit(project, ignoring=(folder, *ignoring))
     now = datetime.now(timezone.utc)
-    append(folder, [replace(entry_of(verdict, now), commit=commit) for verdict in judged])
+    entries = zip(judged, known, strict=True)
+    append(folder, [replace(entry_of(one, now), commit=commit or here) for one, commit in entries])
 
 
 def entry_of(verdict: Verdict, now: datetime) -> Entry:

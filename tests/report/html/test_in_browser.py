@@ -160,8 +160,9 @@ def test_a_viewer_that_forbids_styles_and_scripts_shows_everything(
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_has_no_serious_barrier(browser: Browser, folder: Path, theme: Any) -> None:
-    with opened(browser, folder / "mixed.html", color_scheme=theme) as found:
+@pytest.mark.parametrize("name", ["mixed", "server"])
+def test_has_no_serious_barrier(browser: Browser, folder: Path, name: str, theme: Any) -> None:
+    with opened(browser, folder / f"{name}.html", color_scheme=theme) as found:
         found.unfold()
         response = Axe().run(found.page).response
         assert {"color-contrast", "aria-required-children"} <= {
