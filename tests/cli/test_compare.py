@@ -263,14 +263,14 @@ def test_one_recording_has_its_engines_side_by_side(
         "",
         "engine vllm -> sglang: tokens/s =, TTFT p50 +25.0%, latency p95 +6.2%, kernel",
         "  time per token +25.0%, GPU busy 45% -> 55%",
-        "engine vllm -> transformers: tokens/s =, TTFT p50 +50.0%, latency p95 +12.5%,",
+        "engine vllm -> transformers: tokens/s =, TTFT p50 +50.0%, latency p95 +12.3%,",
         "  kernel time per token +50.0%, GPU busy 45% -> 66%",
         "",
         "kernel time per token, and the tokens/s that it allows:",
-        "  engine        per token  tokens/s   limit  reached   busy  TTFT p50    p95",
-        "  vllm              80 us     5,000  12,500      40%  44.7%      4 ms  16 ms",
-        "  sglang           100 us     5,000  10,000      50%  55.2%      5 ms  17 ms",
-        "  transformers     120 us     5,000   8,333      60%  65.6%      6 ms  18 ms",
+        "  engine        per token  tokens/s   limit  reached   busy  TTFT p50       p95",
+        "  vllm              80 us     5,000  12,500      40%  44.7%      4 ms  16.25 ms",
+        "  sglang           100 us     5,000  10,000      50%  55.2%      5 ms  17.25 ms",
+        "  transformers     120 us     5,000   8,333      60%  65.6%      6 ms  18.25 ms",
         "",
         "metrics:",
         "                               vllm            sglang      transformers",
@@ -308,13 +308,29 @@ def test_one_recording_has_its_engines_side_by_side(
         "reached": 50,
         "busy": pytest.approx(55.25, abs=0.01),
         "ttft_ns": 5_000_000,
-        "latency_ns": 17_000_000,
+        "latency_ns": 17_250_000,
     }
+    page = (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
+    for key in (*one, *one["sides"][0], *one["throughput"][0], *one["metrics"][0]):
+        assert f"`{key}`" in page, "it is documented"
     _, out, _ = command("compare", path, "--format=markdown")
     head = "| kernel time per token, and the tokens/s that it allows: engine | per token |"
     assert head in out
-    assert "| <code>sglang</code> | 100 us | 5,000 | 10,000 | 50% | 55.2% | 5 ms | 17 ms |" in out
+    assert (
+        "| <code>sglang</code> | 100 us | 5,000 | 10,000 | 50% | 55.2% | 5 ms | 17.25 ms |" in out
+    )
     assert "engine vllm -&gt; sglang: tokens/s =" in out.replace("->", "-&gt;")
+
+
+def test_a_name_that_is_too_long_beside_its_figures_stands_above_them(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    path = served(tmp_path / "rec", {"transformers-v5": 80, "vllm": 100})
+    lines = said(command("compare", path)[1])
+    at = lines.index("  transformers-v5")
+    figures = "80 us 5,000 12,500 40% 44.7% 4 ms 16.25 ms"
+    assert lines[at + 1].split() == figures.split()
+    assert lines[at + 2].startswith("  vllm  ")
 
 
 def test_tests_of_two_recordings_are_paired_by_what_is_equal(

@@ -556,3 +556,40 @@ def on_a_terminal(command: list[str], folder: Path) -> str:
         assert process.wait(timeout=60) == 0, b"".join(pieces).decode()
     os.close(ours)
     return b"".join(pieces).decode()
+
+
+ENGINES = """
+    import pytest
+
+    @pytest.mark.parametrize("engine", ["one", "other"])
+    @pytest.mark.parametrize("tokens", [4, 8])
+    def test_engines(nsys_server, engine, tokens):
+        with nsys_server([sys.executable, "app.py", "{port}"], model="m") as server:
+            with server.window("load", requests=2, max_tokens=tokens) as window:
+                window.load(["x" * 80])
+"""
+
+
+def test_engines_of_one_recording_are_compared(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served.tests(ENGINES)
+    project = served.project
+    project.run("--nsys", "--nsys-record=rec", "--nsys-processes=1").assert_outcomes(passed=4)
+    capsys.readouterr()
+    assert main(["compare", str(project.path / "rec"), "--by", "engine", "--format=json"]) == 0
+    compared = json.loads(capsys.readouterr().out)["compared"]
+    assert [(one["window"], one["parameters"]) for one in compared] == [
+        ("load", {"tokens": "4"}),
+        ("load", {"tokens": "8"}),
+    ]
+    for one in compared:
+        assert [side["name"] for side in one["sides"]] == ["one", "other"]
+        for part in one["throughput"]:
+            assert part["reached"] == pytest.approx(100 * part["rate"] * part["kernel_ns"] / 1e9)
+            assert part["ttft_ns"] > 0
+    assert main(["stats", str(project.path / "rec"), "--format=json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["tests"]
+    assert [row["nodeid"].rpartition("[")[2] for row in rows] == [
+        *("4-one]", "4-other]", "8-one]", "8-other]")
+    ]

@@ -113,7 +113,7 @@ def served(
             at = number * 1_000_000_000 + round_ * 25_000_000
             seen = {
                 "client.ttft_p50": 3e6 + 1e6 * number,
-                "client.latency_p95": 15e6 + 1e6 * number,
+                "client.latency_p95": 15.25e6 + 1e6 * number,
                 "client.tokens_per_s": 5000.0,
                 "client.output_tokens": 100.0,
             }
