@@ -387,7 +387,7 @@ class Controller:
         listed = self._run is not None or self._has_uncollected
         if not (listed or self._nothing):
             return
-        terminalreporter.section("nsys summary")
+        terminalreporter.write_sep("=", "nsys summary")
         for line in self._nothing:
             terminalreporter.write_line(one_line(line), red=True)
         if not listed:

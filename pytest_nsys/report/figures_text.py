@@ -73,7 +73,8 @@ def figure_word(verdict: Verdict, keys: Sequence[str] = ()) -> str:
         row = max(table.rows, key=_moved) if table.gates == "server" else table.rows[0]
         figure = row.figures[0]
         if figure.current:
-            return _told_of(figure, changed=True)
+            per = "/token" if table.columns[0].keys[0].endswith(".per_token") else ""
+            return _told_of(figure, changed=True, per=per)
     return ""
 
 
@@ -203,6 +204,6 @@ def _scattered(figure: Figure) -> str:
     return _amount(figure) + spread
 
 
-def _told_of(figure: Figure, *, changed: bool) -> str:
+def _told_of(figure: Figure, *, changed: bool, per: str = "") -> str:
     change = _change(figure) if changed else ""
-    return _amount(figure) + (f" {change}" if change not in ("", "=") else "")
+    return _amount(figure) + per + (f" {change}" if change not in ("", "=") else "")

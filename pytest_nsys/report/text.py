@@ -37,6 +37,7 @@ _SKIPPED = 10
 _ORPHANS = 10
 _TESTS = 10
 _METRICS = 4
+_SIGNS = {"<- worse": "!", "better": "*", "": " "}
 _HEADER = ("metric", "baseline", "current", "change", "limit", "")
 
 
@@ -78,13 +79,25 @@ def _tables(verdict: Verdict) -> list[str]:
     for window, parts in groupby(shown, key=lambda part: part.window):
         rows = list(parts)
         lines += ["", f"window {window!r}:" if window != MAIN else "the test's body:"]
-        lines += table([_HEADER, *(_row(part) for part in rows if _says_something(part))])
+        lines += _table([_HEADER, *(_row(part) for part in rows if _says_something(part))])
         notes = dict.fromkeys(part.note for part in rows if part.note)
         lines += [f"  {note}" for note in notes if note not in verdict.notes]
     for part in shown:
         lines += _by_process(verdict, part)
     for part in verdict.worse:
         lines += _culprits(part)
+    return lines
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """The table; if it is too wide, with a sign before each row in the place of a word behind."""
+    lines = table(rows)
+    if max(map(len, lines)) > WIDTH:
+        signs = [_SIGNS.get(row[-1], "?") for row in rows]
+        lines = [
+            f"{sign}{line[1:]}"
+            for sign, line in zip(signs, table([(*row[:-1], "") for row in rows]), strict=True)
+        ]
     return lines
 
 
@@ -166,7 +179,8 @@ def summary_lines(run: RunReport, width: int = WIDTH, told: Collection[str] = ()
     lines += [f"{test.reason}, with a baseline: {test.nodeid}" for test in without[:_SKIPPED]]
     if len(without) > _SKIPPED:
         lines.append(f"  and {len(without) - _SKIPPED} more with a baseline")
-    lines += [f"note: {note}" for note in run.notes]
+    for note in run.notes:
+        lines += wrapped(f"note: {note}", "", "  ", width)
     lines += _changes(run.changes)
     lines += _orphans(run.orphans)
     if run.kept:

@@ -191,7 +191,7 @@ def test_of_a_server_it_says_what_moved_most() -> None:
     now = _server("few", "many")
     slow = _server("many", per_token=6e5).windows["many"]
     moved = replace(now, windows={**now.windows, "many": slow})
-    assert figure_word(_verdict(moved, now)) == "600 us +20.0%"
+    assert figure_word(_verdict(moved, now)) == "600 us/token +20.0%"
 
 
 _names = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1, max_size=90)

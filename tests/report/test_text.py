@@ -265,6 +265,33 @@ def test_what_is_the_reason_for_everything_is_said_once() -> None:
     assert sum("1 warm-up calls" in line for line in lines) == 1
 
 
+def test_a_table_that_is_too_wide_has_signs_in_the_place_of_words() -> None:
+    key = "memcpy.d2h.bytes.per_token"
+    spec = replace(SPEC, tolerance={key: Tolerance(0.1, 2.0**20), "wall.time": Tolerance(0.05)})
+    then, now = (
+        made.measurement(
+            made.window(
+                {
+                    "gpu.kernel_count": [1.0],
+                    "memcpy.d2h.bytes": [1024.0 * 2**20 * factor],
+                    "wall.time": [1e9 / factor],
+                },
+                units={"token": 1024.0},
+            )
+        )
+        for factor in (1.001, 612.345)
+    )
+    lines = verdict_lines(judge(spec, now, then, Policy("gate")))
+    assert lines[1:7] == [
+        "the test's body:",
+        "  metric                       baseline    current    change          limit",
+        "  gpu.kernel_count                    1          1         =              0",
+        "! memcpy.d2h.bytes            1.001 GiB  612.3 GiB  +61,073%              0",
+        "* wall.time                      999 ms   1.633 ms    -99.8%  26.5% (noise)",
+        "! memcpy.d2h.bytes.per_token  1.001 MiB  612.3 MiB  +61,073%   10% or 1 MiB",
+    ]
+
+
 def test_many_small_culprits_are_summed_up() -> None:
     small = [Part(f"k{number}", 1, ns=10_000) for number in range(20)]
     then = made.measurement(made.kernels(GEMM, *small))

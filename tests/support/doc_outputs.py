@@ -1,8 +1,9 @@
 """What commands print, in the documentation; ``python -m tests.support.doc_outputs`` writes it.
 
 A block of a page begins with ``<!-- output: COMMAND -->``, where the command is ``pytest-nsys`` or
-``pytest`` as one types it in ``examples/``, and may end in ``| head -N``. The block of code that
-follows is what it prints.
+``pytest`` as one types it in ``examples/``, or in a folder of it after ``cd FOLDER &&``; it may end
+in ``| head -N`` or ``| tail -N``. The block of code that follows is what it prints, but for what
+differs from run to run.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.support.harness import ROOT
@@ -19,7 +21,8 @@ from tests.support.harness import ROOT
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 _BLOCK = re.compile(r"(<!-- output: (?P<command>[^\n]*?) -->\n)```[a-z]*\n.*?\n```\n", re.DOTALL)
-_HEAD = re.compile(r" \| head -(\d+)$")
+_PART = re.compile(r" \| (head|tail) -(\d+)$")
+_TIME = re.compile(r"^=+ (.*) in [0-9.]+s(?: \([0-9:]+\))? =+$", re.MULTILINE)
 
 
 def commands_of(page: Path) -> list[str]:
@@ -37,23 +40,48 @@ def made_anew(page: Path) -> str:
 
 def output(command: str) -> str:
     """What a command prints in a terminal of 80 columns, and the line that it is."""
-    head = _HEAD.search(command)
-    words = shlex.split(_HEAD.sub("", command))
-    module = {"pytest-nsys": "pytest_nsys", "pytest": "pytest"}[words[0]]
+    part = _PART.search(command)
+    shown = _PART.sub("", command)
+    folder, _, words = shown.rpartition(" && ")
+    place = ROOT / "examples" / folder.removeprefix("cd ")
+    lines = printed(shlex.split(words), place).splitlines()
+    if part and len(lines) > (most := int(part[2])):
+        lines = [*lines[:most], "..."] if part[1] == "head" else ["...", *lines[-most:]]
+    return "\n".join([f"$ {shown}", *lines]) + "\n"
+
+
+def printed(words: Sequence[str], folder: Path = ROOT / "examples", columns: int = 80) -> str:
+    """What a command prints in a terminal, but for what differs from run to run.
+
+    Args:
+        words: of it, the first "pytest" or "pytest-nsys".
+        folder: where it is run.
+        columns: of the terminal.
+    """
+    program = {
+        "pytest-nsys": ["pytest_nsys"],
+        "pytest": ["pytest", "-p", "nsys", "-p", "no:cacheprovider", "--no-header"],
+    }[words[0]]
+    environment = {
+        **os.environ,
+        "COLUMNS": str(columns),
+        "NO_COLOR": "1",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
+    for name in ("CI", "BUILD_NUMBER", "PYTEST_ADDOPTS", "GITHUB_STEP_SUMMARY"):
+        environment.pop(name, None)
     done = subprocess.run(
-        [sys.executable, "-m", module, *words[1:]],
-        cwd=ROOT / "examples",
-        env={**os.environ, "COLUMNS": "80", "NO_COLOR": "1"},
+        [sys.executable, "-m", *program, *words[1:]],
+        cwd=folder,
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
     if done.stderr:
-        raise RuntimeError(f"{command} fails: {done.stderr}")
-    lines = done.stdout.rstrip().splitlines()
-    if head and len(lines) > int(head[1]):
-        lines = [*lines[: int(head[1])], "..."]
-    return "\n".join([f"$ {_HEAD.sub('', command)}", *lines]) + "\n"
+        raise RuntimeError(f"{shlex.join(words)} fails: {done.stderr}")
+    text = done.stdout.rstrip()
+    return _TIME.sub(lambda found: f" {found[1]} ".center(columns, "="), text)
 
 
 if __name__ == "__main__":
