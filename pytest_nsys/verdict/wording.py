@@ -67,9 +67,17 @@ def brief(verdict: Verdict, *, private: bool = False) -> str:
         return headline(verdict, private=private)
     first = verdict.worse[0]
     part = first.culprits[0]
-    name = short_names(_shown_with(first, part), _BRIEF)[part.label]
+    name = _shortest(part.label, _shown_with(first, part))
     bare = describe(replace(first, culprits=()))
     return f"{name} {_changed_by(first, part)}: {bare}{_more(verdict)}"
+
+
+def _shortest(label: str, others: Iterable[str]) -> str:
+    """A kernel's name without its template's arguments, where it is no other's of the same."""
+    bare, *rest = (_plain(name).partition("<")[0] for name in dict.fromkeys([label, *others]))
+    if bare not in rest and 0 < len(bare) <= _BRIEF:
+        return bare
+    return short_names([label, *others], _BRIEF)[label]
 
 
 def _more(verdict: Verdict) -> str:
@@ -173,7 +181,7 @@ def short_names(labels: Iterable[str], most: int = _LABEL) -> dict[str, str]:
     """Kernels' names for a table: without common namespaces and arguments that say little, and of
     at most ``most`` characters, among which is what tells them apart; no two become the same.
     """
-    plain = {label: _BORING.sub("", _NAMESPACES.sub("", label)) for label in labels}
+    plain = {label: _plain(label) for label in labels}
     times = Counter(plain.values())
     plain = {
         label: name if times[name] == 1 and (name == label or name not in plain) else label
@@ -181,6 +189,10 @@ def short_names(labels: Iterable[str], most: int = _LABEL) -> dict[str, str]:
     }
     forms = shortened(plain.values(), most)
     return {label: forms[name] for label, name in plain.items()}
+
+
+def _plain(label: str) -> str:
+    return _BORING.sub("", _NAMESPACES.sub("", label))
 
 
 def notable(comparison: Comparison) -> tuple[tuple[Contribution, ...], float]:

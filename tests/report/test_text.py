@@ -26,6 +26,7 @@ from pytest_nsys.verdict.judge import Policy, judge
 from pytest_nsys.verdict.verdict import Comparison, Contribution, Requirement, Verdict
 from pytest_nsys.verdict.wording import (
     accept,
+    brief,
     describe,
     describe_contribution,
     format_limit,
@@ -178,6 +179,16 @@ def test_of_kernels_of_one_template_what_tells_them_apart_is_kept() -> None:
         "vectorized_el...BinaryFunctor<Ha...at>>>",
         "vectorized_element...FillFunctor<float>>",
     ]
+
+
+def test_in_brief_a_kernel_that_is_the_only_one_of_its_template_has_no_arguments() -> None:
+    then = made.measurement(made.kernels(GEMM))
+    kernels = [Part(f"softmax_warp_forward<Half, {'x' * n}>", 1, ns=1e6 / n) for n in (30, 31)]
+    for parts, said in (
+        (kernels[:1], "softmax_warp_forward +33.33 us (new, 1x): gpu.kernel_time "),
+        (kernels, "softmax_warp_forward...> +33.33 us (new, 1x): gpu.kernel_time "),
+    ):
+        assert brief(_verdict(made.measurement(made.kernels(GEMM, *parts)), then)).startswith(said)
 
 
 def test_names_that_differ_in_their_namespaces_alone_keep_them() -> None:
