@@ -11,6 +11,7 @@ import pytest
 
 from pytest_nsys.errors import NsysError
 from pytest_nsys.measure.measurement import WindowMeasurement
+from pytest_nsys.verdict.looked_at import Seen, WatchedWindow
 
 _LONGEST = 160
 
@@ -20,7 +21,7 @@ class Failure(NamedTuple):
 
     Attributes:
         text: in a sentence that may be handed on: it holds nothing of the check.
-        said: its message, or its source.
+        said: its message, or what it looked at and its source.
     """
 
     text: str
@@ -41,13 +42,14 @@ def failure_of(check: Callable[[Any], object], window: WindowMeasurement) -> Fai
     Raises:
         KeyboardInterrupt, pytest.exit.Exception: the check did; they end the run.
     """
+    seen: Seen = {}
     try:
-        answer = check(window)
-        return _said_by(answer, check)
+        answer = check(WatchedWindow(window, seen))
+        return _said_by(answer, check, seen)
     except (KeyboardInterrupt, pytest.exit.Exception):
         raise
     except (AssertionError, pytest.fail.Exception) as error:
-        return Failure("check failed", _text(error) or _source(check))
+        return Failure("check failed", _text(error) or _looked_at(seen) + _source(check))
     except NsysError as error:
         return Failure(
             "check asks for what there cannot be", _line(f"{error.what}: {error.remedy}")
@@ -57,7 +59,7 @@ def failure_of(check: Callable[[Any], object], window: WindowMeasurement) -> Fai
         return Failure(text, f"{_text(error)} ({_source(check)})")
 
 
-def _said_by(answer: object, check: Callable[[Any], object]) -> Failure | None:
+def _said_by(answer: object, check: Callable[[Any], object], seen: Seen) -> Failure | None:
     if answer is None:
         return None
     unasked = _unasked(answer)
@@ -75,11 +77,23 @@ def _said_by(answer: object, check: Callable[[Any], object]) -> Failure | None:
     if held:
         return None
     if answer is False:
-        return Failure("check returned False", _source(check))
+        return Failure("check returned False", _looked_at(seen) + _source(check))
     kind = type(answer).__name__
     return Failure(
-        f"check returned something false of type {kind}", f"{_shown(answer)} ({_source(check)})"
+        f"check returned something false of type {kind}",
+        f"{_shown(answer)} ({_looked_at(seen)}{_source(check)})",
     )
+
+
+def _looked_at(seen: Seen) -> str:
+    """What the check asked of the window, and the answers; of many the last, which decided."""
+    told = [f"{what} {answer}" for what, answer in seen.items()]
+    shown: list[str] = []
+    while told and len("; ".join([told[-1], *shown])) <= _LONGEST:
+        shown.insert(0, told.pop())
+    if told:
+        shown.insert(0, "...")
+    return "".join(f"{one}; " for one in shown)
 
 
 def _unasked(answer: object) -> str:

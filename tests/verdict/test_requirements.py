@@ -305,6 +305,51 @@ def test_a_check_that_returns_false_is_shown() -> None:
     assert 'm.kernels.count("gemm*") == 7' in text
 
 
+def test_a_check_that_returns_false_shows_what_it_looked_at() -> None:
+    def check(m: WindowMeasurement) -> bool:
+        assert m == _window()
+        assert m.kernels == _window().kernels
+        assert not m.is_empty
+        assert [part.label for part in m.kernels][:2] == ["flash_fwd", "gemm_a"]
+        return (
+            m["gpu.kernel_time"] > 5
+            and m.get("gpu.temperature") is None
+            and m.values("memcpy.h2d.count") == (2, 2)
+            and len(m.values("gpu.kernel_time")) == 3
+            and m.kernels.count("gem*") == 5
+            and m.kernels.time() > 0
+            and len(m.copies) == 0
+        )
+
+    (text,) = _texts(_window(), check=check)
+    assert text.startswith(
+        "check returned False: ...; values('memcpy.h2d.count') are 2; values('gpu.kernel_time') "
+        "are 2 ms to 2.4 ms; kernels.count('gem*') is 5; kernels.time() is 2.47 ms; "
+        "len(copies) is 1; def check(m"
+    )
+    (text,) = _texts(_window(), check=lambda m: m["gpu.kernel_time"] < (m.get("wall.time") or 0))
+    assert text.startswith(
+        "check returned False: gpu.kernel_time is 2.2 ms; wall.time was not measured; "
+    )
+    (text,) = _texts(_window(), check=lambda m: m.is_empty)
+    assert text.startswith("check returned False: is_empty is False; ")
+    (text,) = _texts(_window(), check=lambda m: m.kernels.time("gemm_?") < len(m.copies))
+    assert text.startswith(
+        "check returned False: kernels.time('gemm_?') is 470 us; len(copies) is 1; "
+    )
+
+
+def test_a_check_without_a_message_shows_it_too() -> None:
+    def silent(m: WindowMeasurement) -> None:
+        if m.kernels.bytes("gemm") == 0 or m.calls.count():
+            raise AssertionError
+
+    (text,) = _texts(_window(), check=silent)
+    assert text.startswith("check failed: kernels.bytes('gemm') is 0 B; def silent(m")
+    (text,) = _texts(_window(), check=lambda m: 0 * m.get("gpu.kernel_time"))
+    assert " of type int: 0 (gpu.kernel_time is 2.2 ms; " in text
+
+
 def test_a_check_that_asserts_says_what_it_asserted() -> None:
     def check(m: WindowMeasurement) -> None:
         raise AssertionError("too many gemms")
@@ -451,4 +496,4 @@ def test_a_long_check_is_cut_off() -> None:
 
     (text,) = _texts(_window(), check=check)
     assert text.endswith("...")
-    assert len(text) < 200
+    assert len(text) < 350
