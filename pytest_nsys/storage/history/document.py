@@ -23,6 +23,7 @@ _Key = Annotated[str, Check(lambda key: len(key) <= LONGEST_KEY, "is too long")]
 _CONFLICT = re.compile(r"<{7}( |$)|={7}$|>{7}( |$)|\|{7}( |$)")
 _REMEDY = "delete the line, or restore the file"
 _DATE = "%Y-%m-%dT%H:%M:%SZ"
+_WRITTEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -144,4 +145,9 @@ def _damaged(where: str, error: ValueError) -> HistoryDamaged:
 
 
 def _date(value: object) -> datetime:
-    return datetime.strptime(read(str, value), _DATE).replace(tzinfo=timezone.utc)
+    text = read(str, value)
+    if not _WRITTEN.fullmatch(text):
+        raise ValueError(f"{text!r} is no date")
+    return datetime.fromisoformat(text[:-1]).replace(
+        tzinfo=timezone.utc
+    )  # far faster than strptime
