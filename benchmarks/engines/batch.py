@@ -12,7 +12,7 @@ step cuts off run again in the next.
 
 Before the seconds are over, what was recorded since the last time is packed as OUT/results-NN.tar,
 which `judge.py` judges anywhere; what has no place there goes with the next step. On another
-machine ``--skip`` names the jobs that are no longer wanted.
+machine ``--skip`` names the jobs that are no longer wanted; what fills caches runs all the same.
 """
 
 from __future__ import annotations
@@ -346,6 +346,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
+    # Commands and compilers that are installed beside this Python.
+    os.environ["PATH"] += f"{os.pathsep}{Path(sys.executable).parent}"
     root = given.root.resolve()
     for folder in (root / "jobs", root / "t", given.out):
         folder.mkdir(parents=True, exist_ok=True)
@@ -354,13 +356,20 @@ def main() -> None:
     model = given.model.resolve() if given.model else root / "model"
     machine = Machine(root, model, given.tests.resolve(), gpus, apart)
     prepare(machine, given.parts)
-    todo = []
-    for job in jobs_of(given.jobs):
+    jobs = jobs_of(given.jobs)
+    for job in jobs:
         if re.search(given.again, job.name):
             shutil.rmtree(machine.folder(job), ignore_errors=True)
-        wanted = re.search(given.only, job.name) and not re.search(given.skip, job.name)
-        if wanted and not is_done(machine.folder(job)):
-            todo.append(job)
+    undone = [job for job in jobs if not is_done(machine.folder(job))]
+    wanted = [
+        job.name
+        for job in undone
+        if re.search(given.only, job.name) and not re.search(given.skip, job.name)
+    ]
+    users = [job for job in undone if job.name in wanted and job.caches == "use"]
+    cold = {name for job in users for name in job.engines if not machine.warm(name).exists()}
+    makers = [job.name for job in undone if job.caches == "make" and job.engine in cold]
+    todo = [job for job in undone if job.name in (*wanted, *makers)]
     print(f"{len(gpus)} GPUs, {'' if apart else 'not '}apart, {len(todo)} jobs", flush=True)
     try:
         Batch(machine, todo, deadline).run()
