@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
@@ -114,6 +115,22 @@ def test_noise_does_not_part_what_changed_together(tmp_path: Path) -> None:
 def series_of(suite: Suite, test: int) -> Series:
     (device,) = suite.devices
     return Series(suite.nodeid(test), device, tuple(suite.entries(test, device)))
+
+
+def test_a_change_that_noise_leaves_several_runs_is_told_with_these(
+    tmp_path: Path, command: Callable[..., Answer]
+) -> None:
+    noise = [run * 7 % 11 - 5 for run in range(40)]
+    values = [1e6 + 4e3 * one + 4.5e4 * (run >= 20) for run, one in enumerate(noise)]
+    values[19:21] = [1.02e6, 1.025e6]
+    entries = series(values).entries
+    append(tmp_path, [replace(one, commit=f"{n:02d}{'ab' * 19}") for n, one in enumerate(entries)])
+    out = " ".join(command("history", tmp_path)[1].split())
+    (words,) = re.findall(r"since 2026-10-2\d \(\w+\): (.*?), by the noise", out)
+    assert words == (
+        "+4.1%, over the tolerance of 3% or 5 us; between 18ababa (2026-10-19) and 21ababa "
+        "(2026-10-22)"
+    )
 
 
 def test_of_two_runs_of_a_commit_on_a_day_the_first_is_named() -> None:
