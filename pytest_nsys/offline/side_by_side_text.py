@@ -59,12 +59,10 @@ def side_by_side_lines(compared: Compared, shown: Sequence[SideBySide], top: int
 
 def _captures(compared: Compared) -> Iterator[str]:
     sides = compared.sides
-    for letter, side in zip(letters(len(sides)), sides, strict=True):
+    for letter, side, facts in zip(letters(len(sides)), sides, side_facts(sides), strict=True):
         name = f"{letter}  " if len(sides) > 1 else ""
         yield f"{name}{side.path}"
-        facts = side_facts(side)
-        if facts:
-            yield f"   {facts}"
+        yield from wrapped(facts, "   ", "   ")
 
 
 def _lead(lead: Lead) -> Iterator[str]:
@@ -113,8 +111,8 @@ def side_by_side_markdown(compared: Compared, shown: Sequence[SideBySide], top: 
     """The same as tables of Markdown, each with all sides."""
     names = letters(len(compared.sides)) if len(compared.sides) > 1 else ("",)
     lines = [
-        f"- {f'{name}: ' if name else ''}{code(side.path)}"
-        for name, side in zip(names, compared.sides, strict=True)
+        f"- {f'{name}: ' if name else ''}{code(side.path)}{facts and f' ({prose(facts)})'}"
+        for name, side, facts in zip(names, compared.sides, side_facts(compared.sides), strict=True)
     ]
     if compared.notes:
         lines += ["", *(f"> {prose(note)}" for note in compared.notes)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_nsys.offline.pairing import Case, words
@@ -13,6 +13,8 @@ from pytest_nsys.verdict.knob import consequences
 from pytest_nsys.windows.record import MAIN
 
 _NOTHING = "-"
+
+_COMMIT = 12
 
 _FEW = 4
 """Of more sides than these, the first table is the one to read: not all metrics are listed."""
@@ -58,13 +60,23 @@ def _valued(case: Case, names: Sequence[str]) -> str:
     return ", ".join(f"{name} {case.parameters.get(name, _NOTHING)}" for name in names)
 
 
-def side_facts(side: Side) -> str:
-    """Where a capture was made."""
+def side_facts(sides: Sequence[Side]) -> list[str]:
+    """Where each capture was made, and those versions and commits in which they differ."""
+    known = [
+        {**side.environment.versions, "commit": side.environment.commit[:_COMMIT]} for side in sides
+    ]
+    names = dict.fromkeys(name for one in known for name in one)
+    differing = [name for name in names if len({one.get(name, "") for one in known}) > 1]
+    return [_facts(side, one, differing) for side, one in zip(sides, known, strict=True)]
+
+
+def _facts(side: Side, versions: Mapping[str, str], names: Sequence[str]) -> str:
     environment = side.environment
     facts = [
         environment.gpu,
         f"driver {environment.driver}" if environment.driver else "",
         f"nsys {environment.nsys}" if environment.nsys else "",
+        *(f"{name} {versions[name]}" for name in names if versions.get(name)),
         "" if side.instances is None else f"median of {format_count(side.instances, 'instance')}",
     ]
     return ", ".join(fact for fact in facts if fact)

@@ -7,13 +7,14 @@ import re
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pytest_nsys.errors import NsysError
 from pytest_nsys.measure.measurement import Environment, WindowMeasurement
 from pytest_nsys.offline.side_by_side import side_by_side
-from pytest_nsys.offline.side_by_side_text import side_by_side_lines
+from pytest_nsys.offline.side_by_side_text import side_by_side_lines, side_by_side_markdown
 from pytest_nsys.offline.subjects import Compared, Side, Subject, letters, read_units
 from tests.support.command import (
     LONGER,
@@ -207,6 +208,23 @@ def test_what_cannot_be_compared_is_told(
     code, _, err = command("compare", record(tmp_path / "plain", step(2)))
     assert code == 2
     assert "has no test with several parameters\n  2 tests were measured" in err
+
+
+def test_versions_and_commits_in_which_captures_differ_stand_below_their_paths() -> None:
+    def side(torch: str, **more: Any) -> Side:
+        return Side("a", Environment(gpu="H", versions={"torch": torch, "numpy": "2"}, **more))
+
+    sides = (side("2.10"), side("2.11", commit="0123456789abcdef"), Side("a", Environment()))
+    lines = side_by_side_lines(Compared(sides, ()), [], 3)
+    assert lines == [
+        *("A  a", "   H, torch 2.10, numpy 2"),
+        *("B  a", "   H, torch 2.11, numpy 2, commit 0123456789ab"),
+        "C  a",
+    ]
+    same = side_by_side_lines(Compared(sides[:1] * 2, ()), [], 3)
+    assert same == ["A  a", "   H", "B  a", "   H"]
+    text = side_by_side_markdown(Compared(sides, ()), [], 3)
+    assert text.startswith("- A: <code>a</code> (H, torch 2.10, numpy 2)\n")
 
 
 def test_letters_go_on_after_z() -> None:
