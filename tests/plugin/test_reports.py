@@ -45,7 +45,7 @@ def test_markdown_the_job_summary_and_junit_tell_of_a_regression(
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["Markdown: *nsys.md"])
     text = (simulated.path / "nsys.md").read_text()
-    assert text.startswith("## GPU performance: 1 regressed\n")
+    assert text.startswith("<!-- pytest-nsys -->\n## GPU performance: 1 regressed\n")
     assert "[full report](<https://ci.example/1/nsys.html>)" in text
     assert "softmax +100 us (2x -> 4x)" in text
     assert "pytest --nsys test_it.py::test_decode" in text
