@@ -143,8 +143,6 @@ def prepare(machine: Machine, parts: Path | None) -> None:
         prefix = machine.root / brought.name
         unpack = [sys.executable, str(SOURCE / "scripts/unpack-engine"), str(kept)]
         _in_background(prefix, [*unpack, "--prefix", str(prefix)])
-    for failed in machine.root.glob("*.failed"):
-        print(f"{failed}: {failed.with_suffix('.log').read_text(errors='replace')[-1500:]}")
 
 
 def _in_background(target: Path, command: Sequence[str]) -> None:
@@ -375,6 +373,8 @@ def main() -> None:
         Batch(machine, todo, deadline).run()
     finally:
         pack(root, given.out, int(given.part_mb * 1e6), given.most_parts)
+        for failed in root.glob("*.failed"):
+            print(f"{failed}: {failed.with_suffix('.log').read_text(errors='replace')[-1500:]}")
 
 
 def gpus_here() -> list[str]:
