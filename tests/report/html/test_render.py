@@ -15,7 +15,7 @@ import pytest
 from markupsafe import escape
 
 from pytest_nsys.report.html.render import render_html, write_html
-from pytest_nsys.report.html.template import breakable
+from pytest_nsys.report.html.template import ARROW, breakable
 from pytest_nsys.report.run import RunReport
 from pytest_nsys.support.text import visible
 from tests.support.builders import (
@@ -188,11 +188,12 @@ def test_very_long_names_are_folded_and_complete() -> None:
         ("a<b>&\"' and_that_is_longer", "a&lt;b&gt;&amp;&#34;&#39; and_|that_|is_|longer"),
         ("took_1.470_milliseconds", "took_|1.470_|milliseconds"),
         ("x" * 40, "x" * 40),
+        ("1 -> 2", '1 <span class="arrow">-&gt;</span> 2'),
     ],
 )
 def test_names_go_on_in_the_next_line_between_their_parts(name: str, parts: str) -> None:
     assert breakable(name) == parts.replace("|", "<wbr>")
-    assert breakable(name, 99) == escape(name)
+    assert str(breakable(name, 99)) == str(escape(name)).replace("-&gt;", ARROW)
 
 
 def test_other_characters_are_left_alone() -> None:
