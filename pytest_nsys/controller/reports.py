@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import os
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -123,11 +125,16 @@ _SEEN = 16
 def told_in_short(reporter: Any) -> frozenset[str]:
     """The tests of whose failure pytest's short summary shows enough, so that ours need not.
 
-    Of a test with a long id it shows nothing but that.
+    Of a test with a long id it shows nothing but that, unless it is not to cut anything off.
     """
+    option = reporter.config.option
     if not reporter.hasopt("f") or reporter.no_summary:
         return frozenset()
-    room = reporter._tw.fullwidth - len("FAILED  - ...") - _SEEN
+    in_full = option.verbose >= 2 or any(os.environ.get(name) for name in ("CI", "BUILD_NUMBER"))
+    if in_full and not getattr(option, "force_short_summary", False):
+        room = sys.maxsize
+    else:
+        room = reporter._tw.fullwidth - len("FAILED  - ...") - _SEEN
     failed = (report.nodeid for report in reporter.stats.get("failed", ()))
     return frozenset(nodeid for nodeid in failed if len(nodeid) <= room)
 

@@ -35,6 +35,7 @@ _CULPRITS_UPDATED = 3
 _PROCESSES = 5
 _SKIPPED = 10
 _ORPHANS = 10
+_FAILED = 30
 _TESTS = 10
 _METRICS = 4
 _SIGNS = {"<- worse": "!", "better": "*", "": " "}
@@ -164,13 +165,15 @@ def summary_lines(run: RunReport, width: int = WIDTH, told: Collection[str] = ()
         counts["recorded"], counts["unchanged"] = counts.pop("new", 0), counts.pop("ok", 0)
     shown = [f"{count} {status}" for status, count in counts.most_common() if count]
     lines = [", ".join(shown) or "no measured tests"]
-    for verdict in run.verdicts:
-        if verdict.failed and verdict.nodeid not in told:
-            lines.append(f"FAILED {verdict.nodeid}")
-            lines.append(_fitting(brief(verdict, private=True), width))
-    if run.mode != "update":
+    failed = [one for one in run.verdicts if one.failed and one.nodeid not in told]
+    for verdict in failed[:_FAILED]:
+        lines.append(f"FAILED {verdict.nodeid}")
+        lines.append(_fitting(brief(verdict, private=True), width))
+    if len(failed) > _FAILED:
+        lines.append(f"  and {len(failed) - _FAILED} more FAILED")
+    if run.mode != "update":  # there, what was updated says by how much
         lines += _others(run, width)
-    lines += _changed(run.verdicts, width)
+        lines += _changed(run.verdicts, width)
     lines += _warnings(run)
     for test in run.unmeasured:
         if test.is_lost:

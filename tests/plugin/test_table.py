@@ -108,7 +108,11 @@ def test_only_that_line_says_it(recorded: Project) -> None:
     assert "150 us" not in summary.replace("100 us -> 150 us", "")
 
 
-def test_a_failure_is_told_once_in_full_and_once_in_a_line(recorded: Project) -> None:
+def test_a_failure_is_told_once_in_full_and_once_in_a_line(
+    recorded: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.delenv("BUILD_NUMBER", raising=False)
     recorded.write(TESTS.format(us=150))
     told = f"FAILED {LONG}"
     cut_off = recorded.run("--nsys-baseline")
@@ -122,6 +126,11 @@ def test_a_failure_is_told_once_in_full_and_once_in_a_line(recorded: Project) ->
         ],
         consecutive=False,
     )
+    monkeypatch.setenv("CI", "true")
+    whole = recorded.run("--nsys-baseline")
+    whole.stdout.fnmatch_lines([f"{told} - a_kerne* +50 us (1x): gpu.kernel_time +50.0%*"])
+    assert whole.stdout.str().count("FAILED test_it.py") == 1
+    monkeypatch.delenv("CI")
     short = "def test_short():\n    simgpu.launch('gemm', {})\n"
     text = "import pytest, simgpu\n\n@pytest.mark.nsys\n" + short
     recorded.write(text.format(100))

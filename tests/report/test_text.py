@@ -404,6 +404,12 @@ def test_the_summary_counts_and_names_what_got_worse_first() -> None:
     assert len(lines) == 3
 
 
+def test_of_very_many_failures_the_first_are_told() -> None:
+    lines = _summary(*(_verdict(_slower(f"t.py::slow_{number}")) for number in range(40)))
+    assert sum(line.startswith("FAILED ") for line in lines) == 30
+    assert lines[-1] == "  and 10 more FAILED"
+
+
 def test_what_the_short_summary_tells_the_summary_does_not() -> None:
     run = RunReport(mode="gate", verdicts=(_verdict(_slower("t.py::slow")),))
     assert summary_lines(run, told=["t.py::slow"]) == ["1 regressed"]
