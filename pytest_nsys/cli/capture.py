@@ -7,13 +7,12 @@ import contextlib
 import datetime
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from pytest_nsys.cli.common import complain, show, show_lines
+from pytest_nsys.cli.common import complain, ended_in_order, show, show_lines
 from pytest_nsys.cli.parser import Parser
 from pytest_nsys.errors import RecordingError, SettingsError
 
@@ -122,25 +121,13 @@ def _run(arguments: argparse.Namespace) -> int:
     target: Path = arguments.output
     _check_target(target, force=arguments.force)
     plan = _plan(arguments, command)
-    with _ended_in_order(), RunFolder() as folder:
+    with ended_in_order(), RunFolder() as folder:
         taken = _taken(arguments, plan, folder.path)
         trace = load_trace(taken.export)
         _prove(trace)
         _record(target, plan, taken)
     _say_what_it_is(target, trace)
     return taken.code
-
-
-@contextlib.contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """SIGTERM lets the block end what it has started, here and elsewhere. The guard would do so,
-    too, but in a container it may end with this process."""
-
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _plan(arguments: argparse.Namespace, command: tuple[str, ...]) -> CommandPlan:

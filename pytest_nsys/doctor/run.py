@@ -15,7 +15,7 @@ it raises ``schema`` when a key goes or changes its meaning. ::
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, get_args
 
@@ -68,16 +68,22 @@ def checkup_document(checkup: Checkup) -> dict[str, Any]:
 
 def checkup_lines(checkup: Checkup) -> list[str]:
     """The text, for 80 columns: a verdict, what was found from bad to good, the trial's times."""
-    lines = [_verdict(checkup), ""]
+    lines = [_verdict(checkup), "", *result_lines(checkup.results)]
+    if checkup.steps:
+        lines += ["", "The trial capture took:"]
+        lines += [f"  {step.seconds:6.2f} s  {step.name}" for step in checkup.steps]
+    return lines
+
+
+def result_lines(results: Sequence[CheckResult]) -> list[str]:
+    """What was found, from bad to good, for 80 columns."""
+    lines: list[str] = []
     for status in _LABELS:
-        found = [result for result in checkup.results if result.status == status]
+        found = [result for result in results if result.status == status]
         for result in found:
             lines += _full(result) if status in ("problem", "warning") else _short(result)
         if found and status in ("problem", "warning"):
             lines.append("")
-    if checkup.steps:
-        lines += ["", "The trial capture took:"]
-        lines += [f"  {step.seconds:6.2f} s  {step.name}" for step in checkup.steps]
     return lines
 
 

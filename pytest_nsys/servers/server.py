@@ -114,7 +114,8 @@ class Server:
         """
         self._be_current()
         changed = Sending(**known({"max_tokens": 16, **sending, "requests": requests}))
-        load = changed.load_of(self._small_prompts() if prompts is None else prompts_of(prompts))
+        asked = small_prompts(self._dialect) if prompts is None else prompts_of(prompts)
+        load = changed.load_of(asked)
         demand_answers(send(load, self._target()), changed.allow_errors, self)
 
     @contextmanager
@@ -204,12 +205,6 @@ class Server:
     def _target(self) -> Target:
         return Target(self.url, self.model, self._dialect, self._headers)
 
-    def _small_prompts(self) -> tuple[Prompt, ...]:
-        """Prompts that any model can be asked: all have some hundred tokens."""
-        if self._dialect.takes_token_ids:
-            return synthetic(32, 8, vocabulary=256)
-        return synthetic_text(32, 8)
-
     def _collection(
         self, max_duration: float | None, max_size: int | str | None
     ) -> Collection | None:
@@ -241,6 +236,13 @@ class Server:
         self._process.stop()
         self._process = self._again()
         self._turn = turn
+
+
+def small_prompts(dialect: Dialect) -> tuple[Prompt, ...]:
+    """Prompts that any model can be asked: all have some hundred tokens."""
+    if dialect.takes_token_ids:
+        return synthetic(32, 8, vocabulary=256)
+    return synthetic_text(32, 8)
 
 
 def _seconds(max_duration: float | None) -> float | None:

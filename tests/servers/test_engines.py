@@ -7,7 +7,6 @@ see engines/engine_standins.py, which names the documentation.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,17 +29,10 @@ from pytest_nsys.servers.load import synthetic, synthetic_text
 from pytest_nsys.servers.records import TestCaptures
 from pytest_nsys.servers.running.endpoint_session import EndpointRange
 from pytest_nsys.servers.server import Server
-from tests.support.harness import ROOT, TESTS, write_program
+from tests.support.engine_programs import put_engines
+from tests.support.harness import ROOT
 from tests.support.server_bench import NAMED_RANGE, ranges
 
-ENGINES = TESTS / "support" / "engines"
-PROGRAMS = {
-    "text-generation-launcher": "tgi",
-    "trtllm-serve": "trtllm",
-    "start_server.sh": "nim",
-    "vllm": "vllm",
-    "sglang": "sglang",
-}
 NOT_HERE = ("tgi", "trtllm", "sglang", "nim")
 
 
@@ -78,19 +70,7 @@ def engines(
     tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Engines]:
     """The stand-ins on the PATH; nothing of them is left."""
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    for program, name in PROGRAMS.items():
-        write_program(
-            programs / program,
-            f"#!{sys.executable}\nfrom engine_standins import main\n\nmain({name!r})\n",
-        )
-    monkeypatch.setenv("PATH", str(programs), prepend=":")
-    monkeypatch.setenv("PYTHONPATH", str(ENGINES))
-    monkeypatch.setenv("ENGINE_NOTES", str(tmp_path / "notes"))
-    here = replace(preset_named("nim"), command=(str(programs / "start_server.sh"),))
-    known = {**presets._registered, "nim": here}  # /opt/nim is not ours
-    monkeypatch.setattr(presets, "_registered", known)
+    put_engines(tmp_path, monkeypatch)
     with RunFolder() as run:
         context = ServerContext(run, deadline_s=60.0)
         yield Engines(NsysServer(request.session, context), context, tmp_path)
@@ -266,6 +246,7 @@ REAL_LINES = [
         'zmq.error.ZMQError: ipc path "/a/long/one" is longer than 107 characters',
         "the paths of its sockets are too long",
     ),
+    ("tgi", "OSError: AF_UNIX path too long", "the paths of its sockets are too long"),
 ]
 """Lines that the real engines have printed."""
 

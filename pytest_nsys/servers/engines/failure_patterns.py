@@ -62,7 +62,7 @@ COMMON = (
         "free some space; a container needs --shm-size or --ipc=host",
     ),
     FailurePattern(
-        r"ipc path .* is longer than",
+        r"ipc path .* is longer than|AF_UNIX path too long|path must be shorter than SUN_LEN",
         "the paths of its sockets are too long",
         "set TMPDIR to a folder with a shorter path",
     ),

@@ -131,6 +131,11 @@ class Preset:
                 f"the preset {self.name!r} {fault}", remedy="correct it where it is registered"
             )
 
+    @property
+    def needs_model(self) -> bool:
+        """Whether its command names a model."""
+        return any("{model}" in word for word in self.command)
+
     def _fault(self) -> str:
         if not self.name.isidentifier() or self.name.startswith("_"):
             return "has a name that is no identifier"

@@ -111,7 +111,7 @@ def spec_of(
     if isinstance(preset, str):
         preset = preset_named(preset)
     _demand_words(args)
-    if not model and any("{model}" in word for word in preset.command):
+    if not model and preset.needs_model:
         raise LaunchError(
             f"{preset.name} needs a model", remedy=f"nsys_server.{preset.name}('NAME or PATH', ...)"
         )
