@@ -30,7 +30,7 @@ def add_doctor(parser: Parser) -> None:
             2: "it could not be tried; the last lines say why",
         },
     )
-    parser.usage = "%(prog)s [options] [--engine NAME [--model MODEL] [-- ARGUMENT ...]]"
+    parser.usage = "%(prog)s [options] [--engine NAME] [-- ARGUMENT ...]"
     add_format(parser)
     parser.add_argument("--nsys-executable", metavar="FILE", help="the nsys to examine")
     parser.add_argument(
