@@ -11,7 +11,7 @@ from pytest_nsys.capture.export import export_report
 from pytest_nsys.capture.nsys import find_nsys
 from pytest_nsys.capture.proof import prove_report
 from pytest_nsys.doctor.context import CheckResult
-from pytest_nsys.errors import NsysError
+from pytest_nsys.errors import LoadFailed, NsysError, ServerDied, ServerFailed, ServerNotReady
 from pytest_nsys.measure.windows import measure
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.context import ServerContext, show_nobody, tell_nobody
@@ -41,6 +41,9 @@ METRICS = (
 
 REQUESTS, ROUNDS, TOKENS = 4, 2, 16
 """The window: requests of a round, rounds, tokens of an answer."""
+
+_LOGS = (ServerFailed, ServerNotReady, ServerDied, LoadFailed)
+"""What has lines of the engine's log as its evidence, which is to be handed on."""
 
 _NAME = "engine"
 _PROBE_S = 10.0
@@ -150,9 +153,7 @@ class _Trial:
 
     def fail(self, error: NsysError) -> None:
         """What is tried at the moment has failed."""
-        # What is raised here names paths of URLs, and no folders.
-        plain = type(error) is NsysError
-        evidence = error.evidence if plain else without_folders(error.evidence)
+        evidence = without_folders(error.evidence) if isinstance(error, _LOGS) else error.evidence
         self._results[self.check] = CheckResult(
             self.check, "problem", error.what, evidence, error.remedy
         )
