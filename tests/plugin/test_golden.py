@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,13 @@ def test_what_a_run_prints(name: str, columns: int, tmp_path: Path) -> None:
     assert text == golden.read_text(encoding="utf-8")
     wide = [line for line in text.splitlines() if len(line) > columns]
     assert all(line.startswith("  pytest ") for line in wide), "but for commands, to be copied"
+
+
+def test_the_markdown_has_the_lines_that_the_documentation_shows(tmp_path: Path) -> None:
+    page = (ROOT / "docs/reports.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^> ?(.*)$", page, re.MULTILINE)
+    folder, options = RUNS["regression"]
+    printed(["pytest", *options, f"--nsys-markdown={tmp_path / 'nsys.md'}"], folder)
+    written = (tmp_path / "nsys.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in quoted if line not in written] == []
+    assert len(quoted) > 15
