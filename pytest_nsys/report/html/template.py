@@ -22,7 +22,7 @@ from pytest_nsys.support.text import visible
 _BREAKS = re.compile(r"(?<=\S)(::|[_<,/]+|\.(?=[a-z]))(?=\S)")
 """After what a name may go on in the next line; of other words nobody would see the break."""
 
-ARROW = Markup('<span class="arrow">-&gt;</span>')
+_WHOLE = Markup('<span class="whole">{}</span>')
 _FOLDER = PackageLoader("pytest_nsys.report.html", "templates")
 
 
@@ -54,10 +54,9 @@ def breakable(text: str, longer_than: int = 16) -> Markup:
 
 
 def _parted(word: str, longer_than: int) -> Markup:
-    if word == "->":  # browsers end lines behind its hyphen
-        return ARROW
     if len(word) <= longer_than:
-        return escape(word)
+        # Browsers end lines behind hyphens.
+        return _WHOLE.format(word) if word.startswith(("->", "--")) else escape(word)
     ends = [0, *(found.end() for found in _BREAKS.finditer(word)), len(word)]
     return Markup("<wbr>").join(escape(word[a:b]) for a, b in pairwise(ends))
 

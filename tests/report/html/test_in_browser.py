@@ -183,7 +183,7 @@ BROKEN_WORDS = """
   while (texts.nextNode()) {
     const node = texts.currentNode;
     if (node.parentElement.closest("script, style, svg")) continue;
-    for (const word of node.data.matchAll(/[\\p{L}\\p{N}]+|->/gu)) {
+    for (const word of node.data.matchAll(/[\\p{L}\\p{N}]+|->|--/gu)) {
       const range = document.createRange();
       range.setStart(node, word.index);
       range.setEnd(node, word.index + word[0].length);
