@@ -173,7 +173,7 @@ class _Trial:
             self.check = "streaming"
             server = Server(process, context, self._spec.dialect, None, {})
             streamed = self._asked(process, server, stream=True)
-            self._demand_stream(streamed)
+            self.add("streaming", _stream_words(streamed))
             self.check = "token counts"
             self._demand_counts(streamed, self._asked(process, server, stream=False))
             self.check = "window"
@@ -195,7 +195,7 @@ class _Trial:
         lines = [f"GET {path}: HTTP {one.status}" for path, one in answers.items() if one.status]
         lines += [f"GET {path}: {one.text}" for path, one in answers.items() if not one.status]
         if preset.version and answers[preset.version].ok:
-            self.versions[preset.name] = _version_in(answers[preset.version].text)
+            self.versions[preset.name] = version_in(answers[preset.version].text)
         if failed := [path for path, answer in answers.items() if not answer.ok]:
             process.check_alive(_DYING_S)
             raise NsysError(
@@ -234,16 +234,6 @@ class _Trial:
             )
         return exchange
 
-    def _demand_stream(self, streamed: Exchange) -> None:
-        if streamed.first_token_ns is None or streamed.last_token_ns is None:
-            raise NsysError(
-                "its stream carries no output",
-                remedy="see what it streams; without it nothing is known of first tokens "
-                "(stream=False)",
-            )
-        took = (streamed.last_token_ns - streamed.first_token_ns) / 1e6
-        self.add("streaming", f"the last token came {took:.1f} ms after the first")
-
     def _demand_counts(self, streamed: Exchange, whole: Exchange) -> None:
         for how, exchange in (("streamed", streamed), ("whole", whole)):
             if exchange.counted != "usage":
@@ -274,7 +264,16 @@ class _Trial:
         self.add("window", f"{ROUNDS} rounds of {REQUESTS} requests were measured")
 
 
-def _version_in(text: str) -> str:
+def _stream_words(streamed: Exchange) -> str:
+    """When its tokens came; a whole stream has some."""
+    assert streamed.first_token_ns is not None
+    assert streamed.last_token_ns is not None
+    first = (streamed.first_token_ns - streamed.start_ns) / 1e6
+    rest = (streamed.last_token_ns - streamed.first_token_ns) / 1e6
+    return f"the first token after {first:.1f} ms, the last {rest:.1f} ms later"
+
+
+def version_in(text: str) -> str:
     """The version that an answer tells."""
     try:
         answer = load_json(text)

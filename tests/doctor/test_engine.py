@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_nsys.cli.main import main
-from pytest_nsys.doctor.engine import CHECKS
+from pytest_nsys.doctor.engine import CHECKS, version_in
 from pytest_nsys.process.processes import is_running
+from pytest_nsys.servers.engines import presets
 from tests.simgpu.standin import write_standin
 from tests.support.engine_programs import put_engines
-from tests.support.harness import SIMGPU
+from tests.support.harness import ROOT, SIMGPU, until
 
 Doctor = Callable[..., tuple[int, str, str]]
 
@@ -127,13 +133,64 @@ def test_what_is_wrong_with_one_is_said_with_what_to_do(
     assert by_check["end"]["status"] == ("skipped" if check in ("nsys", "start") else "ok")
 
 
+def test_a_stream_without_output_is_none(doctor: Doctor) -> None:
+    code, out, _ = doctor("--engine", "sglang", "--model", "m", fault="no tokens")
+    assert code == 1
+    assert "PROBLEM  streaming: it gives no streamed answer in the dialect" in out
+    assert "POST /v1/completions: the stream ended without any output" in out
+
+
+def test_one_that_is_not_installed_is_said(doctor: Doctor) -> None:
+    code, out, _ = doctor("--engine", "transformers", "--model", "m")
+    assert code == 1
+    assert "PROBLEM  start: there is no program 'transformers'" in out
+    assert "What to do: install the engine" in out
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_leaves_nothing(
+    number: signal.Signals, code: int, doctor: Doctor, tmp_path: Path, temporary: Path
+) -> None:
+    executable = write_standin(tmp_path / "nsys-bin", version="2025.3.1")
+    words = ("doctor", "--engine", "sglang", "--model", "m", "--nsys-executable", str(executable))
+    with subprocess.Popen(
+        [sys.executable, "-m", "pytest_nsys", *words],
+        cwd=ROOT,
+        env={**os.environ, "ENGINE_FAULT": "never ready"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A shell starts its background jobs deaf to Ctrl-C, and this test may be part of one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        until((tmp_path / "notes").exists, "the engine has been started")
+        process.send_signal(number)
+        printed, _ = process.communicate(timeout=60)
+    assert process.returncode == code, printed
+    assert "Traceback" not in printed
+    until(lambda: list(temporary.iterdir()) == [], "nothing is left")
+    started = json.loads((tmp_path / "notes").read_text().splitlines()[0])
+    assert not is_running(started["pid"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "version"),
+    [
+        ('{"version": "0.5.16"}', "0.5.16"),
+        ('{"release": "2.1.6", "api": "1"}', "2.1.6"),
+        ('{"version": ["a"]}', "unknown"),
+        ('["0.5.16"]', "unknown"),
+        ("{}", "unknown"),
+        ("<html>", "unknown"),
+    ],
+)
+def test_the_version_is_what_its_endpoint_tells(answer: str, version: str) -> None:
+    assert version_in(answer) == version
+
+
 def test_an_endpoint_that_is_elsewhere_is_named(
     doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace
-
-    from pytest_nsys.servers.engines import presets
-
     other = replace(presets.preset_named("sglang"), version="/gone")
     monkeypatch.setitem(presets._registered, "sglang", other)
     code, out, _ = doctor("--engine", "sglang", "--model", "m")

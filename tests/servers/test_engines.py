@@ -81,7 +81,7 @@ COMMANDS = {
     "--num-shard 2",
     "trtllm": "org/model --host 127.0.0.1 --port {port} --tp_size 2",
     "sglang": "serve --model-path org/model --host 127.0.0.1 --port {port} --tp 2",
-    "nim": "",
+    "nim": "nim-serve --max-model-len=4096",
 }
 """What each is started with, according to its documentation; the last option is the test's."""
 

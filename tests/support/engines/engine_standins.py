@@ -87,7 +87,8 @@ class Engine:
 
 
 FAULT = os.environ.get("ENGINE_FAULT", "")
-"""What it does otherwise than its engine: "never ready", "no stream", "no usage", or "dies"."""
+"""What it does otherwise than its engine: "never ready", "no stream", "no tokens", "no usage", or
+"dies"."""
 DIES_AT = 4
 """The request in which it dies."""
 
@@ -307,7 +308,7 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200 if self._is_ready() else 503, {})
         elif self.path == self.engine.version:
             self._answer(200, {"version": "1.2.3"})
-        elif self.path == "/v1/models" and self.engine.name != "tgi":
+        elif self.path == "/v1/models":
             self._answer(200, {"object": "list", "data": [{"id": self.given.model}]})
         else:
             self._answer(404, {"detail": "Not Found"})
@@ -362,7 +363,7 @@ class Handler(BaseHTTPRequestHandler):
                 whole = {**choice, "text": " a" * count, "finish_reason": "length"}
                 return self._answer(200, {**head, "choices": [whole], "usage": usage})
             self._begin_stream()
-            for number in range(count):
+            for number in range(0 if FAULT == "no tokens" else count):
                 decode()
                 reason = "length" if number == count - 1 else None
                 one = {**choice, "text": " a", "finish_reason": reason}
@@ -441,7 +442,7 @@ class Server(ThreadingHTTPServer):
 def main(name: str) -> None:
     """Be one of the engines."""
     engine = ENGINES[name]
-    note(argv=sys.argv, environment=dict(os.environ))
+    note(argv=sys.argv, environment=dict(os.environ), pid=os.getpid())
     failure = os.environ.get("ENGINE_FAILS")
     # One that fails gets as far as its weights.
     lines = LOGS[name] if not failure else LOGS[name][: 1 + LOADING[name]]
