@@ -183,7 +183,7 @@ def summary_lines(run: RunReport, width: int = WIDTH, told: Collection[str] = ()
     if len(without) > _SKIPPED:
         lines.append(f"  and {len(without) - _SKIPPED} more with a baseline")
     for note in run.notes:
-        lines += wrapped(f"note: {note}", "", "  ", width)
+        lines += wrapped(f"note: {note}", "", "  ", width, whole=True)
     lines += _changes(run.changes)
     lines += _orphans(run.orphans)
     if run.kept:

@@ -194,7 +194,9 @@ def _begins_word(text: str, place: int) -> bool:
     return not text[place - 1 : place].isalnum()
 
 
-def wrapped(text: str, first: str, rest: str, width: int = WIDTH) -> list[str]:
+def wrapped(
+    text: str, first: str, rest: str, width: int = WIDTH, *, whole: bool = False
+) -> list[str]:
     """The text in lines of at most ``width``; a word that is longer is broken, not cut off.
 
     Args:
@@ -202,9 +204,15 @@ def wrapped(text: str, first: str, rest: str, width: int = WIDTH) -> list[str]:
         first: what the first line begins with.
         rest: what the others begin with.
         width: characters of a line.
+        whole: whether longer words, such as paths, are left whole.
     """
     return textwrap.wrap(
-        text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+        break_long_words=not whole,
     )
 
 

@@ -101,6 +101,15 @@ def test_a_name_alone_keeps_its_start_and_its_end(name: str, most: int) -> None:
     assert name.endswith(end)
 
 
+def test_a_path_longer_than_a_line_can_be_left_whole() -> None:
+    path = "/" + "x" * 40
+    assert wrapped(f"note: {path} cannot be written", "", "  ", 20, whole=True) == [
+        "note:",
+        f"  {path}",
+        "  cannot be written",
+    ]
+
+
 def test_a_word_longer_than_a_line_is_broken() -> None:
     lines = wrapped("a " + "x" * 100, "- ", "  ")
     assert max(map(len, lines)) == WIDTH
