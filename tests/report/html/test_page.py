@@ -758,6 +758,17 @@ def test_a_server_without_a_baseline_shows_what_it_does() -> None:
     assert metrics["kernel/token"].change == ""
 
 
+def test_what_clients_of_a_server_did_not_see_has_no_number() -> None:
+    measured = unclear_server().verdicts[0].measurement
+    name, seen = next(iter(measured.windows.items()))
+    samples = {key: each for key, each in seen.samples.items() if key != "client.ttft_p50"}
+    unseen = replace(measured, windows={name: replace(seen, samples=samples)})
+    (test,) = view(verdict(unseen, unseen)).others
+    metrics = {one.head: one for one in test.served[0].metrics}
+    assert (metrics["TTFT p50"].now, metrics["TTFT p50"].then) == (NOTHING, "")
+    assert (metrics["TTFT p50"].badge, metrics["tokens/s"].now) == (None, "170.6/s")
+
+
 def test_what_is_gated_of_a_server_besides_has_a_column_where_it_is_worse() -> None:
     judged = unclear_server().verdicts[0]
     parts = tuple(
@@ -792,6 +803,22 @@ def test_both_sides_are_told_at_the_top() -> None:
     assert view().sides == ()
     alone = view(verdict(judged.measurement))
     assert [row.then for row in alone.sides] == [""] * len(alone.sides)
+
+
+def test_a_baseline_of_another_gpu_of_the_same_name_is_told() -> None:
+    judged = slower()
+    assert judged.baseline is not None
+    now, then = (
+        replace(one, environment=replace(one.environment, gpu_digests=(digest,)))
+        for one, digest in ((judged.measurement, "aa"), (judged.baseline, "bb"))
+    )
+    row = view(replace(judged, measurement=now, baseline=then)).sides[-1]
+    assert (row.name, row.then, row.now) == ("Which GPU (digest of its UUID)", "bb", "aa")
+    same = view(
+        replace(judged, measurement=now, baseline=replace(then, environment=now.environment))
+    )
+    assert not any("UUID" in row.name for row in same.sides)
+    assert "UUID" not in same.alike
 
 
 def test_baselines_that_differ_are_told_apart() -> None:
