@@ -85,8 +85,12 @@ def _tables(verdict: Verdict) -> list[str]:
         lines += [f"  {note}" for note in notes if note not in verdict.notes]
     for part in shown:
         lines += _by_process(verdict, part)
+    told: set[tuple[str, str]] = set()
     for part in verdict.worse:
-        lines += _culprits(part)
+        named = {(part.window, culprit.label) for culprit in notable(part)[0]}
+        if not named <= told:  # or it would say the same once more, in another unit
+            lines += _culprits(part)
+        told |= named
     return lines
 
 
