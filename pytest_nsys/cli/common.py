@@ -200,15 +200,30 @@ def complain(text: object) -> None:
     print(fit_to_print(f"pytest-nsys: {text}"), file=sys.stderr, flush=True)
 
 
+class Patient:
+    """Stdout as it is now, of which a reader that has seen enough (``| head``) changes nothing."""
+
+    def __init__(self) -> None:
+        self._stream = sys.stdout
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, and at once: or the end of the reader were seen when Python ends."""
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        return len(text)
+
+
 def show(text: str, end: str = "\n") -> None:
     """Print, what stdout has no letters for as Python spells it; a reader that has seen enough
     (``| head``) changes nothing."""
     encoding = sys.stdout.encoding or "ascii"
-    try:
-        print(text.encode(encoding, "backslashreplace").decode(encoding), end=end)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print(text.encode(encoding, "backslashreplace").decode(encoding), end=end, file=Patient())
 
 
 @contextlib.contextmanager

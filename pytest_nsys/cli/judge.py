@@ -7,10 +7,12 @@ its marks in the place of theirs, and its options in the place of an ini file.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from pathlib import Path
+from typing import TextIO, cast
 
-from pytest_nsys.cli.common import complain
+from pytest_nsys.cli.common import Patient, complain
 from pytest_nsys.cli.parser import Parser
 from pytest_nsys.errors import NsysError
 from pytest_nsys.plan.options import OPTIONS, Option
@@ -97,4 +99,5 @@ def _run(arguments: argparse.Namespace) -> int:
     for name in _DROPPED:
         os.environ.pop(name, None)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    return int(pytest.main(options, [tests]))
+    with contextlib.redirect_stdout(cast("TextIO", Patient())):
+        return int(pytest.main(options, [tests]))

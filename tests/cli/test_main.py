@@ -17,6 +17,9 @@ from pytest_nsys.cli.main import main
 from pytest_nsys.trace import Trace, load_trace
 from tests.support.command import LONGER, Answer, step
 from tests.support.exports.tables import changed
+from tests.support.harness import ROOT
+
+SLIPS = ROOT / "examples" / "recordings" / "h200-slips"
 
 
 def test_an_export_made_by_hand_is_read_back_as_it_was(tmp_path: Path) -> None:
@@ -115,6 +118,7 @@ def test_a_reader_that_stops_early_changes_neither_the_exit_code_nor_says_anythi
     for arguments, code in (
         (["stats", str(captures["llama_node"]), "--format=json"], 0),
         (["diff", str(before), str(worse)], 1),
+        (["judge", str(SLIPS), f"--baseline-dir={ROOT / 'baselines'}"], 1),
     ):
         with subprocess.Popen(
             [sys.executable, "-m", "pytest_nsys", *arguments],
