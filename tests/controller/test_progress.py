@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_nsys.controller.progress import Progress
+from pytest_nsys.controller.progress import Progress, Told
 from pytest_nsys.controller.runner import Step
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.marker import Spec
@@ -32,6 +32,11 @@ class Screen:
         assert erase
         self.shown.append(line)
 
+    def write(self, text: str) -> None:
+        assert text == "\r"
+
+    def flush(self) -> None: ...
+
 
 class ConfigStub:
     """The little of a configuration that progress asks for."""
@@ -42,8 +47,7 @@ class ConfigStub:
         self.pluginmanager = self
 
     def getplugin(self, name: str) -> Screen | None:
-        assert name == "terminalreporter"
-        return self._screen
+        return self._screen if name == "terminalreporter" else None
 
     def getoption(self, name: str) -> Any:
         return self._options[name]
@@ -202,3 +206,48 @@ def test_what_the_run_waits_for_is_said() -> None:
     screen = Screen(isatty=True)
     _progress(screen).waiting("waiting for GPU 0")
     assert screen.lines == ["nsys: waiting for GPU 0"]
+
+
+def _told(screen: Screen | None, **options: Any) -> Told:
+    config: Any = ConfigStub(screen, **options)
+    return Told(config)
+
+
+def test_what_goes_on_in_a_test_is_shown_in_one_line_of_a_terminal() -> None:
+    screen = Screen(isatty=True, fullwidth=30)
+    told = _told(screen)
+    told.show("vllm: loading weights (1 s)", news=True)
+    told.show("vllm: loading weights (1 s)", news=False)
+    told.show("vllm: compiling\x1b[2J with a long name", news=True)
+    told.say("vllm: ready")
+    told.say("done")
+    told.show("", news=False)
+    assert screen.shown == ["nsys: vllm: loading weights (", "nsys: vllm: compiling<U+001B>", ""]
+    assert screen.lines == ["nsys: vllm: ready", "nsys: done"]
+
+
+def test_where_lines_stay_there_is_one_for_news_and_one_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen, seconds = Screen(isatty=False), [0.0]
+    monkeypatch.setattr(own, "clock", lambda: seconds[-1])
+    told = _told(screen)
+    for at, what, news in (
+        *((1.0, "loading (1 s)", True), (30.0, "loading (30 s)", False)),
+        *((62.0, "loading (62 s)", False), (63.0, "compiling (63 s)", True)),
+        *((100.0, "compiling (100 s)", False), (101.0, "", False)),
+    ):
+        seconds.append(at)
+        told.show(what, news)
+    said = ["loading (1 s)", "loading (62 s)", "compiling (63 s)"]
+    assert screen.lines == [f"nsys: {line}" for line in said]
+    assert screen.shown == []
+
+
+@pytest.mark.parametrize("quiet", [{"verbose": -1}, {"no_reporter": True}])
+def test_a_quiet_run_is_told_nothing(quiet: dict[str, Any]) -> None:
+    screen = Screen(isatty=True)
+    told = _told(None) if quiet.pop("no_reporter", False) else _told(screen, **quiet)
+    told.show("vllm: loading", news=True)
+    told.say("vllm: ready")
+    assert (screen.lines, screen.shown) == ([], [])
