@@ -131,7 +131,8 @@ def _culprits(part: Comparison) -> list[str]:
     others = len(part.culprits) - len(named)
     if others:
         sign = "+" if rest >= 0 else "-"
-        lines.append(f"  {others} others {sign}{format_amount(abs(rest), part.metric.unit)}")
+        amount = format_amount(abs(rest), part.metric.unit)
+        lines.append(f"  {others} other{'s' * (others > 1)} {sign}{amount}")
     return lines
 
 
