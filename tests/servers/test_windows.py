@@ -431,10 +431,12 @@ class TestReports:
         rows = {row.key for row in test.windows[1].gated}
         assert "gpu.kernel_time.per_token" in rows
 
-    def test_without_a_baseline_the_first_window_is_open_and_its_gates_are_shown(self) -> None:
+    def test_without_a_baseline_windows_are_folded_below_their_table_and_have_their_gates(
+        self,
+    ) -> None:
         found = judge(SPEC, measured(served("one"), served("two")), None, Policy("profile"))
         (test,) = page(RunReport(mode="profile", verdicts=(found,))).others
-        assert [one.open for one in test.windows] == [True, False]
+        assert [one.open for one in test.windows] == [False, False]
         assert {row.key for row in test.windows[0].gated} == {
             "client.ttft_p50",
             "client.tokens_per_s",
