@@ -33,7 +33,9 @@ def gate(folder: Path, recording: str, *args: str) -> tuple[int, dict[str, set[s
     with tempfile.TemporaryDirectory() as private:
         results = Path(private) / "results.json"
         command = [
-            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--nsys-baseline"),
+            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--no-header"),
+            "--nsys-baseline",
+            "--nsys-table=all",
             f"--nsys-replay={Path('recordings') / recording}",
             f"--nsys-json={results}",
             *args,
