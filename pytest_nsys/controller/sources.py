@@ -92,6 +92,7 @@ def make_measurer(config: pytest.Config, settings: Settings) -> Measurer:
         settings.device,
         timelines=settings.html is not None or (settings.records and settings.timeline),
         bottlenecks=settings.html is not None or settings.json is not None,
+        shown=settings.columns,
     )
 
 

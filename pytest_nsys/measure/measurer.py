@@ -41,6 +41,7 @@ class Measurer:
         device: the folder instead, where the user named one.
         timelines: whether timelines are made.
         bottlenecks: whether they are looked for.
+        shown: metrics that reports show; of the parametrised ones each is measured, too.
     """
 
     naming: Naming = Naming()
@@ -48,6 +49,7 @@ class Measurer:
     device: str | None = None
     timelines: bool = False
     bottlenecks: bool = False
+    shown: tuple[str, ...] = ()
 
     def measure(
         self, result: CaptureResult, specs: Mapping[str, Spec]
@@ -58,7 +60,7 @@ class Measurer:
         }
         wanted = {test.nodeid: specs[test.nodeid] for test in _to_measure(result)}
         try:
-            measured = self.measure_windows(result, _parametrised(wanted.values()))
+            measured = self.measure_windows(result, _parametrised(wanted.values(), self.shown))
         except NsysError as error:
             return found | dict.fromkeys(wanted, error)
         for nodeid, spec in wanted.items():
@@ -196,8 +198,9 @@ def _unmeasured(*, kept: bool) -> NsysError:
     )
 
 
-def _parametrised(specs: Iterable[Spec]) -> set[str]:
-    keys = {undivided(key) for spec in specs for key in (*spec.tolerance, *spec.budget)}
+def _parametrised(specs: Iterable[Spec], shown: Iterable[str]) -> set[str]:
+    named = (key for spec in specs for key in (*spec.tolerance, *spec.budget))
+    keys = {undivided(key) for key in (*named, *shown)}
     return {key for key in keys if parse_family(key) or parse_range(key)}
 
 

@@ -65,10 +65,17 @@ def test_the_gate_shows_them_on_demand_and_where_they_changed(recorded: Project)
 
 
 def test_metrics_can_be_chosen_and_one_that_there_is_not_is_named(recorded: Project) -> None:
-    recorded.ini("nsys_columns =", "  gpu.busy, kernel[a,b*].time", "  wall.time")
+    recorded.ini("nsys_columns =", "  gpu.busy, kernel[a_kernel*].time", "  mem.live_end")
     result = recorded.run("--nsys")
-    result.stdout.fnmatch_lines(["   *  gpu.busy  change  wall.time"])
-    assert "kernel[[]a" not in result.stdout.str(), "nothing has it"
+    result.stdout.fnmatch_lines(
+        [
+            "   *  gpu.busy  change  kernel[[]a_kernel[*]].time  mem.live_end",
+            "    part * 100 us ±0.0%       =                  100 us             -",
+            "  test_known * 100 us ±0.0%       =                    0 ns           0 B",
+        ]
+    )
+    # What is only shown is no part of what is judged.
+    assert recorded.run("--nsys-baseline", "-q").ret == 0
     refused = recorded.run("--nsys", "--nsys-columns=gpu.kernel_tim")
     assert refused.ret == pytest.ExitCode.USAGE_ERROR
     refused.stderr.fnmatch_lines(
