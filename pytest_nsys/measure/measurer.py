@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -63,11 +63,11 @@ class Measurer:
             measured = self.measure_windows(result, _parametrised(wanted.values(), self.shown))
         except NsysError as error:
             return found | dict.fromkeys(wanted, error)
+        by_test = _by_test(result.records)
         for nodeid, spec in wanted.items():
             one = measured.get(nodeid)
-            rounds = Counter(
-                (record.kind, record.name) for record in result.records if record.nodeid == nodeid
-            )
+            records = by_test[nodeid]
+            rounds = Counter((record.kind, record.name) for record in records)
             body = rounds["round", MAIN]
             if one is None:
                 found[nodeid] = _unmeasured(kept=result.trace is not None)
@@ -75,7 +75,7 @@ class Measurer:
                 found[nodeid] = _too_few(body, one.rounds)
             else:
                 remarks = (*one.remarks, *automatic_remarks(spec, one.windows))
-                warnings = tuple(_in_some(result.records, nodeid, body))
+                warnings = tuple(_in_some(records, body))
                 found[nodeid] = replace(one, remarks=remarks, warnings=warnings)
         return found
 
@@ -104,9 +104,10 @@ class Measurer:
         )
         left = foreign_launches(result.trace, result.records, windows.keys())
         bottlenecks = self._bottlenecks(result.trace, result.records, windows.keys())
+        by_test = _by_test(result.records)
         found = {}
         for nodeid, measured in windows.items():
-            records = [record for record in result.records if record.nodeid == nodeid]
+            records = by_test[nodeid]
             gpus = _gpu_names(result.trace, measured.gpus)
             found[nodeid] = Measurement(
                 nodeid=nodeid,
@@ -165,11 +166,18 @@ def _forked(records: Iterable[WindowRecord], options: Iterable[str]) -> Iterator
         )
 
 
-def _in_some(records: Iterable[WindowRecord], nodeid: str, rounds: int) -> Iterator[str]:
-    """The parts that some rounds went without: their numbers are those of the others."""
+def _by_test(records: Iterable[WindowRecord]) -> Mapping[str, list[WindowRecord]]:
+    found: dict[str, list[WindowRecord]] = defaultdict(list)
+    for record in records:
+        found[record.nodeid].append(record)
+    return found
+
+
+def _in_some(records: Iterable[WindowRecord], rounds: int) -> Iterator[str]:
+    """The parts of a test that some rounds went without: their numbers are those of the others."""
     entered: dict[str, set[int]] = {}
     for record in records:
-        if record.nodeid == nodeid and record.kind == "range":
+        if record.kind == "range":
             entered.setdefault(record.name, set()).add(record.round)
     for name, numbers in entered.items():
         if len(numbers) < rounds:

@@ -99,14 +99,17 @@ def diagnose_rounds(
     Raises:
         WindowsMissing: the capture lacks a window of them.
     """
-    rounds: dict[tuple[str, str], list[WindowRecord]] = defaultdict(list)
-    for record in records:
-        if record.kind == "round" and record.nodeid in nodeids:
-            rounds[record.nodeid, record.name].append(record)
+    wanted = [one for one in records if one.kind == "round" and one.nodeid in nodeids]
+    # Once for all: it reads all ranges of the capture.
+    cut = cut_records(trace, wanted)
+    rounds: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, record in enumerate(wanted):
+        rounds[record.nodeid, record.name].append(place)
     background = Background(trace, naming)
     found: dict[str, tuple[Bottleneck, ...]] = {}
-    for (nodeid, name), of_window in rounds.items():
-        bottlenecks = diagnose(cut_records(trace, of_window), naming, background)
+    for (nodeid, name), places in rounds.items():
+        of_window = Cut(trace, cut.starts[places], cut.ends[places])
+        bottlenecks = diagnose(of_window, naming, background)
         window = "" if name == MAIN else name
         of_test = (replace(one, window=window) for one in bottlenecks)
         found[nodeid] = (*found.get(nodeid, ()), *of_test)
