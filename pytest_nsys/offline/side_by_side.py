@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_nsys.catalogue import Metric, is_gated, lookup, plain_metrics
 from pytest_nsys.measure.measurement import Part, WindowMeasurement
-from pytest_nsys.offline.subjects import Compared, Subject
+from pytest_nsys.offline.subjects import Compared, Subject, of_capture
 from pytest_nsys.offline.throughput import Throughput, rate_key, throughput, units_per_s
 from pytest_nsys.report.figures import COLUMNS, Column, Figure, figure_of
 from pytest_nsys.support.units import Unit
@@ -125,6 +125,8 @@ def _steps(subject: Subject) -> Iterator[Step]:
         ]
         if len(changed) == 1:
             name, before, after = changed[0]
+            # The same step may be told of another capture.
+            before, after = before + of_capture(subject, 0), after + of_capture(subject, side)
             yield Step(side, f"{name} {before} -> {after}")
         elif subject.is_aligned:
             named = f"{subject.heads[0]} -> {subject.heads[side]}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pytest_nsys.offline.pairing import Case, words
 from pytest_nsys.offline.side_by_side import Line, SideBySide, Step, sum_known
-from pytest_nsys.offline.subjects import Side, Subject
+from pytest_nsys.offline.subjects import Side, Subject, of_capture
 from pytest_nsys.support.units import Unit, format_amount, format_change, format_count
 from pytest_nsys.verdict.knob import consequences
 from pytest_nsys.windows.record import MAIN
@@ -49,9 +49,10 @@ def legend(subject: Subject) -> list[tuple[str, str]]:
     """What the letters stand for where they are no captures."""
     if not subject.varied:
         return []
+    sides = enumerate(zip(subject.heads, subject.cases, strict=True))
     return [
-        (head, _valued(case, subject.varied))
-        for head, case in zip(subject.heads, subject.cases, strict=True)
+        (head, _valued(case, subject.varied) + of_capture(subject, side))
+        for side, (head, case) in sides
         if case is not None and words(case, subject.varied) not in head
     ]
 

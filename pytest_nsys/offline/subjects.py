@@ -190,9 +190,17 @@ def measure_sides(
     groups = groups_of(with_parts(cases), len(paths), by)
     aligned = len(paths) > 1 and not by
     if len(paths) == 1 and all(len(group.cases) == 1 for group in groups):
+        evidence = f"{len(cases)} tests were measured" if len(cases) > 1 else ""
+        if by:
+            raise NotACapture(
+                f"{paths[0]} has no two tests that differ in {' and '.join(by)} alone",
+                evidence=evidence,
+                remedy="give all parameters in which they differ (--by NAME --by OTHER), or leave "
+                "out --by",
+            )
         raise NotACapture(
             f"{paths[0]} has no test with several parameters",
-            evidence=f"{len(cases)} tests were measured" if len(cases) > 1 else "",
+            evidence=evidence,
             remedy="name another recording to compare it with",
         )
     subjects = [
@@ -264,6 +272,14 @@ def _heads(group: Group, captures: int) -> tuple[str, ...]:
     heads = [f"{named[case.capture]} {words(case, group.varied)}".strip() for case in group.cases]
     short = all(0 < len(head) <= _LONGEST_HEAD for head in heads)
     return tuple(heads) if short and len({*heads}) == len(heads) else letters(len(heads))
+
+
+def of_capture(subject: Subject, side: int) -> str:
+    """`` (capture B)`` where tests of several captures stand beside each other by a parameter, for
+    their values do not say of which they are; else ""."""
+    captures = {case.capture for case in subject.cases if case}
+    case = subject.cases[side] if len(captures) > 1 and not subject.is_aligned else None
+    return f" (capture {letters(case.capture + 1)[-1]})" if case else ""
 
 
 def letters(number: int) -> tuple[str, ...]:

@@ -427,6 +427,9 @@ def test_by_chooses_the_parameter_and_every_group_has_its_tables(
     assert code == 0
     assert "B bf16, 128" in out
     assert "metrics:" not in out
+    # Both captures have these values, so each step says which it is between.
+    assert "dtype fp16 (capture A) -> bf16 (capture A): " in out
+    assert "dtype fp16 (capture A) -> bf16 (capture B): " in out
     assert len(document_of(command(*both, "--format=json"))["compared"][0]["metrics"]) > 4
     out = command(*both, "--metric", "api.count", "--top", "0")[1]
     assert "metrics:" in out
@@ -434,10 +437,17 @@ def test_by_chooses_the_parameter_and_every_group_has_its_tables(
     code, out, err = command("compare", path, "--by", "dtyp")
     assert (code, out) == (2, "")
     assert "did you mean 'dtype'?" in err
+    both_differ = [{"engine": "a", "size": "1"}, {"engine": "b", "size": "2"}]
+    code, out, err = command("compare", swept(tmp_path / "x", both_differ), "--by", "engine")
+    assert (code, out) == (2, "")
+    assert "has no two tests that differ in engine alone\n  2 tests were measured" in err
     values = [{"mode": "a-mode-with-a-long-name"}, {"mode": "another-mode-with-one"}]
     long = swept(tmp_path / "long", values)
     lines = said(command("compare", long)[1])
     assert "  A  mode a-mode-with-a-long-name" in lines
+    longer = swept(tmp_path / "longer", values)
+    lines = said(command("compare", long, longer, "--by", "mode")[1])
+    assert "  C  mode a-mode-with-a-long-name (capture B)" in lines
     assert "  B             200 us        1       0      0     -" not in lines
 
 
