@@ -67,9 +67,14 @@ def figure_lines(
 def figure_word(verdict: Verdict, keys: Sequence[str] = ()) -> str:
     """What a test's own line says of it: the first figure and its change; "" without one.
 
-    Of several windows without a body that are a server's, the one that changed most.
+    Of several windows without a body that are a server's, the one that changed most. Where it is
+    not the first figure that got worse, what did.
     """
     for table in figure_tables([verdict], keys):
+        worse = [part for part in verdict.worse if None not in (part.baseline, part.current)]
+        if worse and not any(part.metric.key in table.columns[0].keys for part in worse):
+            then, now, metric = worse[0].baseline or 0.0, worse[0].current or 0.0, worse[0].metric
+            return f"{metric.key} {format_change(then, now, metric.unit)}"
         row = max(table.rows, key=_moved) if table.gates == "server" else table.rows[0]
         figure = row.figures[0]
         if figure.current:

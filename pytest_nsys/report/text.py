@@ -33,6 +33,7 @@ from pytest_nsys.windows.record import MAIN
 
 _CULPRITS_UPDATED = 3
 _PROCESSES = 5
+_LOST = 10
 _SKIPPED = 10
 _ORPHANS = 10
 _FAILED = 30
@@ -44,8 +45,8 @@ _HEADER = ("metric", "baseline", "current", "change", "limit", "")
 
 def verdict_lines(verdict: Verdict) -> list[str]:
     """What stands under the headline of a failed test: all else there is, and how to repeat it."""
-    lines = [*_tables(verdict), *_unmet(verdict)]
-    told = headline(verdict)
+    told = headline(verdict, private=True)
+    lines = [*_tables(verdict), *_unmet(verdict, told)]
     notes = (note for note in (*verdict.notes, *verdict.warnings) if not told.endswith(note))
     lines += [f"note: {note}" for note in notes]
     where = " (where its GPU is)" if verdict.replay else ""
@@ -64,14 +65,16 @@ def _to_do(what: str, command: str) -> list[str]:
 def comparison_lines(verdict: Verdict) -> list[str]:
     """A verdict on a stored capture: its name, the headline, what to know of it, the tables."""
     notes = [line for note in verdict.notes for line in wrapped(note, "note: ", "  ")]
-    return [f"{verdict.nodeid}: {headline(verdict)}", *notes, *_tables(verdict), ""]
+    first = wrapped(f"{verdict.nodeid}: {headline(verdict)}", "", "  ", whole=True)
+    return [*first, *notes, *_tables(verdict), ""]
 
 
-def _unmet(verdict: Verdict) -> list[str]:
-    if not verdict.unmet:
+def _unmet(verdict: Verdict, told: str) -> list[str]:
+    """The requirements that do not hold, but for one that is the whole headline."""
+    lines = [f"{place(one.window)}{demand(one)}" for one in verdict.unmet]
+    if lines in ([], [told]):
         return []
-    lines = [f"  {place(one.window)}{demand(one)}" for one in verdict.unmet]
-    return ["", "requirements that do not hold:", *lines]
+    return ["", "requirements that do not hold:", *(f"  {line}" for line in lines)]
 
 
 def _tables(verdict: Verdict) -> list[str]:
@@ -180,9 +183,10 @@ def summary_lines(run: RunReport, width: int = WIDTH, told: Collection[str] = ()
         lines += _others(run, width)
         lines += _changed(run.verdicts, width)
     lines += _warnings(run)
-    for test in run.unmeasured:
-        if test.is_lost:
-            lines.append(f"not measured: {test.nodeid}: {test.reason}")
+    lost = [test for test in run.unmeasured if test.is_lost]
+    lines += [f"not measured: {test.nodeid}: {test.reason}" for test in lost[:_LOST]]
+    if len(lost) > _LOST:
+        lines.append(f"  and {len(lost) - _LOST} more not measured")
     without = [test for test in run.unmeasured if test.baselines]
     lines += [f"{test.reason}, with a baseline: {test.nodeid}" for test in without[:_SKIPPED]]
     if len(without) > _SKIPPED:

@@ -187,6 +187,11 @@ def test_what_a_line_of_its_own_says_of_a_test() -> None:
     assert figure_word(_verdict(_test("t.py::test"))) == ""
 
 
+def test_where_something_else_got_worse_its_line_says_that() -> None:
+    now = _body("t.py::test", **{"gpu.kernel_count": [4.0] * 5})
+    assert figure_word(_verdict(now, _body("t.py::test"))) == "gpu.kernel_count +2"
+
+
 def test_of_a_server_it_says_what_moved_most() -> None:
     now = _server("few", "many")
     slow = _server("many", per_token=6e5).windows["many"]

@@ -259,7 +259,7 @@ def test_the_command_to_repeat_a_test_can_be_pasted_into_a_shell() -> None:
 
 
 def test_requirements_and_notes_are_shown() -> None:
-    spec = replace(SPEC, forbid=("gemm",))
+    spec = replace(SPEC, forbid=("gemm", "rms_norm"))
     lines = verdict_lines(judge(spec, BEFORE, None, Policy("gate")))
     assert "requirements that do not hold:" in lines
     assert "  'gemm' is forbidden: gemm (2x)" in lines
@@ -271,6 +271,9 @@ def test_what_is_the_reason_for_everything_is_said_once() -> None:
     verdict = _verdict(replace(BEFORE, warmup=2))
     lines = [headline(verdict), *verdict_lines(verdict)]
     assert sum("1 warm-up calls" in line for line in lines) == 1
+    verdict = judge(replace(SPEC, forbid=("gemm",)), BEFORE, None, Policy("gate"))
+    lines = [headline(verdict), *verdict_lines(verdict)]
+    assert sum("'gemm' is forbidden" in line for line in lines) == 1
 
 
 def test_a_table_that_is_too_wide_has_signs_in_the_place_of_words() -> None:
@@ -325,6 +328,7 @@ def test_rows_that_are_zero_then_and_now_are_left_out() -> None:
 def test_a_comparison_of_captures_is_a_line_and_tables() -> None:
     lines = comparison_lines(_verdict(_slower()))
     assert lines[0].startswith("t.py::test: gpu.kernel_time +52.5%")
+    assert max(map(len, lines)) <= 80
     assert lines[-1] == ""
     assert not any("measure it again" in line for line in lines)
 
@@ -473,6 +477,16 @@ def test_the_summary_names_improvements_and_what_was_not_measured() -> None:
     assert lines[3].startswith("  gpu.kernel_count -1")
     assert lines[4] == "not measured: t.py::lost: the worker died"
     assert lines[5].startswith("raw reports are in /tmp/raw; they hold")
+
+
+def test_of_very_many_that_were_not_measured_the_summary_names_the_first() -> None:
+    lost = tuple(Unmeasured(f"t.py::t{n}", "it was not collected") for n in range(5000))
+    lines = _summary(unmeasured=lost)
+    assert len(lines) == 12
+    assert lines[-2:] == [
+        "not measured: t.py::t9: it was not collected",
+        "  and 4990 more not measured",
+    ]
 
 
 def test_the_summary_of_recording_says_what_was_recorded_and_what_moved(
