@@ -39,7 +39,8 @@ def below_limit(verdict: Verdict) -> tuple[Comparison, ...]:
     """
     found = []
     for part in verdict.comparisons:
-        if part.gated and part.metric.key in _TIMES and part.status in _CALM:
+        calm = part.status in _CALM and not part.beyond  # beyond it, the verdict tells
+        if part.gated and part.metric.key in _TIMES and calm:
             changed = [one for one in _contributions(verdict, part) if _tells(one, part)]
             if changed:
                 largest = sorted(changed, key=lambda one: -abs(one.change))

@@ -41,6 +41,13 @@ def test_of_several_changes_the_largest_are_named() -> None:
     )
 
 
+def test_what_is_beyond_the_limit_and_may_be_noise_is_not_below_it() -> None:
+    verdict = _verdict(_kernels(a=1.4e4), _kernels(a=1e4))
+    assert below_limit_lines(verdict)
+    doubtful = (replace(one, status="inconclusive", beyond=True) for one in verdict.comparisons)
+    assert below_limit_lines(replace(verdict, comparisons=(*doubtful,))) == ()
+
+
 def test_what_is_gone_is_called_so() -> None:
     (line,) = below_limit_lines(_verdict(_kernels(), _kernels(silu=2e4)))
     assert line == "largest changes below the limit: silu gone, 20 us of 1 ms"
