@@ -42,7 +42,7 @@ def test_of_several_changes_the_largest_are_named() -> None:
 
 
 def test_what_is_beyond_the_limit_and_may_be_noise_is_not_below_it() -> None:
-    verdict = _verdict(_kernels(a=1.4e4), _kernels(a=1e4))
+    verdict = _verdict(_kernels(a=3e4), _kernels(a=1e4))
     assert below_limit_lines(verdict)
     doubtful = (replace(one, status="inconclusive", beyond=True) for one in verdict.comparisons)
     assert below_limit_lines(replace(verdict, comparisons=(*doubtful,))) == ()
