@@ -145,10 +145,10 @@ def power_lines(power: Power) -> list[str]:
         marks = [" *" if one.limit <= power.tolerance.limit(power.value) else "  " for one in cells]
         found = [change(one.detectable) + mark for one, mark in zip(cells, marks, strict=True)]
         rows.append((str(number), *found))
-    scatter = (
-        f"{change(power.noise.within)} between rounds, {change(power.noise.between)} between "
-        "processes"
+    within, between = (
+        change(noise) if noise else "none" for noise in (power.noise.within, power.noise.between)
     )
+    scatter = f"{within} between rounds, {between} between processes"
     return [
         f"{power.nodeid} on {power.device}",
         f"  {place(power.window)}{power.metric.key} {format_amount(power.value, unit)}, "

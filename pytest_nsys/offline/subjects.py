@@ -153,6 +153,13 @@ def measure_sides(
     windows = {name for path in paths for name in named_windows(path, selection)}
     if not (all(map(has_tests, paths)) and (selection.is_everything or windows)):
         if by or len(paths) == 1:
+            if selection.range is not None and all(map(has_tests, paths)):
+                raise SettingsError(
+                    f"tests are compared by their parameters, and none has a window "
+                    f"{selection.range!r:.80}",
+                    remedy="name one of theirs, which pytest-nsys stats lists, or leave out "
+                    "--range; ranges of whole captures are compared of two or more, without --by",
+                )
             raise SettingsError(
                 "only tests of recordings are compared by their parameters",
                 remedy="name two captures or more, and no --by"

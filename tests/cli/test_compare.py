@@ -200,12 +200,16 @@ def test_what_cannot_be_compared_is_told(
     assert "holds no measured test" in err
     with pytest.raises(SystemExit):
         command("compare", path, path, "--top", "-1")
-    for arguments in ((path,), (path, path, "--by", "engine"), (alone, "--range", "step")):
+    for arguments in ((path,), (path, path, "--by", "engine"), (path, "--range", "step")):
         code, out, err = command("compare", *arguments)
         assert (code, out) == (2, "")
         assert "only tests of recordings are compared by their parameters" in err
         assert ("leave out --range" in err) is ("--range" in arguments)
-    code, _, err = command("compare", record(tmp_path / "plain", step(2)))
+    plain = record(tmp_path / "plain", step(2))
+    code, out, err = command("compare", plain, "--range", "none")
+    assert (code, out) == (2, "")
+    assert "none has a window 'none'" in err
+    code, _, err = command("compare", plain)
     assert code == 2
     assert "has no test with several parameters\n  2 tests were measured" in err
 

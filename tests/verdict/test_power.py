@@ -159,6 +159,7 @@ def test_what_no_number_of_sessions_resolves_is_told_apart() -> None:
     (power,) = powers(made.measurement(tiny), {"*": Tolerance(0.03)})
     assert power.enough is None
     assert power.resolution == 300 * 64
+    assert "  noise: none between rounds, " in power_lines(power)[2]
     assert "two ticks of the GPU's clock for each kernel are more." in power_lines(power)[-2]
 
 
