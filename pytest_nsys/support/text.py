@@ -14,6 +14,7 @@ WIDTH = 80
 """Characters of a line on a terminal."""
 
 _NAME = 160
+_SUGGESTED = 15
 _SENTENCE = 400
 
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -230,10 +231,13 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def suggest(name: str, valid: Iterable[str]) -> str:
-    """``did you mean 'x'?`` for the nearest of ``valid``, else the whole list."""
+    """``did you mean 'x'?`` for the nearest of ``valid``, else the first of the list."""
     names = list(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else "valid names: " + ", ".join(names)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    more = [f"and {len(names) - _SUGGESTED} more"] if len(names) > _SUGGESTED else []
+    return "valid names: " + ", ".join([*names[:_SUGGESTED], *more])
 
 
 def without_folders(text: str) -> str:

@@ -23,7 +23,7 @@ from tests.support import made
 
 TIME = lookup("gpu.kernel_time")
 COUNT = lookup("gpu.kernel_count")
-DOWN = replace(TIME, key="gpu.busy_pct", worse="down")
+DOWN = replace(TIME, worse="down")  # with the same prior
 
 samples = st.lists(st.integers(0, 10_000).map(float), min_size=1, max_size=8)
 processes = st.lists(samples.map(tuple), min_size=1, max_size=3).map(tuple)
