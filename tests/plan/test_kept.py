@@ -111,6 +111,7 @@ def test_an_expected_failure_is_kept(mark: pytest.MarkDecorator, xfail: KeptXfai
 
 
 def test_parameters_are_kept_in_the_words_of_the_id(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
     items = pytester.getitems(
         """
         import enum

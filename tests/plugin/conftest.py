@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_nsys.servers.engines import presets
+from pytest_nsys.servers.load import dialects
 from tests.support.harness import Project, import_all
 from tests.support.seen import Story
 
@@ -24,6 +26,9 @@ def few_plugins(imported: None, project: Project, monkeypatch: pytest.MonkeyPatc
     """
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p nsys -W ignore::pytest.PytestConfigWarning")
+    # What a project registers is there as long as the process is.
+    monkeypatch.setattr(presets, "_registered", dict(presets._registered))
+    monkeypatch.setattr(dialects, "_registered", dict(dialects._registered))
     project.in_process = True
 
 

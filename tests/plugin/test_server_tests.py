@@ -486,7 +486,6 @@ def test_what_a_server_is_at_while_it_starts_is_said_and_kept(served: Served) ->
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(
         [
-            "nsys: ours: starting (* s)",
             "nsys: ours: loading weights (* s)",
             "nsys: ours: capturing CUDA graphs (* s)",
             "nsys: ours: ready after * s (*capturing CUDA graphs * s)",
