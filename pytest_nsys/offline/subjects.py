@@ -224,6 +224,11 @@ def measure_sides(
 
 
 def _notes(paths: Sequence[Path], groups: Sequence[Group]) -> Iterator[str]:
+    if len(paths) > 1 and all(len({case.capture for case in one.cases}) == 1 for one in groups):
+        yield (
+            "the recordings have no test in common: where their ids differ in a parameter, name it "
+            "with --by"
+        )
     nameless = {
         case.capture for group in groups if group.varied for case in group.cases if case.from_id
     }

@@ -19,8 +19,8 @@ from pytest_nsys.support.units import Tolerance, Unit, parse_amount, parse_toler
 if TYPE_CHECKING:
     import pytest
 
-_COMMA = re.compile(r",(?![^\[]*\])")
-"""Between metrics; in brackets it is part of a name."""
+_BETWEEN = re.compile(r"[,\s](?![^\[]*\])")
+"""Between metrics: a comma or a blank; in brackets it is part of a name."""
 
 Values = Mapping[str, Any]
 """What the command line or else the ini file says, by option; None where neither does."""
@@ -212,7 +212,7 @@ def _table(text: str | None) -> Table | None:
 
 
 def _columns(lines: list[str]) -> tuple[str, ...]:
-    keys = [key.strip() for line in lines for key in _COMMA.split(line) if key.strip()]
+    keys = [key.strip() for line in lines for key in _BETWEEN.split(line) if key.strip()]
     try:
         return tuple(dict.fromkeys(known_metric(key).key for key in keys))
     except NsysError as error:

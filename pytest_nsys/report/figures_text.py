@@ -154,12 +154,13 @@ def _labels(rows: Sequence[FigureRow]) -> Iterator[tuple[str, FigureRow | None]]
         if len(files) > 1 and where != file:
             yield f"{where}:", None
         file = where
+        below = "  " if len(files) > 1 else ""
         if row.window == MAIN:
-            yield name or where, row
+            yield below + (name or where), row
         else:
             if row.nodeid != test:
-                yield name or where, None
-            yield f"  {row.window}", row
+                yield below + (name or where), None
+            yield f"{below}  {row.window}", row
         test = row.nodeid
 
 

@@ -206,14 +206,10 @@ class _Text:
 
 
 def _head(run: RunReport, url: str | None) -> Iterator[str]:
-    counts = run.counts()
-    if run.mode == "update":
-        counts["recorded"], counts["unchanged"] = counts.pop("new", 0), counts.pop("ok", 0)
-    shown = ", ".join(f"{count} {status}" for status, count in counts.most_common() if count)
     failed = sum(verdict.failed for verdict in run.verdicts)
     yield marker(run.name)
     title = f"GPU performance of {prose(run.name)}" if run.name else "GPU performance"
-    yield f"## {title}: {shown or 'no measured tests'}"
+    yield f"## {title}: {run.told_counts()}"
     yield ""
     if failed:
         yield f"**{failed} of {len(run.verdicts)} measured tests failed by it.**"

@@ -74,6 +74,17 @@ class RunReport:
             counts["unmeasured"] = len(self.unmeasured)
         return counts
 
+    def told_counts(self) -> str:
+        """The counts in words, the largest first; of an update, what became of baselines."""
+        counts = self.counts()
+        if self.mode == "update":
+            well = counts.pop("new", 0) + counts.pop("ok", 0)
+            counts["recorded"] = sum(change.before is None for change in self.changes)
+            counts["updated"] = len(self.changes) - counts["recorded"]
+            counts["unchanged"] = max(0, well - len(self.changes))
+        shown = [f"{count} {status}" for status, count in counts.most_common() if count]
+        return ", ".join(shown) or "no measured tests"
+
 
 Sides = tuple[WindowMeasurement | None, WindowMeasurement | None]
 

@@ -168,11 +168,7 @@ def summary_lines(run: RunReport, width: int = WIDTH, told: Collection[str] = ()
         width: characters of a line; names and commands may take more.
         told: tests whose failure is told elsewhere, in a line each.
     """
-    counts = run.counts()
-    if run.mode == "update":
-        counts["recorded"], counts["unchanged"] = counts.pop("new", 0), counts.pop("ok", 0)
-    shown = [f"{count} {status}" for status, count in counts.most_common() if count]
-    lines = [", ".join(shown) or "no measured tests"]
+    lines = [run.told_counts()]
     failed = [one for one in run.verdicts if one.failed and one.nodeid not in told]
     for verdict in failed[:_FAILED]:
         lines.append(f"FAILED {verdict.nodeid}")
@@ -248,10 +244,12 @@ def _changed(verdicts: Iterable[Verdict], width: int) -> Iterator[str]:
 
 def _warnings(run: RunReport) -> Iterator[str]:
     """What is to be known of tests that passed; those that failed say it where they do."""
-    for verdict in run.verdicts:
-        if verdict.warnings and not verdict.failed:
-            yield f"warning: {verdict.nodeid}"
-            yield from (f"  {warning}" for warning in verdict.warnings)
+    warned = [one for one in run.verdicts if one.warnings and not one.failed]
+    for verdict in warned[:_TESTS]:
+        yield f"warning: {verdict.nodeid}"
+        yield from (f"  {warning}" for warning in verdict.warnings)
+    if len(warned) > _TESTS:
+        yield f"  and {len(warned) - _TESTS} more with a warning"
 
 
 def _orphans(orphans: Sequence[Orphan]) -> Iterator[str]:
@@ -276,10 +274,12 @@ def _changes(changes: Iterable[Change]) -> list[str]:
     lines += [f"recorded {nodeid}" for nodeid in new[:_TESTS]]
     if len(new) > _TESTS:
         lines.append(f"  and {len(new) - _TESTS} more recorded")
-    for change in changes:
-        if change.before is not None:
-            lines.append(f"updated {change.after.nodeid}")
-            lines += [f"  {line}" for line in _moved(change)]
+    updated = [change for change in changes if change.before is not None]
+    for change in updated[:_TESTS]:
+        lines.append(f"updated {change.after.nodeid}")
+        lines += [f"  {line}" for line in _moved(change)]
+    if len(updated) > _TESTS:
+        lines.append(f"  and {len(updated) - _TESTS} more updated")
     return lines
 
 

@@ -471,6 +471,21 @@ def test_what_has_nothing_to_be_compared_with_is_named(
     assert out.endswith("Without another to compare it with:\n- <code>t.py::t0</code>\n")
 
 
+def test_recordings_without_a_test_in_common_are_told_to_have_none(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    paths = []
+    for name in ("one", "other"):
+        builder = TraceBuilder()
+        builder.window(1000, 9000, nodeid=f"t.py::{name}")
+        builder.kernel("gemm", 2000, 100)
+        paths.append(record(tmp_path / name, builder))
+    code, out, _ = command("compare", *paths)
+    assert code == 0
+    assert "note: the recordings have no test in common: " in out
+    assert "no test in common" not in command("compare", paths[0], paths[0])[1]
+
+
 def test_the_page_has_what_the_tables_have(
     command: Callable[..., Answer], tmp_path: Path, three: list[Path]
 ) -> None:

@@ -86,7 +86,7 @@ def test_recording_again_changes_samples_and_nothing_else(simulated: Project) ->
     assert "updated" not in again.stdout.str()
     assert contents(simulated) == before, "nothing has changed"
     again = simulated.run("--nsys-update", "--nsys-rounds=3")
-    again.stdout.fnmatch_lines(["2 recorded", "updated test_it.py::test_one"])
+    again.stdout.fnmatch_lines(["2 updated", "updated test_it.py::test_one"])
     after = contents(simulated)
     assert set(after) == set(before)
     for name in before:

@@ -65,7 +65,7 @@ def test_the_gate_shows_them_on_demand_and_where_they_changed(recorded: Project)
 
 
 def test_metrics_can_be_chosen_and_one_that_there_is_not_is_named(recorded: Project) -> None:
-    recorded.ini("nsys_columns =", "  gpu.busy, kernel[a_kernel*].time", "  mem.live_end")
+    recorded.ini("nsys_columns =", "  gpu.busy, kernel[a_kernel*].time mem.live_end")
     result = recorded.run("--nsys")
     result.stdout.fnmatch_lines(
         [

@@ -145,11 +145,11 @@ def test_the_lines_of_a_server() -> None:
 def test_tests_of_several_files_stand_under_these() -> None:
     verdicts = [_verdict(_body(f"tests/test_{file}.py::test_it")) for file in "ab"]
     assert _texts(*verdicts) == [
-        "           kernel time  kernels",
+        "             kernel time  kernels",
         "  tests/test_a.py:",
-        "  test_it   1 ms ±0.0%        2",
+        "    test_it   1 ms ±0.0%        2",
         "  tests/test_b.py:",
-        "  test_it   1 ms ±0.0%        2",
+        "    test_it   1 ms ±0.0%        2",
     ]
 
 

@@ -238,7 +238,8 @@ def test_a_run_without_measured_tests_says_so() -> None:
 
 def test_an_update_counts_what_it_recorded() -> None:
     fresh = verdict(measurement(window(kernel(GEMM, 3, 3e5))), mode="update")
-    text = render_markdown(RunReport(mode="update", verdicts=(fresh,)))
+    change = Change(Path("a.json"), None, fresh.measurement)
+    text = render_markdown(RunReport(mode="update", verdicts=(fresh,), changes=(change,)))
     assert text.splitlines()[1] == "## GPU performance: 1 recorded"
 
 

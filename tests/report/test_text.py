@@ -500,9 +500,10 @@ def test_the_summary_of_recording_says_what_was_recorded_and_what_moved(
         Change(Path("b.json"), BEFORE, now),
         Change(Path("c.json"), BEFORE, replace(BEFORE, nodeid="t.py::same")),
     )
-    verdicts = [judge(SPEC, measured, None, Policy("update")) for measured in (BEFORE, now)]
+    every = [change.after for change in changes] + [replace(BEFORE, nodeid="t.py::unchanged")]
+    verdicts = [judge(SPEC, measured, None, Policy("update")) for measured in every]
     assert _summary(*verdicts, mode="update", changes=changes) == [
-        "2 recorded",
+        "2 updated, 1 recorded, 1 unchanged",
         "recorded t.py::first",
         "updated t.py::test",
         "  gpu.kernel_time 1 ms -> 1.525 ms (+52.5%)",
@@ -602,3 +603,18 @@ def test_a_limit_is_the_tolerance_or_what_is_more() -> None:
     count = replace(part, metric=lookup("sync.count"), noise=None, tolerance=Tolerance())
     assert format_limit(replace(count, baseline=12.0, limit=2.0)) == "2 (range)"
     assert format_limit(replace(count, baseline=12.0, limit=0.0)) == "0"
+
+
+def test_of_very_many_changes_and_warnings_the_first_are_told() -> None:
+    from pathlib import Path
+
+    many = [replace(BEFORE, nodeid=f"t.py::test_{number}") for number in range(15)]
+    changes = tuple(Change(Path("a.json"), BEFORE, after) for after in many)
+    verdicts = [judge(SPEC, measured, None, Policy("update")) for measured in many]
+    warned = [replace(verdict, warnings=("it is odd",)) for verdict in verdicts]
+    lines = _summary(*warned, mode="update", changes=changes)
+    assert lines[0] == "15 updated"
+    assert sum(line.startswith("updated ") for line in lines) == 10
+    assert sum(line.startswith("warning: ") for line in lines) == 10
+    assert "  and 5 more updated" in lines
+    assert "  and 5 more with a warning" in lines
