@@ -166,6 +166,19 @@ def test_a_command_under_a_real_nsys_there(
         assert printed.endswith("/export.sqlite")
 
 
+FAILS = 'case "$1" in --version) exec "$REAL" "$@";; esac; exit 3'
+
+
+def steadily(run: Callable[[], Answer]) -> Answer:
+    """What a command answers whose nsys did not lose its own agent, as 2023 now and then does."""
+    answer = run()
+    for _ in range(2):
+        if "Connection to Agent lost" not in answer[2]:
+            break
+        answer = run()
+    return answer
+
+
 FAILS_ONCE = 'mkdir {folder}/failed 2>/dev/null && kill -9 $$; exec "$REAL" "$@"'
 
 
@@ -178,10 +191,9 @@ def test_raw_events_become_a_report_there(
     # As NVIDIA's packages do.
     write_program(farther.root / "bin" / "nsys", f'#!/bin/sh\nexec {program} "$@"\n')
     prefix = LEADS[way].format(root=farther.root)
+    given = ("-o", "one", "--launcher", prefix, "--", sys.executable, "-c", MARKS)
     with nothing_left(farther.root):
-        code, _, err = capture_command(
-            *("-o", "one", "--launcher", prefix, "--"), *(sys.executable, "-c", MARKS)
-        )
+        code, _, err = steadily(lambda: capture_command(*given))
     assert code == 0, err
     assert (farther.root / "failed").is_dir()
     assert load_stored(Path("one")).ranges["text"].tolist() == ["mine"]
@@ -189,7 +201,7 @@ def test_raw_events_become_a_report_there(
 
 
 @pytest.mark.parametrize(
-    ("importer", "says"), [("exit 3", "a second import failed too: exit code 3"), (None, "qdstrm")]
+    ("importer", "says"), [(FAILS, "a second import failed too: exit code 3"), (None, "qdstrm")]
 )
 def test_raw_events_that_cannot_be_imported_there_are_told_of(
     capture_command: Callable[..., Answer],
@@ -200,7 +212,8 @@ def test_raw_events_that_cannot_be_imported_there_are_told_of(
 ) -> None:
     program = assemble_nsys("2023", farther.root / "nsys", importer)
     given = ("--launcher", "docker exec llama", "--nsys-executable", program, "--")
-    assert_refused(capture_command(*given, sys.executable, "-c", MARKS), says)
+    answer = steadily(lambda: capture_command(*given, sys.executable, "-c", MARKS))
+    assert_refused(answer, says)
     assert farther.is_clean()
 
 
