@@ -9,23 +9,18 @@ beside opening that of 50 tests.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import datetime
 import io
 import json
-import platform
 import shutil
 import statistics
-import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
-from benchmarks.page_cost import opened_ms
+from benchmarks.page_cost import opened_ms, run
 from pytest_nsys.cli.main import main as command
 from tests.support.histories import Suite
 
@@ -68,10 +63,10 @@ def measure(browser: Browser, folder: Path, runs: int) -> dict[str, dict[str, An
         }
         shutil.rmtree(history)
     times: dict[str, list[float]] = {name: [] for name in pages}
-    for run in range(runs + 1):
+    for number in range(runs + 1):
         for name, page in pages.items():
             took = opened_ms(browser, page)
-            if run:  # the first one starts what the others find started
+            if number:  # the first one starts what the others find started
                 times[name].append(took)
     first = statistics.median(times["50 tests"])
     for name, took in times.items():
@@ -80,29 +75,5 @@ def measure(browser: Browser, folder: Path, runs: int) -> dict[str, dict[str, An
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--runs", type=int, default=20)
-    given = parser.parse_args()
-    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
-        results = {
-            "date": datetime.date.today().isoformat(),
-            "versions": {
-                "python": platform.python_version(),
-                "chromium": browser.version,
-                "pytest-nsys": version("pytest-nsys"),
-            },
-            "runs": given.runs,
-            "histories": measure(browser, Path(folder), given.runs),
-        }
-        browser.close()
-    text = json.dumps(results, indent=1)
-    if given.out:
-        (given.out / "history_page.json").write_text(text + "\n")
-    print(text)
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, "history_page", "histories", 20, measure)

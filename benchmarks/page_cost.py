@@ -16,6 +16,7 @@ import platform
 import shutil
 import statistics
 import tempfile
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,10 @@ def measure(browser: Browser, folder: Path, runs: int) -> dict[str, dict[str, An
             pages[kind, tests] = folder / f"{kind}-{tests}.html"
             write_html(many(failed=tests if failed else 0, tests=tests), pages[kind, tests])
     times: dict[tuple[str, int], list[float]] = {key: [] for key in pages}
-    for run in range(runs + 1):
+    for number in range(runs + 1):
         for key, page in pages.items():
             took = opened_ms(browser, page)
-            if run:  # the first one starts what the others find started
+            if number:  # the first one starts what the others find started
                 times[key].append(took)
     found: dict[str, dict[str, Any]] = {}
     for kind in ("passed", "failed"):
@@ -62,10 +63,19 @@ def measure(browser: Browser, folder: Path, runs: int) -> dict[str, dict[str, An
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+def run(about: str | None, name: str, what: str, runs: int, measure: Callable[..., object]) -> None:
+    """The command of a benchmark of pages.
+
+    Args:
+        about: its module's docstring.
+        name: the file of its results, without ending.
+        what: what it measures.
+        runs: how often each page is opened where nobody says.
+        measure: measures with a browser, an empty folder, and so many runs.
+    """
+    parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--runs", type=int, default=30)
+    parser.add_argument("--runs", type=int, default=runs)
     given = parser.parse_args()
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
@@ -77,13 +87,14 @@ def main() -> None:
                 "pytest-nsys": version("pytest-nsys"),
             },
             "runs": given.runs,
-            "pages": measure(browser, Path(folder), given.runs),
+            what: measure(browser, Path(folder), given.runs),
         }
         browser.close()
-    print(json.dumps(results, indent=1))
+    text = json.dumps(results, indent=1)
+    print(text)
     if given.out:
-        (given.out / "page_cost.json").write_text(json.dumps(results, indent=1) + "\n")
+        (given.out / f"{name}.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    run(__doc__, "page_cost", "pages", 30, measure)
