@@ -209,10 +209,8 @@ class _RunningWorker:
         self._stdout = Tail(folder / "stdout")
         self._stderr = Tail(folder / "stderr")
         self._report = folder / "report.nsys-rep"
-        job.write(folder / "job.json")
-        command = profile_command(
-            nsys, folder / "report", _shim_command(folder, folder / "job.json", program), nsys_args
-        )
+        shim = _shim_command(folder, job, program)
+        command = profile_command(nsys, folder / "report", shim, nsys_args)
         self._process = start_nsys(command, folder)
 
     def follow(self) -> WorkerRun:
@@ -423,15 +421,18 @@ class _RunningWorker:
         )
 
 
-def _shim_command(folder: Path, job: Path, program: Program) -> list[str]:
-    """Write the exec shim's private file; returns the command for nsys to run."""
+def _shim_command(folder: Path, job: Job, program: Program) -> list[str]:
+    """Write the job, and the exec shim's private file; returns the command for nsys to run."""
+    file = folder / "job.json"
+    job.write(file)
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     return write_shim_command(
         folder,
-        [program.python, *flags, worker_main.__file__, str(job)],
+        [program.python, *flags, worker_main.__file__, str(file)],
         environment={**worker_environment(given_environment()), **program.environment},
         directory=program.directory,
         pid_file="worker.pid",
+        given_streams=job.distributed,
     )
 
 

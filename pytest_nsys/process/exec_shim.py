@@ -3,7 +3,8 @@
 nsys stores the environment and command line that it is started with in every report. So it is
 started with next to nothing, this script reads what the worker needs from a private file,
 deletes the file, and replaces itself by the worker. The worker's output goes to private files
-for the same reason, and because nsys would mix its own lines into it.
+for the same reason, and because nsys would mix its own lines into it; one that somebody speaks with
+by its standard streams takes those of a process that is no child of nsys.
 
 It is run by path with ``python -S -E`` and imports only the standard library.
 """
@@ -44,6 +45,10 @@ def main(path: str) -> None:
         target = os.open(told[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(target, fd)
         os.close(target)
+    if told.get("streams"):
+        from stream_giver import take  # type: ignore[import-not-found]  # it lies beside this
+
+        take(told["streams"])
     if told.get("directory"):
         os.chdir(told["directory"])
     environment = merge_environment(told["environment"], told["minimal"], dict(os.environ))

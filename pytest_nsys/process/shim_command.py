@@ -7,8 +7,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pytest_nsys.process import exec_shim
+from pytest_nsys.process import exec_shim, stream_giver
 from pytest_nsys.process.environment import marked_environment, private_environment
+from pytest_nsys.process.guard import MARK
+from pytest_nsys.process.stream_giver import TAKEN
 from pytest_nsys.support.own import own
 
 
@@ -21,6 +23,7 @@ def write_shim_command(
     pid_file: str,
     stdout: str = "stdout",
     stderr: str = "stderr",
+    given_streams: bool = False,
 ) -> list[str]:
     """Write the exec shim's private file.
 
@@ -32,6 +35,8 @@ def write_shim_command(
         pid_file: name of the file, in the folder, that tells its process id.
         stdout: name of the file, in the folder, that its output is appended to.
         stderr: the same; it may be the same file.
+        given_streams: whether the command takes stdin and stdout from another process: that which
+            `stream_giver_command` of this folder starts.
 
     Returns:
         The command line to be run, below nsys or not, in `private_environment` of the folder.
@@ -45,8 +50,20 @@ def write_shim_command(
         "stdout": str(folder / stdout),
         "stderr": str(folder / stderr),
     }
+    if given_streams:
+        os.mkfifo(folder / TAKEN, 0o600)
+        told["streams"] = str(folder)
     path = folder / "launch.json"
     fd = own.open_fd(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with own.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(own.to_json(told))
     return [sys.executable, "-S", "-E", exec_shim.__file__, str(path)]
+
+
+def stream_giver_command(folder: Path) -> list[str]:
+    """What is started in the place of a command with ``given_streams``, and gives it its own.
+
+    Whatever comes behind it on the command line means nothing. It, too, belongs to the folder.
+    """
+    python = [sys.executable, "-S", "-E", stream_giver.__file__, str(folder)]
+    return ["/usr/bin/env", f"{MARK}={folder}", *python]

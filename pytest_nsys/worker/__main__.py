@@ -19,7 +19,6 @@ def main() -> int:
     from pytest_nsys.windows.record import DOMAIN
     from pytest_nsys.worker.events import EventLog
     from pytest_nsys.worker.job import Job
-    from pytest_nsys.worker.node import worker_variables
 
     job = Job.read(Path(sys.argv[1]))
     events = EventLog(job.events)
@@ -35,13 +34,22 @@ def main() -> int:
         events.write("unfit", text=f"{type(error).__name__}: {error}", remedy=remedy)
         return 1
 
-    import pytest
-
     from pytest_nsys.worker.session import WorkerSession
 
     sys.argv[:] = job.argv
+    session = WorkerSession(job, events)
+    if job.distributed:
+        from pytest_nsys.worker.distributed import serve
+
+        return serve(job, session)
+
+    import pytest
+
+    from pytest_nsys.worker.acting import ActsAsNode
+    from pytest_nsys.worker.node import worker_variables
+
     os.environ.update(worker_variables(job.workerinput))
-    return int(pytest.main(list(job.args), plugins=[WorkerSession(job, events)]))
+    return int(pytest.main(list(job.args), plugins=[session, ActsAsNode(job.workerinput)]))
 
 
 if __name__ == "__main__":

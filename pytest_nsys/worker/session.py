@@ -18,7 +18,7 @@ from pytest_nsys.fixture import RECORDER
 from pytest_nsys.gpu.monitor import Monitor
 from pytest_nsys.process.guard import MARK
 from pytest_nsys.support.own import own
-from pytest_nsys.support.simple_values import from_json, to_json
+from pytest_nsys.support.simple_values import to_json
 from pytest_nsys.worker.coverage import Coverage
 from pytest_nsys.worker.device import synchronize
 from pytest_nsys.worker.events import EventLog
@@ -29,7 +29,6 @@ from pytest_nsys.worker.node import (
     RETRYING,
     distributes_nothing,
     plugin_module,
-    stand_in_for_xdist,
 )
 from pytest_nsys.worker.recorder import Aside, Recorder, WindowLog
 from pytest_nsys.worker.release import ReleaseMemory
@@ -111,17 +110,9 @@ class WorkerSession:
         return (yield)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_cmdline_parse(self) -> Generator[None, pytest.Config, pytest.Config]:
-        """Present this process to other plugins as what it is: a worker.
-
-        ``workerinput`` is the attribute by which pytest itself and its plugins know that reports,
-        caches and result files belong to another process.
-        """
-        config = yield
+    def pytest_cmdline_main(self, config: pytest.Config) -> Generator[None, object, object]:
+        """Put off what would disturb measuring, before any plugin is configured."""
         self._config = config
-        config.workerinput = from_json(self._job.workerinput)  # type: ignore[attr-defined]
-        config.workeroutput = {}  # type: ignore[attr-defined]
-        stand_in_for_xdist(config)
         distributes_nothing(config)
         # A second attempt would open a second set of windows for the same test.
         for name in RETRYING:
@@ -149,7 +140,7 @@ class WorkerSession:
             option.allure_report_dir = str(Path(self._job.events).parent / "allure")
         if getattr(option, "log_file", None):
             option.log_file += ".nsys-worker"
-        return config
+        return (yield)
 
     def _telling(self, end: Callable[..., object]) -> Callable[..., object]:
         """What pytest-timeout ends this process with, by its method "thread": said before that.
