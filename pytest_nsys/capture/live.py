@@ -165,27 +165,8 @@ class LiveCapture:
 
     def _start(self, folder: Path, tests: Sequence[PlannedTest], maxfail: int) -> WorkerRun:
         folder.mkdir(mode=0o700)
-        repeats = {
-            test.nodeid: Repeats(
-                test.spec.warmup,
-                test.spec.rounds,
-                most=test.spec.most_rounds,
-                precision=test.spec.precision,
-            )
-            for test in tests
-        }
-        job = Job(
-            args=self._command.args,
-            argv=self._command.argv,
-            sys_path=self._command.sys_path,
-            basetemp=self._command.basetemp,
-            tests=repeats,
-            events=str(folder / "events.jsonl"),
-            stop_file=str(folder / "stop"),
-            maxfail=maxfail,
-            away_from=self._command.away_from,
-            workerinput=self._listener.begin(),
-            coverage=self._command.coverage,
+        job = replace(
+            make_job(self._command, tests, folder, maxfail), workerinput=self._listener.begin()
         )
         error = "it did not end"
         try:
@@ -194,7 +175,7 @@ class LiveCapture:
                 job,
                 folder,
                 self._listener,
-                nsys_args=self._nsys_args(tests),
+                nsys_args=nsys_arguments(self._options, tests),
                 timeouts={test.nodeid: test.spec.timeout_s for test in tests},
                 deadlines=self._options.deadlines,
                 limits=self._options.limits,
@@ -204,10 +185,6 @@ class LiveCapture:
         finally:
             self._listener.end(error)
         return run
-
-    def _nsys_args(self, tests: Sequence[PlannedTest]) -> tuple[str, ...]:
-        layers = [self._options.nsys_args, tests[0].spec.nsys_args]
-        return override(*(reversed(layers) if self._options.args_override else layers))
 
     def _analyse(
         self, run: WorkerRun, planned: Sequence[PlannedTest], batch: Batch
@@ -232,7 +209,7 @@ class LiveCapture:
             tests=tuple(tests),
             trace=trace,
             records=run.records,
-            options=published_options(trace_options(self._nsys_args(batch.tests))),
+            options=published_options(trace_options(nsys_arguments(self._options, batch.tests))),
             nsys=self._nsys.version_text,
             date=datetime.date.today().isoformat(),
             versions=installed_versions(),
@@ -282,6 +259,44 @@ class LiveCapture:
         needs_gpu = self._options.needs_gpu
         uses_gpu = any(t.nodeid in passed and not t.spec.allow_empty for t in planned)
         prove_trace(trace, records, needs_gpu=needs_gpu, needs_cuda=needs_gpu and uses_gpu)
+
+
+def make_job(command: Command, tests: Sequence[PlannedTest], folder: Path, maxfail: int) -> Job:
+    """The job of a worker.
+
+    Args:
+        command: how it is started.
+        tests: the tests that it is to have.
+        folder: for its files.
+        maxfail: failures after which it stops; 0 for no limit.
+    """
+    repeats = {
+        test.nodeid: Repeats(
+            test.spec.warmup,
+            test.spec.rounds,
+            most=test.spec.most_rounds,
+            precision=test.spec.precision,
+        )
+        for test in tests
+    }
+    return Job(
+        args=command.args,
+        argv=command.argv,
+        sys_path=command.sys_path,
+        basetemp=command.basetemp,
+        tests=repeats,
+        events=str(folder / "events.jsonl"),
+        stop_file=str(folder / "stop"),
+        maxfail=maxfail,
+        away_from=command.away_from,
+        coverage=command.coverage,
+    )
+
+
+def nsys_arguments(options: CaptureOptions, tests: Sequence[PlannedTest]) -> tuple[str, ...]:
+    """The further arguments of ``nsys profile`` for tests that share a capture."""
+    layers = [options.nsys_args, tests[0].spec.nsys_args]
+    return override(*(reversed(layers) if options.args_override else layers))
 
 
 def _ran_tests(run: WorkerRun, planned: Sequence[PlannedTest]) -> list[RanTest]:

@@ -432,7 +432,7 @@ def _shim_command(folder: Path, job: Job, program: Program) -> list[str]:
         environment={**worker_environment(given_environment()), **program.environment},
         directory=program.directory,
         pid_file="worker.pid",
-        given_streams=job.distributed,
+        streams=job.streams,
     )
 
 

@@ -23,7 +23,7 @@ def write_shim_command(
     pid_file: str,
     stdout: str = "stdout",
     stderr: str = "stderr",
-    given_streams: bool = False,
+    streams: str = "",
 ) -> list[str]:
     """Write the exec shim's private file.
 
@@ -35,8 +35,8 @@ def write_shim_command(
         pid_file: name of the file, in the folder, that tells its process id.
         stdout: name of the file, in the folder, that its output is appended to.
         stderr: the same; it may be the same file.
-        given_streams: whether the command takes stdin and stdout from another process: that which
-            `stream_giver_command` of this folder starts.
+        streams: the folder of `offer_streams`, where the command is to take its stdin and stdout
+            from another process; "" where stdin is nsys's, and stdout a file.
 
     Returns:
         The command line to be run, below nsys or not, in `private_environment` of the folder.
@@ -49,10 +49,8 @@ def write_shim_command(
         "pid_file": str(folder / pid_file),
         "stdout": str(folder / stdout),
         "stderr": str(folder / stderr),
+        "streams": streams,
     }
-    if given_streams:
-        os.mkfifo(folder / TAKEN, 0o600)
-        told["streams"] = str(folder)
     path = folder / "launch.json"
     fd = own.open_fd(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with own.fdopen(fd, "w", encoding="utf-8") as file:
@@ -60,10 +58,27 @@ def write_shim_command(
     return [sys.executable, "-S", "-E", exec_shim.__file__, str(path)]
 
 
-def stream_giver_command(folder: Path) -> list[str]:
-    """What is started in the place of a command with ``given_streams``, and gives it its own.
+def offer_streams(folder: Path) -> list[str]:
+    """Have a process give its stdin and stdout to a command that is started by another.
 
-    Whatever comes behind it on the command line means nothing. It, too, belongs to the folder.
+    Args:
+        folder: private and empty, for the two to find each other.
+
+    Returns:
+        The command line of the process that gives: whatever comes behind it means nothing. It
+        belongs to the folder, and ends when its streams are taken (`stream_giver`).
     """
+    own.make_pipe(folder / TAKEN, 0o600)
     python = [sys.executable, "-S", "-E", stream_giver.__file__, str(folder)]
     return ["/usr/bin/env", f"{MARK}={folder}", *python]
+
+
+def withdraw_streams(folder: Path) -> None:
+    """Nobody will take the streams: have their giver end, whether it waits or has yet to begin."""
+    pipe = folder / TAKEN
+    try:
+        both = own.open_fd(pipe, os.O_RDWR)
+    except FileNotFoundError:
+        return
+    own.unlink(pipe)
+    own.close(both)

@@ -43,17 +43,6 @@ def take(folder: str) -> None:
         taken.write(b"taken")
 
 
-def nobody_takes(folder: str) -> None:
-    """Have the giver end, whether it waits already or has not begun to."""
-    path = f"{folder}/{TAKEN}"
-    try:
-        both = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return
-    os.unlink(path)  # noqa: PTH108
-    os.close(both)
-
-
 if __name__ == "__main__":
     try:
         offer(sys.argv[1])

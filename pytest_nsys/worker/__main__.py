@@ -38,7 +38,7 @@ def main() -> int:
 
     sys.argv[:] = job.argv
     session = WorkerSession(job, events)
-    if job.distributed:
+    if job.streams:
         from pytest_nsys.worker.distributed import serve
 
         return serve(job, session)

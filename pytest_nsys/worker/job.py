@@ -48,8 +48,8 @@ class Job:
         workerinput: what plugins find as ``config.workerinput``, by
             `pytest_nsys.support.simple_values`.
         coverage: how tests are measured for coverage outside their rounds; None if they are not.
-        distributed: whether pytest-xdist, which speaks with this process by its standard streams,
-            says which of the tests are run here, and when.
+        streams: where the worker takes the streams from by which pytest-xdist says which of the
+            tests it is to run, and when (`pytest_nsys.process.shim_command`); "" for all, now.
     """
 
     args: tuple[str, ...]
@@ -63,7 +63,7 @@ class Job:
     away_from: str = ""
     workerinput: Mapping[str, Any] = field(default_factory=new_workerinput)
     coverage: CoverageOptions | None = None
-    distributed: bool = False
+    streams: str = ""
 
     def stop_reason(self) -> str:
         """Why to stop now; empty if there is no reason."""

@@ -16,7 +16,7 @@ BESIDE_TESTS = sorted(
     for folder in ("worker", "servers", "capture", "gpu", "process")
     for path in (PACKAGE / folder).rglob("*.py")
     # Programs of their own, what runs before any test, and what only reads files of its own.
-    if path.name not in ("__main__.py", "exec_shim.py", "installation.py")
+    if path.name not in ("__main__.py", "exec_shim.py", "stream_giver.py", "installation.py")
     and path.relative_to(PACKAGE).as_posix() not in ("gpu/lock.py", "process/guard.py")
 )
 
