@@ -127,6 +127,10 @@ class CustomMetricFailed(NsysError):
     """The function that computes an added metric failed, or returned something else."""
 
 
+class NotEnoughGpus(NsysError):
+    """There are fewer GPUs than a test asks for, or than workers are to have."""
+
+
 class NsysNotFound(NsysError):
     """There is no nsys to run."""
 

@@ -59,7 +59,7 @@ def _become_controller(config: pytest.Config) -> None:
     from pytest_nsys.errors import NsysError
     from pytest_nsys.plan.settings import read_settings
     from pytest_nsys.process.environment import give_environment
-    from pytest_nsys.worker.node import distributes_nothing, stand_in_for_xdist
+    from pytest_nsys.worker.node import distributes, distributes_nothing, stand_in_for_xdist
 
     try:
         _add_metrics(config)
@@ -76,6 +76,10 @@ def _become_controller(config: pytest.Config) -> None:
         stand_in_for_xdist(config)
         if settings.replay is not None:
             distributes_nothing(config)  # its tests are judged in this process, whatever -n says
+        elif distributes(config):
+            from pytest_nsys.controller.distributed import PlainFirst
+
+            config.pluginmanager.register(PlainFirst(config), "nsys-plain-first")
         config.pluginmanager.register(Controller(config, settings), "nsys-controller")
 
 
@@ -116,6 +120,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         from pytest_nsys.support.text import fit_to_print
 
         raise pytest.UsageError(fit_to_print(error)) from None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """In a worker of pytest-xdist that measures nothing, leave out what others measure."""
+    measured = getattr(session.config, "workerinput", {}).get("nsys_measured", ())
+    if measured:
+        known = {*measured}  # xdist may have added a group to an id
+        session.items[:] = [
+            item
+            for item in session.items
+            if known.isdisjoint((item.nodeid, item.nodeid.rpartition("@")[0]))
+        ]
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """For ``-n auto`` in a run that measures: a worker for each GPU."""
+    if not is_active(config) or os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None
+    from pytest_nsys.gpu.shares import visible_entries
+
+    return len(visible_entries() or ()) or 1
 
 
 @pytest.fixture

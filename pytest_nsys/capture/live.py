@@ -7,6 +7,7 @@ import functools
 import importlib.metadata
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,6 @@ class LiveCapture:
         self._folder = folder
         self._listener = listener
         self._explain = explain
-        self._number = 0
 
     @property
     def confirmations(self) -> int:
@@ -138,7 +138,7 @@ class LiveCapture:
                 run = launch_repeatedly(functools.partial(self._run, left, maxfail))
             except NsysError as error:
                 raise self._explain(error) from None
-            result = self._analyse(run, left, batch)
+            result = self.analyse(run, left, batch)
             if not lost_all_ranges and any(isinstance(t.problem, NoWindows) for t in result.tests):
                 # Where several nsys run at once, old ones now and then record no NVTX at all. If
                 # nvtx and nsys do not fit together, it will be so again.
@@ -152,16 +152,9 @@ class LiveCapture:
             left = [test for test in left if test.nodeid not in done]
 
     def _run(self, tests: Sequence[PlannedTest], maxfail: int) -> WorkerRun:
-        self._number = self._folder.next_number()
-        folder = self._folder.path / f"worker-{self._number}"
-        try:
+        folder = worker_folder(self._folder)
+        with writing_temporary_files():
             return self._start(folder, tests, maxfail)
-        except OSError as error:
-            raise CaptureError(
-                "this run's temporary files cannot be written",
-                evidence=str(error),
-                remedy="free some space, or name a folder that can be written to in TMPDIR",
-            ) from None
 
     def _start(self, folder: Path, tests: Sequence[PlannedTest], maxfail: int) -> WorkerRun:
         folder.mkdir(mode=0o700)
@@ -186,9 +179,16 @@ class LiveCapture:
             self._listener.end(error)
         return run
 
-    def _analyse(
+    def analyse(
         self, run: WorkerRun, planned: Sequence[PlannedTest], batch: Batch
     ) -> CaptureResult:
+        """What a worker has measured, or why it has not.
+
+        Args:
+            run: how it ended.
+            planned: the tests that it was to run, in the order in which they are reported.
+            batch: that they belong to.
+        """
         tests = _ran_tests(run, planned)
         seconds = dict(run.wall_s)
         trace, export = None, None
@@ -226,7 +226,7 @@ class LiveCapture:
                 remedy="look for what fails when the session ends: fixtures of session scope, "
                 "plugins, or the frameworks' own clean-up",
             )
-        keep_report(run.report, self._options.keep, self._number)
+        keep_report(run.report, self._options.keep, number_of(run.report.parent))
         prove_report(run.report, run.nsys_output)
         began = own.clock()
         export = export_report(
@@ -259,6 +259,36 @@ class LiveCapture:
         needs_gpu = self._options.needs_gpu
         uses_gpu = any(t.nodeid in passed and not t.spec.allow_empty for t in planned)
         prove_trace(trace, records, needs_gpu=needs_gpu, needs_cuda=needs_gpu and uses_gpu)
+
+
+_FOLDER = "worker-"
+
+
+def worker_folder(folder: RunFolder) -> Path:
+    """Where a further worker of a run has its files."""
+    return folder.path / f"{_FOLDER}{folder.next_number()}"
+
+
+def number_of(folder: Path) -> int:
+    """What tells a worker from others of its run, by its folder."""
+    return int(folder.name.removeprefix(_FOLDER))
+
+
+@contextmanager
+def writing_temporary_files() -> Iterator[None]:
+    """Say what it means that files of the run cannot be written.
+
+    Raises:
+        CaptureError: in the place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CaptureError(
+            "this run's temporary files cannot be written",
+            evidence=str(error),
+            remedy="free some space, or name a folder that can be written to in TMPDIR",
+        ) from None
 
 
 def make_job(command: Command, tests: Sequence[PlannedTest], folder: Path, maxfail: int) -> Job:
@@ -313,7 +343,7 @@ def _ran_tests(run: WorkerRun, planned: Sequence[PlannedTest]) -> list[RanTest]:
     }
     started = {event["nodeid"] for event in run.events if event["event"] == "start"}
     cut = {event["nodeid"] for event in run.events if event["event"] == "cut"}
-    stop = _stop_reason(run)
+    stop = stop_reason(run)
     tests = []
     for test in planned:
         ran = RanTest(
@@ -348,7 +378,8 @@ def _ran_tests(run: WorkerRun, planned: Sequence[PlannedTest]) -> list[RanTest]:
     return tests
 
 
-def _stop_reason(run: WorkerRun) -> str:
+def stop_reason(run: WorkerRun) -> str:
+    """Why the worker stopped before its end (``pytest.exit``, a limit); "" if it did not."""
     for event in run.events:
         if event["event"] == "exit":
             return str(event["reason"])

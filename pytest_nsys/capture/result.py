@@ -150,6 +150,7 @@ class CaptureResult:
         commit: what git had checked out; "" if unknown.
         seconds: where the time went.
         server: what the server was started with, of a capture of one, as may be handed on.
+        worker: which of several that may each have run a test, as processes of their own.
     """
 
     tests: tuple[RanTest, ...]
@@ -163,3 +164,4 @@ class CaptureResult:
     export: Path | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     server: tuple[str, ...] = ()
+    worker: str = ""

@@ -26,15 +26,6 @@ def check_conflicts(config: pytest.Config, *, replay: bool) -> None:
         )
     if replay:
         return  # it runs no test
-    # --dist alone distributes nothing.
-    numbered = config.getoption("numprocesses", None)
-    if numbered or (config.getoption("dist", "no") != "no" and config.getoption("tx", None)):
-        flag = "-n" if numbered else "--tx"
-        raise SettingsError(
-            f"{flag} (pytest-xdist) cannot be used while tests are profiled: tests that share a "
-            "GPU disturb each other's timings",
-            remedy=f"leave out {flag}, or the --nsys options",
-        )
     for option, (plugin, why) in _CONFLICTS.items():
         value = config.getoption(option, None)
         values = value.split(",") if isinstance(value, str) else [value]

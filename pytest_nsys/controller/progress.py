@@ -29,7 +29,7 @@ class Progress:
         self._relay = config.getoption("capture") == "no"
         self._rewrites = not self._silent and not self._relay and bool(self._reporter.isatty)
         self._rounds: dict[str, int] = {}
-        self._order: dict[str, int] = {}
+        self._begun: dict[str, int] = {}
         self._last_plain = float("-inf")
         # Output comes in pieces, which may end inside a character.
         self._stdout, self._stderr = (
@@ -40,7 +40,7 @@ class Progress:
         """Announce a process."""
         tests = step.batch.tests
         self._rounds = {test.nodeid: test.spec.most_rounds or test.spec.rounds for test in tests}
-        self._order = {test.nodeid: number for number, test in enumerate(tests, 1)}
+        self._begun = {}
         count = f"{len(tests)} test{'s' * (len(tests) > 1)}"
         if step.purpose == "confirm":
             line = f"measuring {count} again that may have regressed"
@@ -61,17 +61,19 @@ class Progress:
         """Say what the run is waiting for."""
         self._line(f"nsys: {line}")
 
-    def event(self, event: dict[str, Any]) -> None:
-        """Show what the worker says."""
+    def event(self, event: dict[str, Any], worker: str = "") -> None:
+        """Show what a worker says, of several with its name."""
         if event["event"] == "start":
-            self._show(event["nodeid"], "")
+            self._begun.setdefault(event["nodeid"], len(self._begun) + 1)
+            self._show(event["nodeid"], worker)
         elif event["event"] == "round" and self._rewrites:
             number = event["round"]
             total = self._rounds[event["nodeid"]]
             what = f"round {number + 1}/{total}" if number >= 0 else "warm-up"
-            self._show(event["nodeid"], what)
+            self._show(event["nodeid"], worker, what)
         elif event["event"] == "end":
-            self._line("nsys: writing the report and reading it", keep=not self._rewrites)
+            of = f" of {worker}" if worker else ""
+            self._line(f"nsys: writing the report{of} and reading it", keep=not self._rewrites)
 
     def stdout(self, data: bytes) -> None:
         """Pass the worker's output on, where pytest was told not to capture it."""
@@ -90,16 +92,16 @@ class Progress:
         if self._rewrites:
             self._reporter.rewrite("", erase=True)
 
-    def _show(self, nodeid: str, what: str) -> None:
-        number, total = self._order[nodeid], len(self._order)
+    def _show(self, nodeid: str, *what: str) -> None:
+        number, total = self._begun[nodeid], len(self._rounds)
         if self._rewrites:
             filled = _BAR * (number - 1) // total
             bar = "#" * filled + "-" * (_BAR - filled)
-            parts = (f"nsys [{bar}] {number}/{total}", what, nodeid)
+            parts = (f"nsys [{bar}] {number}/{total}", *what, nodeid)
             self._line(" ".join(filter(None, parts)), keep=False)
         elif own.clock() - self._last_plain >= _PLAIN_EVERY_S:
             self._last_plain = own.clock()
-            self._line(f"nsys: {number}/{total} {nodeid}")
+            self._line(" ".join(filter(None, (f"nsys: {number}/{total}", *what, nodeid))))
 
     def _line(self, text: str, *, keep: bool = True) -> None:
         if self._silent:

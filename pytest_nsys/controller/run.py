@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,7 +21,9 @@ from pytest_nsys.controller.recorded import UNDECIDED
 from pytest_nsys.controller.reports import pass_on_warning
 from pytest_nsys.controller.runner import Arm, Outcome, Runner, Step
 from pytest_nsys.controller.sources import (
+    MakeSource,
     capture_options,
+    live_source,
     make_arms,
     make_explain,
     make_gpu_lock,
@@ -31,6 +34,7 @@ from pytest_nsys.controller.sources import (
 from pytest_nsys.errors import NsysError, NsysUsageError
 from pytest_nsys.plan.batches import Batch
 from pytest_nsys.plan.settings import Settings
+from pytest_nsys.process.environment import given_environment
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.context import ServerContext
 from pytest_nsys.servers.source import ServerSource
@@ -38,6 +42,7 @@ from pytest_nsys.storage.baselines.orphans import Collection
 from pytest_nsys.storage.history.commit import head_commit
 from pytest_nsys.storage.recordings.replay import Replay
 from pytest_nsys.support.text import fit_to_print
+from pytest_nsys.worker.node import distributes
 
 
 @dataclass(frozen=True)
@@ -138,8 +143,14 @@ def start_run(
 
         listener = Listener(on_event, progress.stdout, progress.stderr, nodes.begin, nodes.end)
         say = progress.waiting
-        arms = make_arms(config, settings, options, nsys, folder, listener, say)
-        gpu_lock = make_gpu_lock(settings.lock_timeout_s, say)
+        source: MakeSource = partial(live_source, nsys, folder, listener)
+        environ = given_environment()
+        if distributes(config):
+            from pytest_nsys.controller.distributed import distribute
+
+            source, environ = distribute(config, settings, nsys, folder, progress)
+        arms = make_arms(config, settings, options, folder, source, say)
+        gpu_lock = make_gpu_lock(settings.lock_timeout_s, say, environ)
         runner = Runner(arms, measurer, judge, gpu_lock, progress.begin, on_result)
         context = serve(config, options, nsys, folder) if servers else None
     except NsysError as error:

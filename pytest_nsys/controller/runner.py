@@ -116,25 +116,27 @@ class Arm:
             NsysUsageError: nsys was asked for something that it does not know.
         """
         specs = {test.nodeid: test.spec for test in step.batch.tests}
-        ran: dict[str, list[RanTest]] = {}
-        found: dict[str, list[Measurement | NsysError | None]] = {}
+        ran: dict[tuple[str, str], list[RanTest]] = {}
+        found: dict[tuple[str, str], list[Measurement | NsysError | None]] = {}
         try:
             for result in self.source.capture(step.batch, maxfail, step.number - 1):
                 yield result
                 measured = measurer.measure(result, specs)
                 for test in result.tests:
-                    ran.setdefault(test.nodeid, []).append(test)
-                    found.setdefault(test.nodeid, []).append(measured.get(test.nodeid))
+                    key = (test.nodeid, result.worker)
+                    ran.setdefault(key, []).append(test)
+                    found.setdefault(key, []).append(measured.get(test.nodeid))
         except NsysUsageError:
             raise
         except NsysError as error:
+            known = {nodeid for nodeid, _ in ran}
             for nodeid, spec in specs.items():
-                if nodeid not in ran:
+                if nodeid not in known:
                     lost = RanTest(nodeid, (), spec.warmup, spec.rounds, problem=error)
-                    ran[nodeid], found[nodeid] = [lost], [error]
-        for nodeid, tests in ran.items():
+                    ran[nodeid, ""], found[nodeid, ""] = [lost], [error]
+        for key, tests in ran.items():
             bad = (test for test in tests if test.problem is not None)
-            self._add(step, next(bad, tests[0]), _together(found[nodeid]))
+            self._add(step, next(bad, tests[0]), _together(found[key]))
 
     def _add(self, step: Step, ran: RanTest, found: Measurement | NsysError | None) -> None:
         why = found.what if isinstance(found, NsysError) and step.purpose == "confirm" else ""
@@ -168,7 +170,8 @@ class Arm:
         """Whether the test is to run in this process (from 0): planned, and well so far."""
         if process >= self.source.planned(test):
             return False
-        return process == 0 or len(self._measured.get(test.nodeid, ())) == process
+        well = test.nodeid not in self._problems
+        return process == 0 or (well and len(self._measured.get(test.nodeid, ())) >= process)
 
     def measurement(self, nodeid: str) -> Measurement | None:
         """All processes of a test together; None if one of them went wrong."""

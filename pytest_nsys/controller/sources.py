@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from pytest_nsys.capture.run import Deadlines, Listener, Program
 from pytest_nsys.controller.against import check_out, command_at, prepare
 from pytest_nsys.controller.judges import BaselineJudge, PairJudge
 from pytest_nsys.controller.progress import Told
-from pytest_nsys.controller.runner import Arm
+from pytest_nsys.controller.runner import Arm, CaptureSource
 from pytest_nsys.errors import NsysError
 from pytest_nsys.gpu.lock import gpu_locks
 from pytest_nsys.gpu.monitor import Monitor
@@ -117,13 +117,35 @@ def capture_options(settings: Settings, commit: str = "") -> CaptureOptions:
     )
 
 
+MakeSource = Callable[[Command, CaptureOptions], CaptureSource]
+"""Makes what captures the workers that a command starts."""
+
+
+def live_source(
+    nsys: NsysTool,
+    folder: RunFolder,
+    listener: Listener,
+    command: Command,
+    options: CaptureOptions,
+) -> CaptureSource:
+    """What captures in a worker at a time.
+
+    Args:
+        nsys: what makes the captures.
+        folder: for their files.
+        listener: told of what workers do.
+        command: how they are started.
+        options: how captures are made.
+    """
+    return LiveCapture(nsys, options, command, folder, listener, make_explain(nsys))
+
+
 def make_arms(
     config: pytest.Config,
     settings: Settings,
     options: CaptureOptions,
-    nsys: NsysTool,
     folder: RunFolder,
-    listener: Listener,
+    source: MakeSource,
     say: Callable[[str], None],
 ) -> Sequence[Arm]:
     """A live nsys for each revision: last the one under test, before it the one that it is compared
@@ -133,9 +155,8 @@ def make_arms(
         config: of the run.
         settings: of the run; name the other revision.
         options: how captures are made.
-        nsys: what makes them.
-        folder: for the captures' files, and the other revision.
-        listener: told of what workers do.
+        folder: for the other revision.
+        source: makes what captures.
         say: told what takes long.
 
     Raises:
@@ -151,7 +172,7 @@ def make_arms(
     )
 
     def arm(of: Command, options: CaptureOptions, name: str = "") -> Arm:
-        return Arm(LiveCapture(nsys, options, of, folder, listener, make_explain(nsys)), name)
+        return Arm(source(of, options), name)
 
     if settings.against is None:
         return [arm(command, options)]
@@ -195,18 +216,19 @@ def serve(
 
 
 def make_gpu_lock(
-    deadline_s: float, say: Callable[[str], None]
+    deadline_s: float, say: Callable[[str], None], environ: Mapping[str, str]
 ) -> Callable[[], AbstractContextManager[object]]:
     """What keeps other runs off the GPUs while one measures.
 
     Args:
         deadline_s: how long to wait for another run.
         say: told what is waited for.
+        environ: by which CUDA shows the GPUs to what measures.
     """
 
     @contextmanager
     def gpu_lock() -> Iterator[None]:
-        with gpu_locks(visible_gpu_uuids(), deadline_s=deadline_s, waiting=say) as notes:
+        with gpu_locks(visible_gpu_uuids(environ), deadline_s=deadline_s, waiting=say) as notes:
             for note in notes:
                 say(note)
             yield

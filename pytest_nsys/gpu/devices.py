@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_VISIBLE = "CUDA_VISIBLE_DEVICES"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""The variable that says which GPUs CUDA shows to a process."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +102,12 @@ def visible_gpus(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> list[Visibl
         gpus: all there are, in NVML's order.
         environ: the process's environment.
     """
-    value = environ.get(_VISIBLE)
+    value = environ.get(VISIBLE)
     if value is None:
         return [_whole(gpu) for gpu in gpus]
     found: dict[int, VisibleGpu] = {}
     for entry in map(str.strip, value.split(",")):
-        named = _named(entry, gpus, environ)
+        named = named_gpus(entry, gpus, environ)
         if not named:  # CUDA ignores this one, and all behind it
             break
         for gpu in named:
@@ -122,13 +123,18 @@ def _whole(gpu: Gpu) -> VisibleGpu:
     return VisibleGpu(gpu, instances[0] if len(instances) == 1 else None)
 
 
-def _named(entry: str, gpus: Sequence[Gpu], environ: Mapping[str, str]) -> list[VisibleGpu]:
+def are_numbers_certain(gpus: Sequence[Gpu], environ: Mapping[str, str]) -> bool:
+    """Whether CUDA's numbers of the GPUs are NVML's."""
+    by_number = len({gpu.name for gpu in gpus}) < 2 or (
+        environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+    )
+    return by_number and all(gpu.instances is None for gpu in gpus)
+
+
+def named_gpus(entry: str, gpus: Sequence[Gpu], environ: Mapping[str, str]) -> list[VisibleGpu]:
     """The GPUs that an entry of the list stands for: one, or all it may stand for."""
     if entry.isdecimal():
-        by_number = len({gpu.name for gpu in gpus}) < 2 or (
-            environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
-        )
-        if not by_number or any(gpu.instances is not None for gpu in gpus):
+        if not are_numbers_certain(gpus, environ):
             return [_whole(gpu) for gpu in gpus]
         return [_whole(gpu) for gpu in gpus if gpu.index == int(entry)]
     if entry.startswith("MIG-GPU-"):  # of drivers before R470: MIG-<UUID of the GPU>/<numbers>

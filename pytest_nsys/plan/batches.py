@@ -37,12 +37,12 @@ def make_plan(tests: Iterable[PlannedTest], alone: Collection[str] = ()) -> tupl
     """Batches in the order of their first tests.
 
     Tests share a batch when they ask for the same nsys arguments; an isolated one is alone, and so
-    are those whose node ids are in ``alone``.
+    are one that needs several GPUs, and those whose node ids are in ``alone``.
     """
     shared: dict[tuple[str, ...], list[PlannedTest]] = {}
     batches: list[list[PlannedTest]] = []
     for test in tests:
-        if test.spec.isolate or test.nodeid in alone:
+        if test.spec.isolate or test.spec.gpus > 1 or test.nodeid in alone:
             batches.append([test])
             continue
         if test.spec.nsys_args not in shared:

@@ -20,8 +20,8 @@ Table = Literal["off", "changed", "all"]
 
 MARKER_LINE = (
     "nsys(warmup, rounds, processes, tolerance, budget, require, forbid, check, expected, "
-    "isolate, timeout, nsys_args, allow_empty): measure this test under NVIDIA Nsight Systems when "
-    "pytest runs with --nsys, --nsys-baseline or --nsys-update"
+    "isolate, gpus, timeout, nsys_args, allow_empty): measure this test under NVIDIA Nsight "
+    "Systems when pytest runs with --nsys, --nsys-baseline or --nsys-update"
 )
 
 
@@ -210,6 +210,12 @@ OPTIONS: tuple[Option, ...] = (
         "nsys_lock_timeout",
         "longest wait for another run that measures on the same GPU (30 min)",
         metavar="SECONDS",
+    ),
+    Option(
+        "nsys_share_gpu",
+        "whether several workers of pytest-xdist (-n) may measure on one GPU: true or false "
+        "(default)",
+        metavar="true|false",
     ),
     Option(
         "nsys_max_duration",

@@ -70,6 +70,7 @@ class Settings:
     timeout_s: float = 1800.0
     tool_timeout_s: float = 900.0
     lock_timeout_s: float = 1800.0
+    share_gpu: bool = False
     max_duration_s: float | None = None
     max_capture_size: int | None = None
     overriding: frozenset[str] = frozenset()
@@ -172,6 +173,7 @@ def read_settings(config: pytest.Config) -> Settings:
         timeout_s=_seconds(values, "nsys_timeout") or Settings.timeout_s,
         tool_timeout_s=_seconds(values, "nsys_tool_timeout") or Settings.tool_timeout_s,
         lock_timeout_s=_seconds(values, "nsys_lock_timeout") or Settings.lock_timeout_s,
+        share_gpu=_truth("nsys_share_gpu", values["nsys_share_gpu"] or "false"),
         max_duration_s=_seconds(values, "nsys_max_duration"),
         max_capture_size=_size(values, "nsys_max_capture_size"),
         overriding=frozenset(

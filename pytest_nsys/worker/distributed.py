@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from pytest_nsys.worker.job import Job
 
 if TYPE_CHECKING:
+    import pytest
+
     from pytest_nsys.worker.session import WorkerSession
 
 _PLUGINS = "PYTEST_PLUGINS"
+_PLUGIN = "pytest_nsys.worker.joining"
 _OUR_OWN = ("testreport", "logstart", "logfinish", "collectreport", "warning_recorded")
 """What `WorkerSession` tells by the file of events: xdist would send it once more, and does not
 know how to send all that reports may hold."""
@@ -35,22 +35,24 @@ def serve(job: Job, session: WorkerSession) -> int:
     return 0
 
 
-def join(channel: Any) -> None:
-    """Run xdist's module for workers with what the job says."""
-    import xdist.remote
+def join(channel: Any, module: str) -> None:
+    """Run xdist's module for workers with what the job says.
 
+    Args:
+        channel: of execnet.
+        module: its source.
+    """
     assert _served is not None
     job, _ = _served
     workerinput, _, _, _ = channel.receive()
     begin = (workerinput, [*job.args], {"basetemp": job.basetemp}, [*sys.path])
     given = os.environ.get(_PLUGINS)
-    os.environ[_PLUGINS] = ",".join(filter(None, (__name__, given)))
-    module = compile(inspect.getsource(xdist.remote), str(xdist.remote.__file__), "exec")
+    os.environ[_PLUGINS] = ",".join(filter(None, (_PLUGIN, given)))
     exec(module, {"__name__": "__channelexec__", "channel": _Channel(channel, begin)})
 
 
-def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Add the session to the pytest that xdist configures, which has loaded this as a plugin."""
+def add_session(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add the session to the pytest that xdist configures, which has loaded our plugin."""
     rest = os.environ[_PLUGINS].partition(",")[2]
     if rest:
         os.environ[_PLUGINS] = rest

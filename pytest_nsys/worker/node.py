@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 WORKER_ID = "gw0"
 """The first worker's of pytest-xdist. Projects read a number out of it, and choose a GPU by it."""
 
+MEASURED = "nsys_measured"
+"""In ``workerinput`` of a worker that measures nothing: the tests that are not to run there."""
+
 _PLUGIN = "xdist"
 _OPTIONS: Mapping[str, Any] = {
     "numprocesses": None,
@@ -105,6 +108,12 @@ def plugin_module(config: pytest.Config, name: str) -> Any:
     """The plugin that is this module, whatever ``-p`` or its entry point call it; else None."""
     plugins = config.pluginmanager.get_plugins()
     return next((one for one in plugins if getattr(one, "__name__", None) == name), None)
+
+
+def distributes(config: pytest.Config) -> bool:
+    """Whether pytest-xdist is to distribute the tests of this run."""
+    # --dist alone distributes nothing.
+    return config.getoption("dist", "no") != "no" and bool(config.getoption("tx", None))
 
 
 def distributes_nothing(config: pytest.Config) -> None:

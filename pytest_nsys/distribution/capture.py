@@ -1,0 +1,293 @@
+"""Captures of tests that several workers share: one nsys, and one capture, for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
+
+import execnet
+import pytest
+
+from pytest_nsys.capture.follow import Event
+from pytest_nsys.capture.live import CaptureOptions, Command, LiveCapture
+from pytest_nsys.capture.nsys import NsysTool
+from pytest_nsys.capture.result import CaptureResult
+from pytest_nsys.capture.run import Listener, WorkerRun
+from pytest_nsys.distribution.division import divide
+from pytest_nsys.distribution.nodes import MeasuringNodes, NodeStartFailed, node_config
+from pytest_nsys.distribution.session import MeasuringSession
+from pytest_nsys.distribution.worker import LocalWorker, Order, Worker
+from pytest_nsys.errors import NoWindows, NsysError
+from pytest_nsys.gpu.devices import VISIBLE
+from pytest_nsys.gpu.shares import shares
+from pytest_nsys.plan.batches import Batch, PlannedTest
+from pytest_nsys.process.run_folder import RunFolder
+
+_Node: TypeAlias = "tuple[str, str | None]"
+"""The spec of a node, and the GPUs that it is shown."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """How a run is distributed.
+
+    Attributes:
+        specs: of the nodes, as pytest-xdist has them (``popen``).
+        shares: the GPUs that each is shown, as ``CUDA_VISIBLE_DEVICES`` has them; None for all.
+        visible: all of them; None if unknown.
+        each: whether every node is to run every test.
+        names: of tests as a scheduler is to see them, where they differ from their node ids.
+    """
+
+    specs: tuple[str, ...]
+    shares: tuple[str | None, ...]
+    visible: tuple[str, ...] | None = None
+    each: bool = False
+    names: Mapping[str, str] | None = None
+
+    def nodes(self, batch: Batch) -> tuple[_Node, ...]:
+        """The nodes for a batch: the spec of each, and the GPUs that it is shown.
+
+        Raises:
+            NotEnoughGpus: there are fewer than a test asks for.
+        """
+        gpus = batch.tests[0].spec.gpus
+        if gpus > 1:
+            return ((self.specs[0], shares(1, self.visible, gpus=gpus)[0]),)
+        count = len(self.specs) if self.each else min(len(self.specs), len(batch.tests))
+        return tuple(zip(self.specs, self.shares, strict=True))[:count]
+
+
+@dataclass(frozen=True)
+class Hands:
+    """What captures are made with.
+
+    Attributes:
+        config: of the run.
+        nsys: the nsys.
+        options: how captures are made.
+        folder: for their files.
+        listener: told of what workers do, with the name of the node and its GPUs.
+        say: told how a batch is shared.
+        explain: adds to an error what on this machine may be its cause.
+    """
+
+    config: pytest.Config
+    nsys: NsysTool
+    options: CaptureOptions
+    folder: RunFolder
+    listener: Callable[[str], Listener]
+    say: Callable[[str], None]
+    explain: Callable[[NsysError], NsysError]
+
+
+_PRINTED = "printed"
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """How the workers ended that shared tests once.
+
+    Attributes:
+        runs: by the names of their nodes.
+        crashed: see `MeasuringSession`.
+        error: why one of them could not be started or ended; None if all were.
+    """
+
+    runs: Mapping[str, WorkerRun]
+    crashed: Mapping[str, str]
+    error: NsysError | None
+
+    def of(self, name: str) -> _Ran:
+        """One of them alone."""
+        return replace(self, runs={name: self.runs[name]})
+
+
+class DistributedCapture:
+    """Captures batches in the workers of pytest-xdist.
+
+    Args:
+        hands: what captures are made with.
+        command: how a worker's pytest is started.
+        distribution: how the run is distributed.
+    """
+
+    def __init__(self, hands: Hands, command: Command, distribution: Distribution) -> None:
+        self._hands = hands
+        self._command = command
+        self._distribution = distribution
+        ours = Listener(_unheard, _unheard, _unheard)
+        self._live = LiveCapture(
+            hands.nsys, hands.options, command, hands.folder, ours, hands.explain
+        )
+
+    @property
+    def confirmations(self) -> int:
+        """How often what is suspected can be measured again."""
+        return self._live.confirmations
+
+    def planned(self, test: PlannedTest) -> int:
+        """How many processes the test is to have, in each node that runs it."""
+        return self._live.planned(test)
+
+    def capture(self, batch: Batch, maxfail: int, process: int = 0) -> Iterator[CaptureResult]:
+        """Run the batch; one result for each worker that has something to say, in their order.
+
+        What a worker that died had run before, and what it was still to run, is run again (see
+        `LiveCapture.capture`), when the others have ended.
+        """
+        del process  # one is like another
+        nodes = self._distribution.nodes(batch)
+        if not self._distribution.each:
+            yield from self._shared(nodes, batch, maxfail)
+            return
+        ran = self._distribute(nodes, batch.tests, maxfail)
+        for node, name in zip(nodes, [*ran.runs], strict=False):
+            results = list(self._results(ran.of(name), batch.tests, batch))
+            done = {test.nodeid for result in results for test in result.tests}
+            left = tuple(test for test in batch.tests if test.nodeid not in done)
+            if left and name in ran.runs:
+                results += self._shared([node], Batch(left), maxfail)
+            yield from (replace(result, worker=name) for result in results)
+        self._raise(ran)
+
+    def _shared(
+        self, nodes: Sequence[_Node], batch: Batch, maxfail: int
+    ) -> Iterator[CaptureResult]:
+        left = list(batch.tests)
+        lost_all_ranges = False
+        while left:
+            done: set[str] = set()
+            lost_now = False
+            ran = self._distribute(nodes[: len(left)], left, maxfail)
+            for result in self._results(ran, left, batch):
+                if not lost_all_ranges and _has_lost_ranges(result):
+                    lost_now = True  # see LiveCapture.capture
+                    continue
+                done |= {test.nodeid for test in result.tests}
+                yield result
+            self._raise(ran)
+            lost_all_ranges = lost_all_ranges or lost_now
+            left = [test for test in left if test.nodeid not in done]
+
+    def _results(
+        self, ran: _Ran, tests: Sequence[PlannedTest], batch: Batch
+    ) -> Iterator[CaptureResult]:
+        """What the workers that were started have to say, in their order."""
+        for name, planned in divide(tests, ran.runs, ran.crashed).items():
+            run = ran.runs[name]
+            if not planned:
+                continue  # others were quicker
+            result = self._live.analyse(run, planned, batch)
+            if run.lost is not None or not run.ended:
+                kept = tuple(test for test in result.tests if not test.passed)
+                result = replace(result, tests=kept)
+            if result.tests:
+                yield result
+
+    def _raise(self, ran: _Ran) -> None:
+        if ran.error is not None:
+            raise self._hands.explain(ran.error)
+
+    def _distribute(
+        self, nodes: Sequence[_Node], tests: Sequence[PlannedTest], maxfail: int
+    ) -> _Ran:
+        """Share the tests among nodes, once."""
+        hands = self._hands
+        config = node_config(hands.config, [_spec(*node) for node in nodes])
+        listeners: dict[str, Listener] = {}
+
+        def start(place: int, name: str) -> Worker:
+            spec, gpus = nodes[place]
+            listeners[name] = hands.listener(_called(name, gpus))
+            order = Order(self._command_of(name, spec, gpus), tests, maxfail)
+            told = Listener(
+                lambda event: session.put(name, event),
+                lambda data: session.put(name, {"event": _PRINTED, "data": data}),
+                lambda data: session.put(name, {"event": _PRINTED, "data": data}),
+            )
+            return LocalWorker(hands.nsys, hands.options, order, hands.folder, told)
+
+        def on_event(name: str, event: Event) -> None:
+            if event["event"] == _PRINTED:
+                listeners[name].stderr(event["data"])
+            else:
+                listeners[name].event(event)
+
+        started = MeasuringNodes(config, start)
+        names = self._distribution.names or {}
+        session = MeasuringSession(config, started, maxfail, names, on_event)
+        hands.say(_shared_by([spec.id or "" for spec in started.specs], nodes))
+        error: NsysError | None = None
+        unreached: NodeStartFailed | None = None
+        well = False
+        try:
+            session.run()
+            session.wait(hands.options.deadlines.finish)
+            well = True
+        except NodeStartFailed as caught:
+            unreached = caught
+        except NsysError as caught:
+            error = caught
+        finally:
+            if not well:
+                for worker in started.workers.values():
+                    worker.end()
+            started.teardown_nodes()
+        runs = {}
+        for name, worker in started.workers.items():
+            try:
+                runs[name] = worker.result()
+            except NsysError as caught:
+                error = error or caught
+            session.drain()
+        if unreached is not None and error is None:
+            raise unreached  # and its worker knows of nothing
+        return _Ran(runs, session.crashed, error)
+
+    def _command_of(self, name: str, spec: str, gpus: str | None) -> Command:
+        command, asked = self._command, execnet.XSpec(spec)
+        environment = {} if gpus is None else {VISIBLE: gpus}
+        program = replace(
+            command.program,
+            python=asked.python or command.program.python,
+            directory=asked.chdir or command.program.directory,
+            environment={**command.program.environment, **environment, **_texts(asked)},
+        )
+        basetemp = command.basetemp and str(Path(command.basetemp, name))
+        sys_path = () if asked.python else command.sys_path
+        return replace(command, program=program, basetemp=basetemp, sys_path=sys_path)
+
+
+def _spec(spec: str, gpus: str | None) -> str:
+    """What pytest-xdist is to see: where the worker is and in which environment; not how."""
+    asked = execnet.XSpec(spec)
+    environment = {**({} if gpus is None else {VISIBLE: gpus}), **_texts(asked)}
+    parts = ["popen", *(f"env:{name}={value}" for name, value in environment.items())]
+    return "//".join(parts + [f"nice={asked.nice}"] * bool(asked.nice))
+
+
+def _texts(spec: execnet.XSpec) -> dict[str, str]:
+    """The environment that a spec asks for; execnet takes a variable without a value for True."""
+    return {name: str(value) for name, value in spec.env.items()}
+
+
+def _shared_by(names: Sequence[str], nodes: Sequence[_Node]) -> str:
+    called = [_called(name, gpus) for name, (_, gpus) in zip(names, nodes, strict=True)]
+    return f"{len(nodes)} worker{'s' * (len(nodes) > 1)}: {', '.join(called)}"
+
+
+def _called(name: str, gpus: str | None) -> str:
+    if gpus is None:
+        return name
+    return f"{name} (GPU{'s' * (',' in gpus)} {gpus})"
+
+
+def _unheard(said: object) -> None:
+    """Nobody is told."""
+
+
+def _has_lost_ranges(result: CaptureResult) -> bool:
+    return any(isinstance(test.problem, NoWindows) for test in result.tests)

@@ -1,0 +1,163 @@
+"""pytest-xdist's nodes, whose workers run below nsys."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import execnet
+import pytest
+import xdist.remote
+from xdist.workermanage import NodeManager, WorkerController
+
+from pytest_nsys.distribution.worker import Worker
+from pytest_nsys.errors import WorkerFailed
+from pytest_nsys.worker import distributed
+
+_NOT_TOLD = ("_cov", "terminaldistreporter", "nsys-plain-first")
+"""pytest-cov expects nodes only where all tests are theirs, and workers are covered without it;
+xdist's own report of nodes that come and go would be in the way of ours; and ours of those that
+measure nothing is not meant."""
+
+
+class NodeStartFailed(Exception):
+    """The worker of a node could not be reached: it says why (`Worker.result`)."""
+
+
+class _Over:
+    """An object with some of its attributes replaced."""
+
+    def __init__(self, of: object, **given: object) -> None:
+        self.__dict__.update(given, _of=of)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._of, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        setattr(self._of, name, value)
+
+
+class _Hooks:
+    """The hooks of a run without some of its plugins."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._manager = config.pluginmanager
+
+    def __getattr__(self, name: str) -> Any:
+        plugins = map(self._manager.get_plugin, _NOT_TOLD)
+        left_out = [plugin for plugin in plugins if plugin is not None]
+        return self._manager.subset_hook_caller(name, remove_plugins=left_out)
+
+
+def node_config(config: pytest.Config, specs: Sequence[str]) -> Any:
+    """The run's configuration as nodes and their scheduler see it: with as many as there are.
+
+    Args:
+        config: the run's.
+        specs: of the nodes.
+    """
+
+    def getvalue(name: str, *default: Any) -> Any:
+        return [*specs] if name == "tx" else config.getvalue(name, *default)
+
+    def getplugin(name: str) -> Any:
+        # xdist shows by it how many nodes have come how far.
+        return None if name == "terminalreporter" else config.pluginmanager.get_plugin(name)
+
+    manager = _Over(config.pluginmanager, getplugin=getplugin)
+    return _Over(config, hook=_Hooks(config), getvalue=getvalue, pluginmanager=manager)
+
+
+class _OurModule:
+    """Has a node run xdist's module as we want it to."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_xdist_getremotemodule(self) -> str:
+        """What is sent to the worker."""
+        source = inspect.getsource(xdist.remote)
+        return f"from {distributed.__name__} import join\njoin(channel, {source!r})"
+
+
+@contextmanager
+def _our_module(config: Any) -> Iterator[None]:
+    module = _OurModule()
+    config.pluginmanager.register(module)
+    try:
+        yield
+    finally:
+        config.pluginmanager.unregister(module)
+
+
+class MeasuringNodes(NodeManager):
+    """Starts the nodes of a batch, each with a worker below an nsys of its own.
+
+    Args:
+        config: of `node_config`.
+        start: starts the worker of a node, by the node's place among the specs and its name.
+
+    Attributes:
+        workers: by the names of their nodes, in the order in which they were started.
+    """
+
+    def __init__(self, config: Any, start: Callable[[int, str], Worker]) -> None:
+        super().__init__(config)
+        self.workers: dict[str, Worker] = {}
+        self._start = start
+        self._places = {spec.id: place for place, spec in enumerate(self.specs)}
+
+    def setup_nodes(
+        self, putevent: Callable[[tuple[str, dict[str, Any]]], None]
+    ) -> list[WorkerController]:
+        """Start all nodes: every nsys first, which takes as long for several as for one."""
+        for spec in self.specs:
+            self._begin(spec)
+        return super().setup_nodes(putevent)
+
+    def _begin(self, spec: execnet.XSpec) -> Worker:
+        assert spec.id is not None
+        worker = self._start(self._places[spec.id], spec.id)
+        self.workers[spec.id] = worker
+        return worker
+
+    def setup_node(
+        self, spec: execnet.XSpec, putevent: Callable[[tuple[str, dict[str, Any]]], None]
+    ) -> WorkerController:
+        """Start one node, and its worker if that has not been.
+
+        Raises:
+            NodeStartFailed: its worker did not begin.
+            WorkerFailed: a plugin put in ``workerinput`` what cannot be sent.
+        """
+        assert spec.id is not None
+        worker = self.workers.get(spec.id) or self._begin(spec)
+        begun = execnet.XSpec(
+            f"execmodel=main_thread_only//popen//python={shlex.join(worker.giver)}//id={spec.id}"
+        )
+        begun.nice, begun.env = spec.nice, spec.env
+        try:
+            with _our_module(self.config):
+                return super().setup_node(begun, putevent)
+        except execnet.DumpError as error:
+            raise WorkerFailed(
+                "workerinput cannot be sent to the worker",
+                evidence=str(error),
+                remedy="see what pytest_configure_node puts there: pytest-xdist cannot send it "
+                "either",
+            ) from None
+        except (EOFError, OSError, AssertionError) as error:
+            raise NodeStartFailed(spec.id) from error
+
+    def again(
+        self, spec: execnet.XSpec, putevent: Callable[[tuple[str, dict[str, Any]]], None]
+    ) -> WorkerController:
+        """Start a node in the place of one whose worker has died."""
+        assert spec.id is not None
+        new = execnet.XSpec("popen")
+        new.nice, new.env = spec.nice, spec.env
+        self.group.allocate_id(new)
+        assert new.id is not None
+        self._places[new.id] = self._places[spec.id]
+        return self.setup_node(new, putevent)
