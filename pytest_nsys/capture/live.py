@@ -25,8 +25,10 @@ from pytest_nsys.errors import (
     NsysError,
     RevisionError,
 )
+from pytest_nsys.gpu.shares import shares, visible_entries
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.privacy import published_options
+from pytest_nsys.process.environment import given_environment
 from pytest_nsys.process.limits import NO_LIMITS, Limits
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.support.own import own
@@ -129,8 +131,14 @@ class LiveCapture:
         A test in which a worker died is not run again. What had not been run goes to a new
         worker, and so do the tests that had passed: a process that dies takes with it the CUDA
         events that were not yet flushed, and nothing in the capture says how many.
+
+        Raises:
+            NotEnoughGpus: there are fewer than a test asks for.
         """
         del process  # one is like another
+        gpus = batch.tests[0].spec.gpus
+        if gpus > 1:
+            shares(1, visible_entries(given_environment()), gpus=gpus)
         left = list(batch.tests)
         lost_all_ranges = False
         while left:

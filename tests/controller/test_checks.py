@@ -20,9 +20,7 @@ def options(**values: object) -> Any:
 @pytest.mark.parametrize(
     "values",
     [
-        {"dist": "loadscope", "numprocesses": None, "tx": []},
-        {"dist": "load", "numprocesses": 0, "tx": []},
-        {"dist": "no", "tx": ["2*popen"]},
+        {"dist": "load", "numprocesses": 2, "tx": ["popen"] * 2},
         {"inline_snapshot": None},
         {"inline_snapshot": "disable"},
         {"inline_snapshot": "short-report,report"},
@@ -38,9 +36,6 @@ def test_options_that_change_nothing_of_measured_tests_are_no_conflict(
 @pytest.mark.parametrize(
     ("values", "flag"),
     [
-        ({"dist": "load", "numprocesses": 2, "tx": ["popen"] * 2}, "-n (pytest-xdist)"),
-        ({"dist": "no", "numprocesses": "auto"}, "-n (pytest-xdist)"),
-        ({"dist": "loadscope", "numprocesses": None, "tx": ["2*popen"]}, "--tx (pytest-xdist)"),
         ({"inline_snapshot": "create"}, "--inline-snapshot (inline-snapshot)"),
         ({"inline_snapshot": "report,fix"}, "--inline-snapshot (inline-snapshot)"),
         ({"parallel_threads": "4"}, "--parallel-threads (pytest-run-parallel)"),

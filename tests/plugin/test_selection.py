@@ -187,20 +187,17 @@ def test_hooks_and_options_of_the_users_project_hold_in_the_worker_too(
 
 
 @pytest.mark.usefixtures("all_plugins")
-def test_debugging_and_distributing_are_refused_while_profiling_and_work_otherwise(
+def test_debugging_is_refused_while_profiling_and_works_otherwise(
     simulated: Project, story: Story
 ) -> None:
     write(simulated)
     for options, words in (
         (("--pdb",), "--pdb and --trace cannot be used while tests are profiled"),
         (("--trace",), "--pdb and --trace cannot be used while tests are profiled"),
-        (("-n", "2"), "-n (pytest-xdist) cannot be used while tests are profiled"),
     ):
         refused = simulated.run("--nsys", *options)
         assert refused.ret == pytest.ExitCode.USAGE_ERROR
         refused.stderr.fnmatch_lines([f"ERROR: {words}*", "What to do: leave out *"])
-    simulated.run("-n", "2").assert_outcomes(passed=5)
-
     write(simulated, fails=True)
     debugged = subprocess.run(
         [sys.executable, "-m", "pytest", "--pdb", "-x"],
