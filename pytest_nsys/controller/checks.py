@@ -26,6 +26,14 @@ def check_conflicts(config: pytest.Config, *, replay: bool) -> None:
         )
     if replay:
         return  # it runs no test
+    if config.getoption("px", None) or any(
+        "via=" in tx for tx in config.getoption("tx", None) or ()
+    ):
+        raise SettingsError(
+            "--px and via= (pytest-xdist) cannot be used while tests are profiled: what brings "
+            "captures back takes that place",
+            remedy="leave out --px and name the machines with --tx, such as --tx 2*ssh=host",
+        )
     for option, (plugin, why) in _CONFLICTS.items():
         value = config.getoption(option, None)
         values = value.split(",") if isinstance(value, str) else [value]

@@ -11,6 +11,7 @@ import pytest
 
 from pytest_nsys.support.own import own
 from pytest_nsys.support.text import one_line
+from pytest_nsys.worker.node import distributes
 
 if TYPE_CHECKING:
     from pytest_nsys.controller.runner import Step
@@ -28,6 +29,7 @@ class Progress:
         self._silent = config.getoption("verbose") < 0 or self._reporter is None
         self._relay = config.getoption("capture") == "no"
         self._rewrites = not self._silent and not self._relay and bool(self._reporter.isatty)
+        self._together = "" if distributes(config) else " in one capture"
         self._rounds: dict[str, int] = {}
         self._begun: dict[str, int] = {}
         self._last_plain = float("-inf")
@@ -47,7 +49,7 @@ class Progress:
         elif step.purpose == "alone":
             line = f"measuring {tests[0].nodeid} again, alone: earlier tests left something running"
         else:
-            line = f"measuring {count} in one capture"
+            line = f"measuring {count}{self._together}"
         if step.arm:
             line += f" at {step.arm}"
         self._line(f"nsys: {line}{_process(step)}")

@@ -23,7 +23,8 @@ it.
 The worker that runs measured tests is, for other plugins, one of pytest-xdist: what their
 `pytest_configure_node` puts into `node.workerinput` is in `config.workerinput` there (with or
 without pytest-xdist), `config.workeroutput` comes back by `pytest_testnodedown`, and its id is
-`gw0`. Reports are logged in the controller, once a test, with the final verdict. So what works
+`gw0`. With `-n` workers are xdist's own ([many GPUs](many-gpus.md)). Reports are logged in the
+controller, once a test, with the final verdict. So what works
 beside `pytest -n 1` works here, and what does not, does not: `record_testsuite_property` and
 `record_xml_attribute` in a measured test say nothing.
 

@@ -101,8 +101,8 @@ def test_too_long():
         args=("-n0", "--dist=no"),
         code=TWO + f"{M}def test_id(worker_id):\n    assert worker_id == 'gw0'\n",
         outcomes={**TWO_OUTCOMES, "test_id": "passed"},
-        works="loaded, without -n; the worker is gw0",
-        remedy="leave out -n while tests are profiled",
+        works="shares measured tests among GPUs, see [many GPUs](many-gpus.md); without -n the "
+        "worker is gw0",
     ),
     Case(
         "rerunfailures",
@@ -820,20 +820,6 @@ REFUSED = (
         refused="--forked (pytest-forked) cannot be used while tests are profiled",
         works="loaded, without --forked",
         remedy="leave out --forked while tests are profiled",
-    ),
-    Case(
-        "xdist_n",
-        "pytest-xdist",
-        ("xdist",),
-        args=("-n2",),
-        refused="-n (pytest-xdist) cannot be used while tests are profiled",
-    ),
-    Case(
-        "xdist_addopts",
-        "pytest-xdist",
-        ("xdist",),
-        ini=("addopts = -n auto",),
-        refused="-n (pytest-xdist) cannot be used while tests are profiled",
     ),
     Case(
         "run_parallel",

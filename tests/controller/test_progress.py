@@ -41,16 +41,18 @@ class Screen:
 class ConfigStub:
     """The little of a configuration that progress asks for."""
 
-    def __init__(self, screen: Screen | None, verbose: int = 0, capture: str = "fd") -> None:
+    def __init__(
+        self, screen: Screen | None, verbose: int = 0, capture: str = "fd", dist: str = "no"
+    ) -> None:
         self._screen = screen
-        self._options = {"verbose": verbose, "capture": capture}
+        self._options = {"verbose": verbose, "capture": capture, "dist": dist, "tx": ["popen"]}
         self.pluginmanager = self
 
     def getplugin(self, name: str) -> Screen | None:
         return self._screen if name == "terminalreporter" else None
 
-    def getoption(self, name: str) -> Any:
-        return self._options[name]
+    def getoption(self, name: str, default: object = None) -> Any:
+        return self._options.get(name, default)
 
 
 def _progress(screen: Screen | None, **options: Any) -> Progress:
@@ -92,6 +94,25 @@ def test_one_test_is_not_several() -> None:
     screen = Screen(isatty=True)
     _run(_progress(screen), names=("a",))
     assert screen.lines == ["nsys: measuring 1 test in one capture"]
+
+
+def test_several_workers_are_told_apart() -> None:
+    screen = Screen(isatty=True)
+    progress = _progress(screen, dist="load")
+    tests = tuple(PlannedTest(f"t.py::{name}", Spec(1, 2, 60.0)) for name in ("a", "b"))
+    progress.begin(Step(Batch(tests), 1, 1))
+    progress.event({"event": "start", "nodeid": "t.py::b"}, "gw1 (GPU 1)")
+    progress.event({"event": "start", "nodeid": "t.py::a"}, "gw0 (GPU 0)")
+    progress.event({"event": "round", "nodeid": "t.py::b", "round": 0}, "gw1 (GPU 1)")
+    progress.event({"event": "end"}, "gw1 (GPU 1)")
+    none, half = "-" * 20, "#" * 10 + "-" * 10
+    assert screen.lines == ["nsys: measuring 2 tests"]
+    assert screen.shown == [
+        f"nsys [{none}] 1/2 gw1 (GPU 1) t.py::b",
+        f"nsys [{half}] 2/2 gw0 (GPU 0) t.py::a",
+        f"nsys [{none}] 1/2 gw1 (GPU 1) round 1/2 t.py::b",
+        "nsys: writing the report of gw1 (GPU 1) and reading it",
+    ]
 
 
 def test_a_line_never_reaches_the_edge_of_a_terminal() -> None:

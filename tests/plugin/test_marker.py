@@ -153,6 +153,7 @@ ELSEWHERE = {
     "nsys_report_url",
     "nsys_report_name",
     "nsys_columns",
+    "nsys_share_gpu",
     "nsys_processes",
     "nsys_confirm",
     "nsys_against",
