@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_nsys.errors import SettingsError
-from pytest_nsys.worker.node import RETRYING, plugin_module
+from pytest_nsys.worker.node import RETRYING, distributes, plugin_module
 
 
 def check_conflicts(config: pytest.Config, *, replay: bool) -> None:
@@ -26,13 +26,10 @@ def check_conflicts(config: pytest.Config, *, replay: bool) -> None:
         )
     if replay:
         return  # it runs no test
-    if config.getoption("px", None) or any(
-        "via=" in tx for tx in config.getoption("tx", None) or ()
-    ):
+    if distributes(config) and not all("popen" in spec for spec in config.getoption("tx")):
         raise SettingsError(
-            "--px and via= (pytest-xdist) cannot be used while tests are profiled: what brings "
-            "captures back takes that place",
-            remedy="leave out --px and name the machines with --tx, such as --tx 2*ssh=host",
+            "other machines (--tx of pytest-xdist) cannot be used while tests are profiled",
+            remedy="give -n, or run there with --nsys-record and here with --nsys-replay",
         )
     for option, (plugin, why) in _CONFLICTS.items():
         value = config.getoption(option, None)

@@ -219,6 +219,7 @@ def test_where_the_number_of_rounds_is_automatic_the_most_there_may_be_is_shown(
     progress = _progress(screen)
     test = PlannedTest("a", Spec(1, 5, 60.0, most_rounds=50))
     progress.begin(Step(Batch((test,)), 1, 1))
+    progress.event({"event": "start", "nodeid": "a"})
     progress.event({"event": "round", "nodeid": "a", "round": 5})
     assert screen.shown[-1].endswith("round 6/50 a")
 
