@@ -25,9 +25,23 @@ _ENVIRONMENT = pytest.StashKey[dict[str, str]]()
 _FORGET_METRICS = pytest.StashKey[Any]()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare the options and their ini twins."""
     add_options(parser)
+    _import_as_usual(pluginmanager)
+
+
+def _import_as_usual(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Have Python import the modules of this package, as all others.
+
+    pytest rewrites the assertions of plugins, which helps those that assert for tests. It has no
+    use for what Python compiled at the installation, and in a fresh container compiles all anew.
+    """
+    hook = getattr(pluginmanager, "rewrite_hook", None)
+    marked = getattr(hook, "_must_rewrite", None)
+    if isinstance(marked, set):
+        marked.discard(__name__.partition(".")[0])
+        getattr(hook, "_marked_for_rewrite_cache", {}).clear()
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:

@@ -94,6 +94,7 @@ def _damaged(line: bytes, why: str) -> WorkerFailed:
 
 
 _FIELDS: Mapping[str, Mapping[str, Any]] = {
+    "ready": {"uses_gpu": bool},
     "collected": {"nodeids": tuple[str, ...]},
     "strays": {"files": tuple[str, ...]},
     "start": {"nodeid": str},

@@ -7,17 +7,24 @@ import functools
 import importlib.metadata
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pytest_nsys.capture.ahead import Ahead, Turn
 from pytest_nsys.capture.export import export_report, keep_report
-from pytest_nsys.capture.nsys import NsysTool, override, trace_options
+from pytest_nsys.capture.nsys import trace_options
 from pytest_nsys.capture.proof import prove_report, prove_trace
 from pytest_nsys.capture.result import CaptureResult, RanTest, Uncollected, missing_phase
-from pytest_nsys.capture.run import THIS_PYTHON, Deadlines, Listener, Program, WorkerRun, run_worker
+from pytest_nsys.capture.run import WorkerRun
 from pytest_nsys.capture.starting import launch_repeatedly
+from pytest_nsys.capture.workers import (
+    Workers,
+    nsys_arguments,
+    number_of,
+    repeats,
+    writing_temporary_files,
+)
 from pytest_nsys.errors import (
     CaptureError,
     LimitReached,
@@ -29,92 +36,37 @@ from pytest_nsys.gpu.shares import shares, visible_entries
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.privacy import published_options
 from pytest_nsys.process.environment import given_environment
-from pytest_nsys.process.limits import NO_LIMITS, Limits
-from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.support.own import own
 from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.windows.record import WindowRecord
-from pytest_nsys.worker.coverage import CoverageOptions
-from pytest_nsys.worker.job import Job, Repeats
+from pytest_nsys.worker.job import Task
 
 _FRAMEWORKS = ("torch", "triton", "jax", "jaxlib", "cupy-cuda12x", "cupy-cuda13x", "transformers")
-
-
-@dataclass(frozen=True)
-class Command:
-    """How the worker's pytest is started: as the controller's was.
-
-    Attributes:
-        args: pytest's arguments.
-        argv: ``sys.argv``.
-        sys_path: ``sys.path``.
-        basetemp: base folder of ``tmp_path``; None for pytest's own choice.
-        program: what runs it, and where.
-        away_from: a folder whose modules it must not import; "" for none.
-        coverage: how its tests are measured for coverage; None if they are not.
-    """
-
-    args: tuple[str, ...]
-    argv: tuple[str, ...]
-    sys_path: tuple[str, ...]
-    basetemp: str | None = None
-    program: Program = THIS_PYTHON
-    away_from: str = ""
-    coverage: CoverageOptions | None = None
-
-
-@dataclass(frozen=True)
-class CaptureOptions:
-    """How a run makes its captures.
-
-    Attributes:
-        nsys_args: further arguments of ``nsys profile``.
-        args_override: whether they come before what tests ask for, and not after.
-        needs_gpu: whether a capture in which nsys saw no GPU is no good.
-        confirmations: how often what is suspected can be measured again.
-        keep: the folder for the raw reports; None where they are not kept.
-        commit: what git has checked out of the project; "" if unknown.
-        limits: what a worker may use before it is told to stop.
-        deadlines: longest times for what is not a test.
-    """
-
-    nsys_args: tuple[str, ...] = ()
-    args_override: bool = False
-    needs_gpu: bool = True
-    confirmations: int = 0
-    keep: Path | None = None
-    commit: str = ""
-    limits: Limits = NO_LIMITS
-    deadlines: Deadlines = Deadlines()
 
 
 class LiveCapture:
     """Captures batches with a real nsys.
 
     Args:
-        nsys: the nsys.
-        options: how captures are made.
-        command: how the worker's pytest is started.
-        folder: for the captures' files.
-        listener: told of what workers do.
+        workers: starts workers.
+        ahead: those that wait for their turns.
         explain: adds to an error what on this machine may be its cause.
+        commit: what git has checked out of what they run; "" if unknown.
     """
 
     def __init__(
         self,
-        nsys: NsysTool,
-        options: CaptureOptions,
-        command: Command,
-        folder: RunFolder,
-        listener: Listener,
+        workers: Workers,
+        ahead: Ahead,
         explain: Callable[[NsysError], NsysError] = lambda error: error,
+        commit: str = "",
     ) -> None:
-        self._nsys = nsys
-        self._options = options
-        self._command = command
-        self._folder = folder
-        self._listener = listener
+        self._workers = workers
+        self._nsys = workers.nsys
+        self._options = workers.options
+        self._ahead = ahead
         self._explain = explain
+        self._commit = commit
 
     @property
     def confirmations(self) -> int:
@@ -124,6 +76,10 @@ class LiveCapture:
     def planned(self, test: PlannedTest) -> int:
         """How many processes the test is to have."""
         return test.spec.processes
+
+    def expect(self, batch: Batch, processes: int) -> None:
+        """The batch is about to be captured so many times, and nothing else before it."""
+        self._ahead.expect(self._turn(batch.tests), processes)
 
     def capture(self, batch: Batch, maxfail: int, process: int = 0) -> Iterator[CaptureResult]:
         """Run the batch; one result per worker.
@@ -160,32 +116,13 @@ class LiveCapture:
             left = [test for test in left if test.nodeid not in done]
 
     def _run(self, tests: Sequence[PlannedTest], maxfail: int) -> WorkerRun:
-        folder = worker_folder(self._folder)
+        worker = self._ahead.take(self._turn(tests))
         with writing_temporary_files():
-            return self._start(folder, tests, maxfail)
+            worker.tell(Task(repeats(tests), maxfail))
+        return worker.run({test.nodeid: test.spec.timeout_s for test in tests})
 
-    def _start(self, folder: Path, tests: Sequence[PlannedTest], maxfail: int) -> WorkerRun:
-        folder.mkdir(mode=0o700)
-        job = replace(
-            make_job(self._command, tests, folder, maxfail), workerinput=self._listener.begin()
-        )
-        error = "it did not end"
-        try:
-            run = run_worker(
-                self._nsys,
-                job,
-                folder,
-                self._listener,
-                nsys_args=nsys_arguments(self._options, tests),
-                timeouts={test.nodeid: test.spec.timeout_s for test in tests},
-                deadlines=self._options.deadlines,
-                limits=self._options.limits,
-                program=self._command.program,
-            )
-            error = "" if run.ended else run.reason or "it ended suddenly"
-        finally:
-            self._listener.end(error)
-        return run
+    def _turn(self, tests: Sequence[PlannedTest]) -> Turn:
+        return Turn(self._workers, nsys_arguments(self._options, tests))
 
     def analyse(
         self, run: WorkerRun, planned: Sequence[PlannedTest], batch: Batch
@@ -221,7 +158,7 @@ class LiveCapture:
             nsys=self._nsys.version_text,
             date=datetime.date.today().isoformat(),
             versions=installed_versions(),
-            commit=self._options.commit,
+            commit=self._commit,
             export=export,
             seconds=seconds,
         )
@@ -267,74 +204,6 @@ class LiveCapture:
         needs_gpu = self._options.needs_gpu
         uses_gpu = any(t.nodeid in passed and not t.spec.allow_empty for t in planned)
         prove_trace(trace, records, needs_gpu=needs_gpu, needs_cuda=needs_gpu and uses_gpu)
-
-
-_FOLDER = "worker-"
-
-
-def worker_folder(folder: RunFolder) -> Path:
-    """Where a further worker of a run has its files."""
-    return folder.path / f"{_FOLDER}{folder.next_number()}"
-
-
-def number_of(folder: Path) -> int:
-    """What tells a worker from others of its run, by its folder."""
-    return int(folder.name.removeprefix(_FOLDER))
-
-
-@contextmanager
-def writing_temporary_files() -> Iterator[None]:
-    """Say what it means that files of the run cannot be written.
-
-    Raises:
-        CaptureError: in the place of an OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise CaptureError(
-            "this run's temporary files cannot be written",
-            evidence=str(error),
-            remedy="free some space, or name a folder that can be written to in TMPDIR",
-        ) from None
-
-
-def make_job(command: Command, tests: Sequence[PlannedTest], folder: Path, maxfail: int) -> Job:
-    """The job of a worker.
-
-    Args:
-        command: how it is started.
-        tests: the tests that it is to have.
-        folder: for its files.
-        maxfail: failures after which it stops; 0 for no limit.
-    """
-    repeats = {
-        test.nodeid: Repeats(
-            test.spec.warmup,
-            test.spec.rounds,
-            most=test.spec.most_rounds,
-            precision=test.spec.precision,
-        )
-        for test in tests
-    }
-    return Job(
-        args=command.args,
-        argv=command.argv,
-        sys_path=command.sys_path,
-        basetemp=command.basetemp,
-        tests=repeats,
-        events=str(folder / "events.jsonl"),
-        stop_file=str(folder / "stop"),
-        maxfail=maxfail,
-        away_from=command.away_from,
-        coverage=command.coverage,
-    )
-
-
-def nsys_arguments(options: CaptureOptions, tests: Sequence[PlannedTest]) -> tuple[str, ...]:
-    """The further arguments of ``nsys profile`` for tests that share a capture."""
-    layers = [options.nsys_args, tests[0].spec.nsys_args]
-    return override(*(reversed(layers) if options.args_override else layers))
 
 
 def _ran_tests(run: WorkerRun, planned: Sequence[PlannedTest]) -> list[RanTest]:

@@ -66,6 +66,15 @@ class NsysTool:
         """Whether ``nsys export`` knows ``--tables`` and ``--type=parquetdir``."""
         return self.version >= (2023, 4, 0)
 
+    @property
+    def runs_beside_others(self) -> bool:
+        """Whether several of them record at once without harm.
+
+        Old ones (2022.4, 2023.4) then lose ranges, or start or export nothing, on small machines;
+        four of 2025.3 do not.
+        """
+        return self.version >= (2025, 1, 0)
+
 
 # From this nvtx on, ranges carry a payload that nsys up to 2023.4 refuses, and the range with it.
 _NVTX_WITH_PAYLOADS = (0, 2, 12)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pytest_nsys.errors import NsysError
 from pytest_nsys.support.json_values import read, read_keys
-from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows.record import WindowRecord
+
+if TYPE_CHECKING:
+    from pytest_nsys.trace.tables import Trace
 
 PHASES = ("setup", "call", "teardown")
 

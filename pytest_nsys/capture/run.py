@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pytest_nsys.capture.follow import Event, EventTail, Tail
 from pytest_nsys.capture.importing import import_again
@@ -32,7 +33,7 @@ from pytest_nsys.process.shim_command import write_shim_command
 from pytest_nsys.support.own import own
 from pytest_nsys.windows.record import WindowRecord
 from pytest_nsys.worker import __main__ as worker_main
-from pytest_nsys.worker.job import Job
+from pytest_nsys.worker.job import Job, Task
 from pytest_nsys.worker.node import new_workerinput
 
 _POLL_S = 0.02
@@ -42,6 +43,7 @@ _DEATH_S = 60.0
 _ENDING_S = 2.0
 _FATAL = "Fatal Python error"
 _STDERR_LINES = 40
+_NOT_ENDED = "it ended suddenly"
 _NOT_INHERITED = ("PYTEST_CURRENT_TEST", "PYTEST_XDIST_", "COV_CORE_")
 
 
@@ -110,8 +112,34 @@ class WorkerRun:
         return tuple(event["record"] for event in self.events if event["event"] == "window")
 
 
-def _nobody_to_tell(error: str) -> None:
-    del error
+class Node(Protocol):
+    """A worker as plugins know it, from before its start on.
+
+    Attributes:
+        sent: what the worker finds as ``workerinput``.
+    """
+
+    @property
+    def sent(self) -> Mapping[str, Any]: ...
+
+    def event(self, event: Event) -> None:
+        """The worker says something."""
+
+    def end(self, error: str) -> None:
+        """It is over; ``error`` is the reason, if it did not reach its own end."""
+
+
+class UnknownNode:
+    """A worker that no plugin knows of."""
+
+    def __init__(self) -> None:
+        self.sent: Mapping[str, Any] = new_workerinput()
+
+    def event(self, event: Event) -> None:
+        """Nobody is told."""
+
+    def end(self, error: str) -> None:
+        """Nobody is told."""
 
 
 @dataclass(frozen=True)
@@ -122,15 +150,13 @@ class Listener:
         event: told of each event.
         stdout: given its output, under ``-s``.
         stderr: the same.
-        begin: called before a worker is started; returns what it finds as ``workerinput``.
-        end: called when it is over; with the reason, if it did not reach its own end.
+        node: called before a worker is started.
     """
 
     event: Callable[[Event], None]
     stdout: Callable[[bytes], None]
     stderr: Callable[[bytes], None]
-    begin: Callable[[], Mapping[str, Any]] = new_workerinput
-    end: Callable[[str], None] = _nobody_to_tell
+    node: Callable[[], Node] = UnknownNode
 
 
 def run_worker(
@@ -166,34 +192,48 @@ def run_worker(
         WorkerFailed: the worker ended before it ran a test.
         DeadlineExceeded: the worker never began, or nsys never ended.
     """
-    demand_space(folder)
-    try:
-        return _RunningWorker(
-            nsys, job, folder, listener, nsys_args, timeouts, deadlines, limits, program
-        ).follow()
-    except NsysLaunchFailed:
-        # It is tried again, and what a crashed nsys has left may be what there is no space for.
-        own.remove_tree(folder, ignore_errors=True)
-        raise
+    worker = Worker(
+        nsys, job, folder, listener, nsys_args, deadlines=deadlines, limits=limits, program=program
+    )
+    return worker.run(timeouts)
 
 
-class _RunningWorker:
+class Worker:
+    """A worker below its nsys, from its start on.
+
+    Args:
+        nsys: the nsys to use.
+        job: what it is started for; its ``events`` lie in ``folder``.
+        folder: a private folder for this worker's files.
+        listener: told of what happens.
+        nsys_args: further arguments of ``nsys profile``.
+        deadlines: seconds for what is not a test.
+        limits: what the worker may use.
+        program: what runs it, and where.
+
+    Raises:
+        NoRunFolder, NsysLaunchFailed: as of `run_worker`.
+    """
+
     def __init__(
         self,
         nsys: NsysTool,
         job: Job,
         folder: Path,
         listener: Listener,
-        nsys_args: Sequence[str],
-        timeouts: Mapping[str, float],
-        deadlines: Deadlines,
-        limits: Limits,
-        program: Program,
+        nsys_args: Sequence[str] = (),
+        *,
+        deadlines: Deadlines = Deadlines(),
+        limits: Limits = NO_LIMITS,
+        program: Program = THIS_PYTHON,
     ) -> None:
+        demand_space(folder)
         self._nsys = nsys
+        self._node = listener.node()
+        self._job = job = replace(job, workerinput=self._node.sent)
         self._folder = folder
         self._listener = listener
-        self._timeouts = timeouts
+        self._timeouts: Mapping[str, float] = {}
         self._deadlines = deadlines
         self._limits = limits
         self._limit = ""
@@ -209,11 +249,61 @@ class _RunningWorker:
         self._stdout = Tail(folder / "stdout")
         self._stderr = Tail(folder / "stderr")
         self._report = folder / "report.nsys-rep"
+        self._pipe: int | None = None
+        self._told = not job.pipe
+        if job.pipe:
+            own.make_pipe(job.pipe, 0o600)
+            # Both ends: opening one alone would wait for the worker to open the other.
+            self._pipe = own.open_fd(job.pipe, os.O_RDWR | os.O_CLOEXEC)
         shim = _shim_command(folder, job, program)
         command = profile_command(nsys, folder / "report", shim, nsys_args)
-        self._process = start_nsys(command, folder)
+        try:
+            self._process = start_nsys(command, folder)
+        except NsysLaunchFailed:
+            self._node.end(_NOT_ENDED)
+            raise
 
-    def follow(self) -> WorkerRun:
+    def starts(self, within_s: float) -> bool:
+        """Whether nsys starts it in that time, or ends: the file with its environment is gone."""
+        deadline = own.clock() + within_s
+        while self._worker_pid() is None and self._process.poll() is None:
+            if own.clock() > deadline:
+                return False
+            own.sleep(_POLL_S)
+        return True
+
+    def wait(self) -> None:
+        """Wait until it has collected and waits for its task, or cannot any more."""
+        self._follow(lambda: self._saw("ready"))
+
+    @property
+    def uses_gpu(self) -> bool:
+        """Whether it uses the GPU though it has only collected."""
+        return any(event["event"] == "ready" and event["uses_gpu"] for event in self._events)
+
+    def tell(self, task: Task) -> None:
+        """Have it run its tests, as soon as it has collected."""
+        assert self._pipe is not None
+        self._job.tell(task)
+        self._told = True
+        self._started = self._since = own.clock()
+        own.write(self._pipe, b"\n")
+
+    def run(self, timeouts: Mapping[str, float]) -> WorkerRun:
+        """Follow it until it has ended, and nsys has; see `run_worker`.
+
+        Args:
+            timeouts: seconds for each test, by node id.
+        """
+        self._timeouts = timeouts
+        try:
+            return self._run()
+        except NsysLaunchFailed:
+            # It is tried again, and what a crashed nsys has left may be what there is no space for.
+            own.remove_tree(self._folder, ignore_errors=True)
+            raise
+
+    def _run(self) -> WorkerRun:
         try:
             self._follow_worker()
             worker_ended = own.clock()
@@ -225,10 +315,7 @@ class _RunningWorker:
                     deadline_s = self._deadlines.finish
                     printed = import_again(self._nsys, self._report, printed, deadline_s=deadline_s)
         finally:
-            self._end_everything()
-            self._tail.close()
-            self._stdout.close()
-            self._stderr.close()
+            self.end("" if self._saw("end") else self._reason or _NOT_ENDED)
         if not self._saw("collected"):
             raise self._startup_failure()
         return WorkerRun(
@@ -247,18 +334,43 @@ class _RunningWorker:
             },
         )
 
-    def _follow_worker(self) -> None:
+    def dismiss(self) -> None:
+        """There are no tests for it; it ends by itself."""
+        if self._pipe is not None:
+            own.close(self._pipe)
+            self._pipe = None
+
+    def end(self, error: str) -> None:
+        """End nsys, its agent, the worker and all that the tests left running.
+
+        Args:
+            error: why it did not reach its own end; "" if it did.
+        """
+        try:
+            well = self._process.poll() is not None and not self._worker_alive(self._worker_pid())
+            end_nsys(self._process, self._folder, well=well)
+        finally:
+            self.dismiss()
+            for tail in (self._tail, self._stdout, self._stderr):
+                tail.close()
+            self._node.end(error)
+
+    def _follow(self, enough: Callable[[], bool]) -> None:
+        """Follow it until that is enough, or it is over."""
         while True:
             # Looked at before reading: what was written before the end is read after it.
             over = self._process.poll() is not None or self._worker_gone()
             self._read()
-            if over or own.clock() > self._given_up_at:
-                break
+            if over or own.clock() > self._given_up_at or enough():
+                return
             if self._overdue():
                 self._given_up_at = own.clock() + _UNKILLABLE_S
                 self._end_worker()
             self._watch_limits()
             own.sleep(_POLL_S)
+
+    def _follow_worker(self) -> None:
+        self._follow(lambda: False)
         if self._lost is not None or self._saw("end"):
             return
         code = self._process.poll()
@@ -276,6 +388,7 @@ class _RunningWorker:
             elif event["event"] == "finish":
                 self._current, self._since = None, own.clock()
             self._listener.event(event)
+            self._node.event(event)
         for tail, show in (
             (self._stdout, self._listener.stdout),
             (self._stderr, self._listener.stderr),
@@ -288,6 +401,8 @@ class _RunningWorker:
         """Whether the test, or what precedes and follows the tests, has used up its time."""
         if self._lost is not None or self._reason:
             return False
+        if not self._told and self._saw("ready"):
+            return False  # it waits for us
         if self._current is not None:
             limit = self._timeouts[self._current]
         elif self._saw("start"):
@@ -341,11 +456,6 @@ class _RunningWorker:
                 "use a newer one if this happens often; nsys_tool_timeout sets how long it may "
                 "take",
             ) from None
-
-    def _end_everything(self) -> None:
-        """End nsys, its agent, the worker and all that the tests left running."""
-        well = self._process.poll() is not None and not self._worker_alive(self._worker_pid())
-        end_nsys(self._process, self._folder, well=well)
 
     @staticmethod
     def _worker_alive(pid: int | None) -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_nsys.capture.live import Command
 from pytest_nsys.capture.run import Program
+from pytest_nsys.capture.workers import Command
 from pytest_nsys.errors import RevisionError
 from pytest_nsys.process.environment import given_environment
 from pytest_nsys.process.processes import run_program

@@ -15,7 +15,7 @@ import pytest
 
 from pytest_nsys.controller.checks import is_measured
 from pytest_nsys.errors import BaselineError
-from pytest_nsys.storage.baselines.orphans import Collection
+from pytest_nsys.plan.collection import Collection
 
 _WRITER = "pytest_nsys.controller.collecting"
 _LOOKED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)

@@ -15,11 +15,10 @@ import pytest
 from xdist.workermanage import parse_tx_spec_config
 
 from pytest_nsys.capture.follow import Event
-from pytest_nsys.capture.live import CaptureOptions, Command
-from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.capture.run import Listener
+from pytest_nsys.capture.workers import Command
 from pytest_nsys.controller.checks import is_measured, only_looks
-from pytest_nsys.controller.progress import Progress
+from pytest_nsys.controller.launch import Launch
 from pytest_nsys.controller.reports import pass_on_warning
 from pytest_nsys.controller.runner import CaptureSource
 from pytest_nsys.controller.sources import MakeSource, make_explain
@@ -28,7 +27,6 @@ from pytest_nsys.gpu.devices import VISIBLE
 from pytest_nsys.gpu.shares import shares, visible_entries
 from pytest_nsys.plan.settings import Settings
 from pytest_nsys.process.environment import given_environment
-from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.worker.node import MEASURED
 
 GROUP_NAMES = pytest.StashKey[Mapping[str, str]]()
@@ -39,11 +37,7 @@ _BASETEMP = "nsys"
 
 
 def distribute(
-    config: pytest.Config,
-    settings: Settings,
-    nsys: NsysTool,
-    folder: RunFolder,
-    progress: Progress,
+    config: pytest.Config, settings: Settings, launch: Launch
 ) -> tuple[MakeSource, Mapping[str, str]]:
     """What captures in several workers at once, as xdist's options say; and the environment by
     which CUDA shows the GPUs that these use.
@@ -51,14 +45,13 @@ def distribute(
     Args:
         config: of the run.
         settings: of the run.
-        nsys: what makes the captures.
-        folder: for their files.
-        progress: shows what workers do.
+        launch: what they are started with.
 
     Raises:
         NotEnoughGpus: there are fewer GPUs than workers.
     """
     distribution = _distribution(config, settings)
+    progress, explain = launch.progress, make_explain(launch.nsys)
 
     def listener(worker: str) -> Listener:
         def on_event(event: Event) -> None:
@@ -68,9 +61,10 @@ def distribute(
 
         return Listener(on_event, progress.stdout, progress.stderr)
 
-    def source(command: Command, options: CaptureOptions) -> CaptureSource:
-        explain = make_explain(nsys)
-        hands = Hands(config, nsys, options, folder, listener, progress.waiting, explain)
+    def source(command: Command, commit: str) -> CaptureSource:
+        options = replace(launch.workers.options, commit=commit)
+        folder, say = launch.folder, progress.waiting
+        hands = Hands(config, launch.nsys, options, folder, listener, say, explain)
         return DistributedCapture(hands, _below_basetemp(config, command), distribution)
 
     environ = dict(given_environment())

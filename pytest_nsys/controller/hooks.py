@@ -3,6 +3,7 @@ verdicts are known, and are then logged in pytest's own order as if they had run
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,15 +34,18 @@ from pytest_nsys.controller.selection import Selection
 from pytest_nsys.controller.watchers import decided_by_dependencies, show
 from pytest_nsys.errors import NsysError
 from pytest_nsys.plan.batches import Batch, PlannedTest, make_plan
+from pytest_nsys.plan.collection import Collection
 from pytest_nsys.plan.marker import Spec, read_spec
 from pytest_nsys.plan.settings import Settings
-from pytest_nsys.storage.baselines.orphans import Collection
 from pytest_nsys.support.text import fit_to_print, one_line
+from pytest_nsys.worker.node import distributes
 from pytest_nsys.worker.sent_report import received_report
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+    from pathlib import Path
 
+    from pytest_nsys.controller.launch import Launch
     from pytest_nsys.controller.run import Run
     from pytest_nsys.controller.runner import Outcome
     from pytest_nsys.storage.baselines import Change
@@ -80,9 +84,28 @@ class Controller:
         self._nothing: list[str] = []
         self._logged: pytest.TestReport | None = None
         self._has_uncollected = False
+        self._launch: Launch | None = None
         self._run: Run | None = None
 
     # Collection
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """Have the first worker collect meanwhile; another revision is yet to be checked out, and
+        workers of pytest-xdist start when no other runs any more.
+        """
+        settings, config = self._settings, self._config
+        measures = settings.replay is None and not only_looks(config)
+        alone = settings.against is None and not distributes(config)
+        if measures and alone and settings.ahead:
+            with contextlib.suppress(NsysError):  # it is told if there is something to measure
+                self._make_launch().start()
+
+    def _make_launch(self) -> Launch:
+        from pytest_nsys.controller.launch import make_launch
+
+        self._launch = make_launch(self._config, self._settings)
+        return self._launch
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
@@ -120,19 +143,31 @@ class Controller:
         for batch in make_plan(unique.values(), alone=self._servers):
             self._batches.update({test.nodeid: batch for test in batch.tests})
         if self._batches and not only_looks(self._config):
-            from pytest_nsys.controller.run import start_run
-
-            self._run = start_run(
-                self._config,
-                self._settings,
-                self._ledger.add_result,
-                self._collection,
-                servers=bool(self._servers) and self._settings.against is None,
-            )
+            self._run = self._start_run()
             in_workers = [item for item in measured if item.nodeid not in self._servers]
             for note_of in (note_of_retries, note_of_coverage):
                 if note := note_of(self._config, in_workers):
                     self._ledger.add_note(note)
+
+    def _start_run(self) -> Run:
+        from pytest_nsys.controller.run import start_run
+        from pytest_nsys.controller.sources import make_explain
+
+        launch = self._launch
+        try:
+            if self._settings.replay is None and launch is None:
+                launch = self._make_launch()
+            return start_run(
+                self._config,
+                self._settings,
+                launch,
+                self._ledger.add_result,
+                self._collection,
+                servers=bool(self._servers) and self._settings.against is None,
+            )
+        except NsysError as error:
+            # With what on this machine may be its cause.
+            raise pytest.UsageError(fit_to_print(make_explain(None)(error))) from None
 
     @pytest.hookimpl
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
@@ -171,7 +206,7 @@ class Controller:
         else:
             self._ledger.add_unmeasured(item.nodeid, "skipped")
             reports = [skipped]
-        show(item, reports, None if ran_here else self._run.folder.path)
+        show(item, reports, None if ran_here else self._workers())
         reports += teardown_report(item, nextitem)
         for report in reports:
             item.ihook.pytest_runtest_logreport(report=report)
@@ -179,6 +214,10 @@ class Controller:
         if outcome.stopped:
             item.session.shouldstop = outcome.stopped
         return True
+
+    def _workers(self) -> Path | None:
+        """The folder with those of the run's workers; where a recording is replayed, none is."""
+        return self._settings.replay if self._launch is None else self._launch.folder.path
 
     def _measure(self, run: Run, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """Run the batch of a test, and keep what became of its tests."""
@@ -401,9 +440,9 @@ class Controller:
 
     @pytest.hookimpl
     def pytest_unconfigure(self) -> None:
-        """Remove the run's private folder."""
-        if self._run is not None:
-            self._run.folder.remove()
+        """Remove the run's private folder, and end what was started ahead in vain."""
+        if self._launch is not None:
+            self._launch.end()
 
 
 def _stop_the_clock(item: pytest.Item) -> None:

@@ -55,27 +55,38 @@ class WorkerNode:
 
 
 class Nodes:
-    """Tells plugins of the run's workers, one after another."""
+    """Tells plugins of the run's workers."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._testrunuid = uuid.uuid4().hex
-        self._node: WorkerNode | None = None
 
-    def begin(self) -> Mapping[str, Any]:
-        """A worker is about to be started: what it is to find as ``workerinput``, as JSON.
+    def begin(self) -> KnownNode:
+        """A worker is about to be started.
 
         Raises:
-            WorkerFailed: a plugin put in what cannot be sent.
+            WorkerFailed: a plugin put into ``workerinput`` what cannot be sent.
         """
-        self._node = WorkerNode(self._config, self._testrunuid)
+        return KnownNode(self._config, self._testrunuid)
+
+
+class KnownNode:
+    """A worker that plugins know of.
+
+    Attributes:
+        sent: what it is to find as ``workerinput``, as JSON.
+    """
+
+    def __init__(self, config: pytest.Config, testrunuid: str) -> None:
+        self._config = config
+        self._node = WorkerNode(config, testrunuid)
         self._call("pytest_configure_node")
-        sent: dict[str, Any] = {}
+        self.sent: dict[str, Any] = {}
         # A plugin may have put a dictionary of its own there.
-        given = {**new_workerinput(self._testrunuid), **self._node.workerinput}
+        given = {**new_workerinput(testrunuid), **self._node.workerinput}
         for name, value in given.items():
             try:
-                sent[name] = to_json(value)
+                self.sent[name] = to_json(value)
             except TypeError as error:
                 raise WorkerFailed(
                     f"workerinput[{name!r}] cannot be sent to the worker",
@@ -83,12 +94,9 @@ class Nodes:
                     remedy="see what pytest_configure_node puts there: pytest-xdist cannot send "
                     "it either",
                 ) from None
-        return sent
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Something happened in the worker."""
-        if self._node is None:
-            return
         if event["event"] == "collected":
             self._call("pytest_testnodeready")
         elif event["event"] == "end":
@@ -96,10 +104,9 @@ class Nodes:
 
     def end(self, error: str) -> None:
         """The worker is over; ``error`` says why, if it did not end by itself."""
-        if self._node is not None:
+        if not self._node.shutting_down:
             self._node.shutting_down = True
             self._call("pytest_testnodedown", error=error or None)
-            self._node = None
 
     def _call(self, name: str, **arguments: Any) -> None:
         manager = self._config.pluginmanager

@@ -6,23 +6,18 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import pytest
 
-from pytest_nsys.capture.live import CaptureOptions
-from pytest_nsys.capture.nsys import check_nvtx, find_nsys
 from pytest_nsys.capture.result import CaptureResult
-from pytest_nsys.capture.run import Listener
+from pytest_nsys.capture.workers import CaptureOptions
 from pytest_nsys.controller.judges import BaselineJudge, PairJudge
-from pytest_nsys.controller.nodes import Nodes
+from pytest_nsys.controller.launch import Launch, capture_options
 from pytest_nsys.controller.progress import Progress
 from pytest_nsys.controller.recorded import UNDECIDED
-from pytest_nsys.controller.reports import pass_on_warning
 from pytest_nsys.controller.runner import Arm, Outcome, Runner, Step
 from pytest_nsys.controller.sources import (
     MakeSource,
-    capture_options,
     live_source,
     make_arms,
     make_explain,
@@ -31,14 +26,13 @@ from pytest_nsys.controller.sources import (
     make_measurer,
     serve,
 )
-from pytest_nsys.errors import NsysError, NsysUsageError
+from pytest_nsys.errors import NsysUsageError
 from pytest_nsys.plan.batches import Batch
+from pytest_nsys.plan.collection import Collection
 from pytest_nsys.plan.settings import Settings
 from pytest_nsys.process.environment import given_environment
-from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.context import ServerContext
 from pytest_nsys.servers.source import ServerSource
-from pytest_nsys.storage.baselines.orphans import Collection
 from pytest_nsys.storage.history.commit import head_commit
 from pytest_nsys.storage.recordings.replay import Replay
 from pytest_nsys.support.text import fit_to_print
@@ -50,7 +44,6 @@ class Run:
     """What measured tests are run with.
 
     Attributes:
-        folder: for the run's private files, which are removed with it.
         runner: runs batches of tests that workers run.
         judge: gives the verdicts, and makes what was judged the baseline, if the run is to.
         options: how captures are made.
@@ -59,7 +52,6 @@ class Run:
         context: what servers are started with; None where none are measured.
     """
 
-    folder: RunFolder
     runner: Runner
     judge: BaselineJudge | PairJudge
     options: CaptureOptions
@@ -99,70 +91,51 @@ class Run:
 def start_run(
     config: pytest.Config,
     settings: Settings,
+    launch: Launch | None,
     on_result: Callable[[CaptureResult, bool], None],
     collection: Collection,
     *,
     servers: bool,
 ) -> Run:
-    """Make what the run needs: find nsys, or read the recording, before any test has run.
+    """Make what the run needs, or read the recording, before any test has run.
 
     Args:
         config: of the run.
         settings: of the run.
+        launch: what starts workers; None where a recording is replayed.
         on_result: called with each capture, and whether it is of the revision under test.
         collection: what was collected.
         servers: whether there are server tests to be measured.
 
     Raises:
-        pytest.UsageError: something is missing or cannot be read.
+        NsysError: something is missing or cannot be read.
     """
-    try:
-        folder = RunFolder()
-    except NsysError as error:
-        raise _usage_error(error) from None
-    try:
-        judge = make_judge(settings, collection)
-        measurer = make_measurer(config, settings)
-        if settings.replay is not None:
-            options = capture_options(settings)
-            replay = Replay(settings.replay, config.stash.get(UNDECIDED, {}))
-            runner = Runner([Arm(replay)], measurer, judge, nullcontext, _ignore, on_result)
-            return Run(folder, runner, judge, options, replay.nodeids)
-        nsys = find_nsys(settings.executable)
-        check_nvtx(nsys)
-        written = [path for path in (settings.baseline_dir, settings.history) if path is not None]
-        options = capture_options(settings, head_commit(settings.rootdir, ignoring=written))
-        progress = Progress(config)
-        nodes = Nodes(config)
+    judge = make_judge(settings, collection)
+    measurer = make_measurer(config, settings)
+    if launch is None:
+        assert settings.replay is not None
+        options = capture_options(settings)
+        replay = Replay(settings.replay, config.stash.get(UNDECIDED, {}))
+        runner = Runner([Arm(replay)], measurer, judge, nullcontext, _ignore, on_result)
+        return Run(runner, judge, options, replay.nodeids)
+    written = [path for path in (settings.baseline_dir, settings.history) if path is not None]
+    commit = head_commit(settings.rootdir, ignoring=written)
+    options = replace(launch.workers.options, commit=commit)
+    progress = launch.progress
+    source: MakeSource = partial(live_source, launch)
+    environ = given_environment()
+    if distributes(config):
+        from pytest_nsys.controller.distributed import distribute
 
-        def on_event(event: dict[str, Any]) -> None:
-            progress.event(event)
-            nodes.event(event)
-            if event["event"] == "warning":
-                pass_on_warning(config, event)
-
-        listener = Listener(on_event, progress.stdout, progress.stderr, nodes.begin, nodes.end)
-        say = progress.waiting
-        source: MakeSource = partial(live_source, nsys, folder, listener)
-        environ = given_environment()
-        if distributes(config):
-            from pytest_nsys.controller.distributed import distribute
-
-            source, environ = distribute(config, settings, nsys, folder, progress)
-        arms = make_arms(config, settings, options, folder, source, say)
-        gpu_lock = make_gpu_lock(settings.lock_timeout_s, say, environ)
-        runner = Runner(arms, measurer, judge, gpu_lock, progress.begin, on_result)
-        context = serve(config, options, nsys, folder) if servers else None
-    except NsysError as error:
-        folder.remove()
-        raise _usage_error(error) from None
-    return Run(folder, runner, judge, options, progress=progress, context=context)
+        source, environ = distribute(config, settings, launch)
+    arms = make_arms(config, settings, launch, source, commit)
+    gpu_lock = make_gpu_lock(settings.lock_timeout_s, progress.waiting, environ)
+    runner = Runner(arms, measurer, judge, gpu_lock, progress.begin, on_result)
+    if servers and not launch.nsys.runs_beside_others:
+        launch.ahead.end()
+    context = serve(config, options, launch.nsys, launch.folder) if servers else None
+    return Run(runner, judge, options, progress=progress, context=context)
 
 
 def _ignore(step: Step) -> None:
     """A replay has nothing to announce."""
-
-
-def _usage_error(error: NsysError) -> pytest.UsageError:
-    """The error, with what on this machine may be its cause."""
-    return pytest.UsageError(fit_to_print(make_explain(None)(error)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -40,6 +40,9 @@ class CaptureSource(Protocol):
 
     def planned(self, test: PlannedTest) -> int:
         """How many processes the test is to have."""
+
+    def expect(self, batch: Batch, processes: int) -> None:
+        """The batch is about to be captured so many times, and nothing else before it."""
 
     def capture(self, batch: Batch, maxfail: int, process: int) -> Iterator[CaptureResult]:
         """The batch's results in this process (from 0), one per worker."""
@@ -262,8 +265,11 @@ class Runner:
             }
 
     def _run(self, batch: Batch, maxfail: int) -> Mapping[str, Outcome]:
-        with self.gpu_lock():
+        with self.gpu_lock(), ExitStack() as afterwards:
             planned = max(arm.source.planned(test) for arm in self.arms for test in batch.tests)
+            for arm in self.arms:
+                arm.source.expect(batch, planned)
+                afterwards.callback(arm.source.expect, batch, 0)
             for number in range(planned):
                 self._process(batch.tests, number, planned, "plan", maxfail)
             judged = {test.nodeid: self._judge(test) for test in batch.tests}

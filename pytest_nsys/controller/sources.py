@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pytest_nsys.capture.live import CaptureOptions, Command, LiveCapture
+from pytest_nsys.capture.live import LiveCapture
 from pytest_nsys.capture.nsys import NsysTool
-from pytest_nsys.capture.run import Deadlines, Listener, Program
+from pytest_nsys.capture.workers import CaptureOptions, Command
 from pytest_nsys.controller.against import check_out, command_at, prepare
 from pytest_nsys.controller.judges import BaselineJudge, PairJudge
+from pytest_nsys.controller.launch import Launch
 from pytest_nsys.controller.progress import Told
 from pytest_nsys.controller.runner import Arm, CaptureSource
 from pytest_nsys.errors import NsysError
@@ -26,15 +25,14 @@ from pytest_nsys.gpu.names import default_device_key
 from pytest_nsys.gpu.nvml import visible_gpu_uuids
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.measure.measurer import Measurer
+from pytest_nsys.plan.collection import Collection
 from pytest_nsys.plan.expected import FILE, read_expected
 from pytest_nsys.plan.settings import Settings
-from pytest_nsys.process.limits import Limits
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.context import CONTEXT, ServerContext, tell_nobody
 from pytest_nsys.storage.baselines import BaselineStore
-from pytest_nsys.storage.baselines.orphans import Collection, orphans
+from pytest_nsys.storage.baselines.orphans import orphans
 from pytest_nsys.verdict.judge import Policy
-from pytest_nsys.worker.coverage import CoverageOptions
 
 
 def make_judge(settings: Settings, collection: Collection) -> BaselineJudge | PairJudge:
@@ -96,57 +94,26 @@ def make_measurer(config: pytest.Config, settings: Settings) -> Measurer:
     )
 
 
-def capture_options(settings: Settings, commit: str = "") -> CaptureOptions:
-    """How the run makes its captures.
-
-    Args:
-        settings: of the run.
-        commit: what git has checked out of the project; "" if unknown.
-    """
-    limit_s = settings.tool_timeout_s
-    names = ("nsys_max_duration", "nsys_max_capture_size")
-    return CaptureOptions(
-        nsys_args=settings.nsys_args,
-        args_override="nsys_args" in settings.overriding,
-        needs_gpu=settings.device is None,
-        confirmations=settings.confirm,
-        keep=settings.keep,
-        commit=commit,
-        limits=Limits(settings.max_duration_s, settings.max_capture_size, names),
-        deadlines=Deadlines(start=limit_s, finish=limit_s, export=limit_s),
-    )
+MakeSource = Callable[[Command, str], CaptureSource]
+"""Makes what captures the workers that a command starts, of what git has checked out of them."""
 
 
-MakeSource = Callable[[Command, CaptureOptions], CaptureSource]
-"""Makes what captures the workers that a command starts."""
-
-
-def live_source(
-    nsys: NsysTool,
-    folder: RunFolder,
-    listener: Listener,
-    command: Command,
-    options: CaptureOptions,
-) -> CaptureSource:
+def live_source(launch: Launch, command: Command, commit: str) -> CaptureSource:
     """What captures in a worker at a time.
 
     Args:
-        nsys: what makes the captures.
-        folder: for their files.
-        listener: told of what workers do.
+        launch: what starts workers.
         command: how they are started.
-        options: how captures are made.
+        commit: what git has checked out of what they run; "" if unknown.
     """
-    return LiveCapture(nsys, options, command, folder, listener, make_explain(nsys))
+    workers = launch.workers
+    if command is not workers.command:
+        workers = replace(workers, command=command)
+    return LiveCapture(workers, launch.ahead, make_explain(launch.nsys), commit)
 
 
 def make_arms(
-    config: pytest.Config,
-    settings: Settings,
-    options: CaptureOptions,
-    folder: RunFolder,
-    source: MakeSource,
-    say: Callable[[str], None],
+    config: pytest.Config, settings: Settings, launch: Launch, source: MakeSource, commit: str
 ) -> Sequence[Arm]:
     """A live nsys for each revision: last the one under test, before it the one that it is compared
     with, if any.
@@ -154,36 +121,25 @@ def make_arms(
     Args:
         config: of the run.
         settings: of the run; name the other revision.
-        options: how captures are made.
-        folder: for the other revision.
+        launch: what starts workers of the one under test.
         source: makes what captures.
-        say: told what takes long.
+        commit: what git has checked out of that one; "" if unknown.
 
     Raises:
         RevisionError: there is no such revision, or it cannot be prepared.
     """
-    command = Command(
-        args=tuple(map(str, config.invocation_params.args)),
-        argv=tuple(sys.argv),
-        sys_path=tuple(sys.path),
-        basetemp=_worker_basetemp(config),
-        program=Program(directory=str(config.invocation_params.dir)),
-        coverage=_coverage(config),
-    )
-
-    def arm(of: Command, options: CaptureOptions, name: str = "") -> Arm:
-        return Arm(source(of, options), name)
-
+    command = launch.workers.command
+    under_test = Arm(source(command, commit))
     if settings.against is None:
-        return [arm(command, options)]
-    checkout = check_out(settings.against, settings.rootdir, folder.path)
+        return [under_test]
+    checkout = check_out(settings.against, settings.rootdir, launch.folder.path)
     if settings.against_setup:
-        say(f"preparing {checkout.name}: {shlex.join(settings.against_setup)}")
+        setup = shlex.join(settings.against_setup)
+        launch.progress.waiting(f"preparing {checkout.name}: {setup}")
         prepare(checkout, settings.against_setup)
     positional = [str(arg) for arg in config.option.file_or_dir]
     there = command_at(command, checkout, positional, settings.against_python)
-    other = replace(options, commit=checkout.commit)
-    return [arm(there, other, checkout.name), arm(command, options)]
+    return [Arm(source(there, checkout.commit), checkout.name), under_test]
 
 
 def make_explain(nsys: NsysTool | None) -> Callable[[NsysError], NsysError]:
@@ -234,28 +190,3 @@ def make_gpu_lock(
             yield
 
     return gpu_lock
-
-
-def _coverage(config: pytest.Config) -> CoverageOptions | None:
-    """How pytest-cov measures in this process; None where it does not."""
-    plugin: Any = config.pluginmanager.get_plugin("_cov")
-    controller: Any = getattr(plugin, "cov_controller", None)
-    measuring: Any = getattr(controller, "cov", None)
-    if measuring is None:
-        return None
-    source = controller.cov_source
-    return CoverageOptions(
-        data_file=str(Path(controller.topdir, measuring.config.data_file)),
-        source=None if source is None else tuple(map(str, source)),
-        branch=controller.cov_branch or None,
-        config_file=str(controller.cov_config),
-        contexts=config.getoption("cov_context", None) == "test",
-    )
-
-
-def _worker_basetemp(config: pytest.Config) -> str | None:
-    """A folder inside ``--basetemp``, which the worker would otherwise empty."""
-    if not config.getoption("basetemp", None):
-        return None
-    factory: Any = getattr(config, "_tmp_path_factory", None)
-    return None if factory is None else str(factory.getbasetemp() / "nsys-worker")

@@ -10,11 +10,13 @@ from typing import TypeAlias
 import execnet
 import pytest
 
+from pytest_nsys.capture.ahead import Ahead
 from pytest_nsys.capture.follow import Event
-from pytest_nsys.capture.live import CaptureOptions, Command, LiveCapture
+from pytest_nsys.capture.live import LiveCapture
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.capture.run import Listener, WorkerRun
+from pytest_nsys.capture.workers import CaptureOptions, Command, Workers
 from pytest_nsys.distribution.division import divide
 from pytest_nsys.distribution.nodes import MeasuringNodes, NodeStartFailed, node_config
 from pytest_nsys.distribution.session import MeasuringSession
@@ -119,9 +121,8 @@ class DistributedCapture:
         self._command = command
         self._distribution = distribution
         ours = Listener(_unheard, _unheard, _unheard)
-        self._live = LiveCapture(
-            hands.nsys, hands.options, command, hands.folder, ours, hands.explain
-        )
+        workers = Workers(hands.nsys, hands.options, command, hands.folder, ours)
+        self._live = LiveCapture(workers, Ahead(1), hands.explain, hands.options.commit)
 
     @property
     def confirmations(self) -> int:
@@ -131,6 +132,9 @@ class DistributedCapture:
     def planned(self, test: PlannedTest) -> int:
         """How many processes the test is to have, in each node that runs it."""
         return self._live.planned(test)
+
+    def expect(self, batch: Batch, processes: int) -> None:
+        """Nothing is started ahead: as many as may be run at once."""
 
     def capture(self, batch: Batch, maxfail: int, process: int = 0) -> Iterator[CaptureResult]:
         """Run the batch; one result for each worker that has something to say, in their order.

@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from pytest_nsys.capture.live import (
+from pytest_nsys.capture.nsys import NsysTool
+from pytest_nsys.capture.run import Listener, WorkerRun, run_worker
+from pytest_nsys.capture.starting import launch_repeatedly
+from pytest_nsys.capture.workers import (
     CaptureOptions,
     Command,
     make_job,
@@ -15,9 +18,6 @@ from pytest_nsys.capture.live import (
     worker_folder,
     writing_temporary_files,
 )
-from pytest_nsys.capture.nsys import NsysTool
-from pytest_nsys.capture.run import Listener, WorkerRun, run_worker
-from pytest_nsys.capture.starting import launch_repeatedly
 from pytest_nsys.errors import CaptureError
 from pytest_nsys.plan.batches import PlannedTest
 from pytest_nsys.process.guard import end_marked

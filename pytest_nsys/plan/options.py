@@ -126,6 +126,12 @@ OPTIONS: tuple[Option, ...] = (
         metavar="N",
     ),
     Option(
+        "nsys_ahead",
+        "whether processes are started ahead of their turn, to import what tests need side by side "
+        "(true) or one after another (false)",
+        metavar="true|false",
+    ),
+    Option(
         "nsys_confirm",
         "how often what looks slower is measured again, in a fresh process, before it fails (2)",
         metavar="N",

@@ -54,6 +54,7 @@ class Settings:
     max_rounds: int = 50
     warmup: int = 1
     processes: int = 1
+    ahead: bool = True
     confirm: int = 2
     inconclusive: WarnOrFail = "warn"
     skipped: WarnOrFail = "warn"
@@ -157,6 +158,7 @@ def read_settings(config: pytest.Config) -> Settings:
         max_rounds=_count(values, "nsys_max_rounds", Settings.max_rounds, 1),
         warmup=_count(values, "nsys_warmup", Settings.warmup, 0),
         processes=_count(values, "nsys_processes", _processes(mode, against), 1),
+        ahead=_truth("nsys_ahead", values["nsys_ahead"] or "true"),
         confirm=_count(values, "nsys_confirm", Settings.confirm, 0),
         inconclusive=_warn_or_fail("nsys_inconclusive", values),
         skipped=_warn_or_fail("nsys_skipped", values),

@@ -12,10 +12,11 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from pytest_nsys.capture.export import export_report, keep_report
-from pytest_nsys.capture.live import CaptureOptions, installed_versions
+from pytest_nsys.capture.live import installed_versions
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.capture.proof import prove_report
 from pytest_nsys.capture.result import CaptureResult, RanTest
+from pytest_nsys.capture.workers import CaptureOptions
 from pytest_nsys.errors import CaptureError, NsysError
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.privacy import published_options
@@ -51,6 +52,9 @@ class ServerSource:
     def planned(self, test: PlannedTest) -> int:
         """How many processes the test is to have."""
         return test.spec.processes
+
+    def expect(self, batch: Batch, processes: int) -> None:
+        """There is nothing to be started ahead."""
 
     def capture(self, batch: Batch, maxfail: int, process: int) -> Iterator[CaptureResult]:
         """Run the test once; one result per window that it measured, or one without any."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from pytest_nsys.support.json_values import load, read, written
 from pytest_nsys.support.own import own, read_bytes
 from pytest_nsys.worker.coverage import CoverageOptions
 from pytest_nsys.worker.node import new_workerinput
+
+_TASK = ".task"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,19 @@ class Repeats:
 
 
 @dataclass(frozen=True)
+class Task:
+    """What is told to a worker that was started before its tests were known.
+
+    Attributes:
+        tests: the tests to run, in order, by node id.
+        maxfail: failures after which the worker stops; 0 for no limit.
+    """
+
+    tests: Mapping[str, Repeats] = field(default_factory=dict)
+    maxfail: int = 0
+
+
+@dataclass(frozen=True)
 class Job:
     """The worker's task.
 
@@ -50,6 +66,8 @@ class Job:
         coverage: how tests are measured for coverage outside their rounds; None if they are not.
         streams: where the worker takes the streams from by which pytest-xdist says which of the
             tests it is to run, and when (`pytest_nsys.process.shim_command`); "" for all, now.
+        pipe: a named pipe on which the worker waits, once it has collected, for word that its
+            `Task` can be read; "" where it need not wait: ``tests`` and ``maxfail`` say it.
     """
 
     args: tuple[str, ...]
@@ -64,6 +82,22 @@ class Job:
     workerinput: Mapping[str, Any] = field(default_factory=new_workerinput)
     coverage: CoverageOptions | None = None
     streams: str = ""
+    pipe: str = ""
+
+    def tell(self, task: Task) -> None:
+        """Write what `told` reads, before the word is given."""
+        text = own.to_json(written(task))
+        Path(self.pipe + _TASK).write_text(text, encoding="utf-8")
+
+    def told(self) -> Job:
+        """The job with its task, for which the worker waits; with none where it gets none."""
+        pipe = own.open_fd(self.pipe, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            word = own.read(pipe, 1)
+        finally:
+            own.close(pipe)
+        task = read(Task, load(read_bytes(self.pipe + _TASK))) if word else Task()
+        return replace(self, tests=task.tests, maxfail=task.maxfail)
 
     def stop_reason(self) -> str:
         """Why to stop now; empty if there is no reason."""

@@ -173,6 +173,10 @@ class WorkerSession:
         They chose in the controller; to choose from that choice again would lose tests.
         """
         found = self._found | {item.nodeid: item for item in reversed(session.items)}
+        if self._job.pipe:
+            self._events.write("ready", uses_gpu=bool(synchronize()))
+            self._job = self._job.told()
+            session.config.option.maxfail = self._job.maxfail
         session.items[:] = [found[nodeid] for nodeid in self._job.tests if nodeid in found]
         self._events.write("collected", nodeids=[item.nodeid for item in session.items])
 

@@ -12,10 +12,10 @@ import pytest
 from pytest_nsys.capture import export as export_module
 from pytest_nsys.capture import live as live_module
 from pytest_nsys.capture.export import export_report
-from pytest_nsys.capture.live import CaptureOptions
 from pytest_nsys.capture.nsys import DEFAULT_FLAGS, NsysTool
 from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.capture.run import Deadlines
+from pytest_nsys.capture.workers import CaptureOptions
 from pytest_nsys.errors import (
     CaptureError,
     CaptureMissing,

@@ -65,6 +65,9 @@ class Source:
     def planned(self, test: PlannedTest) -> int:
         return max(self.processes, test.spec.processes)
 
+    def expect(self, batch: Batch, processes: int) -> None:
+        """Nothing is started ahead."""
+
     def capture(self, batch: Batch, maxfail: int, process: int) -> Iterator[CaptureResult]:
         names = " ".join(test.nodeid for test in batch.tests)
         self.log.append(f"{self.name}{process}: {names}")

@@ -12,10 +12,12 @@ from typing import Any
 
 import psutil
 
-from pytest_nsys.capture.live import CaptureOptions, Command, LiveCapture
+from pytest_nsys.capture.ahead import Ahead
+from pytest_nsys.capture.live import LiveCapture
 from pytest_nsys.capture.nsys import NsysTool, find_nsys
 from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.capture.run import Deadlines, Listener, WorkerRun, run_worker
+from pytest_nsys.capture.workers import CaptureOptions, Command, Workers
 from pytest_nsys.errors import NsysLaunchFailed
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.marker import Spec
@@ -191,13 +193,9 @@ class Bench:
         self.heard = Heard()
         spec = {"warmup": 0, "rounds": 1, "timeout_s": 60.0, "allow_empty": True, **spec}
         planned = (PlannedTest(f"test_it.py::{name}", Spec(**spec)) for name in tests)
-        live = LiveCapture(
-            self.nsys,
-            options,
-            Command(self.args, ("pytest", *self.args), tuple(self._path)),
-            folder,
-            self.heard.listener(),
-        )
+        command = Command(self.args, ("pytest", *self.args), tuple(self._path))
+        workers = Workers(self.nsys, options, command, folder, self.heard.listener())
+        live = LiveCapture(workers, Ahead(1))
         return list(live.capture(Batch(tuple(planned)), maxfail))
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nsys.capture.live import CaptureOptions
 from pytest_nsys.capture.nsys import NsysTool
+from pytest_nsys.capture.workers import CaptureOptions
 from pytest_nsys.cli.main import main
 from pytest_nsys.process.run_folder import RunFolder
 from tests.support.capture_bench import (

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pytest_nsys.catalogue import Breakdown
 from pytest_nsys.errors import BaselineError
 from pytest_nsys.measure.measurement import Measurement
+from pytest_nsys.plan.collection import Collection
 from pytest_nsys.storage.baselines.heads import Head, heads, read_head
 from pytest_nsys.storage.baselines.location import baseline_path
 from pytest_nsys.support.patterns import likeness
@@ -17,35 +18,6 @@ from pytest_nsys.support.patterns import likeness
 _ENDING = ".json"
 _ALIKE = 0.9
 _KINDS: tuple[Breakdown, ...] = ("kernels", "copies", "memsets")
-
-
-@dataclass(frozen=True)
-class Collection:
-    """What a collection saw, whatever of it was deselected or skipped later.
-
-    Attributes:
-        root: the folder that node ids start from.
-        nodeids: every test that was collected.
-        files: the test files that were collected as a whole, as in node ids.
-        folders: the folders that were, with all that is in them; absolute.
-        unmarked: the tests that would run and are not measured.
-        skipped: why no test was collected where one may be, by how the node ids there begin: a
-            module that skips itself, an empty set of parameters.
-    """
-
-    root: Path
-    nodeids: frozenset[str] = frozenset()
-    files: frozenset[str] = frozenset()
-    folders: tuple[Path, ...] = ()
-    unmarked: frozenset[str] = frozenset()
-    skipped: Mapping[str, str] = field(default_factory=dict)
-
-    def why_skipped(self, nodeid: str) -> str:
-        """Why a test was not collected that may be there all the same; "" for any other."""
-        if nodeid in self.nodeids:
-            return ""
-        found = (why for place, why in self.skipped.items() if nodeid.startswith(place))
-        return next(found, "")
 
 
 @dataclass(frozen=True)

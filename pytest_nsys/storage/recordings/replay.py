@@ -52,6 +52,9 @@ class Replay:
         """How many processes of the test were recorded."""
         return self._planned[test.nodeid] or 1
 
+    def expect(self, batch: Batch, processes: int) -> None:
+        """There is nothing to be started ahead."""
+
     def capture(self, batch: Batch, maxfail: int, process: int) -> Iterator[CaptureResult]:
         """The recorded results of the batch's tests, one per recorded capture.
 

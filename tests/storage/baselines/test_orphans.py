@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from pytest_nsys.measure.measurement import Measurement, Part
+from pytest_nsys.plan.collection import Collection
 from pytest_nsys.storage.baselines import BaselineStore
-from pytest_nsys.storage.baselines.orphans import Collection, elsewhere, orphans, renamed, skipped
+from pytest_nsys.storage.baselines.orphans import elsewhere, orphans, renamed, skipped
 from tests.support import made
 
 ONE = made.measurement(made.kernels(Part("gemm", 2, ns=100)))
