@@ -33,9 +33,6 @@ GROUP_NAMES = pytest.StashKey[Mapping[str, str]]()
 _DSESSION = "dsession"
 
 
-_BASETEMP = "nsys"
-
-
 def distribute(
     config: pytest.Config, settings: Settings, launch: Launch
 ) -> tuple[MakeSource, Mapping[str, str]]:
@@ -65,17 +62,11 @@ def distribute(
         options = replace(launch.workers.options, commit=commit)
         folder, say = launch.folder, progress.waiting
         hands = Hands(config, launch.nsys, options, folder, listener, say, explain)
-        return DistributedCapture(hands, _below_basetemp(config, command), distribution)
+        return DistributedCapture(hands, command, distribution)
 
     environ = dict(given_environment())
     used = [gpus for gpus in distribution.shares if gpus is not None]
     return source, {**environ, VISIBLE: ",".join(used)} if used else environ
-
-
-def _below_basetemp(config: pytest.Config, command: Command) -> Command:
-    """As of xdist's own workers, their folders of temporary files lie in that of this process."""
-    factory: Any = getattr(config, "_tmp_path_factory", None)
-    return replace(command, basetemp=factory and str(factory.getbasetemp() / _BASETEMP))
 
 
 def _distribution(config: pytest.Config, settings: Settings) -> Distribution:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TypeAlias
 
 import execnet
@@ -180,7 +179,8 @@ class DistributedCapture:
         self, ran: _Ran, tests: Sequence[PlannedTest], batch: Batch
     ) -> Iterator[CaptureResult]:
         """What the workers that were started have to say, in their order."""
-        for name, planned in divide(tests, ran.runs, ran.crashed).items():
+        failed = ran.error is not None
+        for name, planned in divide(tests, ran.runs, ran.crashed, failed=failed).items():
             run = ran.runs[name]
             if not planned:
                 continue  # others were quicker
@@ -260,7 +260,7 @@ class DistributedCapture:
             directory=asked.chdir or command.program.directory,
             environment={**command.program.environment, **environment, **_texts(asked)},
         )
-        basetemp = command.basetemp and str(Path(command.basetemp, name))
+        basetemp = command.basetemp and f"{command.basetemp}-{name}"
         sys_path = () if asked.python else command.sys_path
         return replace(command, program=program, basetemp=basetemp, sys_path=sys_path)
 

@@ -10,7 +10,11 @@ from pytest_nsys.plan.batches import PlannedTest
 
 
 def divide(
-    tests: Sequence[PlannedTest], runs: Mapping[str, WorkerRun], crashed: Mapping[str, str]
+    tests: Sequence[PlannedTest],
+    runs: Mapping[str, WorkerRun],
+    crashed: Mapping[str, str],
+    *,
+    failed: bool = False,
 ) -> dict[str, list[PlannedTest]]:
     """The tests of each worker, in the order in which it ran them.
 
@@ -21,6 +25,7 @@ def divide(
         tests: what there was to be run.
         runs: how the workers ended, by their names.
         crashed: by the names of those that died, the test that each was about to run; "" for none.
+        failed: whether some worker is not among them, since it never came to run tests.
     """
     by_nodeid = {test.nodeid: test for test in tests}
     found = {name: _started(run, by_nodeid) for name, run in runs.items()}
@@ -36,7 +41,7 @@ def divide(
         found[stopped] += left
     elif well is not None:
         collected = _collected(runs[well])
-        lost = any(run.lost is not None or not run.ended for run in runs.values())
+        lost = failed or any(run.lost is not None or not run.ended for run in runs.values())
         found[well] += [test for test in left if not lost or test.nodeid not in collected]
     return found
 

@@ -28,12 +28,14 @@ class NodeStartFailed(Exception):
 
 
 class _Over:
-    """An object with some of its attributes replaced."""
+    """An object with some of its attributes replaced, and one left out."""
 
-    def __init__(self, of: object, **given: object) -> None:
-        self.__dict__.update(given, _of=of)
+    def __init__(self, of: object, without: str = "", **given: object) -> None:
+        self.__dict__.update(given, _of=of, _without=without)
 
     def __getattr__(self, name: str) -> Any:
+        if name == self._without:
+            raise AttributeError(name)
         return getattr(self._of, name)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -68,7 +70,9 @@ def node_config(config: pytest.Config, specs: Sequence[str]) -> Any:
         return None if name == "terminalreporter" else config.pluginmanager.get_plugin(name)
 
     manager = _Over(config.pluginmanager, getplugin=getplugin)
-    return _Over(config, hook=_Hooks(config), getvalue=getvalue, pluginmanager=manager)
+    # xdist would make a folder for all workers, which each that needs one makes for itself.
+    without = "_tmp_path_factory"
+    return _Over(config, without, hook=_Hooks(config), getvalue=getvalue, pluginmanager=manager)
 
 
 class _OurModule:

@@ -47,6 +47,11 @@ def test_what_none_began_beside_a_worker_that_died_has_another_try() -> None:
     assert divided(runs, gw0="b") == {"gw0": "ab", "gw1": "cdf"}
 
 
+def test_where_a_worker_never_began_what_none_began_is_told_of_by_its_error() -> None:
+    found = divide(TESTS, {"gw0": run("ab", collected="abcde")}, {}, failed=True)
+    assert [test.nodeid for test in found["gw0"]] == [*"abf"]
+
+
 def test_a_worker_that_died_between_tests_has_the_one_that_was_next() -> None:
     runs = {"gw0": run("ab", lost="?"), "gw1": run("de")}
     assert divided(runs, gw0="c") == {"gw0": "abc", "gw1": "de"}

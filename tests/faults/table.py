@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults import rows_capture, rows_start, rows_stop, rows_tests
+from tests.faults import rows_capture, rows_many, rows_start, rows_stop, rows_tests
 from tests.faults.fault import Fault
 
 SECTIONS: dict[str, tuple[Fault, ...]] = {
@@ -10,6 +10,7 @@ SECTIONS: dict[str, tuple[Fault, ...]] = {
     "The tests and their worker": rows_tests.ROWS,
     "The capture": rows_capture.ROWS,
     "The run": rows_stop.ROWS,
+    "Several workers": rows_many.ROWS,
 }
 """The faults, under the headings of the page."""
 

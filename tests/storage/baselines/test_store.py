@@ -232,7 +232,7 @@ def test_a_folder_that_stays_locked_is_an_error_after_the_deadline(tmp_path: Pat
     assert store.write(OLD).before is None
 
 
-def test_two_processes_that_update_at_once_wait_for_each_other(tmp_path: Path) -> None:
+def test_eight_processes_that_update_at_once_lose_nothing(tmp_path: Path) -> None:
     script = tmp_path / "writer.py"
     script.write_text(
         textwrap.dedent(
@@ -244,8 +244,9 @@ def test_two_processes_that_update_at_once_wait_for_each_other(tmp_path: Path) -
             from pytest_nsys.storage.baselines import BaselineStore
             store = BaselineStore(Path({str(tmp_path / "baselines")!r}))
             number = int(sys.argv[1])
-            for step in range(25):
+            for step in range(10):
                 window = made.window({{"gpu.kernel_time": [number * 1000 + step] * 200}})
+                store.write(made.measurement(window, nodeid=f"t.py::test_{{number}}_{{step}}"))
                 change = store.write(made.measurement(window))
                 before = change.before
                 if before is not None:
@@ -256,12 +257,17 @@ def test_two_processes_that_update_at_once_wait_for_each_other(tmp_path: Path) -
     )
     writers = [
         subprocess.Popen([sys.executable, str(script), str(number)], env=os.environ)
-        for number in (1, 2)
+        for number in range(1, 9)
     ]
-    assert [writer.wait(timeout=30) for writer in writers] == [0, 0]
-    found = BaselineStore(tmp_path / "baselines").read("nvidia-h200", "t.py::test")
+    assert [writer.wait(timeout=60) for writer in writers] == [0] * 8
+    written = BaselineStore(tmp_path / "baselines")
+    found = written.read("nvidia-h200", "t.py::test")
     assert found is not None
-    assert set(found.windows["test"].values("gpu.kernel_time")) <= {1024.0, 2024.0}
+    last = {number * 1000 + 9.0 for number in range(1, 9)}
+    assert set(found.windows["test"].values("gpu.kernel_time")) <= last
+    for number in range(1, 9):
+        for step in range(10):
+            assert written.read("nvidia-h200", f"t.py::test_{number}_{step}") is not None
 
 
 def test_a_reader_needs_no_lock(store: BaselineStore, tmp_path: Path) -> None:

@@ -1,0 +1,139 @@
+"""Faults of runs with several workers (``-n``)."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+from pytest_nsys.errors import NotEnoughGpus, NsysLaunchFailed, WorkerFailed
+from tests.faults.fault import HEALTHY, Fault
+from tests.faults.scene import STAND_IN, Scene
+
+FOUR = ("-p", "xdist", "-n4", "--nsys-update")
+TWO = ("-p", "xdist", "-n2", "--nsys-update")
+
+WAITING = """
+    import pathlib, time
+    import pytest
+    from work import work
+
+    pytestmark = pytest.mark.nsys(rounds=1, warmup=0, allow_empty=True)
+
+    @pytest.mark.parametrize("number", range(4))
+    def test_waiting(number):
+        work()
+        pathlib.Path(__file__).with_name(f"ready-{number}").touch()
+        while True:
+            time.sleep(60)
+"""
+GREEDY = """@pytest.mark.nsys(gpus=3)
+    def test_one"""
+DYING = """
+    import os, signal
+    import pytest
+    from work import work
+
+    pytestmark = pytest.mark.nsys(rounds=1, warmup=0, allow_empty=True)
+
+    def test_one():
+        work()
+
+    def test_killed():
+        work()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def test_two():
+        work()
+"""
+ELSEWHERE = """
+    import os
+    if os.environ.get("PYTEST_XDIST_WORKER") == "gw1":
+        os._exit(3)
+"""
+
+
+def send(*numbers: int) -> Callable[[Scene], None]:
+    """Signal pytest when each of four workers is in a test."""
+
+    def act(scene: Scene) -> None:
+        for number in range(4):
+            scene.until((scene.project / f"ready-{number}").exists, f"worker {number}")
+        for number in numbers:
+            scene.signal(number)
+
+    return act
+
+
+ROWS = (
+    Fault(
+        "There are more workers than GPUs",
+        "ERROR: 4 workers are to measure, and 2 GPUs are visible",
+        NotEnoughGpus,
+        code=4,
+        options=FOUR,
+        environment={"CUDA_VISIBLE_DEVICES": "0,1"},
+    ),
+    Fault(
+        "A test asks for more GPUs than there are",
+        "the test asks for 3 GPUs, and 2 GPUs are visible",
+        NotEnoughGpus,
+        options=TWO,
+        environment={"CUDA_VISIBLE_DEVICES": "0,1"},
+        tests=HEALTHY.format(empty=True).replace("def test_one", GREEDY),
+        recorded=("test_two",),
+    ),
+    Fault(
+        "No nsys of several workers starts its program",
+        "nsys ended without starting the worker",
+        NsysLaunchFailed,
+        faults=("child_not_started",),
+        options=TWO,
+    ),
+    Fault(
+        "One of several workers dies while it collects",
+        "the worker ended before it ran its first test",
+        WorkerFailed,
+        made="os._exit in a conftest.py",
+        conftest=ELSEWHERE,
+        options=TWO,
+    ),
+    Fault(
+        "One of several workers is killed in a test",
+        "the worker was ended by SIGKILL",
+        None,
+        made="another takes its place",
+        tests=DYING,
+        options=TWO,
+        recorded=("test_one", "test_two"),
+    ),
+    Fault(
+        "Ctrl-C with four workers",
+        "*KeyboardInterrupt*",
+        None,
+        code=2,
+        tests=WAITING,
+        options=FOUR,
+        during=send(signal.SIGINT),
+    ),
+    Fault(
+        "Ctrl-C twice with four workers",
+        "*KeyboardInterrupt*",
+        None,
+        code=2,
+        tests=WAITING,
+        options=FOUR,
+        during=send(signal.SIGINT, signal.SIGINT),
+    ),
+    Fault(
+        "pytest is killed with four workers",
+        "",
+        None,
+        code=137,
+        made="SIGKILL",
+        drives=("2023", STAND_IN),
+        tests=WAITING,
+        options=FOUR,
+        during=send(signal.SIGKILL),
+        late=True,
+    ),
+)
