@@ -79,7 +79,7 @@ def _become_controller(config: pytest.Config) -> None:
         _add_metrics(config)
         settings = read_settings(config)
         if settings.active:
-            check_conflicts(config, replay=settings.replay is not None)
+            check_conflicts(config, replay=bool(settings.replay))
     except NsysError as error:
         from pytest_nsys.support.text import fit_to_print
 
@@ -88,7 +88,7 @@ def _become_controller(config: pytest.Config) -> None:
         give_environment(config.stash.get(_ENVIRONMENT, None))
         config.add_cleanup(functools.partial(give_environment, None))
         stand_in_for_xdist(config)
-        if settings.replay is not None:
+        if settings.replay:
             distributes_nothing(config)  # its tests are judged in this process, whatever -n says
         elif distributes(config):
             from pytest_nsys.controller.distributed import PlainFirst

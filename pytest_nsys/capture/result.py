@@ -153,6 +153,7 @@ class CaptureResult:
         seconds: where the time went.
         server: what the server was started with, of a capture of one, as may be handed on.
         worker: which of several that may each have run a test, as processes of their own.
+        recording: what the recording is called that it is from; "" of one that was just made.
     """
 
     tests: tuple[RanTest, ...]
@@ -167,3 +168,4 @@ class CaptureResult:
     seconds: Mapping[str, float] = field(default_factory=dict)
     server: tuple[str, ...] = ()
     worker: str = ""
+    recording: str = ""

@@ -18,10 +18,11 @@ from pytest_nsys.errors import NsysError
 from pytest_nsys.plan.options import OPTIONS, Option
 
 _ABOUT = (
-    "Gates a recording as 'pytest --nsys-baseline --nsys-replay=RECORDING' does, with the same "
-    "verdicts, reports and exit code, but imports neither test modules nor conftest.py: the "
+    "Gates recordings as 'pytest --nsys-baseline --nsys-replay=RECORDING' does, with the same "
+    "verdicts, reports and exit code, but imports neither test modules nor conftest.py: a "
     "recording keeps the tests' marks, and the options that say how to judge. A test whose mark "
-    "has check=, which is code, is not judged, and fails."
+    "has check=, which is code, is not judged, and fails. Several recordings, such as those of "
+    "an array job, are judged as one."
 )
 
 _OWN = {"nsys_baseline_dir": "folder of the baselines (baselines)"}
@@ -32,18 +33,25 @@ def add_judge(parser: Parser) -> None:
     """The arguments of the command."""
     parser.describe(
         _ABOUT,
-        examples=["pytest-nsys judge recording --html report.html --markdown comment.md"],
+        examples=[
+            "pytest-nsys judge recording --html report.html --markdown comment.md",
+            "pytest-nsys judge recordings/*",
+        ],
         codes={0: "passed", 1: "a test failed", 2: "interrupted", 4: "it cannot be judged"},
     )
     parser.add_argument(
-        "recording", type=Path, metavar="RECORDING", help="a folder that --nsys-record wrote"
+        "recordings",
+        type=Path,
+        nargs="+",
+        metavar="RECORDING",
+        help="a folder that --nsys-record wrote, or one with several of them in it",
     )
     for option in filter(lambda one: one.judging, OPTIONS):
         recorded = "; as recorded if not given" if option.judging == "rule" else ""
         parser.add_argument(
             _flag(option),
             dest=option.name,
-            action="append" if option.kind == "lines" else "store",
+            action="append" if option.is_list else "store",
             metavar=option.metavar,
             help=_OWN.get(option.name, option.about) + recorded,
         )
@@ -69,35 +77,37 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from pytest_nsys.controller.recorded import RecordedTests
     from pytest_nsys.plan.privacy import published_command
+    from pytest_nsys.storage.recordings.together import recordings_in
 
-    folder: Path = arguments.recording
-    given = [
-        f"{option.flag}={value}"
+    options = {
+        option: values if isinstance(values, list) else [values]
         for option in OPTIONS
         if option.judging and (values := getattr(arguments, option.name)) is not None
-        for value in (values if isinstance(values, list) else [values])
-    ]
-    shown = published_command([f"--nsys-replay={folder}", *given]).removeprefix("pytest ")
-    command = "pytest-nsys judge " + shown.removeprefix("--nsys-replay=").replace("--nsys-", "--")
+    }
+    given = [f"{option.flag}={value}" for option, values in options.items() for value in values]
+    shown = published_command([f"--nsys-replay={arguments.recordings[0]}", *given])
+    command = f"pytest-nsys judge {shown.removeprefix('pytest --nsys-replay=')}"
     try:
-        tests = RecordedTests(folder, command)
+        folders = recordings_in(arguments.recordings)
+        named = {option.name for option in options}
+        tests = RecordedTests(folders, command.replace("--nsys-", "--"), named)
     except NsysError as error:
         complain(error)
         return int(pytest.ExitCode.USAGE_ERROR)
-    options = [
+    words = [
         *("--rootdir=.", "-c", os.devnull, "--noconftest", "-p", "no:cacheprovider"),
         *("-p", "nsys", "--assert=plain", "--no-header"),
         *(part for plugin in arguments.plugins for part in ("-p", plugin)),
-        *(part for pair in tests.recording.options.items() for part in ("-o", "=".join(pair))),
+        *(part for pair in tests.options.items() for part in ("-o", "=".join(pair))),
         "--nsys-baseline",
-        f"--nsys-replay={folder}",
+        *(f"--nsys-replay={folder}" for folder in folders),
         *given,
     ]
-    options.append("-v" if arguments.verbose else "-q")
+    words.append("-v" if arguments.verbose else "-q")
     if arguments.junit is not None:
-        options.append(f"--junitxml={arguments.junit}")
+        words.append(f"--junitxml={arguments.junit}")
     for name in _DROPPED:
         os.environ.pop(name, None)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     with contextlib.redirect_stdout(cast("TextIO", Patient())):
-        return int(pytest.main(options, [tests]))
+        return int(pytest.main(words, [tests]))

@@ -60,12 +60,17 @@ def _read(found: dict[str, Any]) -> Collection:
 
 
 class Collected:
-    """Follows a collection, before anything is deselected."""
+    """Follows a collection, before anything is deselected.
+
+    Attributes:
+        failed: the files that could not be collected.
+    """
 
     def __init__(self) -> None:
         self._nodeids: set[str] = set()
         self._files: set[str] = set()
         self._broken: set[str] = set()
+        self.failed: set[str] = set()
         self._skipped: dict[str, str] = {}
 
     @pytest.hookimpl
@@ -82,6 +87,8 @@ class Collected:
         """Remember a file, and whether all of it could be collected."""
         file = report.nodeid.partition("::")[0]
         (self._files if report.passed else self._broken).add(file)
+        if report.failed:
+            self.failed.add(file)
         if report.skipped:
             said = report.longrepr
             why = str(said[2] if isinstance(said, tuple) else said)

@@ -4,6 +4,7 @@ verdicts are known, and are then logged in pytest's own order as if they had run
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -38,6 +39,7 @@ from pytest_nsys.plan.collection import Collection
 from pytest_nsys.plan.marker import Spec, read_spec
 from pytest_nsys.plan.settings import Settings
 from pytest_nsys.support.text import fit_to_print, one_line
+from pytest_nsys.support.units import format_count
 from pytest_nsys.worker.node import distributes
 from pytest_nsys.worker.sent_report import received_report
 
@@ -95,7 +97,7 @@ class Controller:
         workers of pytest-xdist start when no other runs any more.
         """
         settings, config = self._settings, self._config
-        measures = settings.replay is None and not only_looks(config)
+        measures = not settings.replay and not only_looks(config)
         alone = settings.against is None and not distributes(config)
         if measures and alone and settings.ahead:
             with contextlib.suppress(NsysError):  # it is told if there is something to measure
@@ -114,7 +116,7 @@ class Controller:
         """See what there is; a replay keeps only measured tests, whose bodies it does not run."""
         self._selection.begin(items)
         yield
-        if self._settings.replay is not None:
+        if self._settings.replay:
             measured = [item for item in items if is_measured(item)]
             others = [item for item in items if not is_measured(item)]
             if others:
@@ -125,6 +127,13 @@ class Controller:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Plan the run, and find nsys before any test has run."""
         self._collection = self._collected.collection(session)
+        if self._settings.record is not None and not only_looks(self._config):
+            from pytest_nsys.storage.recordings.recording import remove_index
+
+            try:
+                remove_index(self._settings.record)  # if this run dies, it is not taken for its own
+            except OSError as error:
+                raise pytest.UsageError(fit_to_print(f"nsys: {error}")) from None
         measured = [item for item in session.items if is_measured(item)]
         try:
             check_marks(measured)
@@ -138,7 +147,7 @@ class Controller:
         for item in session.items:
             if item.nodeid in self._specs:
                 self._ledger.add_marks(item, self._specs[item.nodeid])
-        if self._settings.replay is None:
+        if not self._settings.replay:
             self._servers = {item.nodeid for item in session.items if is_server_test(item)}
         for batch in make_plan(unique.values(), alone=self._servers):
             self._batches.update({test.nodeid: batch for test in batch.tests})
@@ -155,7 +164,7 @@ class Controller:
 
         launch = self._launch
         try:
-            if self._settings.replay is None and launch is None:
+            if not self._settings.replay and launch is None:
                 launch = self._make_launch()
             return start_run(
                 self._config,
@@ -198,26 +207,47 @@ class Controller:
         if outcome.ran.stopped:  # the worker was told to stop, and so are we
             item.session.shouldstop = outcome.ran.stopped
             return True
-        item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-        ran_here = item.nodeid in self._servers
-        skipped = None if ran_here else decided_by_dependencies(item)
-        if skipped is None:
-            reports = self._reports(self._run, item, outcome)
-        else:
-            self._ledger.add_unmeasured(item.nodeid, "skipped")
-            reports = [skipped]
-        show(item, reports, None if ran_here else self._workers())
-        reports += teardown_report(item, nextitem)
-        for report in reports:
-            item.ihook.pytest_runtest_logreport(report=report)
-        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        *others, last = outcome.by_device()
+        item.session.testscollected += len(others)
+        for one in others:
+            self._log(self._run, item, one, torn_down=False)
+        self._log(self._run, item, last, nextitem, torn_down=True)
         if outcome.stopped:
             item.session.shouldstop = outcome.stopped
         return True
 
-    def _workers(self) -> Path | None:
-        """The folder with those of the run's workers; where a recording is replayed, none is."""
-        return self._settings.replay if self._launch is None else self._launch.folder.path
+    def _workers(self) -> Path:
+        """The folder with those of the run's workers; of which a recording has none."""
+        return self._settings.replay[0] if self._launch is None else self._launch.folder.path
+
+    def _log(
+        self,
+        run: Run,
+        item: pytest.Item,
+        outcome: Outcome,
+        nextitem: pytest.Item | None = None,
+        *,
+        torn_down: bool,
+    ) -> None:
+        """Log what became of a test; at last, what it needs no longer is torn down here."""
+        nodeid = outcome.named(item.nodeid)
+        item.ihook.pytest_runtest_logstart(nodeid=nodeid, location=item.location)
+        ran_here = item.nodeid in self._servers
+        skipped = None if ran_here else decided_by_dependencies(item)
+        if skipped is None:
+            reports = self._reports(run, item, outcome)
+        else:
+            self._ledger.add_unmeasured(item.nodeid, "skipped")
+            reports = [skipped]
+        show(item, reports, None if ran_here else self._workers())
+        if torn_down:
+            reports += teardown_report(item, nextitem)
+        for report in reports:
+            if nodeid != item.nodeid:
+                path, line, domain = report.location
+                report.nodeid, report.location = nodeid, (path, line, outcome.named(domain))
+            item.ihook.pytest_runtest_logreport(report=report)
+        item.ihook.pytest_runtest_logfinish(nodeid=nodeid, location=item.location)
 
     def _measure(self, run: Run, item: pytest.Item, nextitem: pytest.Item | None) -> None:
         """Run the batch of a test, and keep what became of its tests."""
@@ -231,8 +261,10 @@ class Controller:
 
     def _log_missing(self, item: pytest.Item) -> None:
         """Report a test that the recording lacks, or that a live run knows nothing of."""
-        live = self._settings.replay is None
-        reason = "the run has no result of it" if live else "it is not in the recording"
+        live = not self._settings.replay
+        several = "s" * (len(self._settings.replay) > 1)
+        missing = f"it is not in the recording{several}"
+        reason = "the run has no result of it" if live else missing
         self._ledger.add_unmeasured(item.nodeid, reason)
         fails = live or self._settings.mode == "gate"
         longrepr: Any = reason if fails else (str(item.path), item.location[1] or 0, reason)
@@ -249,6 +281,8 @@ class Controller:
         reports = [received_report(self._config, report) for report in ran.reports]
         problem = judged.problem if judged else None
         verdict = judged.verdict if judged else None
+        if verdict is not None:
+            verdict = replace(verdict, nodeid=outcome.named(item.nodeid))
         if ran.lost:
             self._ledger.add_unmeasured(item.nodeid, ran.lost.splitlines()[0])
             # Before the teardown's, with which other plugins close what they keep of a test.
@@ -264,7 +298,7 @@ class Controller:
             except NsysError as error:
                 problem = error
         if problem is not None:
-            self._ledger.add_unmeasured(item.nodeid, problem.what)
+            self._ledger.add_unmeasured(outcome.named(item.nodeid), problem.what)
             from pytest_nsys.report.longrepr import explain_text
 
             explained = explain_text(self._shown_once(problem), item.location)
@@ -328,6 +362,9 @@ class Controller:
         result = yield
         if not only_looks(self._config) and self._settings.against is None:
             self._list_uncollected(session, self._collection)
+        if self._run is not None and self._run.replay is not None:
+            for name, gap in self._run.replay.gaps:
+                self._tell_gap(session, name, gap)
         return result
 
     def _list_uncollected(self, session: pytest.Session, collection: Collection) -> None:
@@ -345,14 +382,23 @@ class Controller:
             self._ledger.add_unmeasured(nodeid, "skipped", devices)
             if self._settings.fails_skipped:
                 session.testscollected += 1
-                self._fail_uncollected(nodeid, collection.why_skipped(nodeid), devices)
+                why = _skipped_text(collection.why_skipped(nodeid), devices)
+                self._fail_absent(nodeid, why)
 
-    def _fail_uncollected(self, nodeid: str, why: str, devices: Sequence[str]) -> None:
+    def _tell_gap(self, session: pytest.Session, name: str, gap: NsysError) -> None:
+        """What recordings lack fails the gate as a test does: nobody knows which tests it is of."""
+        nodeid = f"{name}::complete"
+        self._ledger.add_unmeasured(nodeid, gap.what)
+        if self._settings.mode == "gate":
+            session.testscollected += 1
+            self._fail_absent(nodeid, str(gap))
+
+    def _fail_absent(self, nodeid: str, why: str) -> None:
         from pytest_nsys.report.longrepr import explain_text
 
         file, _, name = nodeid.partition("::")
         location = (file, 0, name.replace("::", "."))
-        longrepr: Any = explain_text(_skipped_text(why, devices), location)
+        longrepr: Any = explain_text(why, location)
         report = pytest.TestReport(nodeid, location, {}, "failed", longrepr, "call")
         self._config.hook.pytest_runtest_logstart(nodeid=nodeid, location=location)
         self._config.hook.pytest_runtest_logreport(report=report)
@@ -363,6 +409,7 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Account for every planned test, and write what was asked for."""
+        unfinished = self._unfinished(session)
         if not only_looks(self._config):
             self._account(session)
         elif self._config.option.setuponly or self._config.option.setupplan:
@@ -370,12 +417,21 @@ class Controller:
             self._nothing = [f"no test was measured: with {option} none is run"]
         if self._run is not None:
             self._ledger.add_orphans(self._run.judge.orphans)
-        elif not (self._nothing or self._has_uncollected):
+        elif not (self._nothing or self._has_uncollected or self._settings.part):
             return
         try:
-            self._ledger.write()
+            self._ledger.write(unfinished)
         except (OSError, NsysError) as error:
             raise pytest.UsageError(fit_to_print(f"nsys: {error}")) from None
+
+    def _unfinished(self, session: pytest.Session) -> str:
+        """Why the run did not come to its end, or not all tests were there; "" if neither."""
+        stopped = session.shouldfail or session.shouldstop
+        if stopped:
+            return str(stopped)
+        if self._collected.failed:
+            return f"{format_count(len(self._collected.failed), 'file')} could not be collected"
+        return "" if session.exitstatus in _RAN_TO_ITS_END else "it was interrupted"
 
     def _account(self, session: pytest.Session) -> None:
         """Fail the run for a planned test that never came to its turn, if nobody stopped that, and
@@ -394,7 +450,8 @@ class Controller:
                 continue
             self._ledger.add_unmeasured(nodeid, _TAKEN)
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        for nodeid in self._run.recorded if self._run is not None else ():
+        replay = self._run.replay if self._run is not None else None
+        for nodeid in replay.nodeids if replay is not None else ():
             if nodeid not in self._accounted:
                 why = "deselected" if nodeid in self._selection.deselected else "not collected"
                 self._ledger.add_unmeasured(nodeid, f"it is in the recording, and was {why}")

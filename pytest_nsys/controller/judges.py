@@ -20,10 +20,19 @@ from pytest_nsys.verdict.wording import rename_command
 
 @dataclass(frozen=True)
 class Judged:
-    """A test's verdict, or why there is none."""
+    """A test's verdict, or why there is none.
+
+    Attributes:
+        verdict: the verdict.
+        problem: why there is none.
+        device: that of which it is said, where recordings have the test of several.
+        elsewhere: what is to be said of it on the others.
+    """
 
     verdict: Verdict | None = None
     problem: NsysError | None = None
+    device: str = ""
+    elsewhere: tuple[Judged, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from pytest_nsys.storage.baselines.orphans import Orphan
     from pytest_nsys.storage.recordings.recording import RecordedTest
     from pytest_nsys.verdict.verdict import Verdict
+
+
+_RECORDINGS = 3
 
 
 class Ledger:
@@ -55,8 +59,8 @@ class Ledger:
             from pytest_nsys.trace.notes import defect_notes
 
             self._notes += defect_notes(result.trace)
-        if under_test:
-            self._results.append(result)
+        if under_test and self._settings.record is not None:
+            self._results.append(replace(result, trace=None))
 
     def add_note(self, note: str) -> None:
         """Something about the run as a whole."""
@@ -112,15 +116,17 @@ class Ledger:
     def _exported(self) -> list[CaptureResult]:
         return [result for result in self._results if result.export is not None]
 
-    def _write_recording(self, folder: Path) -> None:
+    def _write_recording(self, folder: Path, unfinished: str) -> None:
         from pytest_nsys.plan.kept import judging_hooks, kept_options
         from pytest_nsys.storage.recordings.recording import (
             RecordedCapture,
             Recording,
             write_recording,
         )
+        from pytest_nsys.support.text import line_without_folders
 
         results = self._exported()
+        ended = {test.nodeid for test in self._recorded}
         recording = Recording(
             captures=tuple(
                 RecordedCapture(
@@ -133,9 +139,15 @@ class Ledger:
             nsys=self._results[0].nsys if self._results else "",
             date=self._results[0].date if self._results else "",
             commit=self._results[0].commit if self._results else "",
-            marks={test.nodeid: self._marks[test.nodeid] for test in self._recorded},
+            marks={
+                nodeid: marks
+                for nodeid, marks in self._marks.items()
+                if unfinished or nodeid in ended
+            },
             options=kept_options(self._config),
             hooks=judging_hooks(self._config),
+            part=self._settings.part,
+            unfinished=line_without_folders(unfinished),
         )
         write_recording(folder, recording, [r.export for r in results if r.export is not None])
 
@@ -162,9 +174,14 @@ class Ledger:
 
     def _thin(self) -> list[str]:
         """On baselines that were made from a recording, and of how many processes."""
-        if self._settings.replay is None or not self._changes:
+        if not (self._settings.replay and self._changes):
             return []
-        notes = [f"baselines were made from the recording {self._settings.replay.name}"]
+        names = [folder.name for folder in self._settings.replay]
+        shown = ", ".join(names[:_RECORDINGS]) + f" and {len(names) - _RECORDINGS} more" * (
+            len(names) > _RECORDINGS
+        )
+        recordings = "recording" if len(names) == 1 else "recordings"
+        notes = [f"baselines were made from the {recordings} {shown}"]
         wanted = self._settings.processes
         thin = [one.after for one in self._changes if one.after.processes < wanted]
         if thin:
@@ -183,15 +200,18 @@ class Ledger:
         found = never_matched(keys, [verdict.measurement for verdict in self._verdicts])
         return [f"nsys_tolerance: {text}" for text in found]
 
-    def write(self) -> None:
+    def write(self, unfinished: str) -> None:
         """Write the recording and the reports that were asked for.
+
+        Args:
+            unfinished: why the run did not come to its end; "" where it did.
 
         Raises:
             OSError, NsysError: one of them cannot be written.
         """
         settings, run = self._settings, self.run_report()
-        if settings.record is not None and self._marks:
-            self._write_recording(settings.record)
+        if settings.record is not None and (self._marks or settings.part is not None):
+            self._write_recording(settings.record, unfinished)
         if settings.json is not None:
             from pytest_nsys.report.json import write_json
 

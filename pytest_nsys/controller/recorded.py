@@ -1,18 +1,23 @@
-"""The tests of a recording as tests of pytest, without their modules: what ``pytest-nsys judge``
+"""The tests of recordings as tests of pytest, without their modules: what ``pytest-nsys judge``
 collects. All the rest of such a run is that of a replay."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from pytest_nsys.errors import NeedsPytest, NsysError, RecordingError
-from pytest_nsys.plan.kept import KeptMarks, judging_hooks, marks_of
-from pytest_nsys.storage.recordings.recording import INDEX, RecordedTest, read_recording
+from pytest_nsys.plan.kept import judging_hooks, marks_of
+from pytest_nsys.storage.recordings.recording import (
+    INDEX,
+    RecordedTest,
+    Recording,
+    read_recording,
+)
 from pytest_nsys.support.text import fit_to_print
 
 UNDECIDED = pytest.StashKey[Mapping[str, NsysError]]()
@@ -20,6 +25,10 @@ UNDECIDED = pytest.StashKey[Mapping[str, NsysError]]()
 
 COMMAND = pytest.StashKey[str]()
 """How the run was started, where that was not ``pytest``."""
+
+T = TypeVar("T")
+
+_SHOWN = 3
 
 Location = tuple[str, "int | None", str]
 
@@ -42,55 +51,70 @@ class RecordedItem(pytest.Item):
 
 
 class RecordedTests:
-    """Collects the tests of a recording instead of those in files."""
+    """Collects the tests of recordings instead of those in files."""
 
-    def __init__(self, folder: Path, command: str) -> None:
+    def __init__(
+        self, folders: Sequence[Path], command: str, given: Container[str] = frozenset()
+    ) -> None:
         """Args:
-        folder: the recording.
+        folders: the recordings.
         command: how the run was started.
+        given: the options that it was given, whatever the recordings say.
 
         Raises:
-            RecordingError: it holds none, or does not know how its tests are to be judged.
+            RecordingError: one is none, or does not know how its tests are to be judged, or they
+                are to be judged in several ways.
         """
-        self._folder = folder
+        self._folders = folders
         self._command = command
-        self.recording = read_recording(folder)
-        if not self.recording.tests:
+        recordings = {folder: read_recording(folder) for folder in folders}
+        shown = ", ".join(map(str, folders[:_SHOWN])) + ", ..." * (len(folders) > _SHOWN)
+        self._replay = "pytest --nsys-baseline " + " ".join(
+            f"--nsys-replay={folder}" for folder in folders[:_SHOWN]
+        )
+        self._shown = shown
+        for folder, recording in recordings.items():
+            _check_marks(folder, recording, self._replay)
+        self._marks = _joined(
+            {folder: one.marks for folder, one in recordings.items()}, "the marks of {}"
+        )
+        names = {name for one in recordings.values() for name in one.options if name not in given}
+        options = _joined(
+            {
+                folder: {name: one.options.get(name) for name in sorted(names)}
+                for folder, one in recordings.items()
+            },
+            "the option {}",
+        )
+        self.options = {name: value for name, value in options.items() if value is not None}
+        self._hooks = {hook for one in recordings.values() for hook in one.hooks}
+        self._tests = {test.nodeid: test for one in recordings.values() for test in one.tests}
+        if not self._tests:
             raise RecordingError(
-                f"{folder} is a recording without tests",
+                f"{shown} is a recording without tests"
+                if len(folders) == 1
+                else f"{shown} are recordings without tests",
                 remedy="record a run of tests with --nsys-record",
             )
-        missing = [test.nodeid for test in self.recording.tests if test.nodeid not in self._marks]
-        if missing:
-            raise RecordingError(
-                f"{folder / INDEX} does not say how its tests are to be judged",
-                evidence=f"no marks of {missing[0]}; recordings have them from 0.1.0 on",
-                remedy="record the run again, or judge it with pytest and the test modules: "
-                f"pytest --nsys-baseline --nsys-replay={folder}",
-            )
-
-    @property
-    def _marks(self) -> Mapping[str, KeptMarks]:
-        return self.recording.marks
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         """Refuse what only the project's own code can measure."""
         config.stash[COMMAND] = self._command
         config.stash[UNDECIDED] = {
-            nodeid: _undecided(self._folder, marks.code)
+            nodeid: _undecided(self._replay, marks.code)
             for nodeid, marks in self._marks.items()
             if marks.code
         }
-        missing = sorted({*self.recording.hooks} - {*judging_hooks(config)})
+        missing = sorted(self._hooks - {*judging_hooks(config)})
         if missing:
             raise pytest.UsageError(
                 fit_to_print(
                     NeedsPytest(
-                        f"the tests of {self._folder} were measured with hooks of their project",
+                        f"the tests of {self._shown} were measured with hooks of their project",
                         evidence=", ".join(missing),
                         remedy="name the plugin that has them with -p, or judge it with pytest and "
-                        f"the project's code: pytest --nsys-baseline --nsys-replay={self._folder}",
+                        f"the project's code: {self._replay}",
                     )
                 )
             )
@@ -110,33 +134,61 @@ class RecordedTests:
         return True
 
     def _items(self, session: pytest.Session) -> Iterator[RecordedItem]:
-        for test in {test.nodeid: test for test in self.recording.tests}.values():
+        for nodeid, marks in self._marks.items():
             item: RecordedItem = RecordedItem.from_parent(
                 session,
-                name=test.nodeid.rpartition("::")[2],
-                nodeid=test.nodeid,
-                recorded=_location(test),
+                name=nodeid.rpartition("::")[2],
+                nodeid=nodeid,
+                recorded=_location(nodeid, self._tests.get(nodeid)),
             )
-            for mark in marks_of(self._marks[test.nodeid]):
+            for mark in marks_of(marks):
                 item.add_marker(mark)
             yield item
 
 
-def _location(test: RecordedTest) -> Location:
+def _check_marks(folder: Path, recording: Recording, replay: str) -> None:
+    missing = [test.nodeid for test in recording.tests if test.nodeid not in recording.marks]
+    if missing:
+        raise RecordingError(
+            f"{folder / INDEX} does not say how its tests are to be judged",
+            evidence=f"no marks of {missing[0]}; recordings have them from 0.1.0 on",
+            remedy=f"record the run again, or judge it with pytest and the test modules: {replay}",
+        )
+
+
+def _joined(said: Mapping[Path, Mapping[str, T]], what: str) -> dict[str, T]:
+    """What all recordings say together.
+
+    Raises:
+        RecordingError: some contradict each other.
+    """
+    found: dict[str, tuple[Path, T]] = {}
+    for folder, values in said.items():
+        for name, value in values.items():
+            other, first = found.setdefault(name, (folder, value))
+            if value != first:
+                raise RecordingError(
+                    f"{other} and {folder} contradict each other in how to judge",
+                    evidence=f"{what.format(name)}: {first} there, {value} here",
+                    remedy="judge each by itself, or with pytest and the test modules",
+                )
+    return {name: value for name, (_, value) in found.items()}
+
+
+def _location(nodeid: str, test: RecordedTest | None) -> Location:
     """Where the test was, as its reports say it; they have been read already, or will be."""
-    for report in test.reports:
+    for report in test.reports if test is not None else ():
         found = report.get("location")
         if isinstance(found, (list, tuple)) and len(found) == 3:
             path, line, domain = found
             return str(path), line if isinstance(line, int) else None, str(domain)
-    path, _, domain = test.nodeid.partition("::")
+    path, _, domain = nodeid.partition("::")
     return path, None, domain
 
 
-def _undecided(folder: Path, code: tuple[str, ...]) -> NsysError:
+def _undecided(replay: str, code: tuple[str, ...]) -> NsysError:
     named = ", ".join(f"{name}=" for name in code)
     return NeedsPytest(
         f"it is not judged: {named} of its marker is code, which a recording does not keep",
-        remedy="judge it with pytest and the test modules: "
-        f"pytest --nsys-baseline --nsys-replay={folder}",
+        remedy=f"judge it with pytest and the test modules: {replay}",
     )

@@ -24,6 +24,7 @@ from pytest_nsys.controller.sources import (
     make_gpu_lock,
     make_judge,
     make_measurer,
+    make_replay,
     serve,
 )
 from pytest_nsys.errors import NsysUsageError
@@ -47,7 +48,7 @@ class Run:
         runner: runs batches of tests that workers run.
         judge: gives the verdicts, and makes what was judged the baseline, if the run is to.
         options: how captures are made.
-        recorded: node ids of the tests in the recording that is replayed.
+        replay: the recordings that are judged; None where tests are measured.
         progress: shows what is measured; None where a recording is replayed.
         context: what servers are started with; None where none are measured.
     """
@@ -55,7 +56,7 @@ class Run:
     runner: Runner
     judge: BaselineJudge | PairJudge
     options: CaptureOptions
-    recorded: tuple[str, ...] = ()
+    replay: Replay | None = None
     progress: Progress | None = None
     context: ServerContext | None = None
 
@@ -113,11 +114,10 @@ def start_run(
     judge = make_judge(settings, collection)
     measurer = make_measurer(config, settings)
     if launch is None:
-        assert settings.replay is not None
         options = capture_options(settings)
-        replay = Replay(settings.replay, config.stash.get(UNDECIDED, {}))
+        replay = make_replay(settings, config.stash.get(UNDECIDED, {}))
         runner = Runner([Arm(replay)], measurer, judge, nullcontext, _ignore, on_result)
-        return Run(runner, judge, options, replay.nodeids)
+        return Run(runner, judge, options, replay)
     written = [path for path in (settings.baseline_dir, settings.history) if path is not None]
     commit = head_commit(settings.rootdir, ignoring=written)
     options = replace(launch.workers.options, commit=commit)

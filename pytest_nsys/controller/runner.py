@@ -12,7 +12,7 @@ from pytest_nsys.controller.judges import Judged, Missing
 from pytest_nsys.errors import GpuBusy, NsysError, NsysUsageError, RevisionError
 from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.measure.measurer import Measurer
-from pytest_nsys.measure.processes import join_captures, join_processes
+from pytest_nsys.measure.processes import join_captures, join_recorded
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.marker import Spec
 
@@ -73,6 +73,19 @@ class Outcome:
     judged: Judged | None = None
     processes: tuple[RanTest, ...] = ()
     stopped: str = ""
+
+    def by_device(self) -> Iterator[Outcome]:
+        """What became of it on each device, where recordings have it of several; else this."""
+        yield self
+        for judged in self.judged.elsewhere if self.judged is not None else ():
+            yield replace(self, judged=judged)
+
+    def named(self, test: str) -> str:
+        """A test's name; with the device as if that were a parameter, where there are several."""
+        device = self.judged.device if self.judged is not None else ""
+        if not device:
+            return test
+        return f"{test[:-1]}-{device}]" if test.endswith("]") else f"{test}[{device}]"
 
 
 @dataclass(frozen=True)
@@ -178,14 +191,25 @@ class Arm:
 
     def measurement(self, nodeid: str) -> Measurement | None:
         """All processes of a test together; None if one of them went wrong."""
+        return next(self.measurements(nodeid), None)
+
+    def measurements(self, nodeid: str) -> Iterator[Measurement]:
+        """All processes of a test together, apart by device where several recordings have it.
+
+        Raises:
+            RecordingError: processes of several recordings are not alike.
+        """
         if nodeid in self._problems or not all(ran.passed for ran in self._ran.get(nodeid, ())):
-            return None
-        measured = self._measured.get(nodeid)
-        if not measured:
-            return None
-        joined = join_processes(measured)
-        remarks = dict.fromkeys((*joined.remarks, *self._remarks.get(nodeid, ())))
-        return replace(joined, remarks=(*remarks,))
+            return
+        measured = self._measured.get(nodeid, [])
+        apart = len({one.recordings for one in measured}) > 1
+        by_device: dict[str, list[Measurement]] = {}
+        for one in measured:
+            by_device.setdefault(one.device if apart else "", []).append(one)
+        for processes in by_device.values():
+            joined = join_recorded(processes)
+            remarks = dict.fromkeys((*joined.remarks, *self._remarks.get(nodeid, ())))
+            yield replace(joined, remarks=(*remarks,))
 
     def missing(self, nodeid: str) -> Missing:
         """Why there is no measurement of a test at this revision, where that is no mistake.
@@ -324,12 +348,20 @@ class Runner:
                     self.on_result(result, under_test)
 
     def _judge(self, test: PlannedTest) -> Judged | None:
-        measurement = self.arms[-1].measurement(test.nodeid)
-        if measurement is None:
+        try:
+            measured = [*self.arms[-1].measurements(test.nodeid)]
+        except NsysError as error:
+            return Judged(problem=error)
+        if not measured:
             return None
         if len(self.arms) == 1:
-            return self.judge.judge(test.spec, measurement, None)
-        other = self.arms[0]
+            judged = [self.judge.judge(test.spec, one, None) for one in measured]
+            if len(judged) == 1:
+                return judged[0]
+            on = zip(judged, measured, strict=True)
+            first, *elsewhere = (replace(of, device=one.device) for of, one in on)
+            return replace(first, elsewhere=tuple(elsewhere))
+        (measurement,), other = measured, self.arms[0]
         try:
             reference = other.measurement(test.nodeid) or other.missing(test.nodeid)
         except NsysError as error:

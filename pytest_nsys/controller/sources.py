@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -32,6 +33,8 @@ from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.context import CONTEXT, ServerContext, tell_nobody
 from pytest_nsys.storage.baselines import BaselineStore
 from pytest_nsys.storage.baselines.orphans import orphans
+from pytest_nsys.storage.recordings.replay import Replay
+from pytest_nsys.storage.recordings.together import recordings_in
 from pytest_nsys.verdict.judge import Policy
 
 
@@ -49,7 +52,6 @@ def make_judge(settings: Settings, collection: Collection) -> BaselineJudge | Pa
         mode=settings.mode,
         inconclusive=settings.inconclusive,
         expected=read_expected(settings.baseline_dir / FILE),
-        replay=_named(settings.replay),
     )
     if settings.against is not None:
         return PairJudge(policy, settings.against)
@@ -62,12 +64,27 @@ def make_judge(settings: Settings, collection: Collection) -> BaselineJudge | Pa
     )
 
 
-def _named(folder: Path | None) -> str:
-    """A recording as a command names it that is shown: by its path from here, or its last part."""
-    if folder is None:
-        return ""
+def make_replay(settings: Settings, undecided: Mapping[str, NsysError]) -> Replay:
+    """The recordings that the run judges.
+
+    Args:
+        settings: of the run.
+        undecided: by node id, why a test that passed cannot be judged.
+
+    Raises:
+        RecordingError: one cannot be read, or they do not belong together.
+    """
+    return Replay(named(recordings_in(settings.replay)), undecided)
+
+
+def named(folders: Sequence[Path]) -> dict[str, Path]:
+    """Recordings by what is shown: the path from here, or what tells it from the others."""
     here = Path.cwd()
-    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder.name)
+    above = Path(os.path.commonpath([folder.parent for folder in folders]))
+    return {
+        str(folder.relative_to(here if folder.is_relative_to(here) else above)): folder
+        for folder in folders
+    }
 
 
 def make_measurer(config: pytest.Config, settings: Settings) -> Measurer:

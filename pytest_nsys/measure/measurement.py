@@ -288,6 +288,8 @@ class Measurement:
             none was wanted or kept.
         bottlenecks: what keeps the rounds of the test's body, or of its windows where it has none,
             from being faster, where it was asked for; not kept in baselines.
+        recordings: those that it was measured from; empty where it was measured in this run; not
+            kept in baselines.
     """
 
     nodeid: str
@@ -301,6 +303,7 @@ class Measurement:
     warnings: tuple[str, ...] = ()
     timeline: Timeline | None = None
     bottlenecks: tuple[Bottleneck, ...] = ()
+    recordings: tuple[str, ...] = ()
 
     @property
     def bodies(self) -> tuple[str, ...]:

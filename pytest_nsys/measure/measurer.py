@@ -120,6 +120,7 @@ class Measurer:
                 leftovers=left.get(nodeid, ""),
                 timeline=measured.timeline,
                 bottlenecks=bottlenecks.get(nodeid, ()),
+                recordings=(result.recording,) if result.recording else (),
             )
         return found
 

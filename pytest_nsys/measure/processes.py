@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from pytest_nsys.errors import RecordingError
 from pytest_nsys.measure.measurement import (
+    Environment,
     Measurement,
     Part,
     Parts,
@@ -16,7 +18,8 @@ from pytest_nsys.measure.measurement import (
 
 
 def join_processes(measurements: Sequence[Measurement]) -> Measurement:
-    """All processes as one measurement, in their order; plan, environment, timeline of the first.
+    """All processes as one measurement, in their order; plan, environment, timeline of the first,
+    and the GPUs of all.
 
     Samples stand side by side. A breakdown's line has the median of the processes, in which a
     process without it counts as none; a line that most processes lack is kept, because the test may
@@ -26,8 +29,10 @@ def join_processes(measurements: Sequence[Measurement]) -> Measurement:
     if len(measurements) == 1:
         return first
     names = dict.fromkeys(name for one in measurements for name in one.windows)
+    gpus = dict.fromkeys(gpu for one in measurements for gpu in one.environment.gpu_digests)
     return replace(
         first,
+        environment=replace(first.environment, gpu_digests=tuple(gpus)),
         windows={
             name: _join_windows([one.windows[name] for one in measurements if name in one.windows])
             for name in names
@@ -35,7 +40,60 @@ def join_processes(measurements: Sequence[Measurement]) -> Measurement:
         remarks=tuple(dict.fromkeys(text for one in measurements for text in one.remarks)),
         leftovers="; ".join(dict.fromkeys(one.leftovers for one in measurements if one.leftovers)),
         warnings=tuple(dict.fromkeys(text for one in measurements for text in one.warnings)),
+        recordings=tuple(dict.fromkeys(name for one in measurements for name in one.recordings)),
     )
+
+
+def join_recorded(measurements: Sequence[Measurement]) -> Measurement:
+    """The same of processes on one device that may be of several recordings, if those are alike.
+
+    What they are measured with beside that, such as the driver, may differ, and is told.
+
+    Raises:
+        RecordingError: they measured something else: on another GPU, otherwise, of other code.
+    """
+    joined = join_processes(measurements)
+    if len(joined.recordings) < 2:
+        return joined
+    first, *others = {one.recordings: one for one in reversed(measurements)}.values()
+    for other in others:
+        for what, mine in _alike(first).items():
+            if mine != _alike(other)[what]:
+                raise RecordingError(
+                    f"its processes cannot be put together: they differ in {what}",
+                    evidence=f"{', '.join(first.recordings)}: {mine or 'none'}\n"
+                    f"{', '.join(other.recordings)}: {_alike(other)[what] or 'none'}",
+                    remedy="judge each of these recordings by itself, or record the test alike",
+                )
+    versions = [_versions(one.environment) for one in (first, *others)]
+    names = dict.fromkeys(name for one in versions for name in one)
+    differ = [name for name in names if len({one.get(name) for one in versions}) > 1]
+    if not differ:
+        return joined
+    remark = f"its processes are of several recordings, which differ in {', '.join(differ)}"
+    return replace(joined, remarks=(*joined.remarks, remark))
+
+
+def _alike(one: Measurement) -> Mapping[str, str]:
+    """What processes have to have in common: what they were measured on, and how."""
+    return {
+        "the GPU": one.environment.gpu,
+        "the options of nsys": " ".join(one.environment.trace),
+        "how the server is started": " ".join(one.environment.server),
+        "the number of calls before the measured ones": str(one.warmup),
+    }
+
+
+def _versions(of: Environment) -> Mapping[str, str]:
+    """What they may differ in."""
+    uncommitted = of.commit.partition("+")[2]
+    own = {
+        "driver": of.driver,
+        "CUDA": of.cuda,
+        "nsys": of.nsys,
+        "uncommitted changes": uncommitted,
+    }
+    return {**own, **of.versions}
 
 
 def join_captures(measurements: Sequence[Measurement]) -> Measurement:

@@ -39,7 +39,7 @@ class Option(NamedTuple):
 
     name: str
     about: str
-    kind: Literal["flag", "path", "text", "lines"] = "text"
+    kind: Literal["flag", "path", "paths", "text", "lines"] = "text"
     metavar: str | None = None
     judging: Literal["", "rule", "file"] = ""
 
@@ -47,6 +47,11 @@ class Option(NamedTuple):
     def flag(self) -> str:
         """The command-line form."""
         return "--" + self.name.replace("_", "-")
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it may be given several times."""
+        return self.kind in ("lines", "paths")
 
 
 OPTIONS: tuple[Option, ...] = (
@@ -75,7 +80,19 @@ OPTIONS: tuple[Option, ...] = (
         metavar="true|false",
     ),
     Option("nsys_record", "keep this run as a recording in DIR", "path", "DIR"),
-    Option("nsys_replay", "judge the recording in DIR instead of running tests", "path", "DIR"),
+    Option(
+        "nsys_part",
+        "which part of the suite the recording is, such as 3/8 of a job of eight: whoever judges "
+        "some of them is told that others are missing",
+        metavar="NUMBER/OF",
+    ),
+    Option(
+        "nsys_replay",
+        "judge the recording in DIR, or all in the folders below it, instead of running tests; "
+        "again for more",
+        "paths",
+        "DIR",
+    ),
     Option("nsys_json", "write the results as JSON", "path", "FILE", judging="file"),
     Option("nsys_html", "write the results as one HTML page", "path", "FILE", judging="file"),
     Option(
@@ -258,13 +275,13 @@ def add_options(parser: pytest.Parser) -> None:
         else:
             group.addoption(
                 option.flag,
-                action="append" if option.kind == "lines" else "store",
+                action="append" if option.is_list else "store",
                 default=None,
                 dest=option.name,
                 metavar=option.metavar,
                 help=option.about,
             )
-            kind: Any = "linelist" if option.kind == "lines" else "string"
+            kind: Any = "linelist" if option.is_list else "string"
             parser.addini(option.name, option.about, type=kind, default=None)
 
 
@@ -281,14 +298,14 @@ def ini_value(config: pytest.Config, name: str) -> Any:
     given: Any = getattr(config, "_inicfg", {}).get(name)
     if getattr(given, "mode", "ini") != "toml":
         return config.getini(name)
-    kind = next(option.kind for option in OPTIONS if option.name == name)
+    option = next(option for option in OPTIONS if option.name == name)
     values = given.value if isinstance(given.value, list) else [given.value]
     if not all(isinstance(value, (str, int, float)) for value in values):
         raise _usage_error(name, given.value, "give a text, a number, true or false")
     texts = [str(value).lower() if isinstance(value, bool) else str(value) for value in values]
-    if kind == "lines":
+    if option.is_list:
         return texts
-    if kind != "flag":
+    if option.kind != "flag":
         return "\n".join(texts)
     if texts not in (["true"], ["false"]):
         raise _usage_error(name, given.value, "give true or false")

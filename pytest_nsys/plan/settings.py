@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pytest_nsys.errors import NsysError, SettingsError
 from pytest_nsys.plan.options import MODES, OPTIONS, Mode, Option, Table, WarnOrFail, ini_value
+from pytest_nsys.plan.part import Part, read_part
 from pytest_nsys.plan.patterns import known_metric
 from pytest_nsys.support.units import Tolerance, Unit, parse_amount, parse_tolerance
 
@@ -40,7 +41,8 @@ class Settings:
     baseline_dir: Path
     timeline: bool = True
     record: Path | None = None
-    replay: Path | None = None
+    part: Part | None = None
+    replay: tuple[Path, ...] = ()
     json: Path | None = None
     html: Path | None = None
     markdown: Path | None = None
@@ -114,7 +116,7 @@ def read_settings(config: pytest.Config) -> Settings:
         option.name: option_value(config, option) for option in OPTIONS if option.kind != "flag"
     }
     mode = _mode(config)
-    replay = values["nsys_replay"]
+    replay = values["nsys_replay"] or ()
     against = values["nsys_against"]
     if (replay or against) and mode == "idle":
         mode = "profile"
@@ -144,6 +146,7 @@ def read_settings(config: pytest.Config) -> Settings:
         baseline_dir=folder or config.rootpath / "baselines",
         timeline=_truth("nsys_timeline", values["nsys_timeline"] or "true"),
         record=values["nsys_record"],
+        part=read_part(values["nsys_part"]) if values["nsys_part"] else None,
         replay=replay,
         json=values["nsys_json"],
         html=values["nsys_html"],
@@ -243,15 +246,24 @@ def option_value(config: pytest.Config, option: Option) -> Any:
     if given is None:
         return None
     if option.kind == "path":
-        try:
-            return (base / Path(given).expanduser()).resolve()
-        except (OSError, RuntimeError, ValueError) as error:  # no such user, NUL, no encoding
-            raise SettingsError(
-                f"{option.name} is {given!r:.200}",
-                evidence=str(error),
-                remedy="give the path of a file or folder",
-            ) from None
+        return _path(option.name, given, base)
+    if option.kind == "paths":
+        for one in given:
+            if not one.strip():
+                _check_empty(config, option.name)
+        return tuple(_path(option.name, one, base) for one in given)
     return given
+
+
+def _path(name: str, given: str, base: Path) -> Path:
+    try:
+        return (base / Path(given).expanduser()).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, NUL, no encoding
+        raise SettingsError(
+            f"{name} is {given!r:.200}",
+            evidence=str(error),
+            remedy="give the path of a file or folder",
+        ) from None
 
 
 _CAN_BE_EMPTY = (

@@ -23,12 +23,15 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
        {"gates": "test" | "server",                            a test's own work, or under load
         "columns": [{"head": text, "keys": [metric, ...],      added up
                      "unit": UNIT}, ...],
-        "rows": [{"nodeid", "window": text, "status": STATUS,
+        "rows": [{"nodeid", "window": text, "status": STATUS,  with "[DEVICE]" behind it, where
+                                                               recordings have it of several
                   "figures": [{"current", "baseline": in unit | null,
                                "scatter": fraction | null},    of rounds within their process
                               ...]}, ...]}, ...],
      "tests": [                                                in the order of the run
        {"nodeid": text, "device": text,
+        "recordings": [text, ...],                             those it was measured from; none of a
+                                                               test that this run measured
         "status": STATUS,                                      the worst of its parts
         "failed": bool,                                        whether the test fails by it
         "headline": text,                                      the verdict in one line
@@ -199,8 +202,9 @@ def _table(table: FigureTable) -> dict[str, Any]:
 
 def _test(verdict: Verdict) -> dict[str, Any]:
     return {
-        "nodeid": verdict.nodeid,
+        "nodeid": verdict.measurement.nodeid,
         "device": verdict.measurement.device,
+        "recordings": verdict.measurement.recordings,
         "status": verdict.status,
         "failed": verdict.failed,
         "headline": headline(verdict),

@@ -47,6 +47,7 @@ _RESERVED = 1000
 _WORSE = ("regressed", "over budget", "violated")
 _FOLDED = ("inconclusive", "incomparable", "expected", "new")
 _FIGURES = 20
+_TESTS = 20
 _NAMELESS = re.compile(r"[^A-Za-z0-9._]+")
 
 
@@ -110,6 +111,8 @@ def render_markdown(run: RunReport, url: str | None = None) -> str:
     gone = [orphan for orphan in run.orphans if not orphan.is_unmarked]
     text.folded("baselines without a test", [_orphan(orphan) for orphan in gone])
     text.folded("notes", [f"- {prose(note)}\n" for note in run.notes])
+    recordings = _recordings(run.verdicts)
+    text.folded("recordings", recordings if len(recordings) > 1 else [])
     for table in tables:
         _add_all_figures(text, table)
     return str(text)
@@ -155,6 +158,21 @@ def _figure_rows(table: FigureTable) -> tuple[str, dict[tuple[str, str], str]]:
         line = [code(row.nodeid), *window, *found, status]
         lines[row.nodeid, row.window] = markdown_row(line) + "\n"
     return "".join(f"{markdown_row(line)}\n" for line in start), lines
+
+
+def _recordings(verdicts: Iterable[Verdict]) -> list[str]:
+    """A list's line for each recording: the device, and the tests that are from it."""
+    tests: dict[tuple[str, str], list[str]] = {}
+    for verdict in verdicts:
+        for name in verdict.measurement.recordings:
+            of = tests.setdefault((name, verdict.measurement.device), [])
+            of.append(verdict.measurement.nodeid)
+    lines = []
+    for (name, device), nodeids in tests.items():
+        shown = ", ".join(map(code, nodeids[:_TESTS]))
+        more = f" and {len(nodeids) - _TESTS} more" if len(nodeids) > _TESTS else ""
+        lines.append(f"- {code(name)} ({prose(device)}): {shown}{more}\n")
+    return lines
 
 
 def _orphan(orphan: Orphan) -> str:

@@ -11,13 +11,18 @@ Properties = list[tuple[str, object]]
 
 
 def properties(verdict: Verdict) -> Properties:
-    """Names and values: ``nsys.status``, ``nsys.headline``, and ``nsys.METRIC`` of gated metrics.
+    """Names and values: ``nsys.status``, ``nsys.device``, ``nsys.recording`` of what was replayed,
+    ``nsys.headline``, and ``nsys.METRIC`` of gated metrics.
 
     Metrics are medians, in ns, bytes or counts; those of a named window are called
     ``nsys[WINDOW].METRIC``. Characters that are not printable, which XML may not hold, are
     spelled as in Python.
     """
-    found: Properties = [("nsys.status", verdict.status)]
+    found: Properties = [
+        ("nsys.status", verdict.status),
+        ("nsys.device", printable(verdict.measurement.device)),
+        *(("nsys.recording", printable(name)) for name in verdict.measurement.recordings),
+    ]
     for part in verdict.comparisons:
         if part.gated and part.current is not None:
             place = "" if part.window == MAIN else f"[{part.window}]"

@@ -49,7 +49,7 @@ def verdict_lines(verdict: Verdict) -> list[str]:
     lines = [*_tables(verdict), *_unmet(verdict, told)]
     notes = (note for note in (*verdict.notes, *verdict.warnings) if not told.endswith(note))
     lines += [f"note: {note}" for note in notes]
-    where = " (where its GPU is)" if verdict.replay else ""
+    where = " (where its GPU is)" if verdict.measurement.recordings else ""
     lines += ["", *_to_do(f"to measure it again{where}:", reproduce(verdict))]
     if accept(verdict):
         lines += _to_do("to accept it:", accept(verdict))
@@ -220,7 +220,8 @@ def _others(run: RunReport, width: int) -> Iterator[str]:
         if len(named) > _TESTS:
             yield f"  and {len(verdicts) - _TESTS} more {status}"
         if status == "new" and any(not verdict.against for verdict in verdicts):
-            command = recording_command(verdicts[0].replay, "--nsys-update-new")
+            recordings = (name for one in verdicts for name in one.measurement.recordings)
+            command = recording_command(dict.fromkeys(recordings), "--nsys-update-new")
             yield f"  record their baselines with: {command}"
 
 

@@ -32,7 +32,6 @@ class Policy:
         expected: changes that are expected, of all tests.
         today: the day by which they expire.
         rule: how samples are compared.
-        replay: the recording that is judged, as commands name it; "" where tests are measured.
     """
 
     mode: Mode = "profile"
@@ -40,7 +39,6 @@ class Policy:
     expected: Sequence[ExpectedChange] = ()
     today: datetime.date = field(default_factory=datetime.date.today)
     rule: Rule = default_rule
-    replay: str = ""
 
     @property
     def failing(self) -> frozenset[Status]:
@@ -86,7 +84,7 @@ def judge(
         comparisons, expired = _mark_expected(comparisons, spec, measurement, policy)
         notes += expired
     elif baseline is None and not recording:
-        notes = (_no_baseline(measurement.device, other_devices, policy.replay),)
+        notes = (_no_baseline(measurement, other_devices),)
     default: Status = "ok"
     if recording and not (baseline and is_unchanged(spec, measurement, baseline, policy.rule)):
         default = "new"
@@ -105,7 +103,6 @@ def judge(
         baseline=baseline,
         comparisons=comparisons,
         unmet=tuple(unmet),
-        replay=policy.replay,
         notes=(*notes, *measurement.remarks),
         warnings=(*_warnings(spec, measurement, comparisons, recording=recording),),
     )
@@ -184,10 +181,11 @@ def _emptiness(
             )
 
 
-def _no_baseline(device: str, other_devices: tuple[str, ...], replay: str) -> str:
+def _no_baseline(measurement: Measurement, other_devices: tuple[str, ...]) -> str:
     option = "--nsys-update-new"
-    how = f"record one with {recording_command(replay, option) if replay else option}"
+    recordings = measurement.recordings
+    how = f"record one with {recording_command(recordings, option) if recordings else option}"
     if other_devices:
         others = ", ".join(other_devices)
-        return f"no baseline for {device}; there is one for {others}: {how}"
+        return f"no baseline for {measurement.device}; there is one for {others}: {how}"
     return f"no baseline yet: {how}"

@@ -125,7 +125,8 @@ class Verdict:
     """The judgement of one test.
 
     Attributes:
-        nodeid: the test.
+        nodeid: the test; with its device as if that were a parameter, where recordings of several
+            devices are judged together. The measurement's is pytest's own.
         status: the worst of its parts; where it failed, of those that it failed by.
         failed: whether the test fails by it, in the mode it was judged in.
         measurement: what was judged.
@@ -140,7 +141,6 @@ class Verdict:
             changed in one comparison; each has an equal share of it.
         against: the revision that was measured in the same run, in the place of a stored baseline;
             "" for a stored one.
-        replay: the recording that was judged, as commands name it; "" where the test was measured.
     """
 
     nodeid: str
@@ -154,7 +154,6 @@ class Verdict:
     warnings: tuple[str, ...] = ()
     family_level: float = FAMILY_LEVEL
     against: str = ""
-    replay: str = ""
 
     @property
     def worse(self) -> tuple[Comparison, ...]:

@@ -222,7 +222,7 @@ def place(window: str) -> str:
 def reproduce(verdict: Verdict) -> str:
     """The command that measures this one test again."""
     mode = f"--nsys-against={shlex.quote(verdict.against)}" if verdict.against else "--nsys"
-    return f"pytest {mode} {shlex.quote(verdict.nodeid)}"
+    return f"pytest {mode} {shlex.quote(verdict.measurement.nodeid)}"
 
 
 def rename_command(old: str, new: str) -> str:
@@ -234,11 +234,12 @@ def accept(verdict: Verdict) -> str:
     """The command that makes what was measured the baseline; "" where none is stored."""
     if verdict.against or not verdict.worse:
         return ""
-    command = recording_command(verdict.replay, "--nsys-update")
-    return f"{command} {shlex.quote(verdict.nodeid)}"
+    command = recording_command(verdict.measurement.recordings, "--nsys-update")
+    return f"{command} {shlex.quote(verdict.measurement.nodeid)}"
 
 
-def recording_command(replay: str, option: str) -> str:
-    """The command that records baselines here: from a recording, where that is what is judged, for
+def recording_command(recordings: Iterable[str], option: str) -> str:
+    """The command that records baselines here: from recordings, where those are what is judged, for
     such a machine needs no GPU."""
-    return f"pytest --nsys-replay={shlex.quote(replay)} {option}" if replay else f"pytest {option}"
+    replays = (f"--nsys-replay={shlex.quote(one)}" for one in recordings)
+    return " ".join(["pytest", *replays, option])

@@ -90,7 +90,7 @@ def replay(index: bytes, config: pytest.Config) -> bool:
     """Replay what an index holds, as far as pytest's reports; False where it is refused."""
     with recording(index) as folder:
         try:
-            source = Replay(folder)
+            source = Replay({"": folder})
             nodeids = dict.fromkeys(test.nodeid for test in read_recording(folder).tests)
             tests = tuple(PlannedTest(nodeid, Spec(1, 5, 60.0)) for nodeid in nodeids)
             sessions = max((source.planned(test) for test in tests), default=0)
@@ -198,7 +198,7 @@ NAMES = [
 
 def test_a_test_that_is_not_asked_for_is_not_given() -> None:
     with recording(json.dumps(INDEX_OF_GOOD).encode()) as folder:
-        assert list(Replay(folder).capture(Batch(()), 0, 0)) == []
+        assert list(Replay({"": folder}).capture(Batch(()), 0, 0)) == []
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name)[:20])
@@ -366,7 +366,7 @@ def test_a_report_that_pytest_cannot_show_is_refused(
     report = {**REPORT, "outcome": outcome, "longrepr": longrepr}
     index = json.dumps({**INDEX_OF_GOOD, "tests": [{**test, "reports": [report]}]})
     with recording(index.encode()) as folder, pytest.raises(RecordingError) as caught:
-        Replay(folder)
+        Replay({"": folder})
     assert says in caught.value.evidence
     assert INDEX in caught.value.what
 

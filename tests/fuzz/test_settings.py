@@ -208,7 +208,7 @@ class Config:
     | st.sampled_from(["~nobody-of-this-name/x", "a\0b", "\ud800", "x" * 5000, "9" * 5000, "'"]),
 )
 def test_an_option_is_read_or_refused(option: Option, text: str) -> None:
-    config: Any = Config(option, [text] if option.kind == "lines" else text)
+    config: Any = Config(option, [text] if option.is_list else text)
     try:
         settings = read_settings(config)
     except SettingsError as error:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pytest_nsys.catalogue import METRICS, lookup
 from pytest_nsys.errors import SettingsError
 from pytest_nsys.plan.options import MODES, OPTIONS, Mode, is_active
+from pytest_nsys.plan.part import Part
 from pytest_nsys.plan.settings import Settings, read_settings, read_tolerances
 from pytest_nsys.support.units import Tolerance
 
@@ -175,7 +176,6 @@ nsys_lock_timeout = 5 s"""
 PATHS = [
     ("nsys_baseline_dir", "baseline_dir"),
     ("nsys_record", "record"),
-    ("nsys_replay", "replay"),
     ("nsys_json", "json"),
     ("nsys_html", "html"),
     ("nsys_keep", "keep"),
@@ -201,8 +201,28 @@ def test_paths_are_relative_to_where_they_were_written(
     assert getattr(settings, attribute) == Path("~/given").expanduser().resolve()
 
 
+def test_several_recordings_can_be_named(read: Callable[..., Settings]) -> None:
+    here = Path.cwd()
+    assert read().replay == ()
+    assert read("--nsys-replay=a", "--nsys-replay=/b").replay == (here / "a", Path("/b"))
+    assert read(ini="nsys_replay =\n    a\n    b c").replay == (here / "a", here / "b c")
+    for empty in ("", " "):
+        with pytest.raises(SettingsError, match="--nsys-replay is empty"):
+            read("--nsys-replay=a", f"--nsys-replay={empty}")
+
+
+def test_a_part_is_a_number_of_so_many(read: Callable[..., Settings]) -> None:
+    assert read().part is None
+    assert read("--nsys-part=0/8").part == Part(0, 8)
+    assert read("--nsys-part=8/8").part == Part(8, 8)
+    for wrong in ("9/8", "-1/8", "3", "/8", "3/", "/", "a/b", "0/0", "1.5/2"):
+        with pytest.raises(SettingsError, match="nsys_part is ") as error:
+            read(f"--nsys-part={wrong}")
+        assert "is a variable not set?" in error.value.remedy
+
+
 def test_every_option_is_an_ini_value_too(configure: Configure) -> None:
-    texts = {"flag": "true", "lines": "5%"}
+    texts = {"flag": "true", "lines": "5%", "paths": "5%"}
     ini = "\n".join(f"{option.name} = {texts.get(option.kind, '7')}" for option in OPTIONS)
     config = configure(ini=ini)
     for option in OPTIONS:

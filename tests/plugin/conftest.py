@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pytest_nsys.cli.main import main
 from pytest_nsys.servers.engines import presets
 from pytest_nsys.servers.load import dialects
-from tests.support.harness import Project, import_all
+from tests.support.harness import Project, import_all, like_a_new_process
 from tests.support.seen import Story
+
+Judge = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -58,3 +62,19 @@ def temporary(simulated: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
     return folder
+
+
+@pytest.fixture
+def judge(project: Project, capsys: pytest.CaptureFixture[str]) -> Judge:
+    """Runs the command in the project's folder; returns exit code, stdout and stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with like_a_new_process(project.path), pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "")  # is as it was afterwards
+            patch.setenv("PYTEST_PLUGINS", "no_such_plugin")
+            patch.setenv("PYTEST_ADDOPTS", "--no-such-option")
+            code = main(["judge", *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return run

@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_nsys.cli.main import main
-from tests.support.harness import ROOT, Project, like_a_new_process
-
-Judge = Callable[..., tuple[int, str, str]]
+from tests.plugin.conftest import Judge
+from tests.support.harness import ROOT, Project
 
 EXAMPLES = [
     ROOT / "examples" / folder / "recordings" / name
@@ -95,22 +92,6 @@ NEW = """
     def test_new():
         simgpu.launch("gemm", 100)
 """
-
-
-@pytest.fixture
-def judge(project: Project, capsys: pytest.CaptureFixture[str]) -> Judge:
-    """Runs the command in the project's folder; returns exit code, stdout and stderr."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with like_a_new_process(project.path), pytest.MonkeyPatch.context() as patch:
-            patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "")  # is as it was afterwards
-            patch.setenv("PYTEST_PLUGINS", "no_such_plugin")
-            patch.setenv("PYTEST_ADDOPTS", "--no-such-option")
-            code = main(["judge", *map(str, arguments)])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def judged(path: Path) -> dict[str, Any]:

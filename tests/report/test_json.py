@@ -87,6 +87,7 @@ WINDOW = {
 TEST = {
     "nodeid": str,
     "device": str,
+    "recordings": [str],
     "status": STATUSES,
     "failed": bool,
     "headline": str,

@@ -489,7 +489,7 @@ PUBLISHED: tuple[Mapping[str, Any], ...] = tuple(
 
 def replayed(folder: Path) -> Measurement:
     """What a replay measures, as the controller makes it."""
-    source = Replay(folder)
+    source = Replay({"": folder})
     test = PlannedTest(NODEID, SPEC)
     arm = Arm(source)
     for session in range(source.planned(test)):

@@ -91,7 +91,9 @@ def said_of_window(gated: Iterable[Comparison], then: WindowMeasurement | None) 
 def plan(verdict: Verdict) -> str:
     """How the test was measured, and its baseline."""
     device = verdict.measurement.device
-    text = f"Measured {_measured(verdict.measurement)}{f' on {device}' if device else ''}."
+    recordings = ", ".join(verdict.measurement.recordings)
+    text = f"Measured {_measured(verdict.measurement)}{f' on {device}' if device else ''}"
+    text += f" ({recordings})." if recordings else "."
     if verdict.against and verdict.baseline is not None:
         text += f" {verdict.against} in the same run: {_measured(verdict.baseline)}."
     elif verdict.baseline is not None:

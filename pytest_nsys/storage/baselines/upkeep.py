@@ -252,7 +252,4 @@ def _process(measurement: Measurement, number: int) -> tuple[object, ...]:
 def _joined(ours: Measurement, theirs: Measurement) -> Measurement:
     """The processes of both, with plan and environment of the newer."""
     newer, older = sorted((ours, theirs), key=lambda one: one.environment.date, reverse=True)
-    joined = join_processes([newer, older])
-    digests = dict.fromkeys((*newer.environment.gpu_digests, *older.environment.gpu_digests))
-    environment = replace(joined.environment, gpu_digests=tuple(digests))
-    return replace(joined, environment=environment, timeline=None)
+    return replace(join_processes([newer, older]), timeline=None)

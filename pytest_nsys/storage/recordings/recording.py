@@ -18,6 +18,7 @@ from typing import Annotated, Any
 from pytest_nsys.capture.result import Report
 from pytest_nsys.errors import NsysError, RecordingError
 from pytest_nsys.plan.kept import KeptMarks
+from pytest_nsys.plan.part import Part
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.storage.recordings.scrub import scrub
 from pytest_nsys.support.files import read_limited, replace_text
@@ -102,6 +103,9 @@ class Recording:
         options: the run's options that say how to judge, as an ini file has them.
         hooks: hooks of the project by which its tests were measured.
         commit: what git had checked out; "" if unknown.
+        part: which part of the suite the run was; None where nobody said that there are others.
+        unfinished: why tests may be missing that were to run, of which there are marks if they were
+            collected; "" where the run came to its end.
     """
 
     nsys: str
@@ -113,6 +117,8 @@ class Recording:
     options: Maybe[Mapping[str, str]] = field(default_factory=dict)
     hooks: Maybe[tuple[str, ...]] = ()
     commit: Maybe[str] = ""
+    part: Part | None = None
+    unfinished: Maybe[str] = ""
 
 
 def write_recording(folder: Path, recording: Recording, exports: Sequence[Path]) -> None:
@@ -121,11 +127,16 @@ def write_recording(folder: Path, recording: Recording, exports: Sequence[Path])
     The index is written last: a folder without one is no recording.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / INDEX).unlink(missing_ok=True)
+    remove_index(folder)
     for capture, export in zip(recording.captures, exports, strict=True):
         scrub(export, folder / capture.file)
     data = {"schema": SCHEMA, **written(recording)}
     replace_text(folder / INDEX, json.dumps(data, indent=1) + "\n")
+
+
+def remove_index(folder: Path) -> None:
+    """Have the folder be no recording any more, if it is one."""
+    (folder / INDEX).unlink(missing_ok=True)
 
 
 def read_recording(folder: Path) -> Recording:

@@ -18,25 +18,38 @@ from pytest_nsys.storage.recordings.recording import (
     read_recording,
 )
 from pytest_nsys.storage.recordings.reports import read_kept_report
+from pytest_nsys.storage.recordings.together import check_together, gaps
 
 
 class Replay:
-    """Answers for a live capture from a recording."""
+    """Answers for a live capture from recordings, as if they were one."""
 
-    def __init__(self, folder: Path, undecided: Mapping[str, NsysError] = {}) -> None:
+    def __init__(
+        self, folders: Mapping[str, Path], undecided: Mapping[str, NsysError] = {}
+    ) -> None:
         """Args:
-        folder: the recording.
+        folders: the recordings, by what reports call them.
         undecided: by node id, why a test that passed cannot be judged.
 
         Raises:
-            RecordingError: the folder holds none, or one that is damaged or newer.
+            RecordingError: a folder holds none, or one that is damaged or newer, or they do not
+                belong together.
         """
-        self._folder = folder
+        self._folders = folders
         self._undecided = undecided
-        self._recording = read_recording(folder)
-        tests = [_for_pytest(test, folder / INDEX) for test in self._recording.tests]
-        self._planned = Counter(test.nodeid for test in tests)
-        self._processes = by_process(tests)
+        self._recordings = {name: read_recording(folder) for name, folder in folders.items()}
+        check_together(self._recordings)
+        self.gaps = tuple(gaps(self._recordings))
+        self._planned: Counter[str] = Counter()
+        self._processes: list[list[tuple[str, RecordedTest]]] = []
+        # The larger first: of tests that only some have in common, most captures are read once.
+        for name in sorted(folders, key=lambda name: -len(self._recordings[name].tests)):
+            for test in self._recordings[name].tests:
+                number = self._planned[test.nodeid]
+                self._planned[test.nodeid] += 1
+                if number == len(self._processes):
+                    self._processes.append([])
+                self._processes[number].append((name, _for_pytest(test, folders[name] / INDEX)))
 
     @property
     def nodeids(self) -> tuple[str, ...]:
@@ -62,10 +75,14 @@ class Replay:
         """
         del maxfail  # the recorded run has ended
         wanted = {test.nodeid for test in batch.tests}
-        ran = self._processes[process] if process < len(self._processes) else ()
-        tests = [test for test in ran if test.nodeid in wanted]
-        for result in recorded_results(self._folder, self._recording, tests):
-            yield replace(result, tests=tuple(map(self._or_undecided, result.tests)))
+        ran: dict[str, list[RecordedTest]] = {}
+        for name, test in self._processes[process] if process < len(self._processes) else ():
+            if test.nodeid in wanted:
+                ran.setdefault(name, []).append(test)
+        for name, tests in ran.items():
+            for result in recorded_results(self._folders[name], self._recordings[name], tests):
+                judged = tuple(map(self._or_undecided, result.tests))
+                yield replace(result, tests=judged, recording=name)
 
     def _or_undecided(self, ran: RanTest) -> RanTest:
         why = self._undecided.get(ran.nodeid)
