@@ -40,21 +40,17 @@ class Replay:
         self._recordings = {name: read_recording(folder) for name, folder in folders.items()}
         check_together(self._recordings)
         self.gaps = tuple(gaps(self._recordings))
-        self._planned: Counter[str] = Counter()
-        self._processes: list[list[tuple[str, RecordedTest]]] = []
-        # The larger first: of tests that only some have in common, most captures are read once.
-        for name in sorted(folders, key=lambda name: -len(self._recordings[name].tests)):
-            for test in self._recordings[name].tests:
-                number = self._planned[test.nodeid]
-                self._planned[test.nodeid] += 1
-                if number == len(self._processes):
-                    self._processes.append([])
-                self._processes[number].append((name, _for_pytest(test, folders[name] / INDEX)))
+        self._processes = {
+            (name, number): tests
+            for name, one in self._recordings.items()
+            for number, tests in enumerate(by_process(_for_pytest(one, folders[name] / INDEX)))
+        }
 
     @property
     def nodeids(self) -> tuple[str, ...]:
         """The tests that were recorded."""
-        return tuple(self._planned)
+        tests = (test.nodeid for one in self._recordings.values() for test in one.tests)
+        return tuple(dict.fromkeys(tests))
 
     @property
     def confirmations(self) -> int:
@@ -62,8 +58,9 @@ class Replay:
         return 0
 
     def planned(self, test: PlannedTest) -> int:
-        """How many processes of the test were recorded."""
-        return self._planned[test.nodeid] or 1
+        """One, in which all are that were recorded: so each capture is read once."""
+        del test
+        return 1
 
     def expect(self, batch: Batch, processes: int) -> None:
         """There is nothing to be started ahead."""
@@ -71,18 +68,18 @@ class Replay:
     def capture(self, batch: Batch, maxfail: int, process: int) -> Iterator[CaptureResult]:
         """The recorded results of the batch's tests, one per recorded capture.
 
-        A server test is in several of them, one for each of its windows.
+        A server test is in several of them, one for each of its windows. What cannot be read is
+        the problem of its tests alone.
         """
-        del maxfail  # the recorded run has ended
+        del maxfail, process  # the recorded run has ended
         wanted = {test.nodeid for test in batch.tests}
-        ran: dict[str, list[RecordedTest]] = {}
-        for name, test in self._processes[process] if process < len(self._processes) else ():
-            if test.nodeid in wanted:
-                ran.setdefault(name, []).append(test)
-        for name, tests in ran.items():
-            for result in recorded_results(self._folders[name], self._recordings[name], tests):
+        for (name, number), ran in self._processes.items():
+            tests = [test for test in ran if test.nodeid in wanted]
+            folder, recording = self._folders[name], self._recordings[name]
+            for result in recorded_results(folder, recording, tests, spare=True):
                 judged = tuple(map(self._or_undecided, result.tests))
-                yield replace(result, tests=judged, recording=name)
+                worker = f"{name} {number}"
+                yield replace(result, tests=judged, recording=name, worker=worker)
 
     def _or_undecided(self, ran: RanTest) -> RanTest:
         why = self._undecided.get(ran.nodeid)
@@ -102,18 +99,34 @@ def by_process(tests: Iterable[RecordedTest]) -> list[list[RecordedTest]]:
 
 
 def recorded_results(
-    folder: Path, recording: Recording, tests: Iterable[RecordedTest]
+    folder: Path, recording: Recording, tests: Iterable[RecordedTest], *, spare: bool = False
 ) -> Iterator[CaptureResult]:
-    """The results of recorded tests, each in one of its processes, one per capture they are in."""
+    """The results of recorded tests, each in one of its processes, one per capture they are in.
+
+    Args:
+        folder: of the recording.
+        recording: its index.
+        tests: those that are wanted.
+        spare: whether a capture that cannot be read is the problem of its tests alone.
+
+    Raises:
+        NsysError: a capture cannot be read.
+    """
     by_capture: dict[int | None, list[RanTest]] = {}
     for test in tests:
         for number in test.captures or (None,):
             by_capture.setdefault(number, []).append(_ran_test(test))
     for number, ran in by_capture.items():
         capture = None if number is None else recording.captures[number]
+        try:
+            trace = None if capture is None else load_capture(folder, capture)
+        except NsysError as error:
+            if not spare:
+                raise
+            trace, ran = None, [replace(one, problem=error) if one.passed else one for one in ran]
         yield CaptureResult(
             tests=tuple(ran),
-            trace=None if capture is None else load_capture(folder, capture),
+            trace=trace,
             records=() if capture is None else capture.windows,
             options=() if capture is None else capture.options,
             nsys=recording.nsys,
@@ -124,24 +137,25 @@ def recorded_results(
         )
 
 
-def _for_pytest(test: RecordedTest, where: Path) -> RecordedTest:
-    """The test with reports that can be handed to pytest, which takes them for its own.
+def _for_pytest(recording: Recording, where: Path) -> Iterator[RecordedTest]:
+    """The tests with reports that can be handed to pytest, which takes them for its own.
 
     Raises:
         RecordingError: one of them is not what a recording keeps.
     """
-    try:
-        reports = tuple(map(read_kept_report, test.reports))
-        for report in reports:
-            if report["nodeid"] != test.nodeid:
-                raise ValueError(f"it is of {report['nodeid'][:80]!r}")
-    except ValueError as error:
-        raise RecordingError(
-            f"{where} is damaged",
-            evidence=f"a report of {test.nodeid[:80]}: {error}",
-            remedy="record the run again, or restore the folder",
-        ) from None
-    return replace(test, reports=reports)
+    for test in recording.tests:
+        try:
+            reports = tuple(map(read_kept_report, test.reports))
+            for report in reports:
+                if report["nodeid"] != test.nodeid:
+                    raise ValueError(f"it is of {report['nodeid'][:80]!r}")
+        except ValueError as error:
+            raise RecordingError(
+                f"{where} is damaged",
+                evidence=f"a report of {test.nodeid[:80]}: {error}",
+                remedy="record the run again, or restore the folder",
+            ) from None
+        yield replace(test, reports=reports)
 
 
 def _ran_test(test: RecordedTest) -> RanTest:
