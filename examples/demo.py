@@ -15,8 +15,10 @@ from pathlib import Path
 
 EXAMPLES = Path(__file__).resolve().parent
 SERVERS = EXAMPLES / "servers"
+ENGINES = EXAMPLES / "engines"
 REPORT = EXAMPLES.parent / "demo-report.html"
 SERVER_REPORT = EXAMPLES.parent / "demo-server-report.html"
+ENGINE_REPORT = EXAMPLES.parent / "demo-engine-report.html"
 
 # What each slip must be caught by, among other things.
 SLIPS = {
@@ -26,6 +28,8 @@ SLIPS = {
     "test_upload": {"memcpy.h2d.bytes", "memcpy.h2d.count"},
 }
 SERVER_SLIPS = {"test_serving": {"memcpy.d2h.bytes.per_token"}}
+VLLM = "test_serving.py::test_serving[vllm]"
+ENGINE_SLIPS = {"test_serving[vllm]": {"gpu.kernel_time.per_token"}}
 
 
 def gate(folder: Path, recording: str, *args: str) -> tuple[int, dict[str, set[str]]]:
@@ -56,20 +60,31 @@ def gate(folder: Path, recording: str, *args: str) -> tuple[int, dict[str, set[s
     return code, failed
 
 
-def passes(folder: Path, recording: str) -> bool:
+def passes(folder: Path, recording: str, *args: str) -> bool:
     """Whether the recording of unchanged code passes."""
-    code, failed = gate(folder, recording)
+    code, failed = gate(folder, recording, *args)
     return code == 0 and not failed
 
 
-def catches(slips: dict[str, set[str]], folder: Path, recording: str, report: Path) -> bool:
+def catches(
+    slips: dict[str, set[str]], folder: Path, recording: str, report: Path, *args: str
+) -> bool:
     """Whether the tests with slips fail, no others, and each by what its slip changed."""
-    code, failed = gate(folder, recording, f"--nsys-html={report}")
+    code, failed = gate(folder, recording, f"--nsys-html={report}", *args)
     return (
         code == 1
         and failed.keys() == slips.keys()
         and all(metrics <= failed[name] for name, metrics in slips.items())
     )
+
+
+def compares(folder: Path, recording: str, by: str) -> bool:
+    """Whether the tests of a recording can be compared by one of their parameters."""
+    compared = f"recordings/{recording}"
+    command = [sys.executable, "-m", "pytest_nsys", "compare", compared, f"--by={by}"]
+    command += ["--range=concurrency-1", "--top=3"]
+    print(f"$ {' '.join(('pytest-nsys', *command[3:]))}", flush=True)
+    return subprocess.run(command, cwd=folder, check=False).returncode == 0
 
 
 def main() -> int:
@@ -82,14 +97,26 @@ def main() -> int:
     right += [passes(SERVERS, "h200")]
     print("\n4. The server copies its hidden states to the host in each step: it must be caught.\n")
     right += [catches(SERVER_SLIPS, SERVERS, "h200-slip", SERVER_REPORT)]
+    print("\n5. vLLM with a random Llama of 1.5 GB, started again: it must pass.\n")
+    right += [passes(ENGINES, "h200-vllm", VLLM)]
+    print(
+        "\n6. With an fp8 KV cache, which costs more than it saves with prompts so short: it must"
+    )
+    print("   be caught.\n")
+    right += [catches(ENGINE_SLIPS, ENGINES, "h200-vllm-fp8", ENGINE_REPORT, VLLM)]
+    print(
+        "\n7. vLLM and SGLang under the same load: their kernel time per token, and the tokens per"
+    )
+    print("   second that it allows.\n")
+    right += [compares(ENGINES, "h200-engines", "engine")]
     print()
     wrong = [str(number) for number, fine in enumerate(right, 1) if not fine]
     if wrong:
         print(f"NOT as it should be: {' and '.join(wrong)}")
         return 1
-    print("As it should be: what was not changed passed, and each of the five slips was caught")
+    print("As it should be: what was not changed passed, and each of the six changes was caught")
     print("by its cause. The reports of those that failed:")
-    print(f"{REPORT}\n{SERVER_REPORT}")
+    print(f"{REPORT}\n{SERVER_REPORT}\n{ENGINE_REPORT}")
     return 0
 
 

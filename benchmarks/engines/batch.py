@@ -3,7 +3,7 @@
     python -m benchmarks.engines.batch --root DIR --out OUT --seconds 560 [--parts PARTS]
 
 Everything is kept in DIR, a short path (engines put sockets there), and each step goes on where the
-last one stopped. The model is made there, and an engine is unpacked once PARTS has brought all its
+last one stopped. The models are made there, and an engine is unpacked once PARTS has brought all its
 parts (``PARTS/vllm/...``, as ``scripts/pack-engine --to`` writes them, over any number of
 steps); one on the PATH needs none. Jobs (`jobs.py`) start as soon as what they need is there and
 GPUs are free, if they are expected to end in time. Each has temporary files, a port and CPUs of its
@@ -32,7 +32,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.engines.jobs import NO_MULTICAST, Job, jobs_of
+from benchmarks.engines.jobs import MODELS, NO_MULTICAST, Job, jobs_of
 from benchmarks.engines.packing import CUT_OFF, Outcome, is_done, pack
 from pytest_nsys.process.guard import end_marked
 
@@ -78,14 +78,14 @@ class Machine:
 
     Attributes:
         root: folder of everything that is kept from step to step.
-        model: that is served.
+        given: a model that is there already, and served by all.
         tests: folder of the test module.
         gpus: as CUDA_VISIBLE_DEVICES names them.
         apart: whether mounts of a job's own are allowed.
     """
 
     root: Path
-    model: Path
+    given: Path | None
     tests: Path
     gpus: tuple[str, ...]
     apart: bool
@@ -100,8 +100,18 @@ class Machine:
 
     def has(self, job: Job) -> bool:
         """Whether model and engines are there."""
-        ready = [shutil.which(e) or (self.root / f"{e}.ready").exists() for e in job.engines]
-        return all(ready) and (self.model / "config.json").exists() and not self.preparing("model")
+        model = self.model(job.model)
+        made = model.parent != self.root or (self.root / f"{model.name}.ready").exists()
+        return made and all(map(self._has_engine, job.engines))
+
+    def _has_engine(self, name: str) -> bool:
+        if (self.root / "parts" / name).exists():  # the one on the PATH may lack something
+            return (self.root / f"{name}.ready").exists()
+        return shutil.which(name) is not None
+
+    def model(self, size: str) -> Path:
+        """The folder of a model; of each size the same where one is given."""
+        return self.given or self.root / f"model-{size}"
 
     def preparing(self, name: str = "*") -> bool:
         """Whether something is being unpacked or made."""
@@ -128,12 +138,17 @@ class Running:
 
 def prepare(machine: Machine, parts: Path | None) -> None:
     """Start making the model and unpacking engines, which go on after this step."""
-    if machine.model == machine.root / "model":
-        make = [sys.executable, str(EXAMPLES / "servers/make_llama.py"), str(machine.model)]
-        _in_background(machine.root / "model", [*make, "--size", "large"])
+    for size in MODELS if machine.given is None else ():
+        target = machine.model(size)
+        make = [sys.executable, str(EXAMPLES / "servers/make_llama.py"), str(target)]
+        _in_background(target, [*make, "--size", size])
     for brought in sorted(parts.iterdir()) if parts else []:
         kept = machine.root / "parts" / brought.name
-        shutil.copytree(brought, kept, dirs_exist_ok=True)
+        kept.mkdir(parents=True, exist_ok=True)
+        for part in brought.iterdir():
+            # What came with an earlier step may come again while it is being unpacked.
+            if not (kept / part.name).exists():
+                shutil.copy(part, kept / part.name)
         about = kept / "engine.json"
         named = json.loads(about.read_text(encoding="utf-8"))["parts"] if about.exists() else []
         missing = [name for name in (about.name, *named) if not (kept / name).exists()]
@@ -177,7 +192,7 @@ def environment(job: Job, machine: Machine, gpus: Sequence[str], temporary: Path
         "CUDA_VISIBLE_DEVICES": ",".join(gpus),
         "PATH": os.pathsep.join([*paths, os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join(modules),
-        "SERVE_MODEL": str(machine.model),
+        "SERVE_MODEL": str(machine.model(job.model)),
         "SERVE_OPTIONS": json.dumps(launcher),
         "SERVE_URL": f"http://127.0.0.1:{port}" if job.attach else "",
         "TMPDIR": str(temporary),
@@ -194,10 +209,11 @@ def command(job: Job, machine: Machine, env: dict[str, str]) -> list[str]:
         *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir=."),
         *(job.nodeid, "--nsys", f"--nsys-record={folder / 'recording'}", "--nsys-confirm=0"),
         *(f"--nsys-processes={job.processes}", "--nsys-lock-timeout=120", *job.options),
+        f"--nsys-baseline-dir={folder / 'baselines'}",  # none: `judge.py` has its own
     ]
     if job.attach:
         port = json.loads(env["SERVE_OPTIONS"])["port"]
-        server = f"vllm serve {machine.model} --host 127.0.0.1 --port {port} {job.args}"
+        server = f"vllm serve {machine.model(job.model)} --host 127.0.0.1 --port {port} {job.args}"
         server += " --max-model-len 2048 --gpu-memory-utilization 0.3"
         words = ["sh", "-c", ATTACHED, "sh", env["SERVE_URL"], server, *words]
     cpus = sorted(os.sched_getaffinity(0))
@@ -216,7 +232,7 @@ def start(job: Job, machine: Machine, gpus: tuple[str, ...]) -> Running:
     """Start a job; what an earlier step has left of it is gone."""
     folder = machine.folder(job)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    (folder / "baselines").mkdir(parents=True)
     temporary = machine.root / "t" / str(len([*(machine.root / "t").iterdir()]))
     temporary.mkdir()
     env = environment(job, machine, gpus, temporary)
@@ -329,7 +345,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="where results are packed")
     parser.add_argument("--seconds", type=float, required=True, help="that the step may take")
     parser.add_argument("--parts", type=Path, help="parts of engines that came with this step")
-    parser.add_argument("--model", type=Path, help="a model that is there (one is made in ROOT)")
+    parser.add_argument("--model", type=Path, help="a model that is there (they are made in ROOT)")
     parser.add_argument("--tests", type=Path, default=EXAMPLES / "engines", help="(%(default)s)")
     parser.add_argument("--gpus", help="as in CUDA_VISIBLE_DEVICES (all that nvidia-smi lists)")
     parser.add_argument("--jobs", type=Path, default=HERE / "jobs.py", help="(%(default)s)")
@@ -351,7 +367,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     gpus = tuple(given.gpus.split(",")) if given.gpus else tuple(gpus_here())
     apart = not subprocess.run(["unshare", "-m", "-i", "true"], check=False).returncode
-    model = given.model.resolve() if given.model else root / "model"
+    model = given.model.resolve() if given.model else None
     machine = Machine(root, model, given.tests.resolve(), gpus, apart)
     prepare(machine, given.parts)
     jobs = jobs_of(given.jobs)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 ENGINES = ("vllm", "sglang", "transformers")
+MODELS = ("large", "wide")
+"""Sizes of the random Llama (``examples/servers/make_llama.py``)."""
 
 NO_MULTICAST = {
     "NCCL_NVLS_ENABLE": "0",
@@ -35,6 +37,7 @@ class Job:
         culprit: regular expression of a kernel, copy, call or wait that is expected to be more, or
             to take longer; "" for none.
         test: function of the test module.
+        model: size of the model that is served, one of `MODELS`.
         processes: starts of the engine.
         gpus: how many it needs.
         seconds: that it is expected to take.
@@ -55,6 +58,7 @@ class Job:
     metric: str = ""
     culprit: str = ""
     test: str = "test_serving"
+    model: str = "large"
     processes: int = 1
     gpus: int = 1
     seconds: float = 60.0
@@ -96,7 +100,10 @@ _THREE: dict[str, Any] = {"kind": "base", "processes": 3, "seconds": 180.0, "tim
 _VLLM = Job("vllm-base", "vllm", **_THREE)
 _PREFIX = Job("vllm-prefix-base", "vllm", test="test_shared_prefix", **_THREE)
 _SGLANG = Job("sglang-base", "sglang", **_THREE)
-_TRANSFORMERS = Job("transformers-base", "transformers", **_THREE)
+_TRANSFORMERS = Job(
+    *("transformers-base", "transformers"),
+    **{**_THREE, "model": "wide", "seconds": 240.0, "timeout": 400.0},
+)
 
 _FIRST: dict[str, Any] = {"kind": "same", "caches": "make", "seconds": 170.0, "timeout": 300.0}
 _COMPILED: dict[str, Any] = {"caches": "none", "seconds": 125.0, "timeout": 240.0}
@@ -133,7 +140,12 @@ JOBS = (
         environment=_slip("no-multicast"),
         **_TWO,
     ),
-    Job("engines", "", kind="way", seconds=190.0, timeout=270.0),
+    # Few kernels a token, and few tokens: the recording is kept in git.
+    Job(
+        *("engines", ""),
+        **{"kind": "way", "model": "wide", "environment": {"SERVE_TOKENS": "5"}},
+        **{"caches": "none", "seconds": 250.0, "timeout": 400.0},
+    ),
     _of(_VLLM, "seqs-4", "--max-num-seqs 4", **_TIME, **_COMPILED),
     _PREFIX,
     _of(_PREFIX, "prefix-off", "--no-enable-prefix-caching", **_TIME),

@@ -4,8 +4,10 @@
 
 Each OUT has results-*.tar of one step. DIR gets the recordings, a baseline of each base and of each
 job what ``pytest-nsys judge`` says (``judged.txt``, ``report.html``). What is printed are tables in
-Markdown: other starts of unchanged engines (A/A), whose verdicts but "ok" are false alarms; knobs
-and ways of measuring, with what was expected to be seen; and what did not end well.
+Markdown: other starts of unchanged engines (A/A), of which each that is said to be worse is a false
+alarm, by metric, and as a whole with and without what clients saw; knobs and ways of measuring, with
+what was expected to be seen; and what did not end well. FILE keeps the samples of the starts, and what
+was seen of knobs: what it has of other days is counted, too.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.engines.batch import EXAMPLES, HERE
@@ -28,27 +31,39 @@ from pytest_nsys.support.text import cut, markdown_row, prose
 
 BREAKDOWNS = ("kernels", "copies", "memsets", "calls", "syncs")
 _MORE = 1.05
-SAME = ("base", "metric", "window", "regressed", "95 %", "inconclusive", "highest over lowest")
+SAME = (
+    *("base", "metric", "window", "regressed", "95 %", "inconclusive", "highest over lowest"),
+    "found from",
+)
+WHOLE = ("base", "gated", "starts", "regressed", "inconclusive")
 KNOBS = ("job", "expected", "seen", "culprit", "gate", "worse")
 
 
 @dataclass(frozen=True)
 class Start:
-    """How one metric of one window of an unchanged engine was judged.
+    """How one metric of one window of a start of an unchanged engine was judged.
 
     Attributes:
         base: name of the base.
+        start: day and name of the job.
         window: name of the window.
         key: of the metric.
         status: the verdict on it.
-        current: median of its samples.
+        baseline: median of the base, in the metric's unit.
+        current: median of the samples, likewise.
+        found_from: the smallest relative change that would be found with 95 % probability.
+        samples: of the rounds.
     """
 
     base: str
+    start: str
     window: str
     key: str
     status: str
+    baseline: float
     current: float
+    found_from: float | None
+    samples: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,7 @@ class Knob:
 
     Attributes:
         name: of the job.
+        date: on which it was recorded.
         expected: metric and culprit.
         status: the verdict on the test.
         seen: by window, the relative change of the expected metric.
@@ -66,6 +82,7 @@ class Knob:
     """
 
     name: str
+    date: str
     expected: str
     status: str
     seen: Mapping[str, float | None]
@@ -105,9 +122,17 @@ def judge(job: Job, folder: Path, baselines: Path, tests: Path) -> dict[str, Any
 
 def starts_of(job: Job, document: Mapping[str, Any]) -> Iterator[Start]:
     """The gated metrics of another start of a base."""
+    start = f"{document['environment']['date']} {job.name}"
     for window, metric in _metrics(document):
-        if metric["gated"] and metric["current"] is not None:
-            yield Start(job.base, window, metric["key"], metric["status"], metric["current"])
+        if metric["gated"] and metric["current"] is not None and metric["baseline"]:
+            found = metric["detectable"]
+            yield Start(
+                *(job.base, start, window, metric["key"], metric["status"]),
+                baseline=metric["baseline"],
+                current=metric["current"],
+                found_from=None if found is None else found / metric["baseline"],
+                samples=[sample for process in metric["samples"] for sample in process],
+            )
 
 
 def knob_of(job: Job, document: Mapping[str, Any]) -> Knob:
@@ -122,7 +147,8 @@ def knob_of(job: Job, document: Mapping[str, Any]) -> Knob:
             worse.setdefault(window, []).append(metric["key"])
     expected = ", ".join(filter(None, (job.metric, job.culprit and f"/{job.culprit}/")))
     status = " ".join(test["status"] for test in document["tests"])
-    return Knob(job.name, expected, status, seen, _culprit(job, document), worse)
+    date = document["environment"]["date"]
+    return Knob(job.name, date, expected, status, seen, _culprit(job, document), worse)
 
 
 def _metrics(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -166,11 +192,29 @@ def same_rows(starts: Sequence[Start]) -> Iterator[list[object]]:
         interval = binomtest(alarms, len(those)).proportion_ci(0.95, method="exact")
         unclear = sum(one.status == "inconclusive" for one in those)
         low, high = (pick(one.current for one in those) for pick in (min, max))
+        found = [one.found_from for one in those if one.found_from is not None]
         yield [
             *(base, key, window, f"{alarms} of {len(those)}"),
             f"{interval.low:.0%} to {interval.high:.0%}",
             *(f"{unclear} of {len(those)}", f"{high / low - 1:.1%}" if low else "-"),
+            f"{median(found):.0%}" if found else "-",
         ]
+
+
+def whole_rows(starts: Sequence[Start]) -> Iterator[list[object]]:
+    """By base: how often a start as a whole was worse or undecided, with and without the metrics of
+    clients."""
+    for base in sorted({one.base for one in starts}):
+        for gated, prefix in (("all", ""), ("without client.*", "client.")):
+            verdicts: dict[str, set[str]] = {}
+            for one in starts:
+                if one.base == base and not (prefix and one.key.startswith(prefix)):
+                    verdicts.setdefault(one.start, set()).add(one.status)
+            worse = sum("regressed" in found for found in verdicts.values())
+            unclear = sum(
+                "inconclusive" in found and "regressed" not in found for found in verdicts.values()
+            )
+            yield [base, gated, len(verdicts), worse, unclear]
 
 
 def knob_rows(knobs: Iterable[Knob]) -> Iterator[list[object]]:
@@ -185,6 +229,19 @@ def knob_rows(knobs: Iterable[Knob]) -> Iterator[list[object]]:
         ]
 
 
+def with_kept(
+    kept: Path | None, starts: Sequence[Start], knobs: Sequence[Knob]
+) -> tuple[list[Start], list[Knob]]:
+    """The starts and knobs, and before them those that a file of results has of others."""
+    if kept is None or not kept.exists():
+        return [*starts], [*knobs]
+    before = json.loads(kept.read_text(encoding="utf-8"))
+    again, names = {one.start for one in starts}, {one.name for one in knobs}
+    other_starts = (Start(**one) for one in before["same"] if one["start"] not in again)
+    other_knobs = (Knob(**one) for one in before["knobs"] if one["name"] not in names)
+    return [*other_starts, *starts], [*other_knobs, *knobs]
+
+
 def main() -> None:
     assert __doc__ is not None
     parser = argparse.ArgumentParser(
@@ -192,7 +249,7 @@ def main() -> None:
     )
     parser.add_argument("outs", metavar="OUT", type=Path, nargs="+", help="what a step has packed")
     parser.add_argument("--to", type=Path, required=True, help="folder of what is judged")
-    parser.add_argument("--results", type=Path, help="write the figures of the tables as JSON")
+    parser.add_argument("--results", type=Path, help="keep the figures as JSON")
     parser.add_argument("--tests", type=Path, default=EXAMPLES / "engines", help="(%(default)s)")
     parser.add_argument("--jobs", type=Path, default=HERE / "jobs.py", help="(%(default)s)")
     given = parser.parse_args()
@@ -220,13 +277,16 @@ def main() -> None:
         elif job.kind != "base":
             knobs.append(knob_of(job, document))
 
-    print(table(SAME, same_rows(starts)), table(KNOBS, knob_rows(knobs)), sep="\n\n")
+    starts, knobs = with_kept(given.results, starts, knobs)
+    tables = ((SAME, same_rows(starts)), (WHOLE, whole_rows(starts)), (KNOBS, knob_rows(knobs)))
+    print(*(table(head, rows) for head, rows in tables), sep="\n\n")
     if failed:
         print("", table(("not measured as a whole", "exit code", "", "log"), failed), sep="\n")
     if given.results:
-        results = {"environment": environment, "same": starts, "knobs": knobs}
-        text = json.dumps(results, indent=1, default=asdict)
-        given.results.write_text(text + "\n", encoding="utf-8")
+        lines = [f"  {json.dumps(asdict(one))}" for one in starts]
+        text = json.dumps({"environment": environment, "knobs": knobs}, indent=1, default=asdict)
+        text = text.removesuffix("\n}") + ',\n "same": [\n' + ",\n".join(lines) + "\n ]\n}\n"
+        given.results.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

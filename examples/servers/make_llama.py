@@ -49,7 +49,7 @@ class Size:
 
 SIZES = {
     "tiny": Size(2, 128, 4, 2, 256, 1024),
-    "wide": Size(4, 2048, 32, 8, 8192, 8192),  # 277 million weights, 554 MB, few kernels a token
+    "wide": Size(4, 4096, 32, 8, 8192, 8192),  # 637 million weights, 1.3 GB, few kernels a token
     "small": Size(16, 1024, 16, 8, 2816, 8192),  # 206 million weights, 411 MB
     "large": Size(16, 2048, 16, 4, 5632, 8192),  # 755 million weights, 1.5 GB
 }

@@ -62,6 +62,8 @@ _TABLE = (
     ("attention", r"(?i:attention)|(?<![A-Za-z])attn|Attn|ATTN|fmha|flash_(?:fwd|bwd)|sdpa"),
     ("attention", r"(?<!\w)flash::|(?:Batch|Single)(?:Prefill|Decode)|MergeState"),
     ("attention", r"(?<![A-Za-z])(?:xqa|mha|mqa|mla|gqa)(?![a-z])"),
+    # Triton's, in SGLang, vLLM and others: prefill, and the two stages of decoding.
+    ("attention", r"^_(?:fwd|bwd)(?:_grouped)?_kernel(?:_stage\d|_unified|_d[kqv]\w{0,10})?$"),
     # Sorting before normalisation: routers take the largest of a softmax.
     ("sort", r"(?<![a-z])(?:[rR]adix|[bB]itonic|[mM]erge)_?[sS]ort|(?<![a-z])sort|Sort"),
     ("sort", r"[tT]op_?[kKpP](?![a-z])"),

@@ -157,8 +157,10 @@ class Verdict:
 
     @property
     def worse(self) -> tuple[Comparison, ...]:
-        """The gated comparisons that are regressed."""
-        return tuple(part for part in self.comparisons if part.status == "regressed")
+        """The gated comparisons that are regressed, first those of which a culprit is known: what
+        clients see is an effect."""
+        found = (part for part in self.comparisons if part.status == "regressed")
+        return tuple(sorted(found, key=lambda part: not part.culprits))
 
     @property
     def is_suspected(self) -> bool:

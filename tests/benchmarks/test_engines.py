@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks.engines.batch import Machine, prepare
 from tests.support.harness import ROOT
 from tests.support.server_app import APP, WORK
 
@@ -154,3 +155,25 @@ def test_steps_go_on_where_the_last_one_stopped_and_what_they_recorded_is_judged
     assert "gpu.kernel_time.per_token" in slow[5]
     assert json.loads(results.read_text())["environment"]["gpu"]
     assert (tmp_path / "judged/jobs/slow/report.html").exists()
+
+    # Starts and knobs of another day are kept, and counted.
+    kept = json.loads(results.read_text())
+    kept["same"] = [{**one, "start": "2000-01-01 same"} for one in kept["same"]]
+    kept["knobs"] = [{**one, "name": "other"} for one in kept["knobs"]]
+    results.write_text(json.dumps(kept))
+    said = step("judge", *outs, f"--to={tmp_path / 'again'}", f"--results={results}")
+    assert said.count("| 0 of 2 | 0% to 84% |") == 9
+    assert "| base | without client.* | 2 | 0 | 0 |" in said
+    assert len(json.loads(results.read_text())["knobs"]) == 2
+
+
+def test_parts_that_come_again_are_left_alone_while_they_may_be_unpacked(
+    tmp_path: Path, parts: Path
+) -> None:
+    machine = Machine(tmp_path / "r", tmp_path / "model", tmp_path, ("0",), apart=False)
+    (parts / "vllm/engine.tar.xz.001").unlink()
+    for _ in range(2):
+        prepare(machine, parts)
+        (kept,) = (tmp_path / "r/parts/vllm").glob("*.000")
+        (parts / "vllm" / kept.name).write_bytes(b"half of it")
+    assert kept.read_bytes() != b"half of it"

@@ -33,6 +33,11 @@ def test_it_is_total_and_tuning_does_not_change_it(name: str) -> None:
         ("conv2d_nhwc", "conv"),
         ("void my::layernorm_fwd<float>(T1)", "norm"),
         ("triton_tem_fused_flex_attention_3", "attention"),
+        ("_fwd_kernel", "attention"),
+        ("_fwd_grouped_kernel_stage1", "attention"),
+        ("_fwd_kernel_stage2", "attention"),
+        ("_bwd_kernel_dkdv", "attention"),
+        ("_layer_norm_fwd_kernel", "norm"),
         ("triton_tem_fused_convolution_2", "conv"),
         ("void vllm::concat_and_cache_mla_kernel<float>(T1)", "copy"),
         (

@@ -177,6 +177,16 @@ def test_the_worst_window_decides() -> None:
     ]
 
 
+def test_what_has_a_known_culprit_is_told_before_what_clients_saw() -> None:
+    verdict = judge(SPEC, SLOW, FAST, Policy("gate"))
+    (slow,) = verdict.worse
+    assert slow.culprits
+    clients = replace(slow, metric=lookup("client.ttft_p50"), culprits=())
+    both = replace(verdict, comparisons=(clients, slow))
+    assert both.worse == (slow, clients)
+    assert headline(both).startswith("gpu.kernel_time +50.0%")
+
+
 def test_a_metric_is_gated_with_its_own_tolerance_where_the_marker_names_it() -> None:
     def judged(**tolerance: Tolerance) -> Comparison:
         named = {key.replace("_", ".", 1): value for key, value in tolerance.items()}
