@@ -3,8 +3,8 @@
     python -m benchmarks.engines.batch --root DIR --out OUT --seconds 560 [--parts PARTS]
 
 Everything is kept in DIR, a short path (engines put sockets there), and each step goes on where the
-last one stopped. The models are made there, and an engine is unpacked once PARTS has brought all its
-parts (``PARTS/vllm/...``, as ``scripts/pack-engine --to`` writes them, over any number of
+last one stopped. The models are made there, and an engine is unpacked once PARTS has brought all
+its parts (``PARTS/vllm/...``, as ``scripts/pack-engine --to`` writes them, over any number of
 steps); one on the PATH needs none. Jobs (`jobs.py`) start as soon as what they need is there and
 GPUs are free, if they are expected to end in time. Each has temporary files, a port and CPUs of its
 own, and where mounts are allowed caches, /dev/shm and what all nsys share. Those that the end of a

@@ -5,9 +5,9 @@
 Each OUT has results-*.tar of one step. DIR gets the recordings, a baseline of each base and of each
 job what ``pytest-nsys judge`` says (``judged.txt``, ``report.html``). What is printed are tables in
 Markdown: other starts of unchanged engines (A/A), of which each that is said to be worse is a false
-alarm, by metric, and as a whole with and without what clients saw; knobs and ways of measuring, with
-what was expected to be seen; and what did not end well. FILE keeps the samples of the starts, and what
-was seen of knobs: what it has of other days is counted, too.
+alarm, by metric, and as a whole with and without what clients saw; knobs and ways of measuring,
+with what was expected to be seen; and what did not end well. FILE keeps the samples of the starts,
+and what was seen of knobs: what it has of other days is counted, too.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Start:
 
     Attributes:
         base: name of the base.
-        start: day and name of the job.
+        start: day, digest of the GPU's UUID, and name of the job.
         window: name of the window.
         key: of the metric.
         status: the verdict on it.
@@ -122,7 +122,8 @@ def judge(job: Job, folder: Path, baselines: Path, tests: Path) -> dict[str, Any
 
 def starts_of(job: Job, document: Mapping[str, Any]) -> Iterator[Start]:
     """The gated metrics of another start of a base."""
-    start = f"{document['environment']['date']} {job.name}"
+    environment = document["environment"]
+    start = " ".join([environment["date"], *environment["gpu_digests"], job.name])
     for window, metric in _metrics(document):
         if metric["gated"] and metric["current"] is not None and metric["baseline"]:
             found = metric["detectable"]
@@ -269,7 +270,7 @@ def main() -> None:
         document = judge(job, folder, to / "baselines", given.tests)
         if outcome["code"] or document is None or document["unmeasured"]:
             failed.append([job.name, outcome["code"], outcome["note"] or "-", folder / "log"])
-        if document is None:
+        if document is None or not document["environment"]:  # nothing was measured
             continue
         environment = environment or document["environment"]
         if job.kind == "same":
