@@ -38,6 +38,7 @@ from pytest_nsys.plan.batches import Batch, PlannedTest, make_plan
 from pytest_nsys.plan.collection import Collection
 from pytest_nsys.plan.marker import Spec, read_spec
 from pytest_nsys.plan.settings import Settings
+from pytest_nsys.support.imports import imported_for_good
 from pytest_nsys.support.text import fit_to_print, one_line
 from pytest_nsys.support.units import format_count
 from pytest_nsys.worker.node import distributes
@@ -159,8 +160,9 @@ class Controller:
                     self._ledger.add_note(note)
 
     def _start_run(self) -> Run:
-        from pytest_nsys.controller.run import start_run
-        from pytest_nsys.controller.sources import make_explain
+        with imported_for_good("pytest_nsys.controller.run"):
+            from pytest_nsys.controller.run import start_run
+            from pytest_nsys.controller.sources import make_explain
 
         launch = self._launch
         try:

@@ -53,3 +53,27 @@ def test_real_nsys_cuts_its_capture_into_windows(profiled: Project) -> None:
         wall = next(m for m in windows[name]["metrics"] if m["key"] == "wall.time")
         assert len(wall["samples"][0]) == 3
         assert all(sample >= 20e6 for sample in wall["samples"][0])
+
+
+def test_the_package_is_imported_as_others_are(project: Project) -> None:
+    project.write(
+        """
+        import pytest
+
+        @pytest.mark.nsys
+        def test_it():
+            pass
+        """
+    )
+    project.write(
+        """
+        import sys
+
+        def pytest_unconfigure(config):
+            module = sys.modules["pytest_nsys.plan.settings"]
+            print("loaded by", type(module.__spec__.loader).__name__)
+        """,
+        "conftest.py",
+    )
+    # pytest's own would rewrite its assertions.
+    project.run().stdout.fnmatch_lines(["loaded by SourceFileLoader"])
