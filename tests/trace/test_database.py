@@ -207,3 +207,81 @@ def test_a_value_that_is_no_integer_is_shown(made: Callable[..., Path]) -> None:
     with pytest.raises(ExportFailed, match=r"StringIds\.id is not numeric") as caught:
         read(path)
     assert caught.value.evidence == "'x' is not an integer"
+
+
+def integers(path: Path) -> list[int] | None:
+    with open_source(path) as source:
+        found = source.integers(schema.STRINGS, ("id",))
+    return None if found is None else found["id"].tolist()
+
+
+EXTREME = [-(2**63), 2**63 - 1, 0, -1, 7]
+
+
+@pytest.mark.parametrize(
+    ("columns", "rowids"),
+    [
+        ("(id INTEGER, value)", [-(2**63) + 1, -5, 3, 2**40, 2**63 - 1]),
+        # Of this number SQLite has a row, and none before it.
+        ("(id INTEGER, value)", [-(2**63), -5, 3, 2**40, 2**63 - 1]),
+    ],
+)
+def test_rows_of_any_number_are_read(
+    made: Callable[..., Path], columns: str, rowids: list[int]
+) -> None:
+    rows = ", ".join(f"({at}, {value})" for at, value in zip(rowids, EXTREME, strict=True))
+    path = made(
+        f"CREATE TABLE StringIds {columns}", f"INSERT INTO StringIds (rowid, id) VALUES {rows}"
+    )
+    assert integers(path) == EXTREME
+
+
+def test_tables_without_numbers_of_rows_are_read(made: Callable[..., Path]) -> None:
+    path = made(
+        "CREATE TABLE StringIds (id INTEGER PRIMARY KEY, value) WITHOUT ROWID",
+        "INSERT INTO StringIds (id) VALUES (3), (1), (2)",
+    )
+    assert integers(path) == [1, 2, 3]
+    path.unlink()
+    path = made(
+        "CREATE TABLE StringIds (id INTEGER, value, RowId TEXT)",
+        "INSERT INTO StringIds VALUES (3, '', 'b'), (1, '', 'a'), (2, '', 'b')",
+    )
+    assert integers(path) == [3, 1, 2]
+
+
+def test_usual_tables_are_not_read_row_by_row(
+    made: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = "INSERT INTO StringIds SELECT i, NULLIF(i % 3, 0) FROM n"
+    path = made("CREATE TABLE StringIds (id, value)", FULL.format(40_000) + many)
+    monkeypatch.setattr(database.Database, "rows", None)
+    with open_source(path) as source:
+        found = source.integers(schema.STRINGS, STRINGS)
+    assert found is not None
+    assert np.array_equal(found["id"], np.arange(1, 40_001))
+    expected = np.where(found["id"] % 3, found["id"] % 3, -1)
+    assert np.array_equal(found["value"], expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("'12'", "'12'"),
+        ("12.0", "12.0"),
+        ("x'3132'", "b'12'"),
+        ("9e999", "inf"),
+        ("'1,2'", "'1,2'"),
+        # 100 kB each: a thousand of them would be more than may be held.
+        ("replace(hex(zeroblob(50000)), '00', '11')", "'1111"),
+    ],
+)
+def test_what_is_no_integer_is_refused_wherever_it_is(
+    made: Callable[..., Path], value: str, shown: str
+) -> None:
+    rows = FULL.format(20_000) + "SELECT i, '' FROM n"
+    change = f"UPDATE StringIds SET id = {value} WHERE id > 18990 AND id < 19100"
+    path = made("CREATE TABLE StringIds (id, value)", f"INSERT INTO StringIds {rows}", change)
+    with pytest.raises(ExportFailed, match=r"StringIds\.id is not numeric") as caught:
+        integers(path)
+    assert caught.value.evidence.startswith(shown)
