@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from pytest_nsys.storage.recordings import replay
+from pytest_nsys.storage.recordings.recording import RecordedCapture, load_capture
+from pytest_nsys.trace import Trace
 from tests.plugin.conftest import Judge
 from tests.support.harness import Project
 
@@ -68,8 +72,8 @@ def parts(simulated: Project) -> Project:
 
 def test_parts_of_a_suite_are_judged_as_one(parts: Project, judge: Judge) -> None:
     named = ("--nsys-replay=recordings/0", "--nsys-replay=recordings/1")
-    for replay in (("--nsys-replay=recordings",), named):
-        result = parts.run("--nsys-baseline", *replay)
+    for given in (("--nsys-replay=recordings",), named):
+        result = parts.run("--nsys-baseline", *given)
         result.assert_outcomes(passed=3)
     for recordings in (("recordings",), ("recordings/1", "recordings/0")):
         code, out, err = judge(*recordings, "--json=out.json", "--junit=out.xml")
@@ -89,6 +93,13 @@ def test_parts_of_a_suite_are_judged_as_one(parts: Project, judge: Judge) -> Non
 
 
 def test_a_part_that_is_missing_fails_the_gate(parts: Project, judge: Judge) -> None:
+    capture = parts.path / "recordings/1/capture-1.sqlite.xz"
+    capture.write_bytes(capture.read_bytes()[:200])
+    code, out, _ = judge("recordings")
+    assert code == 1
+    assert "1 failed, 2 passed" in out
+    assert "capture-1.sqlite.xz cannot be unpacked" in out
+
     shutil.rmtree(parts.path / "recordings/1")
     what = "1 of 2 parts are there: 0"
     reports = ("--json=out.json", "--junit=out.xml", "--markdown=out.md", "--html=out.html")
@@ -228,7 +239,7 @@ def test_a_run_that_dies_leaves_no_earlier_recording(simulated: Project) -> None
 
 
 def test_processes_of_several_recordings_are_those_of_one_test(
-    simulated: Project, judge: Judge
+    simulated: Project, judge: Judge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulated.write(TEST.format(us=100))
     for name in "ab":
@@ -239,8 +250,19 @@ def test_processes_of_several_recordings_are_those_of_one_test(
     made.stdout.fnmatch_lines(["note: baselines were made from the recordings a, b, c"])
     samples = simulated.baseline("test_norm")["windows"]["test"]["samples"]["gpu.kernel_time"]
     assert samples == [[100000, 100000]] * 4
+    traces: list[weakref.ref[Trace]] = []
+    alive: list[int] = []
+
+    def load(folder: Path, capture: RecordedCapture) -> Trace:
+        alive.append(sum(one() is not None for one in traces))
+        traces.append(weakref.ref(trace := load_capture(folder, capture)))
+        return trace
+
+    monkeypatch.setattr(replay, "load_capture", load)
     code, out, _ = judge("a", "b", "c", "--json=out.json")
     assert code == 0, out
+    assert len(alive) == 5  # each is read once
+    assert max(alive) == 1  # and the one before it is let go
     assert ("test_norm", "nvidia-h200", "ok", ["a", "b"]) in rows_of(simulated.path / "out.json")
 
     index = json.loads((simulated.path / "b/recording.json").read_text())
