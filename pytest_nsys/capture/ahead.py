@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from pytest_nsys.capture.run import Worker
 from pytest_nsys.capture.workers import Workers
 from pytest_nsys.errors import NsysError
+from pytest_nsys.plan.nsys_options import full_name
 
 _AT_ONCE = 4
 """So many PyTorch's in memory a machine with a GPU has room for."""
 
 _LONGEST_START_S = 10.0
+
+_TIMED = frozenset({"--delay", "--duration"})
 
 _NEVER_TOLD = "it was not needed: there were no tests for it"
 
@@ -35,6 +38,11 @@ class Turn:
 
     workers: Workers
     nsys_args: tuple[str, ...]
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether it may be started early: nsys counts some times from its own start."""
+        return _TIMED.isdisjoint(map(full_name, self.nsys_args))
 
     def start(self) -> Worker:
         """Start it; for what it raises see `Workers.start`."""
@@ -112,6 +120,8 @@ class Ahead:
         """Start what is expected, as far as there may be more."""
         started = Counter(turn for turn, _ in self._waiting)
         for turn, count in self._expected.items():
+            if not turn.can_wait:
+                continue
             for _ in range(count - started[turn]):
                 if len(self._waiting) >= self._at_once:
                     return
