@@ -639,8 +639,8 @@ def default_tolerance(metric: Metric, gates: Gates = "test") -> Tolerance | None
 
 def default_gates(gates: Gates) -> tuple[Metric, ...]:
     """The metrics that are gated where nobody names them, in the catalogue's order."""
-    known = dict.fromkeys([*plain_metrics(), *map(lookup, SERVER_GATES)])
-    return tuple(one for one in known if default_tolerance(one, gates) is not None)
+    known = {one.key: one for one in (*plain_metrics(), *map(lookup, SERVER_GATES))}
+    return tuple(one for one in known.values() if default_tolerance(one, gates) is not None)
 
 
 def is_gated(metric: Metric) -> bool:

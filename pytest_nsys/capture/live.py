@@ -113,6 +113,7 @@ class LiveCapture:
                 result = replace(result, tests=kept)
             done = {test.nodeid for test in result.tests}
             yield result
+            del run, result
             left = [test for test in left if test.nodeid not in done]
 
     def _run(self, tests: Sequence[PlannedTest], maxfail: int) -> WorkerRun:

@@ -75,7 +75,7 @@ def _run(arguments: argparse.Namespace) -> int:
             *(line for verdict in found.verdicts for line in comparison_lines(verdict)),
             *alone,
         ],
-        lambda: {**report_document(run), **only},
+        lambda: {**report_document(run, samples=True), **only},
         lambda: render_markdown(replace(run, notes=(*alone,))),
     )
     if arguments.html is not None:

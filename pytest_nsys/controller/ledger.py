@@ -35,6 +35,7 @@ class Ledger:
         self._config = config
         self._settings = settings
         self._results: list[CaptureResult] = []
+        self._captures: dict[int, list[int]] = {}
         self._seconds: dict[str, float] = {}
         self._notes: list[str] = []
         self._verdicts: list[Verdict] = []
@@ -59,8 +60,14 @@ class Ledger:
             from pytest_nsys.trace.notes import defect_notes
 
             self._notes += defect_notes(result.trace)
-        if under_test and self._settings.record is not None:
-            self._results.append(replace(result, trace=None))
+        if not under_test or self._settings.record is None:
+            return
+        if result.export is not None:
+            number = len(self._exported())
+            for test in result.tests:
+                self._captures.setdefault(id(test), []).append(number)
+        # Tables of a whole capture are not kept beyond it.
+        self._results.append(replace(result, trace=None))
 
     def add_note(self, note: str) -> None:
         """Something about the run as a whole."""
@@ -96,17 +103,12 @@ class Ledger:
         from pytest_nsys.storage.recordings.reports import kept_report
         from pytest_nsys.support.text import line_without_folders
 
-        numbers = tuple(
-            number
-            for number, result in enumerate(self._exported())
-            if any(test is ran for test in result.tests)
-        )
         problem = ran.lost or (ran.problem.what if ran.problem else "")
         self._recorded.append(
             RecordedTest(
                 nodeid=ran.nodeid,
                 reports=tuple(kept_report(report) for report in ran.reports),
-                captures=numbers,
+                captures=tuple(self._captures.get(id(ran), ())),
                 warmup=ran.warmup,
                 rounds=ran.rounds,
                 problem=line_without_folders(problem),
@@ -215,7 +217,7 @@ class Ledger:
         if settings.json is not None:
             from pytest_nsys.report.json import write_json
 
-            write_json(run, settings.json)
+            write_json(run, settings.json, samples=settings.json_samples)
         if settings.html is not None:
             from pytest_nsys.report.html.render import write_html
 

@@ -142,6 +142,7 @@ class Arm:
                     key = (test.nodeid, result.worker)
                     ran.setdefault(key, []).append(test)
                     found.setdefault(key, []).append(measured.get(test.nodeid))
+                del result  # the next capture is made without this one's tables
         except NsysUsageError:
             raise
         except NsysError as error:

@@ -15,7 +15,7 @@ from pytest_nsys.catalogue import SERVER_GATES, Breakdown, parse_range, split_pe
 from pytest_nsys.insights.timeline import Timeline
 from pytest_nsys.insights.timeline.build import timelines_of
 from pytest_nsys.kernels.naming import Naming
-from pytest_nsys.measure.measurement import Parts, Samples, WindowMeasurement
+from pytest_nsys.measure.measurement import Parts, Samples, WindowMeasurement, shared
 from pytest_nsys.measure.rounds import Rounds, round_parts, round_samples
 from pytest_nsys.metrics.breakdown import breakdowns, peak_allocations
 from pytest_nsys.metrics.devices import devices_used
@@ -105,7 +105,9 @@ def measure(
         states = {key: (sample,) for key, sample in found.items()}
         window = WindowMeasurement(
             name=name,
-            samples={**samples, **memory_samples, **states},
+            samples={
+                key: shared(one) for key, one in {**samples, **memory_samples, **states}.items()
+            },
             units=_median_units(units[nodeid, name]),
             breakdown={**parts, "allocations": memory_parts},
         )

@@ -124,7 +124,7 @@ def write_comparison(
         ReportError: the file cannot be written.
     """
     page = comparison_page(compared, shown, top=top, command=command)
-    write_report(path, fill("compare.html", page, "page.js"))
+    write_report(path, [fill("compare.html", page, "page.js")])
 
 
 def comparison_page(

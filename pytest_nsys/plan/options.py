@@ -94,6 +94,12 @@ OPTIONS: tuple[Option, ...] = (
         "DIR",
     ),
     Option("nsys_json", "write the results as JSON", "path", "FILE", judging="file"),
+    Option(
+        "nsys_json_samples",
+        "whether the JSON has the samples of every round: true or false (default)",
+        metavar="true|false",
+        judging="file",
+    ),
     Option("nsys_html", "write the results as one HTML page", "path", "FILE", judging="file"),
     Option(
         "nsys_markdown",

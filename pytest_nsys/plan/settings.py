@@ -44,6 +44,7 @@ class Settings:
     part: Part | None = None
     replay: tuple[Path, ...] = ()
     json: Path | None = None
+    json_samples: bool = False
     html: Path | None = None
     markdown: Path | None = None
     job_summary: Path | None = None
@@ -149,6 +150,7 @@ def read_settings(config: pytest.Config) -> Settings:
         part=read_part(values["nsys_part"]) if values["nsys_part"] else None,
         replay=replay,
         json=values["nsys_json"],
+        json_samples=_truth("nsys_json_samples", values["nsys_json_samples"] or "false"),
         html=values["nsys_html"],
         markdown=values["nsys_markdown"],
         job_summary=_job_summary(values["nsys_job_summary"] or "true"),

@@ -1,12 +1,14 @@
 """A run's results as JSON, for tools and dashboards.
 
-Schema 2. A later version of this package may add keys; it raises ``schema`` when a key goes or
+Schema 3. A later version of this package may add keys; it raises ``schema`` when a key goes or
 changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says otherwise.
 ``null`` stands for what was not measured, or cannot be compared; NaN and infinity never appear.
+Numbers that are no whole ones have six digits, or three decimals from a thousand on. A small test
+takes some 7 kB; the file is written test by test, each window and each row of a table on a line.
 
 ::
 
-    {"schema": 2,
+    {"schema": 3,
      "tool": {"name": "pytest-nsys", "version": "..."},
      "mode": "profile" | "gate" | "update" | "update-new",
      "command": text,                                          how the run was started; arguments of
@@ -51,6 +53,8 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
                       "evidence": [text, ...]}, ...],
         "windows": [
           {"name": text, "units": {name: per round},
+           "zero": [metric, ...],                              what is 0 in every round, now and
+                                                               then: not among the metrics
            "metrics": [
              {"key": text, "unit": "ns" | "B" | "1" | "%" | "B/s" | "1/s" | "Hz" | "°C" | "W",
               "kind": "exact" | "timed", "worse": "up" | "down",
@@ -70,8 +74,9 @@ changes its meaning. Times are in ns and sizes in bytes unless a ``unit`` says o
               "resolution": in unit,                           the change below which a time made of
                                                                kernels says nothing, here or
                                                                against another GPU; else 0
-              "samples": [[round, ...] of each process],
-              "baseline_samples": [[round, ...] of each process] | null,
+              "samples": [[round, ...] of each process],       with nsys_json_samples = true, and
+                                                               in pytest-nsys diff
+              "baseline_samples": [[round, ...] of each process] | null,   likewise
               "culprits": [{"label": text, "baseline_count": number, "current_count": number,
                             "change": in unit}, ...]}],        regressed metrics only
            "kernels": [{"name", "category": text,              per round; 0 where it does not run
@@ -108,9 +113,9 @@ ones.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -119,27 +124,42 @@ from pytest_nsys.catalogue import Breakdown
 from pytest_nsys.measure.measurement import WindowMeasurement
 from pytest_nsys.report.figures import FigureTable, figure_tables
 from pytest_nsys.report.run import RunReport, compared, pairs, sides_of, write_report
+from pytest_nsys.support.json_lines import json_lines
 from pytest_nsys.verdict.changes import below_limit_lines, improvement_lines
 from pytest_nsys.verdict.knob import knob_sentences
 from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Contribution, Verdict
 from pytest_nsys.verdict.wording import headline
 
-SCHEMA = 2
+SCHEMA = 3
+"""3: metrics that are zero are named alone, and samples are there where they are asked for."""
 
 _EXACT = 2.0**53
+_DIGITS, _DECIMALS = 6, 3
+_LEVELS = 4
 
 
-def write_json(run: RunReport, path: Path) -> None:
+def write_json(run: RunReport, path: Path, *, samples: bool = False) -> None:
     """Write the results of a run; a reader sees the old file or the new, never a part.
+
+    Args:
+        run: what was found.
+        path: the file.
+        samples: whether it has those of each round.
 
     Raises:
         ReportError: the file cannot be written.
     """
-    write_report(path, json.dumps(report_document(run), indent=1, allow_nan=False) + "\n")
+    write_report(path, chain(json_lines(_document(run, samples=samples), _LEVELS), ["\n"]))
 
 
-def report_document(run: RunReport) -> dict[str, Any]:
+def report_document(run: RunReport, *, samples: bool = False) -> dict[str, Any]:
     """The results of a run as JSON values, in the schema that this module documents."""
+    document = _document(run, samples=samples)
+    return {**document, "tests": [*document["tests"]]}
+
+
+def _document(run: RunReport, *, samples: bool) -> dict[str, Any]:
+    """The same, with its tests one at a time: of thousands, each is large, and read once."""
     counts = run.counts()
     first = run.verdicts[0].measurement if run.verdicts else None
     document: dict[str, Any] = _clean(
@@ -153,7 +173,7 @@ def report_document(run: RunReport) -> dict[str, Any]:
             "seconds": run.seconds,
             "environment": vars(first.environment) if first else None,
             "figures": [_table(one) for one in figure_tables(run.verdicts, run.columns)],
-            "tests": [_test(verdict) for verdict in run.verdicts],
+            "tests": [],
             "unmeasured": [vars(test) for test in run.unmeasured],
             "baselines_written": [
                 {
@@ -175,7 +195,8 @@ def report_document(run: RunReport) -> dict[str, Any]:
             ],
         }
     )
-    return document
+    tests = (_clean(_test(verdict, samples=samples)) for verdict in run.verdicts)
+    return {**document, "tests": tests}
 
 
 def _table(table: FigureTable) -> dict[str, Any]:
@@ -200,7 +221,7 @@ def _table(table: FigureTable) -> dict[str, Any]:
     }
 
 
-def _test(verdict: Verdict) -> dict[str, Any]:
+def _test(verdict: Verdict, *, samples: bool) -> dict[str, Any]:
     return {
         "nodeid": verdict.measurement.nodeid,
         "device": verdict.measurement.device,
@@ -220,24 +241,51 @@ def _test(verdict: Verdict) -> dict[str, Any]:
         ],
         "findings": [vars(one) for one in verdict.measurement.bottlenecks],
         "windows": [
-            _window_document(verdict, name, parts) for name, parts in compared(verdict).items()
+            _window_document(verdict, name, parts, samples=samples)
+            for name, parts in compared(verdict).items()
         ],
     }
 
 
-def _window_document(verdict: Verdict, name: str, parts: list[Comparison]) -> dict[str, Any]:
+def _window_document(
+    verdict: Verdict, name: str, parts: list[Comparison], *, samples: bool
+) -> dict[str, Any]:
     now, then = sides_of(verdict, name)
+    zero = [part.metric.key for part in parts if _is_zero(part, now, then)]
+    told = [part for part in parts if part.metric.key not in zero]
     return {
         "name": name,
         "units": now.units if now else {},
-        "metrics": [_metric(part, now, then) for part in parts],
+        "zero": zero,
+        "metrics": [
+            {**_metric(part), **(_samples(part, now, then) if samples else {})} for part in told
+        ],
         **{kind: _breakdown(kind, now, then) for kind in _KINDS},
     }
 
 
-def _metric(
+def _is_zero(
+    part: Comparison, now: WindowMeasurement | None, then: WindowMeasurement | None
+) -> bool:
+    """Whether a metric was measured, was never anything but zero, and nothing is said of it."""
+    if part.current != 0 or part.baseline or part.note or part.status not in ("ok", "new"):
+        return False
+    sides = (side.by_process(part.metric.key) for side in (now, then) if side is not None)
+    return not any(any(process) for side in sides for process in side)
+
+
+def _samples(
     part: Comparison, now: WindowMeasurement | None, then: WindowMeasurement | None
 ) -> dict[str, Any]:
+    key = part.metric.key
+    both = part.baseline is not None and part.current is not None
+    return {
+        "samples": now.by_process(key) if now else [],
+        "baseline_samples": then.by_process(key) if then and both else None,
+    }
+
+
+def _metric(part: Comparison) -> dict[str, Any]:
     metric = part.metric
     both = part.baseline is not None and part.current is not None
     return {
@@ -257,8 +305,6 @@ def _metric(
         "noise": part.noise,
         "detectable": part.detectable,
         "resolution": part.resolution.amount,
-        "samples": now.by_process(metric.key) if now else [],
-        "baseline_samples": then.by_process(metric.key) if then and both else None,
         "culprits": [_culprit(culprit) for culprit in part.culprits],
     }
 
@@ -309,5 +355,7 @@ def _clean(value: Any) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
-        return int(value) if value == int(value) and abs(value) < _EXACT else value
+        if value == int(value) and abs(value) < _EXACT:
+            return int(value)
+        return round(value, _DECIMALS) if abs(value) >= 1000 else float(f"{value:.{_DIGITS}g}")
     return value

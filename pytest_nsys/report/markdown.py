@@ -57,7 +57,7 @@ def write_markdown(run: RunReport, path: Path, url: str | None = None) -> None:
     Raises:
         ReportError: the file cannot be written.
     """
-    write_report(path, render_markdown(run, url))
+    write_report(path, [render_markdown(run, url)])
 
 
 def append_summary(run: RunReport, path: Path, url: str | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from pytest_nsys.measure.measurement import Part, WindowMeasurement
 from pytest_nsys.plan.options import Mode
 from pytest_nsys.storage.baselines import Change
 from pytest_nsys.storage.baselines.orphans import Orphan
-from pytest_nsys.support.files import replace_text, writing
+from pytest_nsys.support.files import replace_pieces, writing
 from pytest_nsys.verdict.verdict import Comparison, Verdict
 
 
@@ -127,8 +127,12 @@ def pairs(key: Breakdown, sides: Sides) -> list[tuple[str, Part | None, Part | N
     return [(label, before.get(label), after.get(label)) for label in {**after, **before}]
 
 
-def write_report(path: Path, text: str) -> None:
+def write_report(path: Path, pieces: Iterable[str]) -> None:
     """Replace a file's content in one step, making the folders above it.
+
+    Args:
+        path: the file.
+        pieces: of its text, made while it is written.
 
     Raises:
         ReportError: the file cannot be written.
@@ -136,4 +140,4 @@ def write_report(path: Path, text: str) -> None:
     with writing(
         f"the report {path}", ReportError, "make its folder writable, or name another file"
     ):
-        replace_text(path, text)
+        replace_pieces(path, pieces)

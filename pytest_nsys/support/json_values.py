@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import cache, partial
 from itertools import pairwise
+from sys import intern
 from types import NoneType
 from typing import (
     TYPE_CHECKING,
@@ -92,7 +93,7 @@ def load_written(text: str) -> object:
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
+    found = {intern(key): value for key, value in pairs}  # the same in thousands of objects
     if len(found) < len(pairs):
         keys = sorted(key for key, _ in pairs)
         twice = next(key for key, other in pairwise(keys) if key == other)

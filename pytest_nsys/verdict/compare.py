@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from pytest_nsys.catalogue import (
@@ -60,7 +60,11 @@ def difference(measurement: Measurement, baseline: Measurement) -> str:
 def _windows(
     spec: Spec, measurement: Measurement, baseline: Measurement, rule: Rule
 ) -> Iterator[Comparison]:
-    level = FAMILY_LEVEL / max(1, _timed_gates(spec, measurement, baseline))
+    compared = {
+        name: [*_tolerances(spec, window, baseline.windows.get(name))]
+        for name, window in measurement.windows.items()
+    }
+    level = FAMILY_LEVEL / max(1, sum(map(_timed_gates, compared.values())))
     elsewhere = measurement.environment.is_elsewhere(baseline.environment)
     for name, window in measurement.windows.items():
         then = baseline.windows.get(name)
@@ -69,9 +73,8 @@ def _windows(
             continue
         clocks_of = _clock(measurement, name), _clock(baseline, name)
         pair = _Pair(window, then, rule, level, *clocks_of, another_gpu=elsewhere)
-        gates = _gates(window, then)
-        for metric in _metrics(spec, window, then):
-            yield pair.compare(metric, spec.tolerance_of(metric, gates))
+        for metric, tolerance in compared[name]:
+            yield pair.compare(metric, tolerance)
     for name in baseline.windows:
         if name not in measurement.windows:
             yield _incomparable(
@@ -84,14 +87,9 @@ def _incomparable(window: str, note: str) -> Comparison:
     return Comparison(window, metric, "incomparable", True, None, None, note=note)
 
 
-def _timed_gates(spec: Spec, measurement: Measurement, baseline: Measurement) -> int:
+def _timed_gates(compared: Iterable[tuple[Metric, Tolerance | None]]) -> int:
     """How many comparisons noise could make fail."""
-    return sum(
-        metric.kind == "timed" and spec.tolerance_of(metric, _gates(window, then)) is not None
-        for name, window in measurement.windows.items()
-        for then in [baseline.windows.get(name)]
-        for metric in _metrics(spec, window, then)
-    )
+    return sum(metric.kind == "timed" and tolerance is not None for metric, tolerance in compared)
 
 
 def _gates(window: WindowMeasurement, then: WindowMeasurement | None) -> Gates:
@@ -151,11 +149,18 @@ def _metrics(spec: Spec, window: WindowMeasurement, then: WindowMeasurement | No
     return plain + [lookup(key) for key in others if window.values(key)]
 
 
+def _tolerances(
+    spec: Spec, window: WindowMeasurement, then: WindowMeasurement | None
+) -> Iterator[tuple[Metric, Tolerance | None]]:
+    """What of a window is compared, and how far it may move; None for what is only shown."""
+    gates = _gates(window, then)
+    for metric in _metrics(spec, window, then):
+        yield metric, spec.tolerance_of(metric, gates)
+
+
 def gated_metrics(spec: Spec, window: WindowMeasurement) -> Iterator[tuple[Metric, Tolerance]]:
     """What of a window is compared with a baseline, and how far it may move."""
-    gates = _gates(window, None)
-    for metric in _metrics(spec, window, None):
-        tolerance = spec.tolerance_of(metric, gates)
+    for metric, tolerance in _tolerances(spec, window, None):
         if tolerance is not None:
             yield metric, tolerance
 

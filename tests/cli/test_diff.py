@@ -71,7 +71,7 @@ def test_one_more_copy_is_worse_and_named(
     assert "memcpy.h2d.count changed by:" not in out
     assert re.search(r"^  h2d .* \(\d+x -> \d+x\)$", out, re.MULTILINE)
     document = json.loads(command("diff", before, after, "--format", "json")[1])
-    assert document["schema"] == 2
+    assert document["schema"] == 3
     (test,) = document["tests"]
     assert test["status"] == "regressed"
 

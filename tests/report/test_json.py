@@ -77,6 +77,7 @@ COPY = {**CALL, "bytes": MAYBE, "baseline_bytes": MAYBE}
 WINDOW = {
     "name": str,
     "units": Mapping,
+    "zero": [str],
     "metrics": [METRIC],
     "kernels": [KERNEL],
     "copies": [COPY],
@@ -187,8 +188,16 @@ def a_run() -> RunReport:
 
 
 def document(run: RunReport) -> dict[str, Any]:
-    """The document after a trip through JSON that knows no NaN."""
-    loaded: dict[str, Any] = json.loads(json.dumps(report_document(run), allow_nan=False))
+    """The document with samples after a trip through JSON that knows no NaN."""
+    text = json.dumps(report_document(run, samples=True), allow_nan=False)
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def written(folder: Path, run: RunReport, *, samples: bool = False) -> dict[str, Any]:
+    """What is in the file of a run."""
+    write_json(run, folder / "run.json", samples=samples)
+    loaded: dict[str, Any] = json.loads((folder / "run.json").read_text())
     return loaded
 
 
@@ -311,7 +320,8 @@ def test_bottlenecks_are_told_with_their_evidence() -> None:
 def test_without_a_baseline_every_metric_is_listed() -> None:
     test = document(RunReport("profile", (verdict(slower().measurement),)))["tests"][0]
     found = metrics(test)
-    assert found.keys() == slower().measurement.windows["test"].samples.keys()
+    every = slower().measurement.windows["test"].samples.keys()
+    assert {*found, *test["windows"][0]["zero"]} == every
     for metric in found.values():
         assert metric["status"] == "new"
         assert metric["samples"]
@@ -404,6 +414,51 @@ def test_an_accepted_regression_says_why() -> None:
         "expected",
         "accepted until 2999-01-01: new kernel",
     )
+
+
+def test_metrics_that_are_zero_on_both_sides_are_named_alone() -> None:
+    now = measurement(window(kernel(GEMM, 1, 5000)))
+    test = document(RunReport("gate", (verdict(now, now, mode="gate"),)))["tests"][0]
+    assert "memcpy.h2d.count" in test["windows"][0]["zero"]
+    assert "memcpy.h2d.count" not in metrics(test)
+    copies = Part("h2d 4 KiB", 1, 800, 4096)
+    then = before(now, window(kernel(GEMM, 1, 5000), copies=[copies]))
+    test = document(RunReport("gate", (verdict(now, then, mode="gate"),)))["tests"][0]
+    assert metrics(test)["memcpy.h2d.count"]["change"] == -1
+    assert "memcpy.h2d.count" not in test["windows"][0]["zero"]
+
+
+def test_a_round_that_is_not_zero_is_told(tmp_path: Path) -> None:
+    main = window(kernel(GEMM, 1, 5000))
+    samples = {**main.samples, "sync.count": ((0.0, 0.0, 1.0),)}
+    now = measurement(replace(main, samples=samples))
+    test = document(RunReport("gate", (verdict(now, now, mode="gate"),)))["tests"][0]
+    assert metrics(test)["sync.count"]["samples"] == [[0, 0, 1]]
+
+
+def test_the_file_has_samples_where_they_are_asked_for(tmp_path: Path) -> None:
+    with_samples = written(tmp_path, a_run(), samples=True)
+    assert with_samples == document(a_run())
+    for test in with_samples["tests"]:
+        for one in test["windows"]:
+            for metric in one["metrics"]:
+                del metric["samples"], metric["baseline_samples"]
+    assert written(tmp_path, a_run()) == with_samples
+
+
+def test_numbers_have_the_digits_that_say_something() -> None:
+    times = [1234567.123456, 12.345678, 1 / 3, 4 / 300_000, 7.0]
+    now = measurement(window(kernel(GEMM, 1, 5), wall_time=times))
+    test = document(RunReport("profile", (verdict(now),)))["tests"][0]
+    told = metrics(test)["wall.time"]["samples"]
+    assert told == [[1234567.123, 12.3457, 0.333333, 0.0000133333, 7]]
+
+
+def test_each_window_has_a_line_of_its_own(tmp_path: Path) -> None:
+    write_json(a_run(), tmp_path / "run.json")
+    lines = (tmp_path / "run.json").read_text().splitlines()
+    assert sum(line.strip().startswith('{"name": "test"') for line in lines) == 0
+    assert sum(line.strip().startswith('{"name":"test"') for line in lines) == 4
 
 
 def test_writes_the_file_in_one_step(tmp_path: Path) -> None:

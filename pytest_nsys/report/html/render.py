@@ -21,7 +21,7 @@ def write_html(run: RunReport, path: Path, stored: Stored | None = None) -> None
     Raises:
         ReportError: the file cannot be written.
     """
-    write_report(path, render_html(run, stored))
+    write_report(path, [render_html(run, stored)])
 
 
 def render_html(run: RunReport, stored: Stored | None = None) -> str:

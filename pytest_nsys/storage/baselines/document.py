@@ -21,6 +21,7 @@ from pytest_nsys.measure.measurement import (
     Samples,
     WindowMeasurement,
     largest_first,
+    shared,
 )
 from pytest_nsys.support.json_values import (
     Check,
@@ -206,7 +207,8 @@ def _read_window(value: object) -> WindowMeasurement:
         kind: Parts(tuple(sorted(starmap(_read_part, parts.items()), key=largest_first)))
         for kind, parts in read(Mapping[Breakdown, Mapping[str, _Part]], rest).items()
     }
-    return WindowMeasurement("", window.samples, window.units, breakdown)
+    samples = {key: shared(one) for key, one in window.samples.items()}
+    return WindowMeasurement("", samples, window.units, breakdown)
 
 
 def _read_part(label: str, part: _Part) -> Part:

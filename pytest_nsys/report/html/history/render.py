@@ -22,7 +22,7 @@ def write_history(tests: Iterable[TestTrends], path: Path, notes: Iterable[str] 
     Raises:
         ReportError: the file cannot be written.
     """
-    write_report(path, render_history(tests, notes))
+    write_report(path, [render_history(tests, notes)])
 
 
 def render_history(tests: Iterable[TestTrends], notes: Iterable[str] = ()) -> str:
