@@ -33,7 +33,7 @@ class Project:
 
     def measure(self, *args: str, mode: str = "--nsys") -> dict[str, Any]:
         """Run, and return the results' JSON by the test's name."""
-        done = self.run(mode, "--nsys-json", "out.json", *args)
+        done = self.run(mode, "--nsys-json", "out.json", "--nsys-json-samples=true", *args)
         path = self.folder / "out.json"
         assert path.exists(), done.stdout + done.stderr
         document = json.loads(path.read_text())
@@ -45,5 +45,9 @@ class Project:
 def metric(test: dict[str, Any], key: str, window: str = "test") -> list[float]:
     """The current samples of one metric."""
     part = next(w for w in test["windows"] if w["name"] == window)
-    found = next(m for m in part["metrics"] if m["key"] == key)
-    return [sample for process in found["samples"] for sample in process]
+    found = {
+        metric["key"]: [sample for process in metric["samples"] for sample in process]
+        for metric in part["metrics"]
+    }
+    zeros = [0.0] * max(map(len, found.values()), default=0)
+    return {**dict.fromkeys(part["zero"], zeros), **found}[key]

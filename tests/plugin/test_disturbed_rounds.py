@@ -11,7 +11,7 @@ import pytest
 from pytest_nsys.metrics.records import disturbances
 from pytest_nsys.storage.recordings.recording import read_recording
 from tests.support.harness import ROOT, Project
-from tests.support.seen import Story, samples
+from tests.support.seen import Story, metric_keys, samples
 
 NVML = f"""
     import sys
@@ -186,7 +186,7 @@ def test_without_nvml_nothing_is_known_and_nothing_breaks(watched: Project) -> N
     )
     result, tests = watched.results("--nsys", "--nsys-record=recorded")
     result.assert_outcomes(passed=2)
-    keys = {metric["key"] for metric in tests["test_it[1]"]["windows"][0]["metrics"]}
+    keys = metric_keys(tests["test_it[1]"])
     assert "gpu.kernel_time" in keys
     assert not keys & {"gpu.sm_clock", "gpu.memory_clock", "gpu.temperature", "gpu.power"}
     document = json.loads((watched.path / "recorded" / "recording.json").read_text())

@@ -7,7 +7,7 @@ import pytest
 from pytest_nsys.catalogue import added_metrics, lookup
 from pytest_nsys.errors import UnknownMetric
 from tests.support.harness import Project
-from tests.support.seen import Story, samples
+from tests.support.seen import Story, metric_keys, samples
 
 CONFTEST = """
     import pytest
@@ -136,7 +136,7 @@ def test_a_projects_own_metrics_are_measured_gated_and_shown(
     assert samples(tests["test_decode"], "ours.longest") == [100_000.0] * 3
     assert samples(tests["test_decode"], "ours.calls") == [3.0] * 3
     assert samples(tests["test_nothing"], "ours.longest") == [0.0] * 2
-    keys = {m["key"] for window in tests["test_nothing"]["windows"] for m in window["metrics"]}
+    keys = metric_keys(tests["test_nothing"])
     assert "ours.calls" not in keys, "NaN in every round is no value"
     assert "ours.longest" in (simulated.path / "out.html").read_text()
     recorded = simulated.baseline("test_decode")["windows"]["test"]["samples"]
@@ -235,7 +235,7 @@ def test_a_replay_without_the_plugin_judges_the_rest(simulated: Project, story: 
     )
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(["sync.count +1, limit 0*"])
-    keys = {m["key"] for window in tests["test_decode"]["windows"] for m in window["metrics"]}
+    keys = metric_keys(tests["test_decode"])
     assert not {key for key in keys if key.startswith("ours.")}
     _write(simulated, ', tolerance={"ours.longest": "10%"}')
     result = simulated.run("--nsys-baseline", "--nsys-replay=recording")
@@ -425,7 +425,7 @@ def test_unified_memory_that_was_asked_for_and_never_used_is_zero(simulated: Pro
     result, tests = simulated.results("--nsys")
     result.assert_outcomes(passed=2)
     assert samples(tests["test_asked"], "um.faults") == [0.0] * 2
-    keys = {m["key"] for window in tests["test_not_asked"]["windows"] for m in window["metrics"]}
+    keys = metric_keys(tests["test_not_asked"])
     assert "um.faults" not in keys
 
 

@@ -41,9 +41,20 @@ class Story:
 
 def samples(test: dict[str, Any], key: str, window: str = "test") -> list[float]:
     """The samples of one metric of a test in the JSON report, round by round."""
-    windows = {part["name"]: part for part in test["windows"]}
-    metric = next(metric for metric in windows[window]["metrics"] if metric["key"] == key)
-    return [value for session in metric["samples"] for value in session]
+    part = next(part for part in test["windows"] if part["name"] == window)
+    found = {
+        metric["key"]: [value for process in metric["samples"] for value in process]
+        for metric in part["metrics"]
+    }
+    zeros = [0.0] * max(map(len, found.values()), default=0)
+    return {**dict.fromkeys(part["zero"], zeros), **found}[key]
+
+
+def metric_keys(test: dict[str, Any]) -> set[str]:
+    """The metrics of a test in the JSON report, in whatever window."""
+    windows = test["windows"]
+    told = {metric["key"] for window in windows for metric in window["metrics"]}
+    return told.union(*(window["zero"] for window in windows))
 
 
 def short_summary(result: pytest.RunResult) -> list[str]:
