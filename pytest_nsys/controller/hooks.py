@@ -453,10 +453,16 @@ class Controller:
             self._ledger.add_unmeasured(nodeid, _TAKEN)
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         replay = self._run.replay if self._run is not None else None
-        for nodeid in replay.nodeids if replay is not None else ():
-            if nodeid not in self._accounted:
-                why = "deselected" if nodeid in self._selection.deselected else "not collected"
-                self._ledger.add_unmeasured(nodeid, f"it is in the recording, and was {why}")
+        recorded = replay.nodeids if replay is not None else ()
+        left = [nodeid for nodeid in recorded if nodeid not in self._accounted]
+        for nodeid in left:
+            if nodeid not in self._selection.deselected:
+                self._ledger.add_unmeasured(nodeid, "it is in the recording, and was not collected")
+        deselected = sum(nodeid in self._selection.deselected for nodeid in left)
+        if deselected:
+            self._ledger.add_note(
+                f"{format_count(deselected, 'test')} of the recording: deselected"
+            )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_report_teststatus(

@@ -264,11 +264,14 @@ class Ledger:
             "Markdown": settings.markdown,
             "history": settings.history,
         }
-        counts, *lines = summary_lines(self.run_report(), width, told)
+        tables = self._tables(verbosity)
+        # Of an update the counts say what became of the rows.
+        tabled = bool(tables) and settings.mode == "update" and settings.table != "changed"
+        counts, *lines = summary_lines(self.run_report(), width, told, tabled=tabled)
         yield Line(counts)
         where = str(settings.html or settings.json or "-vv or --nsys-html=FILE shows them")
         most = None if verbosity > 1 else ROWS
-        yield from figure_lines(self._tables(verbosity), width, most, where)
+        yield from figure_lines(tables, width, most, where)
         yield from map(Line, lines)
         for name, path in written.items():
             if path is not None:

@@ -24,7 +24,7 @@ from pytest_nsys.windows.record import MAIN
 
 
 def measured_tests(
-    folder: Path, extra: Collection[str] = (), *, in_full: bool = False
+    folder: Path, extra: Collection[str] = (), *, in_full: bool = False, timelines: bool = True
 ) -> dict[str, Measurement]:
     """The measured tests of a recording by node id, all their processes together.
 
@@ -32,13 +32,16 @@ def measured_tests(
         folder: the recording.
         extra: parametrised metrics to measure besides the plain ones.
         in_full: whether timelines are made and bottlenecks looked for.
+        timelines: False for bottlenecks alone.
 
     Raises:
         NsysError: it cannot be read, or windows are missing in its captures.
     """
     recording = read_recording(folder)
     # A device is what baselines are found by, and here there are none.
-    measurer = Measurer(device_key=lambda _: "", timelines=in_full, bottlenecks=in_full)
+    measurer = Measurer(
+        device_key=lambda _: "", timelines=in_full and timelines, bottlenecks=in_full
+    )
     processes: dict[str, list[Measurement]] = {}
     for tests in by_process(recording.tests):
         captures: dict[str, list[Measurement]] = {}

@@ -30,7 +30,7 @@ def recording_document(folder: Path, windows: Collection[str] = ()) -> dict[str,
     Raises:
         NsysError: it cannot be read, or holds no measured test.
     """
-    measured = measured_tests(folder, in_full=not windows)
+    measured = measured_tests(folder, in_full=not windows, timelines=False)
     if not measured:
         raise NotACapture(
             f"{folder} holds no measured test",

@@ -6,13 +6,14 @@ The terminal, Markdown, JSON and the page show the same table; this is it, as nu
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pytest_nsys.catalogue import CLIENT, Gates, lookup
 from pytest_nsys.measure.measurement import Samples, WindowMeasurement
 from pytest_nsys.report.run import sides_of
 from pytest_nsys.support.units import Unit
+from pytest_nsys.verdict.noise import median_deviation
 from pytest_nsys.verdict.verdict import SEVERITY, Status, Verdict
 
 
@@ -82,12 +83,14 @@ class FigureRow:
         window: name of the window.
         status: the worst of the window's gated comparisons; that of the test for its only window.
         figures: one per column.
+        worse: what got worse, by metric.
     """
 
     nodeid: str
     window: str
     status: Status
     figures: tuple[Figure, ...]
+    worse: Mapping[str, Figure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,14 @@ def figure_tables(verdicts: Iterable[Verdict], keys: Sequence[str] = ()) -> tupl
             columns = chosen or COLUMNS[window.gates]
             then = sides_of(verdict, name)[1]
             figures = tuple(figure_of(column, window, then) for column in columns)
-            row = FigureRow(verdict.nodeid, name, _status(verdict, name), figures)
+            worse = {
+                part.metric.key: figure_of(
+                    Column(part.metric.key, (part.metric.key,)), window, then
+                )
+                for part in verdict.worse
+                if part.window == name
+            }
+            row = FigureRow(verdict.nodeid, name, _status(verdict, name), figures, worse)
             rows[window.gates].append(row)
     return tuple(
         FigureTable(gates, chosen or COLUMNS[gates], tuple(found))
@@ -148,15 +158,9 @@ def _sum(column: Column, window: WindowMeasurement) -> float | None:
 
 
 def scatter(samples: Samples) -> float | None:
-    """The median distance of rounds from their process's median, as a fraction of the median of
-    all; None of fewer than two rounds, or where that median is zero.
+    """How far a typical round is from its process's median, as a fraction of the median of all;
+    None where no process has two rounds, or that median is zero.
     """
-    distances: list[float] = []
-    values: list[float] = []
-    for process in samples:
-        if process:
-            middle = statistics.median(process)
-            distances += [abs(value - middle) for value in process]
-            values += process
-    middle = statistics.median(values) if len(values) > 1 else 0.0
-    return statistics.median(distances) / abs(middle) if middle else None
+    deviation = median_deviation(samples)
+    middle = statistics.median([value for process in samples for value in process] or [0.0])
+    return deviation / abs(middle) if middle and deviation is not None else None

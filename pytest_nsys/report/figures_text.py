@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pytest_nsys.report.figures import Figure, FigureRow, FigureTable, figure_tables
-from pytest_nsys.support.text import WIDTH, cut, shortened
+from pytest_nsys.support.text import WIDTH, columns, filled, shortened
 from pytest_nsys.support.units import format_amount, format_change
 from pytest_nsys.verdict.verdict import SEVERITY, Status, Verdict
 from pytest_nsys.windows.record import MAIN
@@ -50,7 +50,7 @@ def figure_lines(
 
     Args:
         tables: what is shown.
-        width: characters of a line; from 60 on none is longer.
+        width: columns of the terminal; from 45 on no line is longer.
         most: so many rows of each at most; None for all.
         where: what has the others, where there are more.
     """
@@ -111,38 +111,61 @@ def told(rows: Sequence[FigureRow], most: int | None) -> Sequence[FigureRow]:
 
 def _lines(table: FigureTable, rows: Sequence[FigureRow], width: int) -> Iterator[Line]:
     labels = [*_labels(rows)]
-    longest = max(len(label) for label, row in labels if row is not None)
-    for detail in (2, 1, 0):
-        head, texts = cells(table, rows, detail)
-        room = _room(head, texts, width)
-        if room >= longest or detail == 0:
-            break
-    while room < min(_NAME, longest) and len(head) > 2:
-        head, texts = head[:-1], [row[:-1] for row in texts]
-        room = _room(head, texts, width)
+    longest = max(columns(label) for label, row in labels if row is not None)
+    shown = _fitted(table, rows, width, longest)
+    room = _room(shown, width)
     room = min(longest, max(room, _NAME))
     names = shortened((label for label, row in labels if row is not None), room)
-    widths = [max(map(len, column)) for column in zip(head, *texts, strict=True)]
-    yield Line(_line(" ", "", room, head, widths))
-    found = iter(texts)
+    yield Line(_line(" ", "", room, [(one.head, one.width) for one in shown]))
+    found = iter(zip(*(one.texts for one in shown), strict=True))
     for label, row in labels:
         if row is None:
-            yield Line(f"  {cut(label, width - 2, width // 2)}")
+            yield Line(f"  {shortened([label], max(_NAME, width - 2))[label]}")
         else:
             colour = _COLOURS.get(row.status, "")
-            text = _line(_MARKS[colour], names[label], room, next(found), widths)
-            yield Line(text, colour)
+            texts = [*zip(next(found), (one.width for one in shown), strict=True)]
+            yield Line(_line(_MARKS[colour], names[label], room, texts), colour)
 
 
-def _line(mark: str, name: str, room: int, cells: Sequence[str], widths: Sequence[int]) -> str:
-    shown = [cell.rjust(size) for cell, size in zip(cells, widths, strict=True)]
-    return "  ".join([f"{mark} {name.ljust(room)}", *shown]).rstrip()
+def _fitted(table: FigureTable, rows: Sequence[FigureRow], width: int, longest: int) -> list[Cells]:
+    """The columns that leave room for names: for whole ones while only changes are left out."""
+    wide = [cells(table, rows, detail) for detail in (2, 1, 0)]
+    bare = cells(table, rows, -1)
+    fewer = [wide[-1][:count] for count in range(len(wide[-1]), 1, -1)]
+    sets = [
+        (least, [*shown, *_worse(table, rows, shown)])
+        for least, among in (
+            (longest, wide),
+            (min(_NAME, longest), [*fewer, bare[:2], bare[:1]]),
+        )
+        for shown in among
+    ]
+    fitting = (shown for least, shown in sets if _room(shown, width) >= least)
+    return next(fitting, max((shown for _, shown in sets), key=lambda shown: _room(shown, width)))
 
 
-def _room(head: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> int:
-    """How many characters are left for names."""
-    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
-    return width - 2 - sum(size + 2 for size in widths)
+def _worse(table: FigureTable, rows: Sequence[FigureRow], shown: Sequence[Cells]) -> list[Cells]:
+    """A column more, of what got worse in rows of which the others do not say it."""
+    said = {key for one in shown for key in one.tells}
+    heads = {key: column.head for column in table.columns for key in column.keys}
+    texts = []
+    for row in rows:
+        untold = row.worse if said.isdisjoint(row.worse) else {}
+        named = [
+            f"{heads.get(key, key)} {_told_of(one, changed=True)}" for key, one in untold.items()
+        ]
+        texts.append(named[0] if named else "")
+    return [Cells("", texts)] if any(texts) else []
+
+
+def _line(mark: str, name: str, room: int, cells: Iterable[tuple[str, int]]) -> str:
+    shown = [filled(cell, size, right=True) for cell, size in cells]
+    return "  ".join([f"{mark} {filled(name, room)}", *shown]).rstrip()
+
+
+def _room(shown: Sequence[Cells], width: int) -> int:
+    """How many columns are left for names."""
+    return width - 2 - sum(one.width + 2 for one in shown)
 
 
 def _labels(rows: Sequence[FigureRow]) -> Iterator[tuple[str, FigureRow | None]]:
@@ -164,27 +187,48 @@ def _labels(rows: Sequence[FigureRow]) -> Iterator[tuple[str, FigureRow | None]]
         test = row.nodeid
 
 
-def cells(
-    table: FigureTable, rows: Sequence[FigureRow], detail: int
-) -> tuple[list[str], list[list[str]]]:
-    """Titles, and texts by row, without columns in which there is nothing.
+@dataclass(frozen=True)
+class Cells:
+    """A column of texts.
+
+    Attributes:
+        head: its title.
+        texts: by row.
+        tells: the metrics whose changes are in it.
+    """
+
+    head: str
+    texts: Sequence[str]
+    tells: Sequence[str] = ()
+
+    @property
+    def width(self) -> int:
+        """How wide it is."""
+        return max(map(len, (self.head, *self.texts)))
+
+
+def cells(table: FigureTable, rows: Sequence[FigureRow], detail: int) -> list[Cells]:
+    """The columns in which there is something.
 
     Args:
-        detail: of which figures the changes are shown: of the first alone (0), of counts too (1),
-            or of all (2).
+        table: that the rows are of.
+        rows: the rows.
+        detail: of which figures the changes are shown: of the first alone (0; -1 without its
+            scatter), of counts too (1), or of all (2).
     """
     first, *others = table.columns
-    head, columns = [first.head], [[_scattered(row.figures[0]) for row in rows]]
+    amount = _amount if detail < 0 else _scattered
+    shown = [Cells(first.head, [amount(row.figures[0]) for row in rows])]
     changes = [_change(row.figures[0]) for row in rows]
     if any(changes):
-        head, columns = [*head, "change"], [*columns, changes]
+        shown.append(Cells("change", changes, first.keys))
     for number, column in enumerate(others, 1):
         figures = [row.figures[number] for row in rows]
         if any(figure.current is not None for figure in figures):
             tells = detail == 2 or (detail == 1 and column.unit == "1")
-            head.append(column.head)
-            columns.append([_told_of(figure, changed=tells) for figure in figures])
-    return head, [list(row) for row in zip(*columns, strict=True)]
+            texts = [_told_of(figure, changed=tells) for figure in figures]
+            shown.append(Cells(column.head, texts, column.keys if tells else ()))
+    return shown
 
 
 def _amount(figure: Figure) -> str:

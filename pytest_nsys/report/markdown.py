@@ -114,7 +114,7 @@ def render_markdown(run: RunReport, url: str | None = None) -> str:
     recordings = _recordings(run.verdicts)
     text.folded("recordings", recordings if len(recordings) > 1 else [])
     for table in tables:
-        _add_all_figures(text, table)
+        _add_other_figures(text, table)
     return str(text)
 
 
@@ -137,20 +137,21 @@ def _add_figures(text: _Text, table: FigureTable) -> None:
     text.section(f"### {_FIGURE_TITLES[table.gates]}", first, "rows", head)
 
 
-def _add_all_figures(text: _Text, table: FigureTable) -> None:
-    """All rows, where there are more."""
+def _add_other_figures(text: _Text, table: FigureTable) -> None:
+    """The other rows, where there are more."""
     head, lines = _figure_rows(table)
-    if len(table.rows) > _FIGURES:
-        what = f"rows: {_FIGURE_TITLES[table.gates].lower()}"
-        text.folded(what, [*lines.values()], head)
+    first = {(row.nodeid, row.window) for row in told(table.rows, _FIGURES)}
+    what = f"other rows: {_FIGURE_TITLES[table.gates].lower()}"
+    text.folded(what, [line for row, line in lines.items() if row not in first], head)
 
 
 def _figure_rows(table: FigureTable) -> tuple[str, dict[tuple[str, str], str]]:
     """The head of a table, and its lines by test and window."""
-    head, texts = cells(table, table.rows, detail=2)
+    shown = cells(table, table.rows, detail=2)
+    texts = zip(*(one.texts for one in shown), strict=True)
     windows = any(row.window != MAIN for row in table.rows)
-    names = ["test", *(["window"] if windows else []), *map(prose, head), ""]
-    start = [names, [":---"] * (1 + windows) + ["---:"] * len(head) + [":---"]]
+    names = ["test", *(["window"] if windows else []), *(prose(one.head) for one in shown), ""]
+    start = [names, [":---"] * (1 + windows) + ["---:"] * len(shown) + [":---"]]
     lines = {}
     for row, found in zip(table.rows, texts, strict=True):
         window = [("" if row.window == MAIN else code(row.window))] if windows else []

@@ -160,13 +160,16 @@ def _mark(part: Comparison) -> str:
     return {"regressed": "<- worse", "improved": "better", "ok": ""}.get(part.status, part.status)
 
 
-def summary_lines(run: RunReport, width: int = WIDTH, told: Collection[str] = ()) -> list[str]:
+def summary_lines(
+    run: RunReport, width: int = WIDTH, told: Collection[str] = (), *, tabled: bool = False
+) -> list[str]:
     """The summary section: counts, what got worse, what could not be compared, what changed.
 
     Args:
         run: what was found.
         width: characters of a line; names and commands may take more.
         told: tests whose failure is told elsewhere, in a line each.
+        tabled: whether there is a table of all tests besides.
     """
     lines = [run.told_counts()]
     failed = [one for one in run.verdicts if one.failed and one.nodeid not in told]
@@ -189,7 +192,7 @@ def summary_lines(run: RunReport, width: int = WIDTH, told: Collection[str] = ()
         lines.append(f"  and {len(without) - _SKIPPED} more with a baseline")
     for note in run.notes:
         lines += wrapped(f"note: {note}", "", "  ", width, whole=True)
-    lines += _changes(run.changes)
+    lines += _changes(run.changes, tabled=tabled)
     lines += _orphans(run.orphans)
     if run.kept:
         lines.append(
@@ -268,10 +271,10 @@ def _orphans(orphans: Sequence[Orphan]) -> Iterator[str]:
         yield "  remove what is left behind with: pytest-nsys baselines prune"
 
 
-def _changes(changes: Iterable[Change]) -> list[str]:
+def _changes(changes: Sequence[Change], *, tabled: bool) -> list[str]:
+    """What was recorded, unless a table has it, and what was updated with what that changed."""
     lines = []
-    changes = [*changes]
-    new = [change.after.nodeid for change in changes if change.before is None]
+    new = [change.after.nodeid for change in changes if change.before is None and not tabled]
     lines += [f"recorded {nodeid}" for nodeid in new[:_TESTS]]
     if len(new) > _TESTS:
         lines.append(f"  and {len(new) - _TESTS} more recorded")

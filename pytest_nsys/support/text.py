@@ -84,6 +84,25 @@ def _spelled(found: re.Match[str]) -> str:
     return f"{found[0][:-1]}<U+{ord(found[0][-1]):04X}>"
 
 
+def columns(text: str) -> int:
+    """How many columns of a terminal a text takes: what is Chinese, or an emoji, two each."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_width, unicodedata.normalize("NFC", text)))
+
+
+def _width(one: str) -> int:
+    if unicodedata.combining(one) or unicodedata.category(one) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(one) in ("W", "F") else 1
+
+
+def filled(text: str, width: int, *, right: bool = False) -> str:
+    """A text with spaces behind it, or before it, up to so many columns."""
+    spaces = " " * (width - columns(text))
+    return spaces + text if right else text + spaces
+
+
 def printable(text: str) -> str:
     """The text with characters that are not printable spelled as in Python."""
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
@@ -95,7 +114,7 @@ def cut(text: str, most: int, head: int) -> str:
 
 
 def shortened(names: Iterable[str], most: int) -> dict[str, str]:
-    """Per name a form of at most ``most`` characters (16 or more); no two have the same.
+    """Per name a form of at most ``most`` columns (16 or more); no two have the same.
 
     Of a name that is too long the middle is left out, but not the parts in which it differs from
     those that are most like it: of kernels of one template all else says the same.
@@ -104,18 +123,21 @@ def shortened(names: Iterable[str], most: int) -> dict[str, str]:
     ordered = sorted(given)
     common = [_shared(*pair) for pair in pairwise(ordered)]
     places = {name: number for number, name in enumerate(ordered)}
-    taken = {name for name in given if len(name) <= most}
+    taken = {name for name in given if columns(name) <= most}
     forms = {}
     for name in given:
         form = name
-        if len(name) > most:
-            candidates = [*_candidates(name, _branches(common, places[name]), most)]
+        if columns(name) > most:
+            candidates = _fitting(name, _branches(common, places[name]), most)
             form = next((one for one in candidates if one not in taken), "")
             number = 1
             while not form or form in taken:
                 number += 1
                 mark = f" ({number})"
-                form = candidates[0][: most - len(mark)] + mark
+                start = candidates[0]
+                while columns(start) > most - len(mark):
+                    start = start[:-1]
+                form = start + mark
             taken.add(form)
         forms[name] = form
     return forms
@@ -158,6 +180,15 @@ def _branches(common: Sequence[int], place: int) -> list[int]:
     for neighbours in (common[place : place + _FAR], common[max(0, place - _FAR) : place][::-1]):
         found |= {*accumulate(neighbours, min)}
     return sorted(found or {0})
+
+
+def _fitting(name: str, branches: Sequence[int], most: int) -> list[str]:
+    """Forms of a name that is too long, each of at most so many columns."""
+    for characters in range(most, 0, -1):
+        found = [*_candidates(name, branches, characters)]
+        if all(columns(one) <= most for one in found):
+            return found
+    return [""]
 
 
 def _candidates(name: str, branches: Sequence[int], most: int) -> Iterator[str]:

@@ -104,8 +104,8 @@ def estimate(*measurements: Samples, spread: float = PRIOR_SPREAD) -> Noise:
         measurements: the samples of each.
         spread: what to expect between processes, as a fraction of the median.
     """
-    scatter = [_within(processes) for processes in measurements]
-    known = [value**2 for value in scatter if value is not None]
+    scatter = [median_deviation(processes) for processes in measurements]
+    known = [(_MAD_TO_SD * value) ** 2 for value in scatter if value is not None]
     within = math.sqrt(statistics.fmean(known)) if known else 0.0
     rounds = mean_rounds([process for processes in measurements for process in processes])
     size = max((abs(centre(samples)) for samples in measurements if any(samples)), default=0.0)
@@ -120,10 +120,10 @@ def estimate(*measurements: Samples, spread: float = PRIOR_SPREAD) -> Noise:
     return Noise(within, math.sqrt(variance), PRIOR_FREEDOM + freedom, rounds)
 
 
-def _within(processes: Samples) -> float | None:
-    """The scatter of one measurement's rounds; None if no process has two of them."""
+def median_deviation(processes: Samples) -> float | None:
+    """How far a typical round is from the median of its process; None if no process has two."""
     deviations = [value for process in processes for value in _deviations(process)]
-    return _MAD_TO_SD * statistics.median(deviations) if deviations else None
+    return statistics.median(deviations) if deviations else None
 
 
 def _deviations(process: Sequence[float]) -> Sequence[float]:

@@ -180,7 +180,7 @@ def test_recorded_tests_that_nobody_ran_are_listed(simulated: Project) -> None:
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         [
-            "not measured: test_it.py::test_b: it is in the recording, and was deselected",
             "not measured: test_other.py::test_marked: *recording, and was not collected",
+            "note: 1 test of the recording: deselected",
         ]
     )

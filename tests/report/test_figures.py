@@ -13,6 +13,8 @@ from pytest_nsys.plan.marker import Spec
 from pytest_nsys.plan.options import Mode
 from pytest_nsys.report.figures import Figure, figure_tables, scatter
 from pytest_nsys.report.figures_text import changed_only, figure_lines, figure_word
+from pytest_nsys.support.text import columns
+from pytest_nsys.support.units import Tolerance
 from pytest_nsys.verdict.judge import Policy, judge
 from pytest_nsys.verdict.verdict import Verdict
 from tests.support import made
@@ -199,12 +201,38 @@ def test_of_a_server_it_says_what_moved_most() -> None:
     assert figure_word(_verdict(moved, now)) == "600 us/token +20.0%"
 
 
-_names = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1, max_size=90)
+def test_a_failing_row_shows_what_failed_however_narrow_the_terminal() -> None:
+    more = {"mem.peak": [2.0**33], "sync.count": [5.0] * 5}
+    then = _body(
+        "t.py::test_with_a_long_name_of_its_own", **more, **{"memcpy.h2d.count": [1.0] * 5}
+    )
+    now = _body("t.py::test_with_a_long_name_of_its_own", **more, **{"memcpy.h2d.count": [2.0] * 5})
+    for width in (45, 50, 60, 80, 120):
+        (row,) = (line for line in _texts(_verdict(now, then), width=width) if line[0] == "!")
+        assert "2 +1" in row, width
+        assert len(row) <= width
+    then = _body("t.py::test", **{"gpu.max_gap": [10e3] * 5})
+    now = _body("t.py::test", **{"gpu.max_gap": [90e3] * 5})
+    spec = replace(SPEC, tolerance={"gpu.max_gap": Tolerance(0.1)})
+    assert _texts(judge(spec, now, then, Policy("gate")))[1].endswith("gpu.max_gap 90 us +800%")
+
+
+def test_wide_characters_take_two_columns() -> None:
+    names = [
+        "t.py::test_\N{CJK UNIFIED IDEOGRAPH-6838}\N{CJK UNIFIED IDEOGRAPH-5FC3}",
+        "t.py::test_e\u0301x",
+    ]
+    lines = _texts(*(_verdict(_body(name), _body(name)) for name in names))
+    ends = {columns(line[: line.index(" ms")]) for line in lines[1:]}
+    assert len(ends) == 1
+
+
+_names = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), min_size=1, max_size=90)
 
 
 @given(
     st.lists(st.tuples(_names, st.floats(0, 1e12), st.floats(0, 1e12)), min_size=1, max_size=8),
-    st.integers(60, 160),
+    st.integers(45, 160),
 )
 def test_no_line_is_wider_than_the_terminal(
     tests: list[tuple[str, float, float]], width: int
@@ -214,4 +242,4 @@ def test_no_line_is_wider_than_the_terminal(
         _verdict(_body(f"t.py::{name}", now, **peak), _body(f"t.py::{name}", then))
         for name, now, then in tests
     ]
-    assert max(map(len, _texts(*verdicts, width=width))) <= width
+    assert max(map(columns, _texts(*verdicts, width=width))) <= width
