@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -125,6 +125,10 @@ def _lines(table: FigureTable, rows: Sequence[FigureRow], width: int) -> Iterato
             colour = _COLOURS.get(row.status, "")
             texts = [*zip(next(found), (one.width for one in shown), strict=True)]
             yield Line(_line(_MARKS[colour], names[label], room, texts), colour)
+            told_in_row = any(key in row.worse for one in table.columns for key in one.keys)
+            for key in [] if told_in_row else [*row.worse][:1]:
+                below = f"{key} {_told_of(row.worse[key], changed=True)}"
+                yield Line(f"    {shortened([below], max(_NAME, width - 4))[below]}", colour)
 
 
 def _fitted(table: FigureTable, rows: Sequence[FigureRow], width: int, longest: int) -> list[Cells]:
@@ -145,17 +149,21 @@ def _fitted(table: FigureTable, rows: Sequence[FigureRow], width: int, longest: 
 
 
 def _worse(table: FigureTable, rows: Sequence[FigureRow], shown: Sequence[Cells]) -> list[Cells]:
-    """A column more, of what got worse in rows of which the others do not say it."""
-    said = {key for one in shown for key in one.tells}
+    """A column more, of what got worse in rows whose columns had no room to say it."""
     heads = {key: column.head for column in table.columns for key in column.keys}
-    texts = []
-    for row in rows:
-        untold = row.worse if said.isdisjoint(row.worse) else {}
-        named = [
-            f"{heads.get(key, key)} {_told_of(one, changed=True)}" for key, one in untold.items()
-        ]
-        texts.append(named[0] if named else "")
+    texts = [
+        next((f"{heads[key]} {_told_of(row.worse[key], changed=True)}" for key in untold), "")
+        for row, untold in ((row, _untold(row, shown, heads)) for row in rows)
+    ]
     return [Cells("", texts)] if any(texts) else []
+
+
+def _untold(row: FigureRow, shown: Sequence[Cells], among: Collection[str]) -> list[str]:
+    """What of these metrics got worse in a row, if nothing that did is in what is shown."""
+    said = {key for one in shown for key in one.tells}
+    if not said.isdisjoint(row.worse):
+        return []
+    return [key for key in row.worse if key in among]
 
 
 def _line(mark: str, name: str, room: int, cells: Iterable[tuple[str, int]]) -> str:

@@ -214,7 +214,7 @@ def test_a_failing_row_shows_what_failed_however_narrow_the_terminal() -> None:
     then = _body("t.py::test", **{"gpu.max_gap": [10e3] * 5})
     now = _body("t.py::test", **{"gpu.max_gap": [90e3] * 5})
     spec = replace(SPEC, tolerance={"gpu.max_gap": Tolerance(0.1)})
-    assert _texts(judge(spec, now, then, Policy("gate")))[1].endswith("gpu.max_gap 90 us +800%")
+    assert _texts(judge(spec, now, then, Policy("gate")))[2] == "    gpu.max_gap 90 us +800%"
 
 
 def test_wide_characters_take_two_columns() -> None:
