@@ -111,7 +111,7 @@ def test_it_is_measured_and_judged(serving: Project, model: str) -> None:
     serving.write(BEGIN.format(model=model) + SERVING)
     result = serving.run("--nsys-update", timeout=SLOW_S)
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["recorded test_it.py::test_serving"])
+    result.stdout.fnmatch_lines(["1 recorded"])
     assert_nothing_left(serving, started(serving))
     windows = serving.baseline("test_serving", "cpu")["windows"]
     assert list(windows) == ["concurrency-1", "concurrency-8", "sustained"]
