@@ -1,7 +1,7 @@
 """What measuring on several GPUs at once saves, and whether it changes any result.
 
-Runs on a machine with GPUs, PyTorch, nsys and pytest-xdist; prints a table and writes the results as
-JSON. With ``--simulated`` it tries itself on a stand-in nsys, without any GPU.
+Runs on a machine with GPUs, PyTorch, nsys and pytest-xdist; prints a table and writes the results
+as JSON. With ``--simulated`` it tries itself on a stand-in nsys, without any GPU.
 
     python benchmarks/many_gpus.py --workers 0 1 2 --out benchmarks/results
 
@@ -111,9 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path)
     parser.add_argument("--tests", type=int, default=200)
-    parser.add_argument(
-        "--seconds", type=float, default=0.05, help="that each call of a test waits"
-    )
+    parser.add_argument("--seconds", type=float, default=0.05, help="that a call waits")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--simulated", type=int, metavar="GPUS", help="try it without GPUs")
     arguments = parser.parse_args()
@@ -148,9 +146,7 @@ def main() -> None:
                 }
             )
             print(f"  -n {workers}: {seconds:.1f} s", flush=True)
-    print(
-        "\n| workers | seconds | times as fast | exact samples that differ | median kernel time |"
-    )
+    print("\n| workers | seconds | times as fast | exact metrics that differ | kernel time |")
     print("|---|---|---|---|---|")
     for row in rows:
         faster = rows[0]["seconds"] / row["seconds"]

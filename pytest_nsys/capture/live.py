@@ -156,9 +156,9 @@ class LiveCapture:
             trace=trace,
             records=run.records,
             options=published_options(trace_options(nsys_arguments(self._options, batch.tests))),
-            nsys=self._nsys.version_text,
+            nsys=run.brought.nsys if run.brought else self._nsys.version_text,
             date=datetime.date.today().isoformat(),
-            versions=installed_versions(),
+            versions=run.brought.versions if run.brought else installed_versions(),
             commit=self._commit,
             export=export,
             seconds=seconds,
@@ -172,6 +172,11 @@ class LiveCapture:
                 remedy="look for what fails when the session ends: fixtures of session scope, "
                 "plugins, or the frameworks' own clean-up",
             )
+        if run.brought is not None:
+            if run.brought.problem is not None:
+                raise run.brought.problem
+            assert run.brought.export is not None
+            return run.brought.export
         keep_report(run.report, self._options.keep, number_of(run.report.parent))
         prove_report(run.report, run.nsys_output)
         began = own.clock()

@@ -23,6 +23,7 @@ from pytest_nsys.capture.starting import (
 )
 from pytest_nsys.errors import (
     DeadlineExceeded,
+    NsysError,
     NsysLaunchFailed,
     WorkerFailed,
 )
@@ -81,6 +82,23 @@ THIS_PYTHON = Program()
 
 
 @dataclass(frozen=True)
+class Brought:
+    """A capture that was made and exported on another machine.
+
+    Attributes:
+        export: the export, here; None where there is none.
+        nsys: version of the nsys there.
+        versions: of Python and the frameworks there.
+        problem: why there is no export, where there should be one.
+    """
+
+    export: Path | None
+    nsys: str
+    versions: Mapping[str, str]
+    problem: NsysError | None = None
+
+
+@dataclass(frozen=True)
 class WorkerRun:
     """How a worker's run ended, and what it left.
 
@@ -94,6 +112,7 @@ class WorkerRun:
         nsys_output: what nsys printed.
         stderr: the end of the worker's stderr.
         wall_s: seconds in the worker from launch to end, and in nsys after that.
+        brought: its capture, where it ran on another machine.
     """
 
     events: tuple[Event, ...]
@@ -105,6 +124,7 @@ class WorkerRun:
     nsys_output: str = ""
     stderr: str = ""
     wall_s: Mapping[str, float] = field(default_factory=dict)
+    brought: Brought | None = None
 
     @property
     def records(self) -> tuple[WindowRecord, ...]:

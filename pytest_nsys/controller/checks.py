@@ -26,10 +26,11 @@ def check_conflicts(config: pytest.Config, *, replay: bool) -> None:
         )
     if replay:
         return  # it runs no test
-    if distributes(config) and not all("popen" in spec for spec in config.getoption("tx")):
+    if distributes(config) and any("via=" in spec for spec in config.getoption("tx")):
         raise SettingsError(
-            "other machines (--tx of pytest-xdist) cannot be used while tests are profiled",
-            remedy="give -n, or run there with --nsys-record and here with --nsys-replay",
+            "--px and via= (pytest-xdist) cannot be used while tests are profiled: captures of "
+            "other machines are brought here in a way of our own",
+            remedy="leave out --px and name the machines with --tx, such as --tx ssh=HOST",
         )
     for option, (plugin, why) in _CONFLICTS.items():
         value = config.getoption(option, None)

@@ -22,7 +22,13 @@ from pytest_nsys.controller.launch import Launch
 from pytest_nsys.controller.reports import pass_on_warning
 from pytest_nsys.controller.runner import CaptureSource
 from pytest_nsys.controller.sources import MakeSource, make_explain
-from pytest_nsys.distribution.capture import DistributedCapture, Distribution, Hands
+from pytest_nsys.distribution.capture import (
+    DistributedCapture,
+    Distribution,
+    Hands,
+    is_local,
+)
+from pytest_nsys.errors import SettingsError
 from pytest_nsys.gpu.devices import VISIBLE
 from pytest_nsys.gpu.shares import shares, visible_entries
 from pytest_nsys.plan.settings import Settings
@@ -61,7 +67,8 @@ def distribute(
     def source(command: Command, commit: str) -> CaptureSource:
         options = replace(launch.workers.options, commit=commit)
         folder, say = launch.folder, progress.waiting
-        hands = Hands(config, launch.nsys, options, folder, listener, say, explain)
+        executable = settings.executable or ""
+        hands = Hands(config, launch.nsys, options, folder, listener, say, explain, executable)
         return DistributedCapture(hands, command, distribution)
 
     environ = dict(given_environment())
@@ -71,11 +78,19 @@ def distribute(
 
 def _distribution(config: pytest.Config, settings: Settings) -> Distribution:
     specs = tuple(parse_tx_spec_config(config))
+    if settings.against is not None and not all(map(is_local, specs)):
+        raise SettingsError(
+            "--nsys-against measures on this machine: the other revision is checked out here",
+            remedy="give -n, or leave out --nsys-against",
+        )
     visible = visible_entries(given_environment())
+    local = [*filter(is_local, specs)]
+    given = iter(shares(len(local), visible, shared=settings.share_gpu))
     return Distribution(
         specs,
-        shares(len(specs), visible, shared=settings.share_gpu),
+        tuple(next(given) if is_local(spec) else None for spec in specs),
         visible,
+        shared=settings.share_gpu,
         each=config.getoption("dist") == "each",
         names=config.stash.get(GROUP_NAMES, {}),
     )

@@ -14,12 +14,14 @@ from pytest_nsys.capture.follow import Event
 from pytest_nsys.capture.live import LiveCapture
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.capture.result import CaptureResult
-from pytest_nsys.capture.run import Listener, WorkerRun
+from pytest_nsys.capture.run import Listener, Program, WorkerRun
 from pytest_nsys.capture.workers import CaptureOptions, Command, Workers
 from pytest_nsys.distribution.division import divide
+from pytest_nsys.distribution.messages import Request, version
 from pytest_nsys.distribution.nodes import MeasuringNodes, NodeStartFailed, node_config
+from pytest_nsys.distribution.remote import RemoteWorker
 from pytest_nsys.distribution.session import MeasuringSession
-from pytest_nsys.distribution.worker import LocalWorker, Order, Worker
+from pytest_nsys.distribution.worker import LocalWorker, Worker, make_order
 from pytest_nsys.errors import NoWindows, NsysError
 from pytest_nsys.gpu.devices import VISIBLE
 from pytest_nsys.gpu.shares import shares
@@ -30,14 +32,21 @@ _Node: TypeAlias = "tuple[str, str | None]"
 """The spec of a node, and the GPUs that it is shown."""
 
 
+def is_local(spec: str) -> bool:
+    """Whether the node of a spec is on this machine."""
+    return bool(execnet.XSpec(spec).popen)
+
+
 @dataclass(frozen=True)
 class Distribution:
     """How a run is distributed.
 
     Attributes:
         specs: of the nodes, as pytest-xdist has them (``popen``).
-        shares: the GPUs that each is shown, as ``CUDA_VISIBLE_DEVICES`` has them; None for all.
-        visible: all of them; None if unknown.
+        shares: the GPUs that each is shown, as ``CUDA_VISIBLE_DEVICES`` has them; None for all, or
+            what the machine says where it is another.
+        visible: all of this machine; None if unknown.
+        shared: whether workers may share a GPU.
         each: whether every node is to run every test.
         names: of tests as a scheduler is to see them, where they differ from their node ids.
     """
@@ -45,6 +54,7 @@ class Distribution:
     specs: tuple[str, ...]
     shares: tuple[str | None, ...]
     visible: tuple[str, ...] | None = None
+    shared: bool = False
     each: bool = False
     names: Mapping[str, str] | None = None
 
@@ -56,7 +66,9 @@ class Distribution:
         """
         gpus = batch.tests[0].spec.gpus
         if gpus > 1:
-            return ((self.specs[0], shares(1, self.visible, gpus=gpus)[0]),)
+            local = is_local(self.specs[0])
+            given = shares(1, self.visible, gpus=gpus)[0] if local else None
+            return ((self.specs[0], given),)
         count = len(self.specs) if self.each else min(len(self.specs), len(batch.tests))
         return tuple(zip(self.specs, self.shares, strict=True))[:count]
 
@@ -73,6 +85,7 @@ class Hands:
         listener: told of what workers do, with the name of the node and its GPUs.
         say: told how a batch is shared.
         explain: adds to an error what on this machine may be its cause.
+        executable: the nsys that was asked for; "" for the one that is found.
     """
 
     config: pytest.Config
@@ -82,6 +95,7 @@ class Hands:
     listener: Callable[[str], Listener]
     say: Callable[[str], None]
     explain: Callable[[NsysError], NsysError]
+    executable: str = ""
 
 
 _PRINTED = "printed"
@@ -205,14 +219,30 @@ class DistributedCapture:
 
         def start(place: int, name: str) -> Worker:
             spec, gpus = nodes[place]
-            listeners[name] = hands.listener(_called(name, gpus))
-            order = Order(self._command_of(name, spec, gpus), tests, maxfail)
+            listeners[name] = hands.listener(_called(name, *nodes[place]))
             told = Listener(
                 lambda event: session.put(name, event),
                 lambda data: session.put(name, {"event": _PRINTED, "data": data}),
                 lambda data: session.put(name, {"event": _PRINTED, "data": data}),
             )
-            return LocalWorker(hands.nsys, hands.options, order, hands.folder, told)
+            command = self._command_of(name, spec, gpus)
+            order = make_order(command, tests, maxfail, hands.options)
+            if is_local(spec):
+                return LocalWorker(hands.nsys, order, hands.folder, told)
+            machine, roots = started.machine(spec, place)
+            same = [other for other, (its_spec, _) in enumerate(nodes) if its_spec == spec]
+            request = Request(
+                version(),
+                order,
+                same.index(place),
+                len(same),
+                tests[0].spec.gpus,
+                self._distribution.shared,
+                hands.executable,
+                roots,
+                str(hands.config.invocation_params.dir),
+            )
+            return RemoteWorker(machine, request, hands.folder, told)
 
         def on_event(name: str, event: Event) -> None:
             if event["event"] == _PRINTED:
@@ -239,20 +269,28 @@ class DistributedCapture:
             if not well:
                 for worker in started.workers.values():
                     worker.end()
-            started.teardown_nodes()
+                started.exit_workers()
+                started.teardown_nodes()
         runs = {}
-        for name, worker in started.workers.items():
-            try:
-                runs[name] = worker.result()
-            except NsysError as caught:
-                error = error or caught
-            session.drain()
+        try:
+            started.exit_workers()
+            for name, worker in started.workers.items():
+                try:
+                    runs[name] = worker.result()
+                except NsysError as caught:
+                    error = error or caught
+                session.drain()
+        finally:
+            started.teardown_nodes()
         if unreached is not None and error is None:
             raise unreached  # and its worker knows of nothing
         return _Ran(runs, session.crashed, error)
 
     def _command_of(self, name: str, spec: str, gpus: str | None) -> Command:
         command, asked = self._command, execnet.XSpec(spec)
+        if not asked.popen:  # the machine knows the rest
+            program = Program("", "", _texts(asked))
+            return replace(command, program=program, basetemp=None, sys_path=(), coverage=None)
         environment = {} if gpus is None else {VISIBLE: gpus}
         program = replace(
             command.program,
@@ -279,11 +317,15 @@ def _texts(spec: execnet.XSpec) -> dict[str, str]:
 
 
 def _shared_by(names: Sequence[str], nodes: Sequence[_Node]) -> str:
-    called = [_called(name, gpus) for name, (_, gpus) in zip(names, nodes, strict=True)]
+    called = [_called(name, *node) for name, node in zip(names, nodes, strict=True)]
     return f"{len(nodes)} worker{'s' * (len(nodes) > 1)}: {', '.join(called)}"
 
 
-def _called(name: str, gpus: str | None) -> str:
+def _called(name: str, spec: str, gpus: str | None) -> str:
+    asked = execnet.XSpec(spec)
+    machine = asked.ssh or asked.socket or asked.vagrant_ssh
+    if machine:
+        return f"{name} on {machine}"
     if gpus is None:
         return name
     return f"{name} (GPU{'s' * (',' in gpus)} {gpus})"

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import inspect
-import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import execnet
 import pytest
 import xdist.remote
+from execnet.gateway_bootstrap import HostNotFound
 from xdist.workermanage import NodeManager, WorkerController
 
 from pytest_nsys.distribution.worker import Worker
-from pytest_nsys.errors import WorkerFailed
+from pytest_nsys.errors import FetchFailed, WorkerFailed
 from pytest_nsys.worker import distributed
 
 _NOT_TOLD = ("_cov", "terminaldistreporter", "nsys-plain-first")
 """pytest-cov expects nodes only where all tests are theirs, and workers are covered without it;
 xdist's own report of nodes that come and go would be in the way of ours; and ours of those that
 measure nothing is not meant."""
+
+
+_FOLDER = "pyexecnetcache"
+"""Where xdist's workers are on other machines, as long as nothing else is said."""
 
 
 class NodeStartFailed(Exception):
@@ -110,6 +115,7 @@ class MeasuringNodes(NodeManager):
         super().__init__(config)
         self.workers: dict[str, Worker] = {}
         self._start = start
+        self._machines: dict[int, tuple[execnet.Gateway, Mapping[str, str]]] = {}
         self._places = {spec.id: place for place, spec in enumerate(self.specs)}
 
     def setup_nodes(
@@ -137,8 +143,9 @@ class MeasuringNodes(NodeManager):
         """
         assert spec.id is not None
         worker = self.workers.get(spec.id) or self._begin(spec)
+        via = f"//via={worker.via}" if worker.via else ""
         begun = execnet.XSpec(
-            f"execmodel=main_thread_only//popen//python={shlex.join(worker.giver)}//id={spec.id}"
+            f"execmodel=main_thread_only//popen//python={worker.giver}//id={spec.id}{via}"
         )
         begun.nice, begun.env = spec.nice, spec.env
         try:
@@ -153,6 +160,60 @@ class MeasuringNodes(NodeManager):
             ) from None
         except (EOFError, OSError, AssertionError) as error:
             raise NodeStartFailed(spec.id) from error
+
+    def machine(self, spec: str, place: int) -> tuple[execnet.Gateway, Mapping[str, str]]:
+        """A gateway to the machine of a spec, on which a worker is to be started; the same for one
+        that takes another's place.
+
+        As xdist does it: in the folder that the spec names, to which the project is copied where
+        ``--rsyncdir`` says so.
+
+        Args:
+            spec: of a node.
+            place: of the node among the specs.
+
+        Returns:
+            It, and the folders that were copied: the name that each has there, by its path here.
+
+        Raises:
+            FetchFailed: it cannot be reached.
+        """
+        if place in self._machines:
+            return self._machines[place]
+        # Several things are asked of it at once.
+        asked = execnet.XSpec(f"execmodel=thread//id=machine-{place}//{spec}")
+        asked.chdir = asked.chdir or _FOLDER
+        try:
+            gateway = self.group.makegateway(asked)
+            roots = [Path(root).resolve() for root in self._copied()]
+            for root in roots:
+                self.rsync(gateway, root, **self.rsyncoptions)
+        except (OSError, EOFError, HostNotFound) as error:
+            raise FetchFailed(
+                f"the machine of {spec} cannot be reached",
+                evidence=f"{type(error).__name__}: {error}",
+                remedy="check the name, and that the same command line works without --nsys",
+            ) from None
+        self._machines[place] = gateway, {str(root): root.name for root in roots}
+        return self._machines[place]
+
+    def _copied(self) -> Sequence[str]:
+        """The project's folders; xdist would copy pytest, too, which is there as we are."""
+        return [*self.config.option.rsyncdir, *map(str, self.config.getini("rsyncdirs"))]
+
+    def exit_workers(self) -> None:
+        """Let the workers' processes end, and keep the machines that they are on.
+
+        execnet would wait for them by way of the machines, when these are gone as well.
+        """
+        ended = [gateway for gateway in self.group if gateway.id in self.workers]
+        for gateway in ended:
+            gateway.exit()
+        for gateway in ended:
+            gateway.join(self.EXIT_TIMEOUT)
+            if not gateway.spec.via:
+                gateway._io.wait()
+            self.group._gateways_to_join.remove(gateway)
 
     def again(
         self, spec: execnet.XSpec, putevent: Callable[[tuple[str, dict[str, Any]]], None]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from pytest_nsys.capture.nsys import NsysTool
-from pytest_nsys.capture.run import Listener, WorkerRun, run_worker
+from pytest_nsys.capture.run import Deadlines, Listener, Program, WorkerRun, run_worker
 from pytest_nsys.capture.starting import launch_repeatedly
 from pytest_nsys.capture.workers import (
     CaptureOptions,
@@ -21,26 +22,55 @@ from pytest_nsys.capture.workers import (
 from pytest_nsys.errors import CaptureError
 from pytest_nsys.plan.batches import PlannedTest
 from pytest_nsys.process.guard import end_marked
+from pytest_nsys.process.limits import Limits
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.process.shim_command import offer_streams, withdraw_streams
 from pytest_nsys.support.own import own
+from pytest_nsys.worker.job import Job
 
 _LOOK_S = 0.2
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a worker is started for.
+    """What a worker is started for, in plain values: it may be sent to another machine.
 
     Attributes:
+        job: its tests, without the places of its files.
+        nsys_args: further arguments of ``nsys profile``.
+        timeouts: seconds for each test, by node id.
+        deadlines: seconds for the rest.
+        limits: what it may use before it is told to stop.
+        program: what runs it, and where.
+    """
+
+    job: Job
+    nsys_args: tuple[str, ...]
+    timeouts: Mapping[str, float]
+    deadlines: Deadlines
+    limits: Limits
+    program: Program
+
+
+def make_order(
+    command: Command, tests: Sequence[PlannedTest], maxfail: int, options: CaptureOptions
+) -> Order:
+    """The order for a worker.
+
+    Args:
         command: how its pytest is started.
         tests: those that it may be told to run.
         maxfail: failures after which it stops by itself; 0 for no limit.
+        options: how captures are made.
     """
-
-    command: Command
-    tests: Sequence[PlannedTest]
-    maxfail: int
+    return Order(
+        make_job(command, tests, Path(), maxfail),
+        nsys_arguments(options, tests),
+        {test.nodeid: test.spec.timeout_s for test in tests},
+        options.deadlines,
+        options.limits,
+        command.program,
+    )
 
 
 class Worker(Protocol):
@@ -48,10 +78,14 @@ class Worker(Protocol):
 
     Attributes:
         giver: the command that pytest-xdist starts in its place (`offer_streams`).
+        via: the gateway by which it starts that; "" where that is on this machine.
     """
 
     @property
-    def giver(self) -> Sequence[str]: ...
+    def giver(self) -> str: ...
+
+    @property
+    def via(self) -> str: ...
 
     def result(self) -> WorkerRun:
         """How it ended, once it and its nsys have.
@@ -69,22 +103,24 @@ class LocalWorker:
 
     Args:
         nsys: what it is below.
-        options: how captures are made.
         order: what it is started for.
         folder: of the run.
         listener: told of what it does, in another thread.
+        on_end: called there when it has ended, or could not be started.
     """
+
+    via = ""
 
     def __init__(
         self,
         nsys: NsysTool,
-        options: CaptureOptions,
         order: Order,
         folder: RunFolder,
         listener: Listener,
+        on_end: Callable[[], object] = lambda: None,
     ) -> None:
         self._nsys = nsys
-        self._options = options
+        self._on_end = on_end
         self._order = order
         self._run_folder = folder
         self._listener = listener
@@ -95,7 +131,7 @@ class LocalWorker:
         self._streams = folder.path / f"streams-{folder.next_number()}"
         with writing_temporary_files():
             self._streams.mkdir(mode=0o700)
-            self.giver = offer_streams(self._streams)
+            self.giver = shlex.join(offer_streams(self._streams))
         self._thread = own.Thread(target=self._follow, daemon=True)
         self._thread.start()
 
@@ -106,6 +142,7 @@ class LocalWorker:
             self._error = error
         finally:
             withdraw_streams(self._streams)
+            self._on_end()
 
     def _once(self) -> WorkerRun:
         if self._ended:
@@ -114,17 +151,22 @@ class LocalWorker:
         order = self._order
         with writing_temporary_files():
             self._folder.mkdir(mode=0o700)
-            job = make_job(order.command, order.tests, self._folder, order.maxfail)
+            job = replace(
+                order.job,
+                events=str(self._folder / order.job.events),
+                stop_file=str(self._folder / order.job.stop_file),
+                streams=str(self._streams),
+            )
             return run_worker(
                 self._nsys,
-                replace(job, streams=str(self._streams)),
+                job,
                 self._folder,
                 self._listener,
-                nsys_args=nsys_arguments(self._options, order.tests),
-                timeouts={test.nodeid: test.spec.timeout_s for test in order.tests},
-                deadlines=self._options.deadlines,
-                limits=self._options.limits,
-                program=order.command.program,
+                nsys_args=order.nsys_args,
+                timeouts=order.timeouts,
+                deadlines=order.deadlines,
+                limits=order.limits,
+                program=order.program,
             )
 
     def result(self) -> WorkerRun:
