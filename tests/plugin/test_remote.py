@@ -14,6 +14,8 @@ import pytest
 from tests.support.harness import Project, write_program
 from tests.support.seen import Story, samples
 
+pytestmark = pytest.mark.usefixtures("story")
+
 TESTS = """
     import os, pytest, simgpu
     from story import tell
@@ -125,10 +127,11 @@ def test_workers_by_ssh_share_the_tests_and_one_that_dies_loses_its_own(
     assert {line.split()[1] for line in story.of("worker")} == {"7", "8"}
 
 
+@pytest.mark.usefixtures("own_process")  # execnet leaves the socket open that it could not use
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("socket=127.0.0.1:1", ["the machine of socket=127.0.0.1:1 cannot be reached"]),
+        ("socket=127.0.0.1:1", ["the machine of socket=127.0.0.1:1* cannot be reached"]),
         (
             f"ssh=gpu-node//python={Path(sys.base_prefix, 'bin/python3')}",
             ["gpu-node does not answer*", "*ModuleNotFoundError*", "What to do: *is installed*"],
