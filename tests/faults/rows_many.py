@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 
-from pytest_nsys.errors import NotEnoughGpus, NsysLaunchFailed, WorkerFailed
+from pytest_nsys.errors import FetchFailed, NotEnoughGpus, NsysLaunchFailed, WorkerFailed
 from tests.faults.fault import HEALTHY, Fault
 from tests.faults.scene import STAND_IN, Scene
+from tests.support.harness import write_program
 
 FOUR = ("-p", "xdist", "-n4", "--nsys-update")
 TWO = ("-p", "xdist", "-n2", "--nsys-update")
@@ -52,12 +54,19 @@ ELSEWHERE = """
 """
 
 
-def send(*numbers: int) -> Callable[[Scene], None]:
-    """Signal pytest when each of four workers is in a test."""
+def by_ssh(scene: Scene) -> None:
+    """Have a program called ssh run its command here."""
+    write_program(scene.bin / "ssh", '#!/bin/sh\nshift 2\nexec sh -c "$*"\n')
+    spec = f"2*ssh=gpu-node//python={sys.executable}//chdir={scene.project}"
+    scene.environment["PYTEST_ADDOPTS"] += f" -p xdist --dist=load --tx={spec}"
+
+
+def send(*numbers: int, tests: Sequence[int] = range(4)) -> Callable[[Scene], None]:
+    """Signal pytest when each worker is in a test."""
 
     def act(scene: Scene) -> None:
-        for number in range(4):
-            scene.until((scene.project / f"ready-{number}").exists, f"worker {number}")
+        for number in tests:
+            scene.until((scene.project / f"ready-{number}").exists, f"test {number}")
         for number in numbers:
             scene.signal(number)
 
@@ -135,5 +144,39 @@ ROWS = (
         options=FOUR,
         during=send(signal.SIGKILL),
         late=True,
+    ),
+    Fault(
+        "Ctrl-C with workers on another machine",
+        "*KeyboardInterrupt*",
+        None,
+        code=2,
+        tests=WAITING,
+        prepare=by_ssh,
+        during=send(signal.SIGINT, tests=(0, 2)),
+    ),
+    Fault(
+        "pytest is killed with workers on another machine",
+        "",
+        None,
+        code=137,
+        made="SIGKILL; what it started there is ended when the connection is gone",
+        tests=WAITING,
+        prepare=by_ssh,
+        during=send(signal.SIGKILL, tests=(0, 2)),
+        late=True,
+    ),
+    Fault(
+        "A worker on another machine is killed in a test",
+        "the worker was ended by SIGKILL",
+        None,
+        tests=DYING,
+        prepare=by_ssh,
+        recorded=("test_one", "test_two"),
+    ),
+    Fault(
+        "Another machine cannot be reached",
+        "the machine of socket=127.0.0.1:1 cannot be reached",
+        FetchFailed,
+        options=("-p", "xdist", "--dist=load", "--tx=socket=127.0.0.1:1", "--nsys-update"),
     ),
 )
