@@ -22,7 +22,13 @@ _AT_ONCE = 4
 
 _LONGEST_START_S = 10.0
 
-_TIMED = frozenset({"--delay", "--duration"})
+_AT_ITS_TURN = (
+    *("--delay", "--duration"),  # nsys counts these from its own start
+    # What samples the whole machine would do so while its worker waits, and often only one can.
+    *("--gpu-metrics", "--gpuctxsw", "--nic-metrics", "--event-sample", "--ftrace"),
+    *("--cpu-core-", "--cpu-socket-"),
+)
+"""How options begin of an nsys that is not to wait."""
 
 _NEVER_TOLD = "it was not needed: there were no tests for it"
 
@@ -41,8 +47,8 @@ class Turn:
 
     @property
     def can_wait(self) -> bool:
-        """Whether it may be started early: nsys counts some times from its own start."""
-        return _TIMED.isdisjoint(map(full_name, self.nsys_args))
+        """Whether it may be started early."""
+        return not any(full_name(one).startswith(_AT_ITS_TURN) for one in self.nsys_args)
 
     def start(self) -> Worker:
         """Start it; for what it raises see `Workers.start`."""

@@ -133,8 +133,8 @@ def test_what_cannot_be_started_is_told_at_its_turn() -> None:
     assert cast("Any", ahead.take(workers.turn())).name == "1"
 
 
-@pytest.mark.parametrize("timed", ["--duration=60", "-y", "--delay=1"])
-def test_an_nsys_that_counts_from_its_start_is_started_at_its_turn(timed: str) -> None:
+@pytest.mark.parametrize("timed", ["--duration=60", "-y", "--delay=1", "--gpu-metrics-devices=all"])
+def test_an_nsys_that_may_not_wait_is_started_at_its_turn(timed: str) -> None:
     workers = FakeWorkers()
     ahead = Ahead(4)
     ahead.expect(workers.turn(timed), 2)
