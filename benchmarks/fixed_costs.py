@@ -5,7 +5,8 @@
 
 One small test of PyTorch is run in every way, one after another, several times. With ``--cpu`` a
 module that waits for some seconds stands for PyTorch, and the test does nothing. ``--nsys`` names
-another nsys, or a stand-in for it (see `tests.simgpu.standin`).
+another nsys, or a stand-in for it (see `tests.simgpu.standin`; without pyarrow, as it takes seconds
+to export to Parquet).
 
 Then (``--ahead``) the test is measured with and without processes that are started ahead of their
 turn, alternately: unless those disturb what is measured, the two differ by no more than each does

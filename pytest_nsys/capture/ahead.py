@@ -85,13 +85,13 @@ class Ahead:
         self._end(superfluous)
         self._fill()
 
-    def start(self, turn: Turn) -> None:
-        """Start a worker before it is known that there are tests for it.
+    def start(self, turn: Turn, count: int) -> None:
+        """Start workers before it is known that there are tests for them.
 
-        It returns when nsys has started it: code of the project that runs here from now on finds no
-        file with its environment. An nsys that takes long is left for later.
+        It returns when nsys has started them: code of the project that runs here from now on finds
+        no file with their environment. An nsys that takes long is left for later.
         """
-        self.expect(turn, 1)
+        self.expect(turn, count)
         if not all(worker.starts(_LONGEST_START_S) for _, worker in self._waiting):
             self.end()
 

@@ -94,7 +94,7 @@ class Controller:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
-        """Have the first worker collect meanwhile; another revision is yet to be checked out, and
+        """Have the first workers collect meanwhile; another revision is yet to be checked out, and
         workers of pytest-xdist start when no other runs any more.
         """
         settings, config = self._settings, self._config
@@ -102,7 +102,7 @@ class Controller:
         alone = settings.against is None and not distributes(config)
         if measures and alone and settings.ahead:
             with contextlib.suppress(NsysError):  # it is told if there is something to measure
-                self._make_launch().start()
+                self._make_launch().start(settings.processes)
 
     def _make_launch(self) -> Launch:
         from pytest_nsys.controller.launch import make_launch

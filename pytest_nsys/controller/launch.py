@@ -44,12 +44,15 @@ class Launch:
     workers: Workers
     ahead: Ahead
 
-    def start(self) -> None:
-        """Have a worker collect while this process does: the first that will measure, most likely.
+    def start(self, processes: int) -> None:
+        """Have workers collect while this process does: the first that will measure, most likely.
 
-        Whatever prevents that is told when it is needed.
+        Whatever prevents that is told when they are needed.
+
+        Args:
+            processes: how many a test has that does not say it itself.
         """
-        self.ahead.start(Turn(self.workers, self.workers.options.nsys_args))
+        self.ahead.start(Turn(self.workers, self.workers.options.nsys_args), processes)
 
     def end(self) -> None:
         """End what waits, and remove the folder."""
