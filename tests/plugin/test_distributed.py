@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import pytest
 
 from pytest_nsys.catalogue import lookup
+from pytest_nsys.gpu.lock import gpu_locks
+from tests.support.fake_nvml import FakeGpu, FakeNvml
 from tests.support.harness import Project
 from tests.support.seen import Story, samples
 
@@ -300,3 +303,33 @@ def test_suspects_are_confirmed_and_recordings_replayed_as_without_it(simulated:
     replay, replayed = simulated.results("--nsys-baseline", "--nsys-replay", str(folder))
     replay.assert_outcomes(passed=2, failed=1)
     assert exact(replayed) == exact(tests)
+
+
+def test_runs_on_other_gpus_of_the_machine_are_not_waited_for(
+    simulated: Project, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvml = FakeNvml(*(FakeGpu(f"GPU-{number}") for number in range(4)))
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setenv("PYTEST_NSYS_LOCK_DIR", str(simulated.path / "locks"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    simulated.write(
+        f"""
+        import os, pytest, simgpu
+        from story import tell
+
+        @pytest.mark.nsys(rounds=1, warmup=0)
+        @pytest.mark.parametrize("n", range(2))
+        def test_it(n):
+            {WHERE}
+            simgpu.launch("gemm", 10)
+        """
+    )
+    options = ("-n", "2", "--nsys", "--nsys-lock-timeout=1")
+    folder = simulated.path / "locks"
+    with gpu_locks(["GPU-2", "GPU-3"], deadline_s=0, waiting=print, folder=folder):
+        simulated.run(*options).assert_outcomes(passed=2)
+        assert told(story) == {"gw0": {"0"}, "gw1": {"1"}}
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,GPU-2")
+        busy = simulated.run(*options)
+    busy.assert_outcomes(failed=2)
+    busy.stdout.fnmatch_lines(["GPU GPU-2 is in use by another run; waited 1 s for it"])
