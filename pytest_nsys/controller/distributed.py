@@ -7,7 +7,8 @@ when no other runs any more (`pytest_nsys.distribution`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -28,9 +29,10 @@ from pytest_nsys.distribution.capture import (
     Hands,
     is_local,
 )
-from pytest_nsys.errors import SettingsError
+from pytest_nsys.errors import NotEnoughGpus, SettingsError
 from pytest_nsys.gpu.devices import VISIBLE
 from pytest_nsys.gpu.shares import shares, visible_entries
+from pytest_nsys.plan.batches import Batch
 from pytest_nsys.plan.settings import Settings
 from pytest_nsys.process.environment import given_environment
 from pytest_nsys.worker.node import MEASURED
@@ -41,9 +43,9 @@ _DSESSION = "dsession"
 
 def distribute(
     config: pytest.Config, settings: Settings, launch: Launch
-) -> tuple[MakeSource, Mapping[str, str]]:
+) -> tuple[MakeSource, Callable[[Batch], Mapping[str, str]]]:
     """What captures in several workers at once, as xdist's options say; and the environment by
-    which CUDA shows the GPUs that these use.
+    which CUDA shows the GPUs that those of a batch use.
 
     Args:
         config: of the run.
@@ -71,9 +73,14 @@ def distribute(
         hands = Hands(config, launch.nsys, options, folder, listener, say, explain, executable)
         return DistributedCapture(hands, command, distribution)
 
-    environ = dict(given_environment())
-    used = [gpus for gpus in distribution.shares if gpus is not None]
-    return source, {**environ, VISIBLE: ",".join(used)} if used else environ
+    def environ_of(batch: Batch) -> Mapping[str, str]:
+        used: list[str | None] = []
+        with suppress(NotEnoughGpus):  # told of when it is measured
+            used = [gpus for _, gpus in distribution.nodes(batch)]
+        shown = ",".join(filter(None, used))
+        return {**given_environment(), VISIBLE: shown} if shown else given_environment()
+
+    return source, environ_of
 
 
 def _distribution(config: pytest.Config, settings: Settings) -> Distribution:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -51,6 +51,7 @@ class Run:
         replay: the recordings that are judged; None where tests are measured.
         progress: shows what is measured; None where a recording is replayed.
         context: what servers are started with; None where none are measured.
+        lock_all: keeps other runs off all GPUs meanwhile.
     """
 
     runner: Runner
@@ -59,6 +60,7 @@ class Run:
     replay: Replay | None = None
     progress: Progress | None = None
     context: ServerContext | None = None
+    lock_all: Callable[[Batch], AbstractContextManager[object]] = nullcontext
 
     def outcomes(self, batch: Batch, maxfail: int) -> Mapping[str, Outcome]:
         """What became of the tests of a batch, by node id, of those that were reached.
@@ -76,7 +78,8 @@ class Run:
         assert self.progress is not None
         explain = make_explain(self.context.nsys)
         arm = Arm(ServerSource(item, nextitem, self.context, self.options, explain))
-        runner = replace(self.runner, arms=(arm,), on_step=self.progress.begin_server)
+        step = self.progress.begin_server
+        runner = replace(self.runner, arms=(arm,), on_step=step, gpu_lock=self.lock_all)
         return self._outcomes(runner, batch, maxfail)
 
     def _outcomes(self, runner: Runner, batch: Batch, maxfail: int) -> Mapping[str, Outcome]:
@@ -123,18 +126,24 @@ def start_run(
     options = replace(launch.workers.options, commit=commit)
     progress = launch.progress
     source: MakeSource = partial(live_source, launch)
-    environ = given_environment()
+    lock_all = gpu_lock = make_gpu_lock(settings.lock_timeout_s, progress.waiting, _all_gpus)
     if distributes(config):
         from pytest_nsys.controller.distributed import distribute
 
-        source, environ = distribute(config, settings, launch)
+        source, environ_of = distribute(config, settings, launch)
+        gpu_lock = make_gpu_lock(settings.lock_timeout_s, progress.waiting, environ_of)
     arms = make_arms(config, settings, launch, source, commit)
-    gpu_lock = make_gpu_lock(settings.lock_timeout_s, progress.waiting, environ)
     runner = Runner(arms, measurer, judge, gpu_lock, progress.begin, on_result)
     if servers and not launch.nsys.runs_beside_others:
         launch.ahead.end()
     context = serve(config, options, launch.nsys, launch.folder) if servers else None
-    return Run(runner, judge, options, progress=progress, context=context)
+    return Run(runner, judge, options, progress=progress, context=context, lock_all=lock_all)
+
+
+def _all_gpus(batch: Batch) -> Mapping[str, str]:
+    """What is started for a batch sees whatever this process was shown."""
+    del batch  # one is like another
+    return given_environment()
 
 
 def _ignore(step: Step) -> None:

@@ -257,7 +257,7 @@ class Runner:
         arms: the revision under test last; before it the one that it is compared with, if any.
         measurer: measures captures.
         judge: gives the verdicts.
-        gpu_lock: keeps other runs off the GPUs meanwhile.
+        gpu_lock: keeps other runs off the GPUs that a batch uses, meanwhile.
         on_step: called before each process.
         on_result: called with each capture, and whether it is of the revision under test.
     """
@@ -265,7 +265,7 @@ class Runner:
     arms: Sequence[Arm]
     measurer: Measurer
     judge: Judge
-    gpu_lock: Callable[[], AbstractContextManager[object]]
+    gpu_lock: Callable[[Batch], AbstractContextManager[object]]
     on_step: Callable[[Step], None]
     on_result: Callable[[CaptureResult, bool], None]
 
@@ -290,7 +290,7 @@ class Runner:
             }
 
     def _run(self, batch: Batch, maxfail: int) -> Mapping[str, Outcome]:
-        with self.gpu_lock(), ExitStack() as afterwards:
+        with self.gpu_lock(batch), ExitStack() as afterwards:
             planned = max(arm.source.planned(test) for arm in self.arms for test in batch.tests)
             for arm in self.arms:
                 arm.source.expect(batch, planned)

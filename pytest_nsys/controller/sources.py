@@ -26,6 +26,7 @@ from pytest_nsys.gpu.names import default_device_key
 from pytest_nsys.gpu.nvml import visible_gpu_uuids
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.measure.measurer import Measurer
+from pytest_nsys.plan.batches import Batch
 from pytest_nsys.plan.collection import Collection
 from pytest_nsys.plan.expected import FILE, read_expected
 from pytest_nsys.plan.settings import Settings
@@ -189,19 +190,22 @@ def serve(
 
 
 def make_gpu_lock(
-    deadline_s: float, say: Callable[[str], None], environ: Mapping[str, str]
-) -> Callable[[], AbstractContextManager[object]]:
+    deadline_s: float,
+    say: Callable[[str], None],
+    environ_of: Callable[[Batch], Mapping[str, str]],
+) -> Callable[[Batch], AbstractContextManager[object]]:
     """What keeps other runs off the GPUs while one measures.
 
     Args:
         deadline_s: how long to wait for another run.
         say: told what is waited for.
-        environ: by which CUDA shows the GPUs to what measures.
+        environ_of: by which environment CUDA shows the GPUs to what measures a batch.
     """
 
     @contextmanager
-    def gpu_lock() -> Iterator[None]:
-        with gpu_locks(visible_gpu_uuids(environ), deadline_s=deadline_s, waiting=say) as notes:
+    def gpu_lock(batch: Batch) -> Iterator[None]:
+        uuids = visible_gpu_uuids(environ_of(batch))
+        with gpu_locks(uuids, deadline_s=deadline_s, waiting=say) as notes:
             for note in notes:
                 say(note)
             yield

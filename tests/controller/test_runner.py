@@ -136,7 +136,7 @@ class Stage:
     def __init__(
         self,
         *sources: Source,
-        gpu_lock: Callable[[], AbstractContextManager[object]] | None = None,
+        gpu_lock: Callable[[Batch], AbstractContextManager[object]] | None = None,
     ) -> None:
         self.log: list[str] = []
         self.steps: list[Step] = []
@@ -157,7 +157,7 @@ class Stage:
         self._tests = dict.fromkeys(sources[-1].scenes, SPEC)
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def _lock(self, batch: Batch) -> Iterator[None]:
         self.held.append("entered")
         try:
             yield
@@ -463,7 +463,7 @@ def test_any_other_error_frees_the_gpu_too() -> None:
 
 def test_a_gpu_that_stays_in_use_is_the_problem_of_every_test() -> None:
     @contextmanager
-    def busy() -> Iterator[None]:
+    def busy(batch: Batch) -> Iterator[None]:
         raise GpuBusy("GPU 0 is in use")
         yield
 
