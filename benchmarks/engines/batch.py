@@ -210,6 +210,7 @@ def command(job: Job, machine: Machine, env: dict[str, str]) -> list[str]:
         *(job.nodeid, "--nsys", f"--nsys-record={folder / 'recording'}", "--nsys-confirm=0"),
         *(f"--nsys-processes={job.processes}", "--nsys-lock-timeout=120", *job.options),
         f"--nsys-baseline-dir={folder / 'baselines'}",  # none: `judge.py` has its own
+        f"--nsys-json={folder / 'run.json'}",
     ]
     if job.attach:
         port = json.loads(env["SERVE_OPTIONS"])["port"]
@@ -326,7 +327,9 @@ class Batch:
             warm.parent.mkdir(exist_ok=True)
             caches.rename(warm)
         shutil.rmtree(caches, ignore_errors=True)
-        outcome = Outcome(job.name, process.returncode, seconds, running.gpus, note)
+        run = folder / "run.json"
+        parts = json.loads(run.read_text(encoding="utf-8"))["seconds"] if run.exists() else {}
+        outcome = Outcome(job.name, process.returncode, seconds, running.gpus, note, parts)
         (folder / "outcome.json").write_text(json.dumps(asdict(outcome)), encoding="utf-8")
         self._running.remove(running)
         self._free = sorted([*self._free, *running.gpus], key=self._machine.gpus.index)

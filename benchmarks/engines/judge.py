@@ -6,8 +6,8 @@ Each OUT has results-*.tar of one step. DIR gets the recordings, a baseline of e
 job what ``pytest-nsys judge`` says (``judged.txt``, ``report.html``). What is printed are tables in
 Markdown: other starts of unchanged engines (A/A), of which each that is said to be worse is a false
 alarm, by metric, and as a whole with and without what clients saw; knobs and ways of measuring,
-with what was expected to be seen; and what did not end well. FILE keeps the samples of the starts,
-and what was seen of knobs: what it has of other days is counted, too.
+with what was expected to be seen; where the seconds went; and what did not end well. FILE keeps the
+samples of the starts, and what was seen of knobs: what it has of other days is counted, too.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ SAME = (
     *("base", "metric", "window", "regressed", "95 %", "inconclusive", "highest over lowest"),
     "found from",
 )
+SECONDS = ("job", "starts", "caches", "seconds", "of which, in all starts")
 WHOLE = ("base", "gated", "starts", "regressed", "inconclusive")
 KNOBS = ("job", "expected", "seen", "culprit", "gate", "worse")
 
@@ -107,6 +108,7 @@ def judge(job: Job, folder: Path, baselines: Path, tests: Path) -> dict[str, Any
         own = baselines / (job.base or "none")
         own.mkdir(parents=True, exist_ok=True)
         command = ["pytest_nsys", "judge", str(recording), f"--baseline-dir={own}"]
+        command += ["--json-samples=true"]
         options += [f"--tolerance={job.metric}=5%"] if job.metric else []
     done = subprocess.run(
         [sys.executable, "-m", *command, *options],
@@ -260,6 +262,7 @@ def main() -> None:
     starts: list[Start] = []
     knobs: list[Knob] = []
     failed: list[list[object]] = []
+    seconds: list[list[object]] = []
     environment = None
     # Bases first: the others are judged against them.
     for job in sorted(jobs_of(given.jobs), key=lambda job: job.kind != "base"):
@@ -267,6 +270,9 @@ def main() -> None:
         if not (folder / "outcome.json").exists():
             continue
         outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
+        if not outcome["code"] and (parts := outcome.get("parts")):
+            said = ", ".join(f"{part} {took:.1f}" for part, took in parts.items())
+            seconds.append([job.name, job.processes, job.caches, f"{outcome['seconds']:.0f}", said])
         document = judge(job, folder, to / "baselines", given.tests)
         if outcome["code"] or document is None or document["unmeasured"]:
             failed.append([job.name, outcome["code"], outcome["note"] or "-", folder / "log"])
@@ -280,6 +286,7 @@ def main() -> None:
 
     starts, knobs = with_kept(given.results, starts, knobs)
     tables = ((SAME, same_rows(starts)), (WHOLE, whole_rows(starts)), (KNOBS, knob_rows(knobs)))
+    tables = (*tables, (SECONDS, seconds))
     print(*(table(head, rows) for head, rows in tables), sep="\n\n")
     if failed:
         print("", table(("not measured as a whole", "exit code", "", "log"), failed), sep="\n")

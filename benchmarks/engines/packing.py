@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 CUT_OFF = "cut off"
@@ -24,6 +24,7 @@ class Outcome:
         seconds: that it took.
         gpus: that it had.
         note: whether it was ended, and why; "" if it ended by itself.
+        parts: seconds by what they went into, such as the stages of the engine's starts.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Outcome:
     seconds: float
     gpus: tuple[str, ...]
     note: str
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 def is_done(folder: Path) -> bool:
