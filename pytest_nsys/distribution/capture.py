@@ -256,23 +256,18 @@ class DistributedCapture:
         hands.say(_shared_by([spec.id or "" for spec in started.specs], nodes))
         error: NsysError | None = None
         unreached: NodeStartFailed | None = None
-        well = False
-        try:
-            session.run()
-            session.wait(hands.options.deadlines.finish)
-            well = True
-        except NodeStartFailed as caught:
-            unreached = caught
-        except NsysError as caught:
-            error = caught
-        finally:
-            if not well:
-                for worker in started.workers.values():
-                    worker.end()
-                started.exit_workers()
-                started.teardown_nodes()
         runs = {}
+        over = False
         try:
+            try:
+                session.run()
+                session.wait(hands.options.deadlines.finish)
+            except NodeStartFailed as caught:
+                unreached = caught
+                started.end_workers()
+            except NsysError as caught:
+                error = caught
+                started.end_workers()
             started.exit_workers()
             for name, worker in started.workers.items():
                 try:
@@ -280,7 +275,11 @@ class DistributedCapture:
                 except NsysError as caught:
                     error = error or caught
                 session.drain()
+            over = True
         finally:
+            if not over:
+                started.end_workers()
+                started.exit_workers()
             started.teardown_nodes()
         if unreached is not None and error is None:
             raise unreached  # and its worker knows of nothing

@@ -201,6 +201,11 @@ class MeasuringNodes(NodeManager):
         """The project's folders; xdist would copy pytest, too, which is there as we are."""
         return [*self.config.option.rsyncdir, *map(str, self.config.getini("rsyncdirs"))]
 
+    def end_workers(self) -> None:
+        """End all workers and their nsys."""
+        for worker in self.workers.values():
+            worker.end()
+
     def exit_workers(self) -> None:
         """Let the workers' processes end, and keep the machines that they are on.
 
