@@ -222,6 +222,14 @@ def _client_metrics() -> Iterable[Metric]:
             combine="mean",
             side="host",
         )
+    yield Metric(
+        f"{CLIENT}in_flight",
+        "1",
+        "timed",
+        "requests in flight, mean over the round: their latencies together over its time",
+        combine="mean",
+        side="host",
+    )
     counts = {
         "requests": "requests that were sent in the round",
         "errors": "requests of them that failed",
@@ -256,6 +264,86 @@ def _process_metrics() -> Iterable[Metric]:
         "launched kernels, where there are several: 0 where the ranks share the work evenly; "
         "communication kernels are left out, for they last until the slowest rank has come",
         combine="mean",
+    )
+
+
+def _step_metrics() -> Iterable[Metric]:
+    """Of what a server does in steps, where clients counted its output tokens."""
+    a_step = "a step ends where sampled tokens are copied to the host"
+    metrics: tuple[tuple[str, Unit, Kind, Combine, str], ...] = (
+        (
+            "step.count",
+            "1",
+            "exact",
+            "sum",
+            f"steps of the engine, found in what it launches: {a_step} (MEMCPY, copyKind 2)",
+        ),
+        ("step.time", "ns", "timed", "median", "median of the time from step to step"),
+        (
+            "step.gap",
+            "ns",
+            "timed",
+            "median",
+            "median of the time that the GPU is idle between two steps: scheduler, detokenisation",
+        ),
+        (
+            "step.idle",
+            "ns",
+            "timed",
+            "median",
+            "median of the time that the GPU is idle within a step: launches, preparation of its "
+            "inputs, waits",
+        ),
+        ("step.graphs", "1", "exact", "median", "median of the CUDA graphs that a step launches"),
+        (
+            "prefill.steps",
+            "1",
+            "exact",
+            "sum",
+            "steps that hold prompts (and the decoding requests that an engine puts beside them): "
+            "all but decode.steps; known where both are",
+        ),
+        (
+            "prefill.kernel_time",
+            "ns",
+            "timed",
+            "sum",
+            "the part of gpu.kernel_time in them",
+        ),
+        (
+            "decode.steps",
+            "1",
+            "exact",
+            "sum",
+            "steps that only decode: those launched as exactly one CUDA graph",
+        ),
+        (
+            "decode.kernel_time",
+            "ns",
+            "timed",
+            "sum",
+            "the part of gpu.kernel_time in them",
+        ),
+    )
+    for key, unit, kind, combine, about in metrics:
+        # Steps can wait on the host alone; what they launch is the GPU's.
+        yield Metric(key, unit, kind, about, combine=combine, side="host")
+    yield Metric(
+        "step.tokens",
+        "1",
+        "timed",
+        "output tokens per step: the batch, as far as it decodes",
+        worse="down",
+        ratio=Ratio((f"{CLIENT}output_tokens",), ("step.count",)),
+        side="host",
+    )
+    yield Metric(
+        "decode.step_kernel_time",
+        "ns",
+        "timed",
+        "decode.kernel_time over decode.steps",
+        ratio=Ratio(("decode.kernel_time",), ("decode.steps",)),
+        side="host",
     )
 
 
@@ -457,6 +545,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     *_process_metrics(),
     *_client_metrics(),
+    *_step_metrics(),
     *_sampled_metrics(),
     *_state_metrics(),
 )
@@ -506,7 +595,7 @@ FAMILIES: tuple[Metric, ...] = (
 
 RANGE_KEY = "range[NAME].METRIC"
 RANGE_ABOUT = (
-    "any of the above but mem.*, client.* and those of NVML in those of the program's own NVTX "
+    "any of the above but mem.*, client.*, those of steps and of NVML in those of the program's own NVTX "
     "ranges whose name (text, or DOMAIN:TEXT) matches the pattern NAME and that began in the "
     "window: what their process did in them; several of them as one"
 )
@@ -519,6 +608,7 @@ CLIENT_METRICS = frozenset(metric.key for metric in _client_metrics())
 
 _NOT_OF_RANGES: Mapping[str, str] = {
     **dict.fromkeys(CLIENT_METRICS, "a client measures whole rounds"),
+    **{metric.key: "steps are those of whole rounds" for metric in _step_metrics()},
     **{metric.key: "NVML is asked before and after whole rounds" for metric in _state_metrics()},
     **{
         key: "memory is measured over all rounds of a test"

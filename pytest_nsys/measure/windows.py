@@ -11,7 +11,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from pytest_nsys.catalogue import SERVER_GATES, Breakdown, parse_range, split_per_unit, undivided
+from pytest_nsys.catalogue import (
+    COUNTED_UNITS,
+    SERVER_GATES,
+    Breakdown,
+    parse_range,
+    split_per_unit,
+    undivided,
+)
 from pytest_nsys.insights.timeline import Timeline
 from pytest_nsys.insights.timeline.build import timelines_of
 from pytest_nsys.kernels.naming import Naming
@@ -21,6 +28,7 @@ from pytest_nsys.metrics.breakdown import breakdowns, peak_allocations
 from pytest_nsys.metrics.devices import devices_used
 from pytest_nsys.metrics.memory import SPAN_METRICS, MemoryTimeline
 from pytest_nsys.metrics.records import client_values, state_samples
+from pytest_nsys.metrics.steps import step_values
 from pytest_nsys.metrics.values import window_values
 from pytest_nsys.support.arrays.rows import Floats
 from pytest_nsys.trace.tables import Trace
@@ -88,6 +96,8 @@ def measure(
     cut = Cut(trace, both.starts[: len(windows)], both.ends[: len(windows)])
     span_cut = Cut(trace, both.starts[len(windows) :], both.ends[len(windows) :])
     given = client_values(windows)
+    if (tokens := given.get(COUNTED_UNITS["token"])) is not None:
+        given |= step_values(cut, tokens, given.get(COUNTED_UNITS["request"], tokens))
     measured = _measure(cut, [*places.values()], naming, extra=extra, unified=unified, given=given)
     owners = [(record.nodeid, record.name) for record in spans]
     memory = dict(zip(owners, _measure_memory(span_cut), strict=True))

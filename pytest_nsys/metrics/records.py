@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from pytest_nsys.catalogue import CLIENT_METRICS
+from pytest_nsys.catalogue import CLIENT, CLIENT_METRICS
 from pytest_nsys.gpu.state import Quantity
 from pytest_nsys.support.arrays.rows import Floats
 from pytest_nsys.windows.record import MAIN, WindowRecord
@@ -21,6 +21,8 @@ STATE_METRICS: Mapping[str, Quantity] = {
     "gpu.power": "power_w",
 }
 """The metrics that come from the state of the GPUs, and not from the capture."""
+
+_LATENCY, _RATE = f"{CLIENT}latency_mean", f"{CLIENT}requests_per_s"
 
 
 def state_samples(records: Iterable[WindowRecord]) -> dict[str, tuple[float, ...]]:
@@ -60,14 +62,18 @@ def _known(records: Sequence[WindowRecord], quantity: Quantity) -> list[float]:
 def client_values(records: Sequence[WindowRecord]) -> dict[str, Floats]:
     """Per metric that any of the windows has, one value per window; NaN where it has none.
 
-    What is no metric of this version is left out.
+    What is no metric of this version is left out. How many requests were in flight follows from
+    their latency and rate (Little's law).
     """
     keys = dict.fromkeys(key for record in records for key in record.values)
-    return {
+    found = {
         key: np.array([record.values.get(key, np.nan) for record in records], dtype=np.float64)
         for key in keys
         if key in CLIENT_METRICS
     }
+    if _LATENCY in found and _RATE in found:
+        found.setdefault(f"{CLIENT}in_flight", found[_LATENCY] * found[_RATE] / 1e9)
+    return found
 
 
 def disturbances(records: Iterable[WindowRecord]) -> tuple[str, ...]:
