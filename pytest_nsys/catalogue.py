@@ -267,6 +267,10 @@ def _process_metrics() -> Iterable[Metric]:
     )
 
 
+def _side(key: str) -> Literal["gpu", "host"]:
+    return "gpu" if key.endswith(".kernel_time") else "host"
+
+
 def _step_metrics() -> Iterable[Metric]:
     """Of what a server does in steps, where clients counted its output tokens."""
     a_step = "a step ends where sampled tokens are copied to the host"
@@ -326,8 +330,7 @@ def _step_metrics() -> Iterable[Metric]:
         ),
     )
     for key, unit, kind, combine, about in metrics:
-        # Steps can wait on the host alone; what they launch is the GPU's.
-        yield Metric(key, unit, kind, about, combine=combine, side="host")
+        yield Metric(key, unit, kind, about, combine=combine, side=_side(key))
     yield Metric(
         "step.tokens",
         "1",
@@ -343,7 +346,6 @@ def _step_metrics() -> Iterable[Metric]:
         "timed",
         "decode.kernel_time over decode.steps",
         ratio=Ratio(("decode.kernel_time",), ("decode.steps",)),
-        side="host",
     )
 
 
@@ -352,7 +354,8 @@ METRICS: tuple[Metric, ...] = (
         "gpu.kernel_time",
         "ns",
         "timed",
-        "sum of end - start over KERNEL rows (nsys: cuda_gpu_kern_sum)",
+        "sum of end - start over KERNEL rows (nsys: cuda_gpu_kern_sum); and over GRAPH_TRACE rows, "
+        "whole CUDA graphs, where those of their kernels are not listed (--cuda-graph-trace=graph)",
         Tolerance(0.03, 5e3),
         gated=True,
         breakdown="kernels",
@@ -361,7 +364,7 @@ METRICS: tuple[Metric, ...] = (
         "gpu.kernel_count",
         "1",
         "exact",
-        "KERNEL rows",
+        "KERNEL rows, and GRAPH_TRACE rows as above",
         Tolerance(),
         gated=True,
         breakdown="kernels",
@@ -595,8 +598,8 @@ FAMILIES: tuple[Metric, ...] = (
 
 RANGE_KEY = "range[NAME].METRIC"
 RANGE_ABOUT = (
-    "any of the above but mem.*, client.*, those of steps and of NVML in those of the program's own NVTX "
-    "ranges whose name (text, or DOMAIN:TEXT) matches the pattern NAME and that began in the "
+    "any of the above but mem.*, client.* and those of steps and of NVML in those of the program's "
+    "own NVTX ranges whose name (text, or DOMAIN:TEXT) matches the pattern NAME and that began in the "
     "window: what their process did in them; several of them as one"
 )
 

@@ -34,6 +34,7 @@ from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS
 from pytest_nsys.metrics.processes import PROCESS_METRICS
 from pytest_nsys.metrics.records import STATE_METRICS
 from pytest_nsys.metrics.sampled import SAMPLED
+from pytest_nsys.metrics.steps import STEP_METRICS
 from pytest_nsys.metrics.unified import UNIFIED_METRICS
 from pytest_nsys.metrics.window import WINDOW_METRICS
 from pytest_nsys.support.text import suggest
@@ -46,6 +47,7 @@ def test_every_metric_is_computed_and_everything_computed_is_a_metric() -> None:
     computed = [
         *(*WINDOW_METRICS, *OCCUPANCY_METRICS, *UNIFIED_METRICS, *SAMPLED),
         *(*SPAN_METRICS, *STATE_METRICS, *RATIOS, *PROCESS_METRICS, *CLIENT_METRICS),
+        *STEP_METRICS,
     ]
     assert sorted(computed) == sorted(metric.key for metric in METRICS)
 
@@ -103,7 +105,8 @@ def test_what_is_gated_by_default_has_a_tolerance_and_a_place_to_look_for_culpri
 def test_kinds_and_units_agree() -> None:
     for metric in (*METRICS, *FAMILIES):
         assert metric.about
-        assert (metric.unit not in ("1", "B")) is (metric.kind == "timed")
+        is_mean = metric.key in ("client.in_flight", "step.tokens")
+        assert (metric.unit not in ("1", "B") or is_mean) is (metric.kind == "timed")
 
 
 def test_what_is_more_of_good_gets_worse_downwards() -> None:
@@ -112,7 +115,7 @@ def test_what_is_more_of_good_gets_worse_downwards() -> None:
         *("gpu.busy_pct", "sm.active", "tensor.active", "gpu.sm_clock", "gpu.memory_clock"),
         *(f"memcpy.{kind}.throughput" for kind in ("h2d", "d2h", "d2d", "p2p")),
         *(f"client.{key}" for key in ("tokens_per_s", "requests_per_s", "requests")),
-        *("client.output_tokens", "client.prompt_tokens"),
+        *("client.output_tokens", "client.prompt_tokens", "step.tokens"),
     }
 
 

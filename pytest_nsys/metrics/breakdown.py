@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,9 @@ _COPY_NAMES = {
 }
 _SHOWN_RANGES = 30
 
+WHOLE_GRAPH = "CUDA graph, as a whole"
+"""What a graph is called among the kernels where its own are not listed."""
+
 
 @dataclass(frozen=True)
 class Lines:
@@ -67,7 +70,7 @@ class Lines:
 def breakdowns(cut: Cut, naming: Naming) -> Mapping[Breakdown, Lines]:
     """The lines of every kind that a window has; those of memory are `peak_allocations`."""
     return {
-        "kernels": _named(cut.trace, cut.kernel_names, naming.canonical),
+        "kernels": _kernels(cut, naming),
         "copies": _copies(cut),
         "memsets": _memsets(cut),
         "syncs": _named(cut.trace, blocking_names(cut), api_name),
@@ -90,6 +93,25 @@ def peak_allocations(cut: Cut, memory: MemoryTimeline) -> Lines:
     members = Members(np.concatenate([nothing, *windows]), np.arange(len(size)))
     labels = format_amount
     return _sized(members, [size], np.zeros_like(size), size, lambda n: (labels(n, "B"),) * 2)
+
+
+def _kernels(cut: Cut, naming: Naming) -> Lines:
+    """By canonical name; whole CUDA graphs, where their kernels are not listed, are one line."""
+    listed = _named(cut.trace, cut.kernel_names, naming.canonical)
+    if not len(cut.graphs.row):
+        return listed
+    graphs = cut.trace.graphs
+    window, code, count, ns = sums(
+        cut.graphs, np.zeros(len(graphs), dtype=np.int64), 1, durations(graphs)
+    )
+    name = _texts([WHOLE_GRAPH])[code]
+    found = Lines(window, name, name, count, ns, np.zeros_like(ns))
+    order = np.argsort(np.concatenate([listed.window, window]), kind="stable")
+    columns = (
+        np.concatenate([getattr(part, one.name) for part in (listed, found)])[order]
+        for one in fields(Lines)
+    )
+    return Lines(*columns)
 
 
 def _named(trace: Trace, sums: NameSums, label: Callable[[str], str]) -> Lines:

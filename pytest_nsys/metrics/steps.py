@@ -58,7 +58,7 @@ class Steps:
         thread: number of the thread that launched it.
         process: number of its process.
         kernels: how many kernels it has, those of CUDA graphs included where they are listed.
-        kernel_ns: their time.
+        kernel_ns: their time; that of whole graphs where theirs are not listed.
         graphs: how many CUDA graphs it launched.
         ended: when the copy that ends it was launched, ns; -1 where the window ended before.
         gap: how long its devices were idle before it, since the step before, ns.
@@ -134,8 +134,7 @@ def _values(steps: Steps) -> Iterator[tuple[str, float]]:
         return
     for name, chosen in (("prefill", ~decoding), ("decode", decoding)):
         yield f"{name}.steps", steps.count(chosen)
-        if steps.listed:
-            yield f"{name}.kernel_time", float(steps.kernel_ns[chosen].sum())
+        yield f"{name}.kernel_time", float(steps.kernel_ns[chosen].sum())
 
 
 @dataclass(frozen=True)
@@ -198,7 +197,7 @@ def _first(step: Ints, thread: Ints, order: Ints) -> Ints:
 
 def _summed(work: _Launched, step: Ints, process: Ints, thread: Ints) -> Steps:
     number = len(thread)
-    took = (work.end - work.start) * work.kernel
+    took = (work.end - work.start) * (work.kernel | work.whole)
     launches = np.unique(np.stack([step[work.in_graph], work.call[work.in_graph]]), axis=1)[0]
     ended = np.full(number, -1, dtype=np.int64)
     np.maximum.at(ended, step[work.ends], work.launched[work.ends])

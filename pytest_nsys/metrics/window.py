@@ -50,11 +50,12 @@ def copies_of(cut: Cut, *kinds: int) -> Members:
 
 
 def _kernel_time(cut: Cut) -> Floats:
-    return cut.times(cut.kernel_names)
+    """Whole graphs stand for their kernels, where these are not listed."""
+    return cut.times(cut.kernel_names) + cut.total(cut.graphs, durations(cut.trace.graphs))
 
 
 def _kernel_count(cut: Cut) -> Floats:
-    return cut.counts(cut.kernel_names)
+    return cut.counts(cut.kernel_names) + cut.total(cut.graphs)
 
 
 def _copy_bytes(cut: Cut, kind: int) -> Floats:

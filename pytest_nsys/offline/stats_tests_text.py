@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from pytest_nsys.catalogue import CLIENT, CLIENT_METRICS, Gates, lookup
-from pytest_nsys.report.figures import COLUMNS, Figure, FigureRow, FigureTable
+from pytest_nsys.report.figures import COLUMNS, STEP_COLUMNS, Figure, FigureRow, FigureTable
 from pytest_nsys.report.figures_text import figure_lines
 from pytest_nsys.support.text import WIDTH, table, wrapped
 from pytest_nsys.support.units import format_amount, format_count
@@ -22,21 +22,22 @@ _TITLES: Mapping[Gates, str] = {
     "test": "tests",
     "server": "servers under load",
 }
+_ERRORS = f"{CLIENT}errors"
 _CLIENT_COLUMNS = (
-    ("TTFT p50", "ttft_p50"),
-    ("p95", "ttft_p95"),
-    ("TPOT p50", "tpot_p50"),
-    ("latency", "latency_p50"),
-    ("p95", "latency_p95"),
-    ("requests/s", "requests_per_s"),
-    ("errors", "errors"),
+    ("TTFT p50", f"{CLIENT}ttft_p50"),
+    ("p95", f"{CLIENT}ttft_p95"),
+    ("TPOT p50", f"{CLIENT}tpot_p50"),
+    ("latency", f"{CLIENT}latency_p50"),
+    ("p95", f"{CLIENT}latency_p95"),
+    ("requests/s", f"{CLIENT}requests_per_s"),
+    ("errors", _ERRORS),
 )
 
 _Json = Mapping[str, Any]
 
 
 def window_lines(tests: Sequence[_Json]) -> list[str]:
-    """The figures of all windows, what clients saw, and the kernels of each."""
+    """The figures of all windows, what clients saw, steps of engines, and the kernels of each."""
     if not tests:
         return []
     lines: list[str] = []
@@ -51,7 +52,11 @@ def window_lines(tests: Sequence[_Json]) -> list[str]:
             ]
     served = [row for row in tests if _gates(row) == "server"]
     if served:
-        lines += ["", "what clients saw:", *_clients(served)]
+        lines += ["", "what clients saw:", *_of_windows(served, _CLIENT_COLUMNS)]
+    stepped = [row for row in served if STEP_COLUMNS[0].keys[0] in row["metrics"]]
+    if stepped:
+        columns = [(column.head, column.keys[0]) for column in STEP_COLUMNS]
+        lines += ["", "steps of the engine:", *_of_windows(stepped, columns)]
     return [*lines, "", "kernels of a round, the largest first:", *_kernels(tests)]
 
 
@@ -76,12 +81,13 @@ def _figures(gates: Gates, tests: Sequence[_Json]) -> FigureTable:
     return FigureTable(gates, COLUMNS[gates], tuple(rows))
 
 
-def _clients(tests: Sequence[_Json]) -> Iterator[str]:
+def _of_windows(tests: Sequence[_Json], columns: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Test by test, a row of metrics per window; columns are left out that none has."""
     columns = [
-        (head, f"{CLIENT}{key}")
-        for head, key in _CLIENT_COLUMNS
-        if any(f"{CLIENT}{key}" in test["metrics"] for test in tests)
-        and (key != "errors" or any(test["metrics"].get(f"{CLIENT}errors") for test in tests))
+        (head, key)
+        for head, key in columns
+        if any(key in test["metrics"] for test in tests)
+        and (key != _ERRORS or any(test["metrics"].get(key) for test in tests))
     ]
     heads = [head for head, _ in columns]
     for nodeid, rows in groupby(tests, key=lambda test: str(test["nodeid"])):

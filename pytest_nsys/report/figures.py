@@ -57,6 +57,20 @@ COLUMNS: dict[Gates, tuple[Column, ...]] = {
 and the scatter of the first are shown beside it."""
 
 
+STEP_COLUMNS = (
+    Column("steps", ("step.count",)),
+    Column("tokens", ("step.tokens",)),
+    Column("in flight", (f"{CLIENT}in_flight",)),
+    Column("step", ("step.time",)),
+    Column("gap", ("step.gap",)),
+    Column("idle", ("step.idle",)),
+    Column("decode/step", ("decode.step_kernel_time",)),
+    Column("prefill/request", ("prefill.kernel_time.per_request",)),
+)
+"""What is shown beside them of the steps of a server's engine: kernel time of decoding per step and
+of prompts per request, and where the time of a step goes."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """A number of a window.

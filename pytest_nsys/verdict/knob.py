@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_nsys.catalogue import CLIENT, lookup
@@ -17,6 +18,22 @@ _SHOWN = {
     "gpu.kernel_time.per_token": "kernel time per token",
     "gpu.busy_pct": "GPU busy",
 }
+
+_OF_STEPS = {
+    "step.graphs": "CUDA graphs a step",
+    "step.tokens": "tokens a step",
+    "sync.count": "waits for the GPU a step",
+    "memcpy.d2h.count": "copies to the host a step",
+}
+"""What a step of a server's engine is like, and how that is called. It is the same from start to
+start, so that a change has a cause."""
+
+_OF_STEP = 0.1
+"""The part by which one of them is to change to be named."""
+
+_DECODE = "decode.step_kernel_time"
+_OF_DECODE = 0.03
+"""... and by which the kernel time of a decode step is: it varies by 0.5 % from start to start."""
 
 
 def knob_sentences(verdict: Verdict) -> tuple[str, ...]:
@@ -80,10 +97,48 @@ def _options(words: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
 
 
 def consequences(then: WindowMeasurement, now: WindowMeasurement) -> str:
-    """What became of the numbers that a server is known by, between two measurements of a window;
-    "" where none was measured of both.
+    """What became of the numbers that a server is known by, between two measurements of a window,
+    and what explains it in its steps; "" where none was measured of both.
     """
-    return ", ".join(_consequences(then, now))
+    return "; ".join(filter(None, (", ".join(_consequences(then, now)), explanation(then, now))))
+
+
+def explanation(then: WindowMeasurement, now: WindowMeasurement) -> str:
+    """What changed most in the steps of a server's engine; "" where nothing much did, or they are
+    not known: ``CUDA graphs a step 1 -> none``.
+    """
+    changes = {}
+    for key in _OF_STEPS:
+        before, after = _of_step(then, key), _of_step(now, key)
+        if before is not None and after is not None:
+            changes[key] = _distance(before, after), before, after
+    key, (distance, before, after) = max(
+        changes.items(), key=lambda one: one[1][0], default=("", (0.0, 0.0, 0.0))
+    )
+    if distance >= _OF_STEP:
+        return f"{_OF_STEPS[key]} {_number(before)} -> {_number(after)}"
+    decode = then.get(_DECODE), now.get(_DECODE)
+    if decode[0] and decode[1] and _distance(decode[0], decode[1]) >= _OF_DECODE:
+        return f"kernel time of a decode step {format_change(decode[0], decode[1], 'ns')}"
+    return ""
+
+
+def _of_step(window: WindowMeasurement, key: str) -> float | None:
+    """How much of a metric a step has, in each process."""
+    value, steps = window.get(key), window.get("step.count")
+    if key.startswith("step.") or value is None or not steps:
+        return value if steps else None
+    return value / steps / (window.get("process.count") or 1)
+
+
+def _distance(before: float, after: float) -> float:
+    """How far two amounts are from each other, as a part of the smaller; infinite from nothing."""
+    low, high = sorted((before, after))
+    return high / low - 1 if low > 0 else math.inf * high if high else 0.0
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if value else "none"
 
 
 def _consequences(then: WindowMeasurement, now: WindowMeasurement) -> Iterator[str]:

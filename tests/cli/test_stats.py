@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from pytest_nsys.catalogue import METRICS
+from pytest_nsys.metrics.breakdown import WHOLE_GRAPH
 from pytest_nsys.metrics.records import STATE_METRICS
 from pytest_nsys.offline.stats import SPREAD, stats_document
 from pytest_nsys.offline.stats_tests_text import window_lines
@@ -47,7 +48,8 @@ def test_stats_as_json_have_exactly_this_schema(
     assert keys == sorted(keys)
     # No capture here sampled GPU metrics, recorded unified memory or is of several processes, and
     # none has every copy. What NVML says of the GPUs, and a client of a server, is in no capture.
-    elsewhere = ("sm.", "tensor.", "dram.", "pcie.", "um.", "client.", "process.", *STATE_METRICS)
+    elsewhere = ("sm.", "tensor.", "dram.", "pcie.", "um.", "process.", *STATE_METRICS)
+    elsewhere += ("client.", "step.", "prefill.", "decode.")
     expected = {metric.key for metric in METRICS if not metric.key.startswith(elsewhere)}
     assert {key for key in expected if not key.endswith(".throughput")} < set(keys) <= expected
     assert all(isinstance(value, (int, float)) for value in document["metrics"].values())
@@ -99,8 +101,9 @@ def test_the_parts_of_stats_add_up(
     kinds = ("h2d", "d2h", "d2d", "p2p")
     assert total("copies", "bytes") == sum(metrics[f"memcpy.{kind}.bytes"] for kind in kinds)
     operations = total("streams", "count") - metrics["gpu.kernel_count"]
-    graphs = operations - total("copies", "count") - total("memsets", "count")
-    assert (graphs > 0) is (name == "graph_graph")
+    assert operations == total("copies", "count") + total("memsets", "count")
+    whole = {row["name"] for row in document["kernels"]} & {WHOLE_GRAPH}
+    assert bool(whole) is (name == "graph_graph")
 
 
 def test_stats_of_a_range_are_of_all_its_instances(

@@ -56,6 +56,7 @@ def host_bound(view: View) -> Bottleneck | None:
             if ns >= 0.01 * idle
         ),
         *_after_waits(view, IdleCause.HOST),
+        *_steps(view),
     ]
     return Bottleneck(
         "host-bound",
@@ -81,14 +82,19 @@ def sync_bound(view: View) -> Bottleneck | None:
         f" {format_amount(ns / count, 'ns')} each"
         for name, count, ns in named[:NAMED]
     ]
+    evidence += _steps(view)
     return Bottleneck(
         "sync-bound",
         share,
         f"The GPU is idle for {percent(idle, view.total)} of {view.scope} after"
         f" {view.count(len(gaps))} waits for it: it runs dry before the host launches on.",
         tuple(evidence),
-        "Wait once, at the end: collect results on the device and read them together instead of"
-        " .item(), .cpu(), print() or a Python condition in each step; torch.where instead of"
+        "Have the engine wait once a step, for the tokens, and with the next step already launched"
+        " (asynchronous or overlap scheduling): what else it reads in each step (log"
+        " probabilities, hidden states, .item()) makes it wait again."
+        if view.serving
+        else "Wait once, at the end: collect results on the device and read them together instead"
+        " of .item(), .cpu(), print() or a Python condition in each step; torch.where instead of"
         " if; copy to pinned memory with non_blocking=True and look at it one step later.",
     )
 
@@ -119,8 +125,11 @@ def launch_bound(view: View) -> Bottleneck | None:
             f"{view.many(len(gaps), 'gap')} of less than {format_amount(BRIEF, 'ns')} before them,"
             f" {view.time(idle)} together",
             *view.most_frequent(short, NAMED),
+            *_steps(view),
         ),
-        "Capture the step in a CUDA graph (torch.cuda.graph, or"
+        view.serving.advice()
+        if view.serving
+        else "Capture the step in a CUDA graph (torch.cuda.graph, or"
         " torch.compile(mode='reduce-overhead')), or make fewer and longer kernels: fuse them"
         " (torch.compile), use the foreach or fused variants, take a larger batch.",
     )
@@ -152,6 +161,11 @@ def _after_waits(view: View, cause: IdleCause) -> list[str]:
     return [f"{view.count(len(waited))} of the gaps began in a wait for the GPU, mostly {name}"]
 
 
+def _steps(view: View) -> list[str]:
+    """A line on the steps of the server whose windows these are, if they are those of one."""
+    return [*view.serving.evidence()] if view.serving else []
+
+
 def _host_advice(view: View, rows: list[Ints], during: list[Ints], idle: int, outside: int) -> str:
     classes = view.background.call_classes[np.concatenate(rows)]
     loading = int(np.concatenate(during)[classes == CallClass.LOADING].sum())
@@ -161,6 +175,8 @@ def _host_advice(view: View, rows: list[Ints], during: list[Ints], idle: int, ou
             "Kernels are loaded when they are first launched: measure after more warm-up rounds, or"
             " load them at start-up (CUDA_MODULE_LOADING=EAGER)."
         )
+    if view.serving:
+        return view.serving.advice()
     if outside >= launching:
         return (
             "Find out what the CPU does in the gaps (py-spy, or nsys with --sample=cpu) and take it"

@@ -16,6 +16,7 @@ from pytest_nsys.insights.bottlenecks.sampling import (
     low_sm_activity,
     low_tensor_activity,
 )
+from pytest_nsys.insights.bottlenecks.serving import Serving, serving_of
 from pytest_nsys.insights.bottlenecks.transfers import (
     copy_overlap,
     pageable_copies,
@@ -51,7 +52,10 @@ and what tracing adds to them take about as long, so shares of such a window say
 
 
 def diagnose(
-    cut: Cut, naming: Naming = Naming(), background: Background | None = None
+    cut: Cut,
+    naming: Naming = Naming(),
+    background: Background | None = None,
+    serving: Serving | None = None,
 ) -> tuple[Bottleneck, ...]:
     """What keeps the windows from being faster, all of them taken together.
 
@@ -61,6 +65,7 @@ def diagnose(
         naming: how kernels are named and classed.
         background: that of the cut's trace and the naming; given one, many cuts of a trace are
             diagnosed in time proportional to the cuts.
+        serving: what a server did in the windows, if they are those of one.
 
     Raises:
         ValueError: the background is that of another trace.
@@ -73,7 +78,7 @@ def diagnose(
         background = Background(cut.trace, naming)
     elif background.trace is not cut.trace:
         raise ValueError("the background is that of another trace")
-    view = build_view(cut, background)
+    view = build_view(cut, background, serving)
     if view.each < TOO_SHORT:
         return ()
     found = [one for rule in RULES if (one := rule(view)) is not None]
@@ -109,7 +114,8 @@ def diagnose_rounds(
     found: dict[str, tuple[Bottleneck, ...]] = {}
     for (nodeid, name), places in rounds.items():
         of_window = Cut(trace, cut.starts[places], cut.ends[places])
-        bottlenecks = diagnose(of_window, naming, background)
+        serving = serving_of(of_window, [wanted[place] for place in places])
+        bottlenecks = diagnose(of_window, naming, background, serving)
         window = "" if name == MAIN else name
         of_test = (replace(one, window=window) for one in bottlenecks)
         found[nodeid] = (*found.get(nodeid, ()), *of_test)

@@ -21,6 +21,7 @@ from pytest_nsys.insights.bottlenecks.background import OPERATION_TABLES, Backgr
 from pytest_nsys.insights.bottlenecks.bottleneck import shortened
 from pytest_nsys.insights.bottlenecks.gaps import Following, Gaps, classify
 from pytest_nsys.insights.bottlenecks.operations import Operations, observed_until, operations_of
+from pytest_nsys.insights.bottlenecks.serving import Serving
 from pytest_nsys.support.arrays.intervals import (
     Intervals,
     concatenated,
@@ -55,6 +56,7 @@ class View:
         devices: those that the windows kept busy. Where there is none, group 0 is the host alone.
         operations: what was launched in the windows on these devices.
         observed: merged.
+        serving: what a server did in them, if they are those of one.
     """
 
     cut: Cut
@@ -62,6 +64,7 @@ class View:
     devices: tuple[int, ...]
     operations: Operations
     observed: Intervals
+    serving: Serving | None = None
 
     @property
     def groups(self) -> int:
@@ -302,7 +305,7 @@ def length(intervals: Intervals) -> int:
     return int((intervals.end - intervals.start).sum())
 
 
-def build_view(cut: Cut, background: Background) -> View:
+def build_view(cut: Cut, background: Background, serving: Serving | None = None) -> View:
     """The view of all windows of the cut together."""
     devices, last = observed_until(cut, background)
     operations = operations_of(cut, background, devices)
@@ -314,7 +317,7 @@ def build_view(cut: Cut, background: Background) -> View:
     else:
         observed = merged(Intervals(np.zeros(len(cut), dtype=np.int64), cut.starts, cut.ends))
     used = tuple(int(device) for device in devices)
-    return View(cut, background, used, operations, observed)
+    return View(cut, background, used, operations, observed, serving)
 
 
 def _of_devices(
