@@ -599,8 +599,8 @@ FAMILIES: tuple[Metric, ...] = (
 RANGE_KEY = "range[NAME].METRIC"
 RANGE_ABOUT = (
     "any of the above but mem.*, client.* and those of steps and of NVML in those of the program's "
-    "own NVTX ranges whose name (text, or DOMAIN:TEXT) matches the pattern NAME and that began in the "
-    "window: what their process did in them; several of them as one"
+    "own NVTX ranges whose name (text, or DOMAIN:TEXT) matches the pattern NAME and that began in "
+    "the window: what their process did in them; several of them as one"
 )
 
 _BY_KEY = {metric.key: metric for metric in METRICS}

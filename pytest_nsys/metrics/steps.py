@@ -13,7 +13,7 @@ the two apart. Where it does not, nothing is said of either.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -260,7 +260,9 @@ def _joined(weights: Floats, thread: Ints) -> Ints:
     first: dict[int, int] = {}
     for number, owner in zip(step[kept].tolist(), thread[kept].tolist(), strict=True):
         first.setdefault(owner, number)
-    return np.maximum(step, np.array([first.get(one, 0) for one in thread.tolist()]))
+    least = np.array([first.get(one, 0) for one in thread.tolist()], dtype=np.int64)
+    joined: Ints = np.maximum(step, least)
+    return joined
 
 
 def _typical(weights: Floats) -> float:
@@ -285,9 +287,17 @@ def _launched(cut: Cut, window: int) -> _Launched:
     in_graph = np.concatenate([*nodes, np.ones(len(rows[3]), dtype=np.bool_)])
     ends = np.zeros(len(table), dtype=np.bool_)
     ends[table == 1] = trace.copies["kind"].to_numpy()[rows[1]] == MemcpyKind.D2H
-    names: Sequence[str] = ("launched", "start", "end", "device", "pid", "call")
     return _Launched(
-        *(column(name) for name in names), table == 0, table == 3, in_graph, ends & ~in_graph
+        launched=column("launched"),
+        start=column("start"),
+        end=column("end"),
+        device=column("device"),
+        pid=column("pid"),
+        call=column("call"),
+        kernel=table == 0,
+        whole=table == 3,
+        in_graph=in_graph,
+        ends=ends & ~in_graph,
     )
 
 

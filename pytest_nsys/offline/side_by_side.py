@@ -10,7 +10,7 @@ from pytest_nsys.catalogue import Metric, is_gated, lookup, plain_metrics
 from pytest_nsys.measure.measurement import Part, WindowMeasurement
 from pytest_nsys.offline.subjects import Compared, Subject, of_capture
 from pytest_nsys.offline.throughput import Throughput, rate_key, throughput, units_per_s
-from pytest_nsys.report.figures import COLUMNS, Column, Figure, figure_of
+from pytest_nsys.report.figures import COLUMNS, STEP_COLUMNS, Column, Figure, figure_of
 from pytest_nsys.support.units import Unit
 from pytest_nsys.verdict.knob import differing
 
@@ -18,6 +18,9 @@ SCHEMA = 1
 
 _CHOSEN = ("gpu.busy", "gpu.busy_pct", "wall.time")
 """Shown besides what is gated by default."""
+
+_OF_STEPS = tuple(key for column in STEP_COLUMNS for key in column.keys)
+"""... and where a server's engine made steps."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,8 @@ def _metrics(measured: Sequence[WindowMeasurement | None], keys: Sequence[str]) 
     plain = [one for one in plain_metrics() if is_gated(one) or one.key in _CHOSEN]
     units = dict.fromkeys(unit for one in measured if one for unit in one.units)
     rates = {rate_key(unit) for unit in units}  # they have a line of their own below
-    shown = dict.fromkeys([*(one.key for one in plain if one.key not in rates), *keys])
+    gated = (one.key for one in plain if one.key not in rates)
+    shown = dict.fromkeys([*gated, *_OF_STEPS, *keys])
     for metric in map(lookup, shown):
         line = _of(metric, measured)
         # A line of nothing is worth its place only if it was asked for.

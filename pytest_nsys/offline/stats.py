@@ -54,7 +54,7 @@ outside, findings and defects are new; nothing of 1 has changed."""
 SPREAD = ("wall.time", "gpu.kernel_time", "gpu.kernel_count", "gpu.busy", "api.time", "sync.time")
 """Metrics whose spread over the instances of a range is told."""
 
-_PER_UNIT = ("gpu.kernel_time", "wall.time")
+_PER_UNIT = ("gpu.kernel_time", "wall.time", "prefill.kernel_time", "decode.kernel_time")
 _OPERATIONS = ("kernels", "copies", "memsets", "graphs")
 
 Document = dict[str, Any]
@@ -329,7 +329,8 @@ def rows_of_tests(measured: Mapping[str, Mapping[str, WindowMeasurement]]) -> li
 
 
 def _medians(window: WindowMeasurement) -> dict[str, float]:
-    times = [f"{key}.per_{unit}" for unit in window.units for key in _PER_UNIT]
+    known = [key for key in _PER_UNIT if key in window.samples]
+    times = [f"{key}.per_{unit}" for unit in window.units for key in known]
     return _in_order({key: window[key] for key in (*window.samples, *times)})
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.verdict.judge import Policy, judge
-from pytest_nsys.verdict.knob import consequences, differing, knob_sentences
+from pytest_nsys.verdict.knob import consequences, differing, explanation, knob_sentences
 from tests.support import made
 
 SPEC = Spec(warmup=0, rounds=5, timeout_s=1800)
@@ -65,3 +65,53 @@ def test_what_was_not_measured_of_both_is_left_out() -> None:
     then, now = _served(ttft_p50=1e7).windows["load"], _served(latency_p95=1e7).windows["load"]
     assert consequences(then, now) == "tokens/s =, GPU busy 38% -> 38%"
     assert consequences(then, made.window({}, name="load")) == ""
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "said"),
+    [
+        ({"step.graphs": 1}, {"step.graphs": 0}, "CUDA graphs a step 1 -> none"),
+        ({"step.tokens": 7.4}, {"step.tokens": 3.7}, "tokens a step 7.4 -> 3.7"),
+        ({"sync.count": 52}, {"sync.count": 104}, "waits for the GPU a step 2 -> 4"),
+        (
+            {"memcpy.d2h.count": 26, "sync.count": 52},
+            {"memcpy.d2h.count": 52, "sync.count": 60},
+            "copies to the host a step 1 -> 2",
+        ),
+        ({"sync.count": 52, "step.tokens": 7.4}, {"sync.count": 54, "step.tokens": 7.5}, ""),
+        (
+            {"decode.step_kernel_time": 934.8e3, "step.graphs": 1},
+            {"decode.step_kernel_time": 1003.4e3, "step.graphs": 1},
+            "kernel time of a decode step +7.3%",
+        ),
+        ({"decode.step_kernel_time": 934.8e3}, {"decode.step_kernel_time": 937.5e3}, ""),
+        ({"sync.count": 52, "step.count": 0}, {"sync.count": 104, "step.count": 0}, ""),
+    ],
+)
+def test_what_changed_most_in_the_steps_of_the_engine_explains_it(
+    then: dict[str, float], now: dict[str, float], said: str
+) -> None:
+    before, after = (
+        made.window({key: [value] for key, value in {"step.count": 26, **side}.items()})
+        for side in (then, now)
+    )
+    assert explanation(before, after) == said
+    assert explanation(before, before) == ""
+
+
+def test_ranks_have_a_part_of_what_is_counted_in_each_step() -> None:
+    one, two = (
+        made.window({"step.count": [26], "sync.count": [52.0 * ranks], **more})
+        for ranks, more in ((1, {}), (2, {"process.count": [2]}))
+    )
+    assert explanation(one, two) == ""
+
+
+def test_the_explanation_ends_the_sentence() -> None:
+    then, now = (
+        made.window(
+            {"gpu.busy_pct": [busy], "step.count": [48], "step.graphs": [graphs]}, name="load"
+        )
+        for busy, graphs in ((24.0, 1), (6.0, 0))
+    )
+    assert consequences(then, now) == "GPU busy 24% -> 6%; CUDA graphs a step 1 -> none"

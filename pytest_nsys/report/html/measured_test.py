@@ -19,7 +19,7 @@ from pytest_nsys.report.html.model import (
     Transfer,
 )
 from pytest_nsys.report.html.sentences import glance, plan, said_of_test, said_of_window
-from pytest_nsys.report.html.served import served_windows
+from pytest_nsys.report.html.served import served_windows, stepped_windows
 from pytest_nsys.report.html.shown import KERNEL_TIME, NOTHING, shown_amount, shown_change
 from pytest_nsys.report.html.sides import differences_of
 from pytest_nsys.report.html.strip import draw_strip
@@ -76,6 +76,7 @@ def test_of(
         ),
         unmet=tuple((BADGES[d.status], place(d.window) + d.text) for d in verdict.unmet),
         served=served,
+        stepped=stepped_windows(verdict) if full else (),
         windows=tuple(
             _window(verdict, name, parts, alone, full, said) for name, parts in metrics.items()
         ),

@@ -241,7 +241,8 @@ class Drawing:
 @dataclass(frozen=True)
 class MeasuredTest:
     """One test; ``unmet`` are requirements that do not hold; a brief one has only what is gated;
-    ``served`` are its windows in which clients loaded a server."""
+    ``served`` are its windows in which clients loaded a server, ``stepped`` the same with the steps
+    of its engine."""
 
     anchor: str
     badge: Badge
@@ -252,6 +253,7 @@ class MeasuredTest:
     notes: tuple[str, ...]
     unmet: tuple[tuple[Badge, str], ...]
     served: tuple[ServedWindow, ...]
+    stepped: tuple[ServedWindow, ...]
     windows: tuple[MeasuredWindow, ...]
     drawing: Drawing | None
     bottlenecks: tuple[Bottleneck, ...]

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_nsys.catalogue import lookup
-from pytest_nsys.report.figures import COLUMNS
+from pytest_nsys.report.figures import COLUMNS, STEP_COLUMNS
 from pytest_nsys.report.html.model import BADGES, Served, ServedWindow
 from pytest_nsys.report.html.shown import clients_first, shown_amount, shown_change
 from pytest_nsys.report.run import compared, sides_of
@@ -19,14 +19,31 @@ def served_windows(verdict: Verdict) -> tuple[ServedWindow, ...]:
     """The windows in which clients loaded a server, with the metrics that people look for first,
     and further ones that are gated and in one of them not as they should be.
     """
-    windows = verdict.measurement.windows.items()
-    parts = compared(verdict)
-    found = {name: parts[name] for name, window in windows if window.gates == "server"}
+    found = _served_windows(verdict)
     heads = {column.keys[0]: column.head for column in clients_first(COLUMNS["server"])}
     for part in (part for several in found.values() for part in several if part.gated):
         if SEVERITY[part.status] >= SEVERITY["inconclusive"]:
             heads.setdefault(part.metric.key, part.metric.key)
     return tuple(_window(verdict, name, several, heads) for name, several in found.items())
+
+
+def stepped_windows(verdict: Verdict) -> tuple[ServedWindow, ...]:
+    """Those of them in which steps of the engine were found, with what is known of these."""
+    found = _served_windows(verdict)
+    sides = {name: [side for side in sides_of(verdict, name) if side] for name in found}
+    known = {name: {key for side in sides[name] for key in side.samples} for name in found}
+    heads = {column.keys[0]: column.head for column in STEP_COLUMNS}
+    return tuple(
+        _window(verdict, name, several, heads)
+        for name, several in found.items()
+        if STEP_COLUMNS[0].keys[0] in known[name]
+    )
+
+
+def _served_windows(verdict: Verdict) -> Mapping[str, Sequence[Comparison]]:
+    windows = verdict.measurement.windows.items()
+    parts = compared(verdict)
+    return {name: parts[name] for name, window in windows if window.gates == "server"}
 
 
 def _window(
