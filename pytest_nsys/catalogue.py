@@ -364,7 +364,7 @@ METRICS: tuple[Metric, ...] = (
         "gpu.kernel_count",
         "1",
         "exact",
-        "KERNEL rows, and GRAPH_TRACE rows as above",
+        "KERNEL rows, and whole CUDA graphs where those of their kernels are not listed",
         Tolerance(),
         gated=True,
         breakdown="kernels",
