@@ -23,6 +23,7 @@ from pytest_nsys.measure.windows import (
     place_metrics,
     window_columns,
 )
+from pytest_nsys.metrics.breakdown import WHOLE_GRAPH
 from pytest_nsys.metrics.memory import MemoryTimeline
 from pytest_nsys.metrics.window import durations
 from pytest_nsys.offline.selected import diagnose_selected
@@ -202,13 +203,19 @@ def _categories(kernels: Parts) -> list[Document]:
 
 
 def kernel_rows(cut: Cut, naming: Naming) -> list[Document]:
-    """Per raw kernel name: count, and total, shortest, longest and median duration."""
-    kernels = cut.trace.kernels
+    """Per raw kernel name: count, and total, shortest, longest and median duration.
+
+    Whole CUDA graphs stand for their kernels, where these are not listed.
+    """
+    kernels, graphs = cut.trace.kernels, cut.trace.graphs
     # A kernel may lie in nested ranges of one name; it ran once.
-    rows = pd.unique(cut.kernels.row)
-    frame = pd.DataFrame({"name": kernels["name"].to_numpy()[rows], "ns": durations(kernels)[rows]})
+    rows, whole_graphs = pd.unique(cut.kernels.row), pd.unique(cut.graphs.row)
+    keys = [kernels["name"].to_numpy(np.int64)[rows], np.full(len(whole_graphs), -1)]
+    times = [durations(kernels)[rows], durations(graphs)[whole_graphs]]
+    frame = pd.DataFrame({"name": np.concatenate(keys), "ns": np.concatenate(times)})
     grouped = frame.groupby("name")["ns"].agg(["count", "sum", "min", "max", "median"])
-    names = [cut.trace.strings[int(key)] for key in grouped.index]
+    strings = {**cut.trace.strings, -1: WHOLE_GRAPH}
+    names = [strings[int(key)] for key in grouped.index]
     found = [
         {
             "name": name,
