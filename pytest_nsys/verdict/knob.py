@@ -28,6 +28,9 @@ _OF_STEPS = {
 """What a step of a server's engine is like, and how that is called. It is the same from start to
 start, so that a change has a cause."""
 
+_FASTER = ("step.graphs", "step.tokens")
+"""Those of which more makes a server faster; more of the others makes it slower."""
+
 _OF_STEP = 0.1
 """The part by which one of them is to change to be named."""
 
@@ -105,12 +108,21 @@ def consequences(then: WindowMeasurement, now: WindowMeasurement) -> str:
 
 def explanation(then: WindowMeasurement, now: WindowMeasurement) -> str:
     """What changed most in the steps of a server's engine; "" where nothing much did, or they are
-    not known: ``CUDA graphs a step 1 -> none``.
+    not known: ``CUDA graphs a step 1 -> none``. What should have made a slower server faster, or a
+    faster one slower, explains nothing.
     """
+    rates = [side.get(f"{CLIENT}tokens_per_s") for side in (then, now)]
     changes = {}
     for key in _OF_STEPS:
         before, after = _of_step(then, key), _of_step(now, key)
-        if before is not None and after is not None:
+        if before is None or after is None:
+            continue
+        sign = 1 if key in _FASTER else -1
+        if (
+            rates[0] is None
+            or rates[1] is None
+            or (rates[1] - rates[0]) * (after - before) * sign > 0
+        ):
             changes[key] = _distance(before, after), before, after
     key, (distance, before, after) = max(
         changes.items(), key=lambda one: one[1][0], default=("", (0.0, 0.0, 0.0))

@@ -86,6 +86,16 @@ def test_what_was_not_measured_of_both_is_left_out() -> None:
         ),
         ({"decode.step_kernel_time": 934.8e3}, {"decode.step_kernel_time": 937.5e3}, ""),
         ({"sync.count": 52, "step.count": 0}, {"sync.count": 104, "step.count": 0}, ""),
+        (
+            {"client.tokens_per_s": 100, "sync.count": 52},
+            {"client.tokens_per_s": 60, "sync.count": 104},
+            "waits for the GPU a step 2 -> 4",
+        ),
+        (
+            {"client.tokens_per_s": 100, "sync.count": 52},
+            {"client.tokens_per_s": 160, "sync.count": 104},
+            "",
+        ),
     ],
 )
 def test_what_changed_most_in_the_steps_of_the_engine_explains_it(
