@@ -170,4 +170,6 @@ def test_the_parts_add_up(
         assert steps.kernel_ns.sum() == WINDOW_METRICS["gpu.kernel_time"](cut)[0]
         assert steps.kernels.sum() == len(cut.trace.kernels)
         assert steps.gap.sum() + steps.idle.sum() == Occupancy(cut).idle()[0]
-        assert 1 <= steps.count() <= int((cut.trace.copies["kind"] == MemcpyKind.D2H).sum()) + 1
+        # What a thread launched after its last copy may be one more.
+        ended = int((cut.trace.copies["kind"] == MemcpyKind.D2H).sum())
+        assert 1 <= steps.count() <= ended + len(threads)
