@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_nsys.catalogue import CLIENT, lookup
@@ -33,6 +32,9 @@ _FASTER = ("step.graphs", "step.tokens")
 
 _OF_STEP = 0.1
 """The part by which one of them is to change to be named."""
+
+_OF_RATE = 0.05
+"""The part by which tokens per second are to change for them to explain it."""
 
 _DECODE = "decode.step_kernel_time"
 _OF_DECODE = 0.03
@@ -109,20 +111,19 @@ def consequences(then: WindowMeasurement, now: WindowMeasurement) -> str:
 def explanation(then: WindowMeasurement, now: WindowMeasurement) -> str:
     """What changed most in the steps of a server's engine; "" where nothing much did, or they are
     not known: ``CUDA graphs a step 1 -> none``. What should have made a slower server faster, or a
-    faster one slower, explains nothing.
+    faster one slower, explains nothing, nor is there anything to explain in one as fast as before.
     """
-    rates = [side.get(f"{CLIENT}tokens_per_s") for side in (then, now)]
+    was, rate = (side.get(f"{CLIENT}tokens_per_s") for side in (then, now))
+    faster = None
+    if was and rate:
+        faster = (rate > was) - (rate < was) if _distance(was, rate) >= _OF_RATE else 0
     changes = {}
     for key in _OF_STEPS:
         before, after = _of_step(then, key), _of_step(now, key)
         if before is None or after is None:
             continue
-        sign = 1 if key in _FASTER else -1
-        if (
-            rates[0] is None
-            or rates[1] is None
-            or (rates[1] - rates[0]) * (after - before) * sign > 0
-        ):
+        more = 1 if key in _FASTER else -1
+        if faster is None or faster * (after - before) * more > 0:
             changes[key] = _distance(before, after), before, after
     key, (distance, before, after) = max(
         changes.items(), key=lambda one: one[1][0], default=("", (0.0, 0.0, 0.0))
@@ -144,9 +145,9 @@ def _of_step(window: WindowMeasurement, key: str) -> float | None:
 
 
 def _distance(before: float, after: float) -> float:
-    """How far two amounts are from each other, as a part of the smaller; infinite from nothing."""
+    """How far two amounts are from each other, as a part of the smaller; none is half of any."""
     low, high = sorted((before, after))
-    return high / low - 1 if low > 0 else math.inf * high if high else 0.0
+    return high / (low or high / 2) - 1 if high else 0.0
 
 
 def _number(value: float) -> str:

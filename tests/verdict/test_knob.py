@@ -96,6 +96,16 @@ def test_what_was_not_measured_of_both_is_left_out() -> None:
             {"client.tokens_per_s": 160, "sync.count": 104},
             "",
         ),
+        (
+            {"client.tokens_per_s": 100, "sync.count": 104},
+            {"client.tokens_per_s": 102, "sync.count": 52},
+            "",
+        ),
+        (
+            {"step.graphs": 1, "step.tokens": 7.4},
+            {"step.graphs": 0, "step.tokens": 1},
+            "tokens a step 7.4 -> 1",
+        ),
     ],
 )
 def test_what_changed_most_in_the_steps_of_the_engine_explains_it(
