@@ -14,6 +14,9 @@ from pytest_nsys.support.units import format_change
 from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Verdict
 from pytest_nsys.verdict.wording import format_limit
 
+_LEFT_OUT = ("steps", "step", "in flight")
+"""Columns of steps that have no room on paper beside the changes of the others."""
+
 
 def served_windows(verdict: Verdict) -> tuple[ServedWindow, ...]:
     """The windows in which clients loaded a server, with the metrics that people look for first,
@@ -32,7 +35,7 @@ def stepped_windows(verdict: Verdict) -> tuple[ServedWindow, ...]:
     found = _served_windows(verdict)
     sides = {name: [side for side in sides_of(verdict, name) if side] for name in found}
     known = {name: {key for side in sides[name] for key in side.samples} for name in found}
-    heads = {column.keys[0]: column.head for column in STEP_COLUMNS}
+    heads = {column.keys[0]: column.head for column in STEP_COLUMNS if column.head not in _LEFT_OUT}
     return tuple(
         _window(verdict, name, several, heads)
         for name, several in found.items()

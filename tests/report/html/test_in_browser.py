@@ -218,8 +218,9 @@ def test_no_word_is_broken_on_paper(browser: Browser, folder: Path, name: str) -
 
 def test_the_windows_of_a_server_are_seen_at_once(browser: Browser, folder: Path) -> None:
     with opened(browser, folder / "server.html", java_script_enabled=False) as found:
-        table = found.page.locator("table.served")
+        table, steps = found.page.locator("table.served").all()
         assert table.is_visible()
+        assert steps.is_visible()
         heads = ["Window", "tokens/s", "TTFT p50", "kernel/token", "p95", "busy"]
         assert table.locator("thead th").all_inner_texts() == heads
         row = table.locator("tbody tr", has_text="concurrency-8")
