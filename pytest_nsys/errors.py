@@ -11,6 +11,7 @@ them; whoever catches one also catches what is below it::
         UnknownMetric
         UnknownPattern
         CustomMetricFailed
+        NotEnoughGpus
         NsysNotFound
         NsysUsageError
         NvtxRefused

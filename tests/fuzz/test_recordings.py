@@ -252,7 +252,7 @@ def test_an_index_has_a_largest_size(tmp_path: Path) -> None:
         file.truncate(2**40)
     with pytest.raises(RecordingError) as caught:
         read_recording(tmp_path)
-    assert "is larger than 32 MiB" in caught.value.evidence
+    assert "is larger than 512 MiB" in caught.value.evidence
 
 
 @given(changed_bytes(SMALL.read_bytes()[:4000] + SMALL.read_bytes()[-200:]))

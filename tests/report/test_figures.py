@@ -228,10 +228,12 @@ def test_wide_characters_take_two_columns() -> None:
 
 
 _names = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), min_size=1, max_size=90)
+# Times of nsys are whole, and a median of them may be a half.
+_ns = st.just(0.0) | st.floats(0.5, 1e12)
 
 
 @given(
-    st.lists(st.tuples(_names, st.floats(0, 1e12), st.floats(0, 1e12)), min_size=1, max_size=8),
+    st.lists(st.tuples(_names, _ns, _ns), min_size=1, max_size=8),
     st.integers(45, 160),
 )
 def test_no_line_is_wider_than_the_terminal(
