@@ -16,22 +16,20 @@ from itself.
 from __future__ import annotations
 
 import argparse
-import datetime
 import importlib.util
 import json
 import math
 import os
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.judge_cost import surroundings
 from pytest_nsys.capture.nsys import NsysTool, export_command, find_nsys, profile_command
 from pytest_nsys.trace.schema import TABLES
 
@@ -198,17 +196,11 @@ def main() -> None:
         folder = Path(temporary)
         write_project(folder, given.heavy_s if given.cpu else None)
         results = {
-            "date": datetime.date.today().isoformat(),
+            **surroundings("pytest", "pandas"),
             "device": device(given.cpu),
-            "processors": os.cpu_count(),
-            "load": round(os.getloadavg()[0], 1),
-            "versions": {
-                "python": platform.python_version(),
-                "nsys": nsys.version_text,
-                **{name: version(name) for name in ("pytest", "pandas", "pytest-nsys")},
-            },
             **costs(nsys, folder, given.repeats),
         }
+        results["versions"]["nsys"] = nsys.version_text
         if given.ahead:
             results["ahead"] = ahead(nsys, folder, given.ahead)
     text = json.dumps(results, indent=1)

@@ -30,6 +30,17 @@ RECORDINGS = {
 }
 
 
+def surroundings(*packages: str) -> dict[str, Any]:
+    """When and where figures were measured: the day, versions, processors, and their load."""
+    named = {name: version(name) for name in (*packages, "pytest-nsys")}
+    return {
+        "date": datetime.date.today().isoformat(),
+        "versions": {"python": platform.python_version(), **named},
+        "processors": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+    }
+
+
 def took(folder: Path, module: str, *arguments: str) -> tuple[float, float]:
     """Seconds of processors, and on the clock."""
     command = [sys.executable, "-m", module, *arguments]
@@ -74,13 +85,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10)
     given = parser.parse_args()
     results = {
-        "date": datetime.date.today().isoformat(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("pytest", "pandas", "pytest-nsys")},
-        },
-        "processors": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
+        **surroundings("pytest", "pandas"),
         "runs": given.runs,
         "recordings": {name: measure(*of, given.runs) for name, of in RECORDINGS.items()},
     }

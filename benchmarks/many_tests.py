@@ -14,18 +14,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import sync_playwright
 
+from benchmarks.judge_cost import surroundings
 from benchmarks.page_cost import LOADED
 from tests.simgpu.standin import write_standin
 
@@ -151,10 +149,7 @@ def main() -> None:
 
     plain = slope("plain", "processor_s", few, many)
     results: dict[str, Any] = {
-        "date": date.today().isoformat(),
-        "processors": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
-        "versions": {"python": platform.python_version(), "pytest": version("pytest")},
+        **surroundings("pytest"),
         "tests": {"few": few, "many": many},
         "runs": took,
         "plain_ms_per_test": round(plain * 1e3, 2),

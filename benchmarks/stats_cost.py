@@ -10,18 +10,14 @@ disturbs less than time on the clock; that is told, too.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.judge_cost import took
+from benchmarks.judge_cost import surroundings, took
 
 TARGET = 1.6
 
@@ -49,13 +45,7 @@ def main() -> None:
         for n in range(2)
     )
     results = {
-        "date": datetime.date.today().isoformat(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("pandas", "pyarrow", "pytest-nsys")},
-        },
-        "processors": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 1),
+        **surroundings("pandas", "pyarrow"),
         "kernels": given.kernels,
         "runs": given.runs,
         "processor_s": {form: round(seconds, 2) for form, seconds in processor.items()},

@@ -28,7 +28,6 @@ from pytest_nsys.capture.workers import (
 from pytest_nsys.errors import (
     CaptureError,
     LimitReached,
-    NoWindows,
     NsysError,
     RevisionError,
 )
@@ -103,10 +102,8 @@ class LiveCapture:
             except NsysError as error:
                 raise self._explain(error) from None
             result = self.analyse(run, left, batch)
-            if not lost_all_ranges and any(isinstance(t.problem, NoWindows) for t in result.tests):
-                # Where several nsys run at once, old ones now and then record no NVTX at all. If
-                # nvtx and nsys do not fit together, it will be so again.
-                lost_all_ranges = True
+            if result.lost_all_ranges and not lost_all_ranges:
+                lost_all_ranges = True  # once: see there
                 continue
             if run.lost is not None:
                 kept = tuple(test for test in result.tests if not test.passed)

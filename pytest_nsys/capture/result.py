@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pytest_nsys.errors import NsysError
+from pytest_nsys.errors import NoWindows, NsysError
 from pytest_nsys.support.json_values import read, read_keys
 from pytest_nsys.windows.record import WindowRecord
 
@@ -169,3 +169,12 @@ class CaptureResult:
     server: tuple[str, ...] = ()
     worker: str = ""
     recording: str = ""
+
+    @property
+    def lost_all_ranges(self) -> bool:
+        """Whether nsys recorded no NVTX range at all.
+
+        Where several run at once, old ones do so now and then. If nvtx and nsys do not fit
+        together, it will be so again.
+        """
+        return any(isinstance(test.problem, NoWindows) for test in self.tests)

@@ -22,7 +22,7 @@ from pytest_nsys.distribution.nodes import MeasuringNodes, NodeStartFailed, node
 from pytest_nsys.distribution.remote import RemoteWorker
 from pytest_nsys.distribution.session import MeasuringSession
 from pytest_nsys.distribution.worker import LocalWorker, Worker, make_order
-from pytest_nsys.errors import NoWindows, NsysError
+from pytest_nsys.errors import NsysError
 from pytest_nsys.gpu.devices import VISIBLE
 from pytest_nsys.gpu.shares import shares
 from pytest_nsys.plan.batches import Batch, PlannedTest
@@ -180,8 +180,8 @@ class DistributedCapture:
             lost_now = False
             ran = self._distribute(nodes[: len(left)], left, maxfail)
             for result in self._results(ran, left, batch):
-                if not lost_all_ranges and _has_lost_ranges(result):
-                    lost_now = True  # see LiveCapture.capture
+                if result.lost_all_ranges and not lost_all_ranges:
+                    lost_now = True  # once: see there
                     continue
                 done |= {test.nodeid for test in result.tests}
                 yield result
@@ -332,7 +332,3 @@ def _called(name: str, spec: str, gpus: str | None) -> str:
 
 def _unheard(said: object) -> None:
     """Nobody is told."""
-
-
-def _has_lost_ranges(result: CaptureResult) -> bool:
-    return any(isinstance(test.problem, NoWindows) for test in result.tests)

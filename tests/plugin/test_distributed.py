@@ -49,6 +49,17 @@ def told(story: Story) -> dict[str, set[str]]:
     return found
 
 
+THREE = f"""
+    import os, pytest, simgpu
+    from story import tell
+
+    @pytest.mark.nsys(rounds=1, warmup=0)
+    @pytest.mark.parametrize("n", range(3))
+    def test_it(n):
+        {WHERE}
+        simgpu.launch("gemm", 10)
+"""
+
 MANY = f"""
     import os, pytest, simgpu
     from story import tell
@@ -216,20 +227,11 @@ def test_workers_are_as_many_as_there_are_gpus_for_or_fewer(
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
     simulated.write(
-        f"""
-        import os, pytest, simgpu
-        from story import tell
-
-        @pytest.mark.nsys(rounds=1, warmup=0)
-        @pytest.mark.parametrize("n", range(3))
-        def test_it(n):
-            {WHERE}
-            simgpu.launch("gemm", 10)
-
-        @pytest.mark.nsys(rounds=1, warmup=0, gpus=2)
-        def test_two():
-            {WHERE}
-            simgpu.launch("gemm", 10)
+        f"""{THREE}
+    @pytest.mark.nsys(rounds=1, warmup=0, gpus=2)
+    def test_two():
+        {WHERE}
+        simgpu.launch("gemm", 10)
         """
     )
     refused = simulated.run("-n", "3", "--nsys")
@@ -312,24 +314,13 @@ def test_runs_on_other_gpus_of_the_machine_are_not_waited_for(
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     monkeypatch.setenv("PYTEST_NSYS_LOCK_DIR", str(simulated.path / "locks"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    simulated.write(
-        f"""
-        import os, pytest, simgpu
-        from story import tell
-
-        @pytest.mark.nsys(rounds=1, warmup=0)
-        @pytest.mark.parametrize("n", range(2))
-        def test_it(n):
-            {WHERE}
-            simgpu.launch("gemm", 10)
-        """
-    )
+    simulated.write(THREE)
     options = ("-n", "2", "--nsys", "--nsys-lock-timeout=1")
     folder = simulated.path / "locks"
     with gpu_locks(["GPU-2", "GPU-3"], deadline_s=0, waiting=print, folder=folder):
-        simulated.run(*options).assert_outcomes(passed=2)
+        simulated.run(*options).assert_outcomes(passed=3)
         assert told(story) == {"gw0": {"0"}, "gw1": {"1"}}
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,GPU-2")
         busy = simulated.run(*options)
-    busy.assert_outcomes(failed=2)
+    busy.assert_outcomes(failed=3)
     busy.stdout.fnmatch_lines(["GPU GPU-2 is in use by another run; waited 1 s for it"])
