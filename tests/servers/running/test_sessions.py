@@ -86,7 +86,6 @@ def test_each_collection_has_what_was_sent_in_it(
         output = tmp_path / f"{name}.nsys-rep"
         collected = collect(server, output, f"/{name}")
         assert collected.report == output
-        assert "Generated:" in collected.printed
         assert collected.cut_short == ""
         post(server, "/between")
         assert ranges(serving_nsys, output, tmp_path) == [f"request /{name}"]
