@@ -79,6 +79,12 @@ def needs_library(values: Sequence[float]) -> bool:
     return noise(values) > 0 and len(values) >= 2 * _SHORTEST
 
 
+def too_few(values: Sequence[float]) -> bool:
+    """Whether a series is too short to say anything of: it varies, but a change cannot be told
+    from noise yet, or there is nothing that it could differ from."""
+    return len(values) < 2 or (len(values) < 2 * _SHORTEST and len(set(values)) > 1)
+
+
 def noise(values: Sequence[float]) -> float:
     """The standard deviation of a series around its level, which may change now and then.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pytest_nsys.storage.history.changes import Drift, Shift
 from pytest_nsys.storage.history.document import Entry
 from pytest_nsys.storage.history.overview import Changed, Event, Overview, overview, run_key
-from pytest_nsys.storage.history.trend import STATES, Difference, TestTrends, Trend
+from pytest_nsys.storage.history.trend import QUIET, STATES, Difference, State, TestTrends, Trend
 from pytest_nsys.support.text import WIDTH, printable, wrapped
 from pytest_nsys.support.units import format_amount, format_change, format_count, format_tolerance
 from pytest_nsys.verdict.wording import place
@@ -20,8 +20,12 @@ ASCII = "_.:-=+*#"
 _SHIFTS = 5
 _NAMED = 5
 _FULL = 20
-"""Of a history of more tests those that are steady have a line each."""
+"""Of a history of more tests those that are quiet have a line each."""
 
+_BRIEF: Mapping[State, str] = {
+    "new": "New, with too few runs to tell a change from noise",
+    "steady": "Steady",
+}
 _SMALL = 16
 MISSING = "changes of level are not looked for where metrics are noisy"
 REMEDY = "pip install 'pytest-nsys[history]'"
@@ -37,11 +41,13 @@ def history_lines(tests: Iterable[TestTrends], levels: str = BLOCKS) -> list[str
     whole = overview(tests)
     shown = whole.tests
     lines = [*_overview_lines(whole)] if len(shown) > 1 else []
-    brief = [test for test in shown if test.state == "steady"] if len(shown) > _FULL else []
+    brief = [test for test in shown if test.state in QUIET] if len(shown) > _FULL else []
     for test in shown[: len(shown) - len(brief)]:
         lines += [*_test_lines(test, levels), ""]
-    if brief:
-        lines += [*_brief_lines(brief, levels), ""]
+    for state, title in _BRIEF.items():
+        alike = [test for test in brief if test.state == state]
+        if alike:
+            lines += [*_brief_lines(title, alike, levels), ""]
     if not all(trend.searched for test in shown for trend in test.trends):
         return [*lines, f"{MISSING}:", f"  {REMEDY}"]
     return lines[:-1]  # the last test's empty line
@@ -121,9 +127,9 @@ def differences_words(found: Sequence[Difference]) -> str:
     return ", ".join(printable(f"{one.name} {one.before} -> {one.after}") for one in found)
 
 
-def _brief_lines(tests: Sequence[TestTrends], levels: str) -> Iterator[str]:
+def _brief_lines(title: str, tests: Sequence[TestTrends], levels: str) -> Iterator[str]:
     named = len({test.device for test in tests}) > 1
-    yield "Steady (name one to see all of it):"
+    yield f"{title} (name one to see all of it):"
     for test in tests:
         trend = next((one for one in test.trends if not one.is_constant), None)
         drawn = sparkline(trend.values, _SMALL, levels) if trend else ""

@@ -18,6 +18,7 @@ from pytest_nsys.storage.history.changes import (
     needs_library,
     noise,
     shifts,
+    too_few,
 )
 from pytest_nsys.storage.history.document import Entry
 from pytest_nsys.storage.history.store import Series
@@ -28,12 +29,16 @@ from pytest_nsys.support.units import Tolerance
 _LEAST = 0.1
 """Changes smaller than this part of the tolerance are not worth a line."""
 
-State = Literal["drifted", "worse", "better", "steady"]
+State = Literal["drifted", "worse", "better", "new", "steady"]
 """What is to be said of a metric or a test first: that it drifted for the worse, or which way its
-newest change of level, or else its drift, went."""
+newest change of level, or else its drift, went; that it has too few runs to tell; or that it is
+steady."""
 
-STATES: tuple[State, ...] = ("drifted", "worse", "better", "steady")
+STATES: tuple[State, ...] = ("drifted", "worse", "better", "new", "steady")
 """The gravest first."""
+
+QUIET: tuple[State, ...] = ("new", "steady")
+"""Those that nothing happened in, so far as can be told."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class Trend:
         if self.shifts:
             newest = self.shifts[-1]
         if newest is None:
-            return "steady"
+            return "new" if too_few(self.values) else "steady"
         return "worse" if self.is_worse(newest.before, newest.after) else "better"
 
     @property

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,10 +57,27 @@ UP = [1e6 + 3e3 * run for run in range(20)]
 STEADY = [1e6] * 20
 
 
+@pytest.mark.parametrize(
+    ("values", "state"),
+    [
+        ([3e6], "new"),
+        ([3e6, 3e6], "steady"),
+        ([3e6, 9e6], "new"),
+        ([3e6, 9e6, 4e6, 8e6, 5e6], "new"),
+        ([100e6, 101e6, 100.5e6, 101e6, 100e6, 100.7e6], "steady"),
+        ([3e6, 3e6, 3e6, 3e6, 9e6], "worse"),
+    ],
+)
+def test_too_few_runs_are_not_called_steady(values: list[float], state: str) -> None:
+    (test,) = trends(series(values))
+    assert test.state == state
+
+
 def test_the_gravest_come_first() -> None:
     whole = overview(
         trends(
             series(STEADY, "t.py::steady"),
+            series([1e6, 1.2e6], "t.py::new"),
             series(BACK, "t.py::better"),
             series(STEP, "t.py::worse"),
             series(UP, "t.py::drifted"),

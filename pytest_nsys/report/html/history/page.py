@@ -29,7 +29,7 @@ from pytest_nsys.storage.history.text import (
     differences_words,
     drift_words,
 )
-from pytest_nsys.storage.history.trend import STATES, State, TestTrends, Trend, differences
+from pytest_nsys.storage.history.trend import QUIET, STATES, State, TestTrends, Trend, differences
 from pytest_nsys.support.units import (
     format_amount,
     format_change,
@@ -41,13 +41,13 @@ MOST_RUNS = 5_000
 """Runs that the page has; of older ones it has none."""
 
 MOST_POINTS = 1_000_000
-"""Values in all charts. Of more, steady ones are thinned to the extremes of neighbours."""
+"""Values in all charts. Of more, those of quiet tests are thinned to the extremes of neighbours."""
 
 _LEAST_POINTS = 60
 _MOST_ROWS = 6_000
-_STEADY_ROWS = 5
+_QUIET_ROWS = 5
 _LEAST_ROWS = 20
-"""Rows in the tables of runs: in all, of a steady test, and of another one at least."""
+"""Rows in the tables of runs: in all, of a quiet test, and of another one at least."""
 
 _DRAWN_DRIFTS = 24
 _FULL_EVENTS = 10
@@ -57,6 +57,7 @@ BADGES: Mapping[State, Badge] = {
     "drifted": Badge("\N{RIGHTWARDS WAVE ARROW}", "drifted", "bad"),
     "worse": Badge("\N{BALLOT X}", "worse", "bad"),
     "better": Badge("\N{BLACK STAR}", "better", "good"),
+    "new": Badge("?", "new", "dim"),
     "steady": Badge("=", "steady", "dim"),
 }
 
@@ -187,8 +188,8 @@ class _Maker:
         self._runs = runs
         self.several = len({test.device for test in whole.tests}) > 1
         self._anchors = {test.nodeid: _anchor(test.nodeid) for test in whole.tests}
-        self._thinned = _points_of_steady(whole.tests)
-        loud = sum(test.state != "steady" for test in whole.tests)
+        self._thinned = _points_of_quiet(whole.tests)
+        loud = sum(test.state not in QUIET for test in whole.tests)
         self._rows = max(_LEAST_ROWS, _MOST_ROWS // max(loud, 1))
 
     def drifts(self) -> Iterator[Finding]:
@@ -278,11 +279,11 @@ class _Maker:
             others=tuple(charts[1:]),
             same=same,
             levels=_levels(varying),
-            runs=_newest(test, varying, self._rows if test.state != "steady" else _STEADY_ROWS),
+            runs=_newest(test, varying, _QUIET_ROWS if test.state in QUIET else self._rows),
         )
 
     def _chart(self, trend: Trend) -> Chart | None:
-        most = self._thinned if trend.state == "steady" else None
+        most = self._thinned if trend.state in QUIET else None
         return draw_chart(trend, self._runs.slots, self._runs.ends, most)
 
     def _device(self, test: TestTrends) -> str:
@@ -300,14 +301,14 @@ def _parted(nodeid: str) -> tuple[str, str]:
     return (file, name) if colons else ("", nodeid)
 
 
-def _points_of_steady(tests: Iterable[TestTrends]) -> int | None:
-    """How many values a steady chart may have; None where they need not be thinned."""
+def _points_of_quiet(tests: Iterable[TestTrends]) -> int | None:
+    """How many values a quiet chart may have; None where they need not be thinned."""
     varying = [trend for test in tests for trend in test.trends if not trend.is_constant]
-    steady = [len(trend.values) for trend in varying if trend.state == "steady"]
-    rest = MOST_POINTS - sum(len(one.values) for one in varying if one.state != "steady")
-    if sum(steady) <= rest:
+    quiet = [len(trend.values) for trend in varying if trend.state in QUIET]
+    rest = MOST_POINTS - sum(len(one.values) for one in varying if one.state not in QUIET)
+    if sum(quiet) <= rest:
         return None
-    return max(_LEAST_POINTS, rest // len(steady)) if steady else None
+    return max(_LEAST_POINTS, rest // len(quiet)) if quiet else None
 
 
 def _counted(test: TestTrends) -> str:
