@@ -29,8 +29,8 @@ from pytest_nsys.catalogue import (
 )
 from pytest_nsys.errors import UnknownMetric
 from pytest_nsys.measure.rounds import RATIOS
+from pytest_nsys.metrics.busy import BUSY_METRICS
 from pytest_nsys.metrics.memory import SPAN_METRICS
-from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS
 from pytest_nsys.metrics.processes import PROCESS_METRICS
 from pytest_nsys.metrics.records import STATE_METRICS
 from pytest_nsys.metrics.sampled import SAMPLED
@@ -45,7 +45,7 @@ keys = st.sampled_from([metric.key for metric in METRICS])
 
 def test_every_metric_is_computed_and_everything_computed_is_a_metric() -> None:
     computed = [
-        *(*WINDOW_METRICS, *OCCUPANCY_METRICS, *UNIFIED_METRICS, *SAMPLED),
+        *(*WINDOW_METRICS, *BUSY_METRICS, *UNIFIED_METRICS, *SAMPLED),
         *(*SPAN_METRICS, *STATE_METRICS, *RATIOS, *PROCESS_METRICS, *CLIENT_METRICS),
         *STEP_METRICS,
     ]

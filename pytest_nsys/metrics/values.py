@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 from pytest_nsys.catalogue import FamilyKey, parse_family
 from pytest_nsys.cuda.names import api_name
 from pytest_nsys.kernels.naming import Naming
+from pytest_nsys.metrics.busy import BUSY_METRICS, Busyness
 from pytest_nsys.metrics.custom import custom_values
-from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS, Occupancy
 from pytest_nsys.metrics.processes import process_values
 from pytest_nsys.metrics.sampled import sampled_values
 from pytest_nsys.metrics.unified import UNIFIED_METRICS, has_unified_memory
@@ -32,12 +32,12 @@ def window_values(
         unified: whether the capture was to record unified memory; if it was not, and nothing of
             it is there, its metrics were not measured.
     """
-    occupancy = Occupancy(cut, naming)
+    busyness = Busyness(cut, naming)
     values = {key: compute(cut) for key, compute in WINDOW_METRICS.items()}
-    values |= {key: compute(occupancy) for key, compute in OCCUPANCY_METRICS.items()}
+    values |= {key: compute(busyness) for key, compute in BUSY_METRICS.items()}
     if unified or has_unified_memory(cut.trace):
         values |= {key: compute(cut) for key, compute in UNIFIED_METRICS.items()}
-    values |= process_values(occupancy)
+    values |= process_values(busyness)
     values |= sampled_values(cut)
     values |= custom_values(cut)
     for key in extra:

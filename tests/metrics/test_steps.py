@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_nsys.metrics.occupancy import Occupancy
+from pytest_nsys.metrics.busy import Busyness
 from pytest_nsys.metrics.steps import find_steps
 from pytest_nsys.metrics.window import WINDOW_METRICS
 from pytest_nsys.trace.schema import MemcpyKind
@@ -169,7 +169,7 @@ def test_the_parts_add_up(
     if steps is not None:
         assert steps.kernel_ns.sum() == WINDOW_METRICS["gpu.kernel_time"](cut)[0]
         assert steps.kernels.sum() == len(cut.trace.kernels)
-        assert steps.gap.sum() + steps.idle.sum() == Occupancy(cut).idle()[0]
+        assert steps.gap.sum() + steps.idle.sum() == Busyness(cut).idle()[0]
         # What a thread launched after its last copy may be one more.
         ended = int((cut.trace.copies["kind"] == MemcpyKind.D2H).sum())
         assert 1 <= steps.count() <= ended + len(threads)

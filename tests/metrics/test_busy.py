@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_nsys.kernels.naming import Naming
-from pytest_nsys.metrics.occupancy import OCCUPANCY_METRICS, Occupancy
+from pytest_nsys.metrics.busy import BUSY_METRICS, Busyness
 from pytest_nsys.trace import Trace, load_trace
 from pytest_nsys.windows.cut import Cut, whole
 from pytest_nsys.windows.ranges import Selection, select
@@ -108,7 +108,7 @@ class Case:
         return frame.sort_values(["launched", "start"], kind="stable", ignore_index=True)
 
     def values(self, key: str) -> list[float]:
-        found = OCCUPANCY_METRICS[key](Occupancy(self.cut))
+        found = BUSY_METRICS[key](Busyness(self.cut))
         assert found.dtype == np.float64
         return found.tolist()
 
@@ -227,11 +227,11 @@ cases = st.builds(
 
 @given(cases)
 def test_every_metric_is_that_of_the_reference(case: Case) -> None:
-    occupancy = Occupancy(case.cut)  # one for all, as what one metric leaves there serves others
+    busyness = Busyness(case.cut)  # one for all, as what one metric leaves there serves others
     references = [Reference(case, window) for window in case.windows]
-    for key, compute in OCCUPANCY_METRICS.items():
+    for key, compute in BUSY_METRICS.items():
         expected = [one.value(key) for one in references]
-        assert compute(occupancy).tolist() == pytest.approx(expected, rel=0, abs=0, nan_ok=True)
+        assert compute(busyness).tolist() == pytest.approx(expected, rel=0, abs=0, nan_ok=True)
 
 
 def test_two_streams_at_a_time_are_busy_once() -> None:
@@ -315,8 +315,8 @@ def test_communication_is_exposed_where_its_own_device_computes_nothing() -> Non
 def test_what_communicates_is_what_the_naming_says() -> None:
     cut = Case([kernel(10, 50), kernel(40, 60, name=REDUCE)]).cut
     site = Naming(category=lambda raw: "comm" if raw == GEMM else "other")
-    assert Occupancy(cut, site).nccl_time().tolist() == [40]
-    assert Occupancy(cut, site).nccl_exposed().tolist() == [30]
+    assert Busyness(cut, site).nccl_time().tolist() == [40]
+    assert Busyness(cut, site).nccl_exposed().tolist() == [30]
 
 
 def test_a_clock_that_goes_backwards_makes_no_negative_time() -> None:
@@ -327,7 +327,7 @@ def test_a_clock_that_goes_backwards_makes_no_negative_time() -> None:
     assert case.values("sync.exposed") == [0]
 
 
-@pytest.mark.parametrize("key", OCCUPANCY_METRICS)
+@pytest.mark.parametrize("key", BUSY_METRICS)
 def test_an_empty_trace_and_no_windows(key: str) -> None:
     nothing = math.nan if key == "launch.latency" else 0.0
     assert Case().values(key) == pytest.approx([nothing], nan_ok=True)
@@ -376,7 +376,7 @@ def test_real_captures_are_as_a_sweep_says(
 ) -> None:
     trace = load_trace(captures[name])
     cut = whole(trace) if text is None else select(trace, Selection(text))
-    values = {key: metric(Occupancy(cut)).tolist() for key, metric in OCCUPANCY_METRICS.items()}
+    values = {key: metric(Busyness(cut)).tolist() for key, metric in BUSY_METRICS.items()}
     assert set(trace.kernels["device"]) == {0}
     everything = [row for table in TABLES for row in _inside(trace, table, -1, 2**62)]
     blocks = re.compile(r"cu\w*(Device|Ctx|Stream|Event)Synchronize\w*")
@@ -403,9 +403,9 @@ def test_latency_in_a_capture_is_that_of_kernels_outside_graphs(captures: dict[s
     latencies = [start - begun[call] for start, call, node in rows if call >= 0 and node == -1]
     assert 0 < len(latencies) < len(trace.kernels)
     expected = statistics.median(latencies)
-    assert Occupancy(whole(trace)).launch_latency().tolist() == [expected]
+    assert Busyness(whole(trace)).launch_latency().tolist() == [expected]
     replay = select(trace, Selection("graph_replay"))
-    assert np.isnan(Occupancy(replay).launch_latency()).all()
+    assert np.isnan(Busyness(replay).launch_latency()).all()
 
 
 def test_ranges_one_after_another_are_busy_as_long_as_all_together(
@@ -417,8 +417,8 @@ def test_ranges_one_after_another_are_busy_as_long_as_all_together(
     edges = np.linspace(cut.starts[0], cut.ends[0], 40).astype(np.int64)
     many = Cut(trace, edges[:-1], edges[1:])
     alone = [
-        Occupancy(Cut(trace, np.array([start]), np.array([end]))).busy()[0]
+        Busyness(Cut(trace, np.array([start]), np.array([end]))).busy()[0]
         for start, end in pairwise(edges)
     ]
-    assert Occupancy(many).busy().tolist() == alone
-    assert sum(alone) >= Occupancy(cut).busy()[0] > 0
+    assert Busyness(many).busy().tolist() == alone
+    assert sum(alone) >= Busyness(cut).busy()[0] > 0

@@ -37,7 +37,7 @@ _NEVER = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
-class Occupancy:
+class Busyness:
     """The intervals of a cut's work, each family computed once, and the metrics made of them.
 
     Metrics return ns, one float per window; 0.0 in a window without what they are about, but for
@@ -241,17 +241,17 @@ class Occupancy:
         return values.reshape(len(self.cut), len(self.devices))
 
 
-OCCUPANCY_METRICS: Mapping[str, Callable[[Occupancy], Floats]] = {
-    "gpu.busy": Occupancy.busy,
-    "gpu.idle": Occupancy.idle,
-    "gpu.max_gap": Occupancy.max_gap,
-    "api.time": Occupancy.api_time,
-    "launch.latency": Occupancy.launch_latency,
-    "sync.exposed": Occupancy.sync_exposed,
-    "nccl.time": Occupancy.nccl_time,
-    "nccl.exposed": Occupancy.nccl_exposed,
+BUSY_METRICS: Mapping[str, Callable[[Busyness], Floats]] = {
+    "gpu.busy": Busyness.busy,
+    "gpu.idle": Busyness.idle,
+    "gpu.max_gap": Busyness.max_gap,
+    "api.time": Busyness.api_time,
+    "launch.latency": Busyness.launch_latency,
+    "sync.exposed": Busyness.sync_exposed,
+    "nccl.time": Busyness.nccl_time,
+    "nccl.exposed": Busyness.nccl_exposed,
 }
-"""Per key, the function that computes it for every window of an occupancy's cut."""
+"""Per key, the function that computes it for every window of a cut."""
 
 
 def _union(*families: Intervals) -> Intervals:
