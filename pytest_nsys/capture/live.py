@@ -299,9 +299,16 @@ def _unaccounted(run: WorkerRun, what: str) -> str:
     ).rstrip()
 
 
+SAME_TESTS = (
+    "have every process find the same tests, with the same ids: nothing random, no time and "
+    "nothing that differs between processes may choose or name them"
+)
+
+
 def _not_collected(run: WorkerRun) -> str:
     kinds = ("collect_error", "collect_skip")
     reasons = [event["text"] for event in run.events if event["event"] in kinds]
+    reasons = reasons or [f"What to do: {SAME_TESTS}"]
     return "the worker did not collect this test, the controller did" + "".join(
         f"\n{text}" for text in reasons
     )

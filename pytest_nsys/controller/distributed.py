@@ -54,6 +54,7 @@ def distribute(
 
     Raises:
         NotEnoughGpus: there are fewer GPUs than workers.
+        SettingsError: there can be no such workers.
     """
     distribution = _distribution(config, settings)
     progress, explain = launch.progress, make_explain(launch.nsys)
@@ -166,5 +167,7 @@ class PlainFirst:
             finally:
                 # Now, and not at the end of the run: what its workers have of the GPUs goes.
                 self._held.nodemanager.teardown_nodes()
+            # pytest's loop takes what has failed before it for errors of collection.
+            config.option.continue_on_collection_errors = True
         session.testscollected = collected
         session.items[:] = measured

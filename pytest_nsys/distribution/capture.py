@@ -22,7 +22,7 @@ from pytest_nsys.distribution.nodes import MeasuringNodes, NodeStartFailed, node
 from pytest_nsys.distribution.remote import RemoteWorker
 from pytest_nsys.distribution.session import MeasuringSession
 from pytest_nsys.distribution.worker import LocalWorker, Worker, make_order
-from pytest_nsys.errors import NsysError
+from pytest_nsys.errors import NsysError, SettingsError
 from pytest_nsys.gpu.devices import VISIBLE
 from pytest_nsys.gpu.shares import shares
 from pytest_nsys.plan.batches import Batch, PlannedTest
@@ -33,8 +33,23 @@ _Node: TypeAlias = "tuple[str, str | None]"
 
 
 def is_local(spec: str) -> bool:
-    """Whether the node of a spec is on this machine."""
-    return bool(execnet.XSpec(spec).popen)
+    """Whether the node of a spec is on this machine.
+
+    Raises:
+        SettingsError: execnet does not know what it means.
+    """
+    try:
+        asked = execnet.XSpec(spec)
+        if asked.popen or _machine(asked):
+            return bool(asked.popen)
+        why = "it names neither popen nor a machine"
+    except (ValueError, AttributeError) as error:
+        why = str(error)
+    raise SettingsError(
+        f"--tx={spec:.200} is no spec of a worker",
+        evidence=why,
+        remedy="give -n for workers on this machine, or name another: --tx ssh=HOST//chdir=FOLDER",
+    ) from None
 
 
 @dataclass(frozen=True)
@@ -320,10 +335,14 @@ def _shared_by(names: Sequence[str], nodes: Sequence[_Node]) -> str:
     return f"{len(nodes)} worker{'s' * (len(nodes) > 1)}: {', '.join(called)}"
 
 
+def _machine(asked: execnet.XSpec) -> str:
+    """The machine that a spec names; "" where it is this one."""
+    return str(asked.ssh or asked.socket or asked.vagrant_ssh or "")
+
+
 def _called(name: str, spec: str, gpus: str | None) -> str:
     asked = execnet.XSpec(spec)
-    machine = asked.ssh or asked.socket or asked.vagrant_ssh
-    if machine:
+    if machine := _machine(asked):
         return f"{name} on {machine}"
     if gpus is None:
         return name

@@ -10,7 +10,11 @@ from xdist.dsession import DSession
 from xdist.workermanage import WorkerController
 
 from pytest_nsys.capture.follow import Event
+from pytest_nsys.capture.live import SAME_TESTS
 from pytest_nsys.distribution.nodes import MeasuringNodes
+from pytest_nsys.errors import WorkerFailed
+
+_SHOWN = 10
 
 
 class MeasuringSession(DSession):
@@ -45,14 +49,15 @@ class MeasuringSession(DSession):
         self._names = names
         self._nodeids = {name: nodeid for nodeid, name in names.items()}
         self._on_event = on_event
-        self._collected: set[WorkerController] = set()
+        self._collected: dict[WorkerController, frozenset[str]] = {}
         self._all: list[WorkerController] = []
 
     def run(self) -> None:
         """Run the tests; returns when the last node has ended its session.
 
         Raises:
-            NodeStartFailed, WorkerFailed: a node could not be started.
+            NodeStartFailed: a node could not be started.
+            WorkerFailed: it could not, or nodes have collected different tests.
         """
         config, log = self.config, self.log
         sched = config.hook.pytest_xdist_make_scheduler(config=config, log=log)
@@ -97,8 +102,14 @@ class MeasuringSession(DSession):
         self._on_event(name, event)
 
     def worker_collectionfinish(self, node: WorkerController, ids: Sequence[str]) -> None:
-        """Schedule the tests once all nodes have collected them."""
-        self._collected.add(node)
+        """Schedule the tests once all nodes have collected them.
+
+        A scheduler knows them by their numbers: one node must not have others than the rest.
+        """
+        first = next(iter(self._collected), node)
+        self._collected[node] = frozenset(ids)
+        if not self._each:
+            self._compare(first, node)
         if self.shuttingdown:
             return
         self.config.hook.pytest_xdist_node_collection_finished(node=node, ids=ids)
@@ -134,6 +145,19 @@ class MeasuringSession(DSession):
             new = self._nodes.again(node.gateway.spec, self.queue.put)
             self._active_nodes.add(new)
             self._all.append(new)
+
+    def _compare(self, *nodes: WorkerController) -> None:
+        first, second = (self._collected[node] for node in nodes)
+        if first == second:
+            return
+        alone = zip(nodes, (first - second, second - first), strict=True)
+        lines = [f"{node.gateway.id} alone: {test}" for node, of in alone for test in sorted(of)]
+        more = [f"and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+        raise WorkerFailed(
+            "the workers did not collect the same tests",
+            evidence="\n".join([*lines[:_SHOWN], *more]),
+            remedy=SAME_TESTS,
+        )
 
     @property
     def _each(self) -> bool:

@@ -49,10 +49,15 @@ def main(path: str) -> None:
         from stream_giver import take  # type: ignore[import-not-found]  # it lies beside this
 
         take(told["streams"])
-    if told.get("directory"):
-        os.chdir(told["directory"])
     environment = merge_environment(told["environment"], told["minimal"], dict(os.environ))
-    os.execve(told["command"][0], told["command"], environment)
+    command, directory = told["command"], told.get("directory")
+    try:
+        if directory:
+            os.chdir(directory)
+        os.execvpe(command[0], command, environment)  # a name alone is looked for in PATH
+    except OSError as error:
+        where = f" in {directory}" if directory else ""
+        sys.exit(f"{command[0]} cannot be started{where}: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -180,6 +180,69 @@ def test_the_scheduler_that_was_asked_for_shares_the_tests(
     assert all(len(samples(test, "gpu.kernel_count")) == processes for test in tests.values())
 
 
+PLAIN_FAILS = """
+    import pytest, simgpu
+
+    def test_plain():
+        assert False
+
+    @pytest.mark.nsys(rounds=1, warmup=0)
+    @pytest.mark.parametrize("n", range(2))
+    def test_it(n):
+        simgpu.launch("gemm", 10)
+"""
+
+
+@pytest.mark.usefixtures("own_process")
+def test_what_is_to_be_measured_is_though_a_plain_test_failed(simulated: Project) -> None:
+    simulated.write(PLAIN_FAILS)
+    result, tests = simulated.results("-n", "2", "--nsys")
+    result.assert_outcomes(passed=2, failed=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert sorted(tests) == ["test_it[0]", "test_it[1]"]
+    result.stdout.no_fnmatch_line("*during collection*")
+    stopped = simulated.run("-n", "1", "--nsys", "-x")
+    stopped.assert_outcomes(failed=1)
+    assert stopped.ret == pytest.ExitCode.INTERRUPTED
+
+
+UNEQUAL = """
+    import os, pytest, simgpu
+
+    @pytest.mark.nsys(rounds=1, warmup=0)
+    @pytest.mark.parametrize("n", range(2 if os.environ.get("PYTEST_XDIST_WORKER") == "gw1" else 4))
+    def test_it(n):
+        simgpu.launch("gemm", 10)
+"""
+
+
+def test_workers_that_collect_different_tests_are_named(simulated: Project) -> None:
+    simulated.write(UNEQUAL)
+    result = simulated.run("-n", "2", "--nsys")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.parseoutcomes()["failed"] > 1
+    result.stdout.fnmatch_lines(
+        [
+            "the workers did not collect the same tests",
+            "  gw? alone: test_it.py::test_it?2?",
+            "  gw? alone: test_it.py::test_it?3?",
+            "What to do: have every process find the same tests, with the same ids: *",
+        ]
+    )
+
+
+def test_a_spec_that_is_none_is_refused(simulated: Project) -> None:
+    simulated.write(PLAIN_FAILS)
+    for spec, why in (
+        ("bogus", "it names neither popen nor a machine"),
+        ("popen//popen", "duplicate key: 'popen' in 'popen//popen'"),
+        ("_a=1", "'_a' not a valid XSpec key"),
+    ):
+        refused = simulated.run("--dist=load", f"--tx={spec}", "--nsys")
+        assert refused.ret == pytest.ExitCode.USAGE_ERROR
+        refused.stderr.fnmatch_lines([f"ERROR: --tx={spec} is no spec of a worker", f"  {why}"])
+
+
 CRASHES = """
     import os, pytest, signal, simgpu, time
 

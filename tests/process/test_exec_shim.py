@@ -179,6 +179,27 @@ def test_output_goes_to_private_files_and_is_appended(tmp_path: Path) -> None:
     assert {(tmp_path / name).stat().st_mode & 0o777 for name in ("stdout", "stderr")} == {0o600}
 
 
+def test_a_program_is_found_by_its_name_and_one_that_is_not_there_is_named(
+    tmp_path: Path,
+) -> None:
+    launch = Launch(tmp_path, {"A_TOKEN": SECRET, "PATH": str(Path(sys.executable).parent)})
+    python = sys.executable
+    for name, directory, said in (
+        (Path(python).name, str(tmp_path), ""),
+        ("no-such", str(tmp_path), f"no-such cannot be started in {tmp_path}: No such file"),
+        (python, "no-such", f"{python} cannot be started in no-such: No such file"),
+    ):
+        command = launch.prepare()
+        private = tmp_path / "launch.json"
+        told = json.loads(private.read_text())
+        told["command"][0] = name
+        private.write_text(json.dumps({**told, "directory": directory}))
+        (tmp_path / "stderr").unlink(missing_ok=True)
+        assert subprocess.run(command, check=False).returncode == bool(said)
+        assert (tmp_path / "stderr").read_text().startswith(said or "complained")
+        assert "Traceback" not in (tmp_path / "stderr").read_text()
+
+
 def test_a_report_holds_nothing_of_the_environment(tmp_path: Path, each_nsys: NsysTool) -> None:
     secret = f"{SECRET} of this test"  # nsys may see another test's process with the usual one
     launch = Launch(tmp_path, {**os.environ, "A_TOKEN": secret})
