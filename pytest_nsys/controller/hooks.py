@@ -174,6 +174,7 @@ class Controller:
                 launch,
                 self._ledger.add_result,
                 self._collection,
+                tests=len(self._specs),
                 servers=bool(self._servers) and self._settings.against is None,
             )
         except NsysError as error:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from pytest_nsys.errors import NsysError
 from pytest_nsys.measure.measurement import Measurement
@@ -16,6 +17,9 @@ from pytest_nsys.support.text import without_folders
 from pytest_nsys.verdict.judge import Policy, judge
 from pytest_nsys.verdict.verdict import SEVERITY, Status, Verdict
 from pytest_nsys.verdict.wording import rename_command
+
+Timelines = Literal["none", "failed", "all"]
+"""Tests whose baseline's timeline is wanted: none, those that fail, or all."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +60,13 @@ class BaselineJudge:
         policy: Policy,
         store: BaselineStore,
         *,
-        timelines: bool = False,
+        timelines: Timelines = "none",
         orphans: Sequence[Orphan] = (),
     ) -> None:
         """Args:
         policy: how to judge.
         store: the baselines.
-        timelines: whether the timelines of baselines are read, for reports that show them.
+        timelines: of which tests the timeline of the baseline is read, for reports that show it.
         orphans: baselines without a test; one of them may be that of a new one.
         """
         self._policy = policy
@@ -96,7 +100,8 @@ class BaselineJudge:
                 f"it was renamed: {rename_command(old.nodeid, measurement.nodeid)}"
             )
             verdict = replace(verdict, notes=(note, *measurement.remarks))
-        return Judged(self._with_timeline(verdict) if self._timelines else verdict)
+        shown = self._timelines == "all" or (self._timelines == "failed" and verdict.failed)
+        return Judged(self._with_timeline(verdict) if shown else verdict)
 
     def _renamed(self, measurement: Measurement) -> Measurement | None:
         """The baseline that is probably that of this test under its old name."""

@@ -99,6 +99,7 @@ def start_run(
     on_result: Callable[[CaptureResult, bool], None],
     collection: Collection,
     *,
+    tests: int,
     servers: bool,
 ) -> Run:
     """Make what the run needs, or read the recording, before any test has run.
@@ -109,12 +110,13 @@ def start_run(
         launch: what starts workers; None where a recording is replayed.
         on_result: called with each capture, and whether it is of the revision under test.
         collection: what was collected.
+        tests: how many of them are to be measured.
         servers: whether there are server tests to be measured.
 
     Raises:
         NsysError: something is missing or cannot be read.
     """
-    judge = make_judge(settings, collection)
+    judge = make_judge(settings, collection, tests)
     measurer = make_measurer(config, settings)
     if launch is None:
         options = capture_options(settings)

@@ -15,7 +15,7 @@ from pytest_nsys.capture.live import LiveCapture
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.capture.workers import CaptureOptions, Command
 from pytest_nsys.controller.against import check_out, command_at, prepare
-from pytest_nsys.controller.judges import BaselineJudge, PairJudge
+from pytest_nsys.controller.judges import BaselineJudge, PairJudge, Timelines
 from pytest_nsys.controller.launch import Launch
 from pytest_nsys.controller.progress import Told
 from pytest_nsys.controller.runner import Arm, CaptureSource
@@ -39,12 +39,13 @@ from pytest_nsys.storage.recordings.together import recordings_in
 from pytest_nsys.verdict.judge import Policy
 
 
-def make_judge(settings: Settings, collection: Collection) -> BaselineJudge | PairJudge:
+def make_judge(settings: Settings, collection: Collection, tests: int) -> BaselineJudge | PairJudge:
     """Who gives the verdicts: against stored baselines, or another revision.
 
     Args:
         settings: of the run.
         collection: what was collected; what else there are baselines of is gone.
+        tests: how many are to be measured.
 
     Raises:
         ExpectedChangeError: the list of expected changes cannot be read.
@@ -60,9 +61,17 @@ def make_judge(settings: Settings, collection: Collection) -> BaselineJudge | Pa
     return BaselineJudge(
         policy,
         store,
-        timelines=settings.html is not None,
+        timelines=_timelines(settings, tests),
         orphans=tuple(orphans(settings.baseline_dir, collection)),
     )
+
+
+def _timelines(settings: Settings, tests: int) -> Timelines:
+    if settings.html is None:
+        return "none"
+    from pytest_nsys.report.html.page import FULL
+
+    return "all" if tests <= FULL else "failed"
 
 
 def make_replay(settings: Settings, undecided: Mapping[str, NsysError]) -> Replay:

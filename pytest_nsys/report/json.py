@@ -346,16 +346,19 @@ def _of(window: WindowMeasurement | None, value: float | None) -> float | None:
 
 def _clean(value: Any) -> Any:
     """The value with lists, finite numbers and encodable text only."""
-    if isinstance(value, Mapping):
-        return {_clean(str(key)): _clean(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_clean(item) for item in value]
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    # What most values are comes first: a large suite has millions.
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
         if value == int(value) and abs(value) < _EXACT:
             return int(value)
         return round(value, _DECIMALS) if abs(value) >= 1000 else float(f"{value:.{_DIGITS}g}")
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if value is None or isinstance(value, int):
+        return value
+    if isinstance(value, Mapping):
+        return {_clean(str(key)): _clean(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_clean(item) for item in value]
     return value

@@ -148,6 +148,14 @@ def written(value: object, decimals: int | None = None) -> Any:
 
     With ``decimals``, numbers are rounded, and whole ones are whole numbers.
     """
+    # What most values are comes first: a large suite has millions.
+    if isinstance(value, float):
+        if decimals is None:
+            return value
+        rounded = round(value, decimals)
+        return int(rounded) if rounded == int(rounded) else rounded
+    if isinstance(value, (tuple, list)):
+        return [written(item, decimals) for item in value]
     if is_dataclass(value):
         kind: Any = type(value)
         value = {
@@ -157,11 +165,6 @@ def written(value: object, decimals: int | None = None) -> Any:
         }
     if isinstance(value, Mapping):
         return {key: written(item, decimals) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [written(item, decimals) for item in value]
-    if isinstance(value, float) and decimals is not None:
-        rounded = round(value, decimals)
-        return int(rounded) if rounded == int(rounded) else rounded
     return value
 
 

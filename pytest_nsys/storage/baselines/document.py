@@ -89,12 +89,12 @@ def recording_digest(measurement: Measurement) -> str:
 
     The same before it is written and after it is read, and by other versions.
     """
-    data = to_json(measurement)
+    windows = measurement.windows.items()
     known = {
-        "nodeid": data["nodeid"],
-        "device": data["device"],
-        "date": data["environment"]["date"],
-        "samples": {name: window["samples"] for name, window in data["windows"].items()},
+        "nodeid": measurement.nodeid,
+        "device": measurement.device,
+        "date": measurement.environment.date,
+        "samples": written({name: one.samples for name, one in windows}, _DECIMALS),
     }
     text = json.dumps(known, sort_keys=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_nsys.controller.judges import BaselineJudge
+from pytest_nsys.controller.judges import BaselineJudge, Timelines
 from pytest_nsys.errors import BaselineDamaged, BaselineError
 from pytest_nsys.insights.timeline import Timeline
-from pytest_nsys.measure.measurement import Part
+from pytest_nsys.measure.measurement import Measurement, Part
 from pytest_nsys.measure.processes import join_processes
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.storage.baselines import BaselineStore
@@ -24,6 +24,7 @@ TIMELINE = timeline(element(1, 5), element(10, 7, 1))
 OLD = made.measurement(made.kernels(Part("gemm", 2, ns=100)))
 WITH = replace(OLD, timeline=TIMELINE)
 NEW = made.measurement(made.kernels(Part("gemm", 2, ns=120)))
+SLOW = made.measurement(made.kernels(Part("gemm", 4, ns=5e6)))
 
 
 @pytest.fixture
@@ -128,20 +129,31 @@ def test_one_that_is_no_file_or_too_large_is_an_error(store: BaselineStore) -> N
 SPEC = Spec(warmup=1, rounds=5, timeout_s=10)
 
 
-@pytest.mark.parametrize("timelines", [True, False])
+@pytest.mark.parametrize(
+    ("timelines", "measured", "has_one"),
+    [
+        ("all", NEW, True),
+        ("none", SLOW, False),
+        ("failed", NEW, False),
+        ("failed", SLOW, True),
+    ],
+)
 def test_a_verdict_has_its_baselines_timeline_where_a_report_shows_it(
-    store: BaselineStore, timelines: bool
+    store: BaselineStore, timelines: Timelines, measured: Measurement, has_one: bool
 ) -> None:
     store.write(WITH)
-    verdict = BaselineJudge(Policy("profile"), store, timelines=timelines).judge(SPEC, NEW).verdict
+    verdict = (
+        BaselineJudge(Policy("gate"), store, timelines=timelines).judge(SPEC, measured).verdict
+    )
     assert verdict is not None
+    assert verdict.failed == (measured is SLOW)
     assert verdict.baseline is not None
-    assert verdict.baseline.timeline == (TIMELINE if timelines else None)
+    assert verdict.baseline.timeline == (TIMELINE if has_one else None)
     assert verdict.notes == ()
 
 
 def test_a_test_without_a_baseline_has_none(store: BaselineStore) -> None:
-    verdict = BaselineJudge(Policy("profile"), store, timelines=True).judge(SPEC, NEW).verdict
+    verdict = BaselineJudge(Policy("profile"), store, timelines="all").judge(SPEC, NEW).verdict
     assert verdict is not None
     assert verdict.baseline is None
 
@@ -151,7 +163,7 @@ def test_a_timeline_that_cannot_be_read_is_noted_and_fails_nothing(
 ) -> None:
     store.write(WITH)
     store.timeline_path(OLD.device, OLD.nodeid).write_bytes(b"nothing")
-    found = BaselineJudge(Policy("gate"), store, timelines=True).judge(SPEC, OLD)
+    found = BaselineJudge(Policy("gate"), store, timelines="all").judge(SPEC, OLD)
     assert found.problem is None
     assert found.verdict is not None
     assert (found.verdict.status, found.verdict.failed) == ("ok", False)
