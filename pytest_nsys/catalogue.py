@@ -64,7 +64,7 @@ class Metric:
 
     Attributes:
         key: the name users write (``gpu.kernel_time``).
-        unit: ns, B, 1, %, B/s, 1/s, Hz, °C or W.
+        unit: ns, B, 1, %, B/s, 1/s, FLOP, FLOP/s, Hz, °C or W.
         kind: whether it is compared for equality or as a noisy timing.
         worse: the direction in which it gets worse.
         tolerance: default tolerance; None for a metric that is recorded and shown, but is only
@@ -182,6 +182,65 @@ def _state_metrics() -> Iterable[Metric]:
             worse=worse,
             combine="mean",
         )
+
+
+FLOPS_PER_S = "gpu.flops_per_s"
+BYTES_PER_S = "gpu.bytes_per_s"
+PCT_PEAK_FLOPS = "gpu.pct_peak_flops"
+PCT_PEAK_BW = "gpu.pct_peak_bw"
+WORK_FLOPS = "work.flops"
+WORK_BYTES = "work.bytes"
+
+
+def _work_metrics() -> Iterable[Metric]:
+    """Of work that tests say they do: `nsys.units(flops=..., bytes=...)`."""
+    yield Metric(
+        WORK_FLOPS,
+        "FLOP",
+        "exact",
+        "floating-point operations of a round, as the test says (nsys.units(flops=...))",
+    )
+    yield Metric(
+        WORK_BYTES,
+        "B",
+        "exact",
+        "bytes of device memory that a round reads and writes, as the test says "
+        "(nsys.units(bytes=...))",
+    )
+    yield Metric(
+        FLOPS_PER_S,
+        "FLOP/s",
+        "timed",
+        "work.flops over gpu.busy, the time in which the GPU did anything",
+        worse="down",
+        ratio=Ratio((WORK_FLOPS,), ("gpu.busy",), 1e9),
+    )
+    yield Metric(
+        BYTES_PER_S,
+        "B/s",
+        "timed",
+        "work.bytes over gpu.busy",
+        worse="down",
+        ratio=Ratio((WORK_BYTES,), ("gpu.busy",), 1e9),
+    )
+    yield Metric(
+        PCT_PEAK_FLOPS,
+        "%",
+        "timed",
+        "gpu.flops_per_s over what NVIDIA's data sheet says of the GPU's model in the precision "
+        "that the test names (dense; nsys.units(flops=..., precision=...))",
+        worse="down",
+        combine="mean",
+    )
+    yield Metric(
+        PCT_PEAK_BW,
+        "%",
+        "timed",
+        "gpu.bytes_per_s over the bandwidth of the GPU's memory, as the capture says it "
+        "(TARGET_INFO_GPU.memoryBandwidth)",
+        worse="down",
+        combine="mean",
+    )
 
 
 _CLIENT_TOLERANCE = Tolerance(0.10)
@@ -400,6 +459,7 @@ METRICS: tuple[Metric, ...] = (
         "the longest time within the GPU span in which a device that was used did nothing",
         combine="max",
     ),
+    *_work_metrics(),
     *_copy_metrics(),
     Metric(
         "memcpy.pageable",
@@ -598,9 +658,9 @@ FAMILIES: tuple[Metric, ...] = (
 
 RANGE_KEY = "range[NAME].METRIC"
 RANGE_ABOUT = (
-    "any of the above but mem.*, client.* and those of steps and of NVML in those of the program's "
-    "own NVTX ranges whose name (text, or DOMAIN:TEXT) matches the pattern NAME and that began in "
-    "the window: what their process did in them; several of them as one"
+    "any of the above but mem.*, client.* and those of work, of steps and of NVML in those of the "
+    "program's own NVTX ranges whose name (text, or DOMAIN:TEXT) matches the pattern NAME and that "
+    "began in the window: what their process did in them; several of them as one"
 )
 
 _BY_KEY = {metric.key: metric for metric in METRICS}
@@ -609,7 +669,16 @@ _ADDED: dict[str, tuple[Metric, Compute]] = {}
 CLIENT_METRICS = frozenset(metric.key for metric in _client_metrics())
 """What a client measures of its requests to a server."""
 
+SAID_BY_TESTS: Mapping[str, str] = {
+    **dict.fromkeys((WORK_FLOPS, FLOPS_PER_S), "nsys.units(flops=...)"),
+    **dict.fromkeys((WORK_BYTES, BYTES_PER_S), "nsys.units(bytes=...)"),
+    PCT_PEAK_FLOPS: 'nsys.units(flops=..., precision="bf16")',
+    PCT_PEAK_BW: "nsys.units(bytes=...)",
+}
+"""The metrics of work that a test says it does, and what each takes."""
+
 _NOT_OF_RANGES: Mapping[str, str] = {
+    **dict.fromkeys(SAID_BY_TESTS, "work is said of the parts of tests that nsys.range names"),
     **dict.fromkeys(CLIENT_METRICS, "a client measures whole rounds"),
     **{metric.key: "steps are those of whole rounds" for metric in _step_metrics()},
     **{metric.key: "NVML is asked before and after whole rounds" for metric in _state_metrics()},

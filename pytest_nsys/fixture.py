@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import pytest
 
+from pytest_nsys.gpu.peaks import PRECISIONS, Precision
+from pytest_nsys.support.json_values import LARGEST
 from pytest_nsys.windows.record import MAIN
 
 P = ParamSpec("P")
@@ -21,7 +22,7 @@ class Recorder(Protocol):
     def range(self, name: str) -> AbstractContextManager[None]:
         """A named part of the round."""
 
-    def units(self, **units: float) -> None:
+    def units(self, units: Mapping[str, float], precision: str) -> None:
         """What this round processes; replaces what was said before."""
 
     def repeat(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -78,17 +79,46 @@ class Nsys:
             raise ValueError(f"nsys.range({name!r}): the test's body is called so; take another")
         return nullcontext() if self._recorder is None else self._recorder.range(name)
 
-    def units(self, **units: float) -> None:
+    def units(
+        self,
+        *,
+        flops: float | None = None,
+        bytes: float | None = None,
+        precision: Precision | None = None,
+        **units: float,
+    ) -> None:
         """What this round processes: ``nsys.units(tokens=256)`` gives ``X.per_token`` for all X.
 
         A plural ``s`` is dropped in the metric's name. The last call in a round counts.
+
+        ``flops`` and ``bytes`` are work, which has rates and shares of what the GPU is made for:
+        ``gpu.flops_per_s``, ``gpu.pct_peak_flops``, ``gpu.bytes_per_s``, ``gpu.pct_peak_bw``. Said
+        within `range`, it is the work of that part alone, each time it is entered.
+
+        Args:
+            flops: floating-point operations; a multiply-add is two.
+            bytes: that are read from device memory and written to it.
+            precision: of the operations; without it they have no peak.
+            units: how many of anything else.
+
+        Raises:
+            ValueError: a number is not above zero, or no number; the precision is unknown, or
+                there are no flops that it is of.
         """
-        for name, count in units.items():
+        work = {"flops": flops, "bytes": bytes}
+        said = {name: count for name, count in work.items() if count is not None} | units
+        for name, count in said.items():
             is_number = isinstance(count, (int, float)) and not isinstance(count, bool)
-            if not is_number or not 0 < count < math.inf:
+            if not is_number or not 0 < count < LARGEST:
                 raise ValueError(f"nsys.units({name}={count!r}): give a number above zero")
+        if precision is not None and precision not in PRECISIONS:
+            known = ", ".join(PRECISIONS)
+            raise ValueError(f"nsys.units(precision={precision!r}): the precisions are {known}")
+        if precision is not None and flops is None:
+            raise ValueError(f"nsys.units(precision={precision!r}): it is that of flops=...")
         if self._recorder is not None:
-            self._recorder.units(**units)
+            counts = {name: float(count) for name, count in said.items()}
+            self._recorder.units(counts, precision or "")
 
 
 def nsys_of(item: pytest.Item) -> Nsys:

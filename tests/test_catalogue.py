@@ -15,6 +15,7 @@ from pytest_nsys.catalogue import (
     COUNTED_UNITS,
     FAMILIES,
     METRICS,
+    SAID_BY_TESTS,
     SERVER_GATES,
     FamilyKey,
     Metric,
@@ -49,6 +50,7 @@ def test_every_metric_is_computed_and_everything_computed_is_a_metric() -> None:
         *(*SPAN_METRICS, *STATE_METRICS, *RATIOS, *PROCESS_METRICS, *CLIENT_METRICS),
         *STEP_METRICS,
     ]
+    computed += [key for key in SAID_BY_TESTS if key not in RATIOS]
     assert sorted(computed) == sorted(metric.key for metric in METRICS)
 
 
@@ -106,7 +108,7 @@ def test_kinds_and_units_agree() -> None:
     for metric in (*METRICS, *FAMILIES):
         assert metric.about
         is_mean = metric.key in ("client.in_flight", "step.tokens")
-        assert (metric.unit not in ("1", "B") or is_mean) is (metric.kind == "timed")
+        assert (metric.unit not in ("1", "B", "FLOP") or is_mean) is (metric.kind == "timed")
 
 
 def test_what_is_more_of_good_gets_worse_downwards() -> None:
@@ -116,6 +118,7 @@ def test_what_is_more_of_good_gets_worse_downwards() -> None:
         *(f"memcpy.{kind}.throughput" for kind in ("h2d", "d2h", "d2d", "p2p")),
         *(f"client.{key}" for key in ("tokens_per_s", "requests_per_s", "requests")),
         *("client.output_tokens", "client.prompt_tokens", "step.tokens"),
+        *(f"gpu.{key}" for key in ("flops_per_s", "bytes_per_s", "pct_peak_flops", "pct_peak_bw")),
     }
 
 

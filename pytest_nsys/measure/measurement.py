@@ -139,12 +139,14 @@ class WindowMeasurement:
         samples: per metric key, its samples by process and round.
         units: what a round processes (median over rounds).
         breakdown: what a round is made of.
+        precision: of its floating-point operations, as the test says; "" if it does not.
     """
 
     name: str
     samples: Mapping[str, Samples]
     units: Mapping[str, float] = field(default_factory=dict)
     breakdown: Mapping[Breakdown, Parts] = field(default_factory=dict)
+    precision: str = ""
 
     def by_process(self, key: str) -> Samples:
         """The samples of a metric by process; empty if it was not measured.

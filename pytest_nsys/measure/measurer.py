@@ -75,7 +75,7 @@ class Measurer:
                 found[nodeid] = _too_few(body, one.rounds)
             else:
                 remarks = (*one.remarks, *automatic_remarks(spec, one.windows))
-                warnings = tuple(_in_some(records, body))
+                warnings = (*one.warnings, *_in_some(records, body))
                 found[nodeid] = replace(one, remarks=remarks, warnings=warnings)
         return found
 
@@ -116,8 +116,13 @@ class Measurer:
                 rounds=ran[nodeid].rounds,
                 windows=measured.windows,
                 environment=environment_of(result, result.trace, gpus, records),
-                remarks=(*disturbances(records), *_forked(records, result.options)),
+                remarks=(
+                    *measured.remarks,
+                    *disturbances(records),
+                    *_forked(records, result.options),
+                ),
                 leftovers=left.get(nodeid, ""),
+                warnings=measured.warnings,
                 timeline=measured.timeline,
                 bottlenecks=bottlenecks.get(nodeid, ()),
                 recordings=(result.recording,) if result.recording else (),

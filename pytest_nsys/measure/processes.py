@@ -131,6 +131,7 @@ def _join_windows(windows: Sequence[WindowMeasurement]) -> WindowMeasurement:
             kind: _join_parts([window.breakdown.get(kind, Parts()) for window in windows])
             for kind in kinds
         },
+        precision=next((window.precision for window in windows if window.precision), ""),
     )
 
 

@@ -30,6 +30,7 @@ from pytest_nsys.metrics.memory import SPAN_METRICS, MemoryTimeline
 from pytest_nsys.metrics.records import client_values, state_samples
 from pytest_nsys.metrics.steps import step_values
 from pytest_nsys.metrics.values import window_values
+from pytest_nsys.metrics.work import shares_of_peak, work_values
 from pytest_nsys.support.arrays.rows import Floats
 from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows.cut import Cut, cut_records
@@ -52,6 +53,8 @@ class TestWindows:
         gpus: numbers of the devices its windows used.
         timeline: the round of its body, or of its first window, whose kernel time is the median
             one, where it is wanted.
+        remarks: what of it could not be measured, in sentences.
+        warnings: what of it cannot be, in sentences.
     """
 
     __test__ = False
@@ -59,6 +62,8 @@ class TestWindows:
     windows: Mapping[str, WindowMeasurement]
     gpus: frozenset[int] = field(default_factory=frozenset)
     timeline: Timeline | None = None
+    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def measure(
@@ -95,36 +100,50 @@ def measure(
     both = cut_records(trace, [*windows, *spans])
     cut = Cut(trace, both.starts[: len(windows)], both.ends[: len(windows)])
     span_cut = Cut(trace, both.starts[len(windows) :], both.ends[len(windows) :])
-    given = client_values(windows)
+    given = client_values(windows) | work_values(windows)
     if (tokens := given.get(COUNTED_UNITS["token"])) is not None:
         given |= step_values(cut, tokens, given.get(COUNTED_UNITS["request"], tokens))
     measured = _measure(cut, [*places.values()], naming, extra=extra, unified=unified, given=given)
     owners = [(record.nodeid, record.name) for record in spans]
     memory = dict(zip(owners, _measure_memory(span_cut), strict=True))
     gpus = _gpus(cut, places)
-    of_rounds: dict[Place, list[WindowRecord]] = defaultdict(list)
+    of_place: dict[Place, list[WindowRecord]] = defaultdict(list)
     for record in windows:
-        if record.kind == "round":
-            of_rounds[record.nodeid, record.name].append(record)
+        of_place[record.nodeid, record.name].append(record)
     tests: dict[str, dict[str, WindowMeasurement]] = defaultdict(dict)
+    remarks: dict[str, list[str]] = defaultdict(list)
+    warnings: dict[str, list[str]] = defaultdict(list)
     for (nodeid, name), (samples, parts) in zip(places, measured, strict=True):
         # Memory is one sample per process. It is known where a span says that all of it was
         # allocated in the capture: not of a server that had begun before.
         memory_samples, memory_parts = memory.get((nodeid, name), _NOTHING)
-        found = state_samples(of_rounds[nodeid, name])
-        states = {key: (sample,) for key, sample in found.items()}
+        records_of = of_place[nodeid, name]
+        found = state_samples(records_of)
+        rates = {key: one for key, (one,) in samples.items()}
+        used = [gpu for gpu in trace.gpus if gpu.id in gpus[nodeid]]
+        shares = shares_of_peak(records_of, rates, used)
+        remarks[nodeid] += shares.notes
+        warnings[nodeid] += shares.warnings
+        aside = {key: (sample,) for key, sample in {**found, **shares.samples}.items()}
         window = WindowMeasurement(
             name=name,
             samples={
-                key: shared(one) for key, one in {**samples, **memory_samples, **states}.items()
+                key: shared(one) for key, one in {**samples, **memory_samples, **aside}.items()
             },
             units=_median_units(units[nodeid, name]),
             breakdown={**parts, "allocations": memory_parts},
+            precision=shares.precision,
         )
         tests[nodeid][name] = _with_gates(window)
     drawn = _timelines(cut, windows, places, memory, naming) if timelines else {}
     return {
-        nodeid: TestWindows(of_test, gpus[nodeid], drawn.get(nodeid))
+        nodeid: TestWindows(
+            of_test,
+            gpus[nodeid],
+            drawn.get(nodeid),
+            (*dict.fromkeys(remarks[nodeid]),),
+            (*dict.fromkeys(warnings[nodeid]),),
+        )
         for nodeid, of_test in tests.items()
     }
 

@@ -17,6 +17,7 @@ from pytest_nsys.catalogue import (
     is_gated,
     lookup,
 )
+from pytest_nsys.gpu.peaks import MODELS, PRECISIONS, Model
 from pytest_nsys.kernels import CATEGORIES
 from pytest_nsys.support.text import markdown_row, wrapped
 from pytest_nsys.support.units import format_tolerance
@@ -32,6 +33,7 @@ PER_UNIT_ABOUT = (
 
 _TITLES = {
     "gpu": "Kernels and the GPU's time",
+    "work": "Kernels and the GPU's time",
     "memcpy": "Copies",
     "memset": "Memory sets",
     "um": "Unified memory",
@@ -99,6 +101,50 @@ with the range of the baseline's samples over rounds and processes. Windows of c
   (`range[prefill].gpu.kernel_time`), or by their kernels (`kernel[*decode*].time`) where the engine
   names them so. There is no metric for them by itself: engines run both in one batch, with kernels
   of the same names.
+"""
+_WORK = """
+## Work, and shares of the peak
+
+A test that knows how much it computes and moves says so, and has rates of it and shares of what
+its GPU is made for:
+
+```python
+@pytest.mark.nsys(budget={"gpu.pct_peak_flops": 60})  # at least: more of it is better
+def test_gemm(nsys):
+    nsys.units(flops=2 * m * n * k, bytes=2 * (m * k + k * n + m * n), precision="bf16")
+    a @ b
+```
+
+    gpu.flops_per_s = flops / gpu.busy        gpu.pct_peak_flops = 100 * gpu.flops_per_s / peak
+    gpu.bytes_per_s = bytes / gpu.busy        gpu.pct_peak_bw = 100 * gpu.bytes_per_s / bandwidth
+
+- The time is `gpu.busy`, of each round: that in which the GPU did anything. Of kernels one after
+  another it is `gpu.kernel_time`. Kernels side by side count once, copies on the device (what
+  `x.clone()` is) and memory sets count, and time in which the GPU is idle does not. Copies from
+  and to the host count, too: keep them out of the body, with `nsys(function, ...)` or a range.
+- It is summed over devices, so that a rate is that of one of them.
+- `flops`: a multiply-add is two. `bytes` are those that the algorithm has to read from device
+  memory and write to it: what kernels really move is not in a capture. Where they find it in a
+  cache, the share can be more than 100 %, which is a warning.
+- Work that is said within `nsys.range` is that of the range alone, each time that it is entered.
+  How much of it one kernel does is not known: to see the rate of a kernel, put a range around its
+  call. All other units are of the whole round, wherever they are said.
+- The bandwidth is that of the capture: clock and width of the memory, as the driver says them.
+- The peak is that of NVIDIA's data sheet for the model and the precision, dense: what kernels are
+  compared with in the field. It is multiprocessors x boost clock x operations of a multiprocessor
+  per clock. At another clock a GPU can be above it: an H200 that computes in bf16 at 1.98 GHz
+  reaches up to 108 % of the data sheet's 989 TFLOP/s, which are for 1.83 GHz.
+- Precisions are those below; fp64 and fp32 are of CUDA cores, all others of tensor cores.
+  GeForce, RTX and other GPUs that are not in the table have no `gpu.pct_peak_flops`, and a note
+  says so: a capture does not say how fast their tensor cores are. Budget `gpu.flops_per_s` there.
+
+These metrics are not gated unless a marker or `nsys_tolerance` names them: as long as the work is
+the same they say what `gpu.kernel_time` says, and would fail by the same slow-down. They are
+compared by their own change (a share in percentage points: `"3 pp"`), and are not judged again at
+another clock. With both flops and bytes the HTML page has a roofline.
+
+TFLOP/s, dense:
+
 """
 _CATEGORIES = """
 ## Categories of kernels
@@ -251,6 +297,7 @@ def catalogue_page() -> str:
         page += [f"\n## {title}\n\n", *_markdown(heads, rows)]
     gates = [f"- `{key}`: {tolerance}\n" for key, tolerance in _server_gates()]
     page += [_SERVERS, *gates, _SERVERS_REST]
+    page += [_WORK, *_markdown(("GPU", *PRECISIONS), map(_peaks, MODELS))]
     page += [_CATEGORIES, "\n", *_markdown(("category", "what its kernels do"), CATEGORIES.items())]
     return "".join([*page, _OWN])
 
@@ -258,6 +305,11 @@ def catalogue_page() -> str:
 def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterable[str]:
     for cells in (heads, ["---"] * len(heads), *rows):
         yield markdown_row(cell.replace("|", "\\|") for cell in cells) + "\n"
+
+
+def _peaks(model: Model) -> list[str]:
+    peaks = (model.teraflops.get(precision) for precision in PRECISIONS)
+    return [model.title, *("-" if peak is None else f"{peak:g}" for peak in peaks)]
 
 
 def _entry(metric: Metric) -> CatalogueEntry:

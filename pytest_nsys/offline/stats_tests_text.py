@@ -6,8 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from pytest_nsys.catalogue import CLIENT, CLIENT_METRICS, Gates, lookup
-from pytest_nsys.report.figures import COLUMNS, STEP_COLUMNS, Figure, FigureRow, FigureTable
+from pytest_nsys.catalogue import CLIENT, CLIENT_METRICS, SAID_BY_TESTS, Gates, lookup
+from pytest_nsys.report.figures import (
+    COLUMNS,
+    STEP_COLUMNS,
+    WORK_COLUMNS,
+    Column,
+    Figure,
+    FigureRow,
+    FigureTable,
+    Shown,
+)
 from pytest_nsys.report.figures_text import figure_lines
 from pytest_nsys.support.text import WIDTH, table, wrapped
 from pytest_nsys.support.units import format_amount, format_count
@@ -37,19 +46,26 @@ _Json = Mapping[str, Any]
 
 
 def window_lines(tests: Sequence[_Json]) -> list[str]:
-    """The figures of all windows, what clients saw, steps of engines, and the kernels of each."""
+    """The figures of all windows, rates of work, what clients saw, steps of engines, kernels."""
     if not tests:
         return []
     lines: list[str] = []
     for gates, title in _TITLES.items():
         rows = [row for row in tests if _gates(row) == gates]
         if rows:
-            found = figure_lines([_figures(gates, rows)], where="--format json has all")
+            found = figure_lines(
+                [_figures(gates, COLUMNS[gates], rows)], where="--format json has all"
+            )
             lines += [
                 "",
                 f"{title} (medians over {_rounds(rows)}):",
                 *(line.text for line in found),
             ]
+    rates = [one for one in WORK_COLUMNS if any(one.keys[0] in row["metrics"] for row in tests)]
+    if rates:
+        working = [row for row in tests if not SAID_BY_TESTS.keys().isdisjoint(row["metrics"])]
+        found = figure_lines([_figures("work", rates, working)], where="--format json has all")
+        lines += ["", "work that tests say they do:", *(line.text for line in found)]
     served = [row for row in tests if _gates(row) == "server"]
     if served:
         lines += ["", "what clients saw:", *_of_windows(served, _CLIENT_COLUMNS)]
@@ -69,16 +85,16 @@ def _rounds(tests: Sequence[_Json]) -> str:
     return "rounds" if len(numbers) > 1 else format_count(next(iter(numbers)), "round")
 
 
-def _figures(gates: Gates, tests: Sequence[_Json]) -> FigureTable:
+def _figures(shown: Shown, columns: Sequence[Column], tests: Sequence[_Json]) -> FigureTable:
     rows = []
     for test in tests:
         metrics: Mapping[str, float] = test["metrics"]
         figures = []
-        for column in COLUMNS[gates]:
+        for column in columns:
             known = [metrics[key] for key in column.keys if key in metrics]
             figures.append(Figure(column.unit, sum(known) if known else None))
         rows.append(FigureRow(test["nodeid"], test["window"], "new", tuple(figures)))
-    return FigureTable(gates, COLUMNS[gates], tuple(rows))
+    return FigureTable(shown, tuple(columns), tuple(rows))
 
 
 def _of_windows(tests: Sequence[_Json], columns: Iterable[tuple[str, str]]) -> Iterator[str]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from pytest_nsys.catalogue import CLIENT, Gates, lookup
+from pytest_nsys.catalogue import CLIENT, SAID_BY_TESTS, Gates, lookup
 from pytest_nsys.measure.measurement import Samples, WindowMeasurement
 from pytest_nsys.report.run import sides_of
 from pytest_nsys.support.units import Unit
@@ -71,6 +72,19 @@ STEP_COLUMNS = (
 of prompts per request, and where the time of a step goes."""
 
 
+WORK_COLUMNS = (
+    Column("FLOP/s", ("gpu.flops_per_s",)),
+    Column("of peak", ("gpu.pct_peak_flops",)),
+    Column("bytes/s", ("gpu.bytes_per_s",)),
+    Column("of peak", ("gpu.pct_peak_bw",)),
+)
+"""What is shown, in a table of their own, of windows of which the test said how much work they do;
+as far as any of them has it."""
+
+Shown = Literal["test", "server", "work"]
+"""What a table is of: tests' own work, servers under load, or rates of work that tests said."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """A number of a window.
@@ -111,39 +125,57 @@ class FigureRow:
 class FigureTable:
     """Rows that have their columns in common."""
 
-    gates: Gates
+    shown: Shown
     columns: tuple[Column, ...]
     rows: tuple[FigureRow, ...]
 
 
 def figure_tables(verdicts: Iterable[Verdict], keys: Sequence[str] = ()) -> tuple[FigureTable, ...]:
-    """The tables of a run: of tests' own work, and of servers under load; empty ones are left out.
+    """The tables of a run: of what tests do themselves, of servers under load, and of rates of work
+    that tests said; empty ones are left out.
 
     Args:
         verdicts: in the order of the rows.
         keys: the metrics to show in the place of the usual columns.
     """
     chosen = tuple(Column(key, (key,)) for key in keys)
-    rows: dict[Gates, list[FigureRow]] = {gates: [] for gates in COLUMNS}
-    for verdict in verdicts:
-        for name, window in verdict.measurement.windows.items():
-            columns = chosen or COLUMNS[window.gates]
-            then = sides_of(verdict, name)[1]
-            figures = tuple(figure_of(column, window, then) for column in columns)
-            worse = {
-                part.metric.key: figure_of(
-                    Column(part.metric.key, (part.metric.key,)), window, then
-                )
-                for part in verdict.worse
-                if part.window == name
-            }
-            row = FigureRow(verdict.nodeid, name, _status(verdict, name), figures, worse)
-            rows[window.gates].append(row)
-    return tuple(
-        FigureTable(gates, chosen or COLUMNS[gates], tuple(found))
-        for gates, found in rows.items()
-        if found
-    )
+    windows = [
+        (verdict, name, window)
+        for verdict in verdicts
+        for name, window in verdict.measurement.windows.items()
+    ]
+    tables = [
+        FigureTable(
+            gates,
+            columns := chosen or COLUMNS[gates],
+            tuple(_row(*one, columns) for one in windows if one[2].gates == gates),
+        )
+        for gates in COLUMNS
+    ]
+    working = [one for one in windows if any(map(one[2].values, SAID_BY_TESTS))]
+    rates = tuple(one for one in WORK_COLUMNS if any(w.values(one.keys[0]) for *_, w in working))
+    if rates and not chosen:
+        rows = (_row(*one, rates) for one in working)
+        tables.append(FigureTable("work", rates, tuple(map(_of_work, rows))))
+    return tuple(table for table in tables if table.rows)
+
+
+def _row(
+    verdict: Verdict, name: str, window: WindowMeasurement, columns: Sequence[Column]
+) -> FigureRow:
+    then = sides_of(verdict, name)[1]
+    worse = {
+        part.metric.key: figure_of(Column(part.metric.key, (part.metric.key,)), window, then)
+        for part in verdict.worse
+        if part.window == name
+    }
+    figures = tuple(figure_of(column, window, then) for column in columns)
+    return FigureRow(verdict.nodeid, name, _status(verdict, name), figures, worse)
+
+
+def _of_work(row: FigureRow) -> FigureRow:
+    """The row without what another table says to have got worse."""
+    return replace(row, worse={key: row.worse[key] for key in row.worse if key in SAID_BY_TESTS})
 
 
 def _status(verdict: Verdict, window: str) -> Status:

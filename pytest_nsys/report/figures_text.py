@@ -75,7 +75,7 @@ def figure_word(verdict: Verdict, keys: Sequence[str] = ()) -> str:
         if worse and not any(part.metric.key in table.columns[0].keys for part in worse):
             then, now, metric = worse[0].baseline or 0.0, worse[0].current or 0.0, worse[0].metric
             return f"{metric.key} {format_change(then, now, metric.unit)}"
-        row = max(table.rows, key=_moved) if table.gates == "server" else table.rows[0]
+        row = max(table.rows, key=_moved) if table.shown == "server" else table.rows[0]
         figure = row.figures[0]
         if figure.current:
             per = "/token" if table.columns[0].keys[0].endswith(".per_token") else ""
@@ -89,7 +89,7 @@ def changed_only(tables: Iterable[FigureTable]) -> tuple[FigureTable, ...]:
     for table in tables:
         rows = tuple(row for row in table.rows if row.status != "ok")
         if rows:
-            found.append(FigureTable(table.gates, table.columns, rows))
+            found.append(FigureTable(table.shown, table.columns, rows))
     return tuple(found)
 
 

@@ -52,7 +52,7 @@ takes some 7 kB; the file is written test by test, each window and each row of a
                       "share": fraction,                       of the time of its rounds
                       "evidence": [text, ...]}, ...],
         "windows": [
-          {"name": text, "units": {name: per round},
+          {"name": text, "units": {name: per round}, "precision": of its work or "",
            "zero": [metric, ...],                              what is 0 in every round, now and
                                                                then: not among the metrics
            "metrics": [
@@ -201,7 +201,7 @@ def _document(run: RunReport, *, samples: bool) -> dict[str, Any]:
 
 def _table(table: FigureTable) -> dict[str, Any]:
     return {
-        "gates": table.gates,
+        "gates": table.shown,
         "columns": [
             {"head": column.head, "keys": column.keys, "unit": column.unit}
             for column in table.columns
@@ -256,6 +256,7 @@ def _window_document(
     return {
         "name": name,
         "units": now.units if now else {},
+        "precision": now.precision if now else "",
         "zero": zero,
         "metrics": [
             {**_metric(part), **(_samples(part, now, then) if samples else {})} for part in told

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_nsys.catalogue import Gates
 from pytest_nsys.errors import ReportError
-from pytest_nsys.report.figures import FigureTable, figure_tables
+from pytest_nsys.report.figures import FigureTable, Shown, figure_tables
 from pytest_nsys.report.figures_text import cells, told
 from pytest_nsys.report.run import RunReport, write_report
 from pytest_nsys.storage.baselines.orphans import Orphan
@@ -127,21 +126,21 @@ def _said(run: RunReport, lines_of: Callable[[Verdict], Iterable[str]]) -> list[
     ]
 
 
-_FIGURE_TITLES: Mapping[Gates, str] = {"test": "Figures", "server": "Servers"}
+_FIGURE_TITLES: Mapping[Shown, str] = {"test": "Figures", "server": "Servers", "work": "Work"}
 
 
 def _add_figures(text: _Text, table: FigureTable) -> None:
     """The table that the terminal shows; of many rows those that tell most."""
     head, lines = _figure_rows(table)
     first = [lines[row.nodeid, row.window] for row in told(table.rows, _FIGURES)]
-    text.section(f"### {_FIGURE_TITLES[table.gates]}", first, "rows", head)
+    text.section(f"### {_FIGURE_TITLES[table.shown]}", first, "rows", head)
 
 
 def _add_other_figures(text: _Text, table: FigureTable) -> None:
     """The other rows, where there are more."""
     head, lines = _figure_rows(table)
     first = {(row.nodeid, row.window) for row in told(table.rows, _FIGURES)}
-    what = f"other rows: {_FIGURE_TITLES[table.gates].lower()}"
+    what = f"other rows: {_FIGURE_TITLES[table.shown].lower()}"
     text.folded(what, [line for row, line in lines.items() if row not in first], head)
 
 

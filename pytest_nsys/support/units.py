@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
 from pytest_nsys.errors import QuantityError
 
-Unit = Literal["ns", "B", "1", "%", "B/s", "1/s", "Hz", "°C", "W"]
+Unit = Literal["ns", "B", "1", "%", "B/s", "1/s", "FLOP", "FLOP/s", "Hz", "°C", "W"]
 """Units of metrics: nanoseconds, bytes, a count, percent, bytes per second, a count per second,
-hertz, degrees Celsius, watts."""
+floating-point operations, the same per second, hertz, degrees Celsius, watts."""
 
 _TIME = {"ns": 1.0, "us": 1e3, "µs": 1e3, "μs": 1e3, "ms": 1e6, "s": 1e9}
 _SIZE = {
@@ -22,10 +22,12 @@ _SIZE = {
     "KB": 1e3,
     "MB": 1e6,
     "GB": 1e9,
+    "TB": 1e12,
     "KiB": 2.0**10,
     "MiB": 2.0**20,
     "GiB": 2.0**30,
 }
+_FLOP = {"FLOP": 1.0, "kFLOP": 1e3, "MFLOP": 1e6, "GFLOP": 1e9, "TFLOP": 1e12, "PFLOP": 1e15}
 _FACTORS: dict[Unit, dict[str, float]] = {
     "ns": _TIME,
     "B": _SIZE,
@@ -33,6 +35,8 @@ _FACTORS: dict[Unit, dict[str, float]] = {
     "%": {"%": 1.0, "pp": 1.0},
     "B/s": {f"{name}/s": factor for name, factor in _SIZE.items()},
     "1/s": {"1/s": 1.0, "/s": 1.0},
+    "FLOP": _FLOP,
+    "FLOP/s": {f"{name}/s": factor for name, factor in _FLOP.items()},
     "Hz": {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9},
     "°C": {"°C": 1.0, "C": 1.0},
     "W": {"mW": 1e-3, "W": 1.0, "kW": 1e3},
@@ -114,7 +118,15 @@ def _read_amount(value: Amount, unit: Unit) -> tuple[float, str]:
 
 def _with_unit(number: str, unit: Unit, *more: str) -> str:
     """What a number without its unit may have been meant to be."""
-    units = {"ns": ("us", "ms"), "B": ("B", "MiB"), "B/s": ("GB/s",), "%": ("pp",), "W": ("W",)}
+    units = {
+        "ns": ("us", "ms"),
+        "B": ("B", "MiB"),
+        "B/s": ("GB/s",),
+        "FLOP": ("TFLOP",),
+        "FLOP/s": ("TFLOP/s",),
+        "%": ("pp",),
+        "W": ("W",),
+    }
     names = units.get(unit, tuple(_FACTORS[unit])[:1])
     meant = [*more, *(f'"{number} {name}"' for name in names)]
     return f"add the unit that is meant, such as {' or '.join(meant)}"
@@ -163,6 +175,8 @@ def _examples(unit: Unit) -> str:
         "%": '"3%" or "3 pp"',
         "B/s": '"20 GB/s"',
         "1/s": '"1500/s"',
+        "FLOP": '"2 TFLOP"',
+        "FLOP/s": '"600 TFLOP/s"',
         "Hz": '"1.98 GHz" or "1600 MHz"',
         "°C": '"80 °C"',
         "W": '"400 W"',
@@ -170,7 +184,7 @@ def _examples(unit: Unit) -> str:
     return f"write {examples[unit]}; relative parts as 5%"
 
 
-def _scaled(value: float, steps: list[tuple[float, str]]) -> str:
+def _scaled(value: float, steps: Sequence[tuple[float, str]]) -> str:
     for factor, name in steps:
         if abs(value) >= factor:
             return f"{_digits(value / factor)} {name}"
@@ -184,25 +198,39 @@ def _digits(value: float) -> str:
     return f"{value:.4g}" if abs(value) < 9999.5 else f"{value:,.0f}"
 
 
+_DECIMAL: Mapping[Unit, Sequence[tuple[float, str]]] = {
+    # Sizes are powers of two, and rates are not: data sheets give bandwidths in GB/s.
+    "B/s": [(1e12, "TB/s"), (1e9, "GB/s"), (1e6, "MB/s"), (1e3, "kB/s"), (1.0, "B/s")],
+    "Hz": [(1e9, "GHz"), (1e6, "MHz"), (1e3, "kHz"), (1.0, "Hz")],
+    **{
+        unit: [(factor, name) for name, factor in reversed(_FACTORS[unit].items())]
+        for unit in ("FLOP", "FLOP/s")
+    },
+}
+
+
 def format_amount(value: float, unit: Unit) -> str:
     """``value`` for people, in a unit that keeps the number readable, to four digits."""
     if not math.isfinite(value):
         return "-"
     if unit == "ns":
         return _scaled(value, [(1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns")])
-    if unit in ("B", "B/s"):
-        steps = [(2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")]
-        per = "/s" if unit == "B/s" else ""
-        return _scaled(value, steps) + per
-    if unit == "Hz":
-        return _scaled(value, [(1e9, "GHz"), (1e6, "MHz"), (1e3, "kHz"), (1.0, "Hz")])
+    if unit == "B":
+        return _scaled(value, [(2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")])
+    if unit in _DECIMAL:
+        return _scaled(value, _DECIMAL[unit])
     if unit in ("%", "1/s"):
         return _digits(value) + unit.lstrip("1")
     return _digits(value) if unit == "1" else f"{_digits(value)} {unit}"
 
 
+_AMOUNTS: Mapping[str, Unit] = {"flop": "FLOP", "byte": "B"}
+
+
 def format_count(count: float, name: str) -> str:
     """So many of what a user has a name for, in the singular or not: ``256 tokens``."""
+    if name in _AMOUNTS:
+        return format_amount(count, _AMOUNTS[name])
     plural = name if count == 1 or name.endswith("s") else f"{name}s"
     exact = format_amount(count, "1") if float(count).is_integer() else f"{count:g}"
     return f"{exact} {plural}"

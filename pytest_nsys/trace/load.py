@@ -458,8 +458,14 @@ def _gpus(source: Source) -> tuple[TraceGpu, ...]:
     # Where there is no number, they are in the order of their numbers.
     numbered = "id" in table
     ids = whole_numbers(schema.GPU, table["id"]).tolist() if numbered else range(len(table))
-    gpus = [TraceGpu(number, name) for number, name in zip(ids, texts(table["name"]), strict=True)]
-    return tuple(sorted(gpus, key=lambda gpu: gpu.id))
+    known = [
+        np.maximum(whole_numbers(schema.GPU, table[column]), 0).tolist()
+        if column in table
+        else [0] * len(table)
+        for column in ("smCount", "memoryBandwidth")
+    ]
+    found = zip(ids, texts(table["name"]), *known, strict=True)
+    return tuple(sorted((TraceGpu(*one) for one in found), key=lambda gpu: gpu.id))
 
 
 def _diagnostics(source: Source) -> tuple[tuple[int, str], ...]:

@@ -82,7 +82,7 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     STRINGS: ("id", "value"),
     DIAGNOSTIC: ("severity", "text"),
-    GPU: ("id", "name", "totalMemory", "smCount"),
+    GPU: ("id", "name", "totalMemory", "smCount", "memoryBandwidth"),
     CUDA_DEVICE: ("gpuId", "cudaId", "pid"),
     SYSTEM: ("name", "value"),
     SESSION: ("utcEpochNs",),

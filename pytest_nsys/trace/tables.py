@@ -10,10 +10,19 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class TraceGpu:
-    """A GPU that nsys saw on the machine of a capture."""
+    """A GPU that nsys saw on the machine of a capture.
+
+    Attributes:
+        id: nsys's number of it.
+        name: its model.
+        multiprocessors: how many it has; 0 if unknown.
+        bandwidth: of its memory at most, bytes per second; 0 if unknown.
+    """
 
     id: int
     name: str
+    multiprocessors: int = 0
+    bandwidth: int = 0
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from pytest_nsys.catalogue import (
     COUNTED_UNITS,
+    PCT_PEAK_FLOPS,
     Gates,
     Metric,
     default_gates,
@@ -208,6 +209,13 @@ class _Pair:
             # Renamed, and as slow as may be, or no longer there: that is no improvement.
             return replace(
                 comparison, status="incomparable", note=none_now(metric.key, self.then, self.now)
+            )
+        if metric.key == PCT_PEAK_FLOPS and self.then.precision != self.now.precision:
+            return replace(
+                comparison,
+                status="incomparable",
+                note=f"{metric.key} is of the peak in {self.now.precision}, in the baseline in "
+                f"{self.then.precision}",
             )
         if _is_total(metric) and not _counted_alike(self.then, self.now):
             return replace(

@@ -17,7 +17,7 @@ class WatchedWindow(WindowMeasurement):
     """The same window; numbers that are asked of it are written down."""
 
     def __init__(self, window: WindowMeasurement, seen: Seen) -> None:
-        super().__init__(window.name, window.samples, window.units, window.breakdown)
+        super().__init__(**vars(window))
         object.__setattr__(self, "_window", window)
         object.__setattr__(self, "_seen", seen)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_nsys.catalogue import Breakdown, inner_family, lookup
+from pytest_nsys.catalogue import SAID_BY_TESTS, Breakdown, inner_family, lookup
 from pytest_nsys.measure.measurement import Measurement, Part, Parts, WindowMeasurement
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.plan.patterns import is_function
@@ -41,8 +41,11 @@ def _unmeasured(spec: Spec, measurement: Measurement) -> Iterator[Requirement]:
         for key in keys:
             if not bodies or any(_has(window, key, what, spec) for window in bodies):
                 continue
-            text = f"{key} has a {what} and was not measured"
-            yield Requirement(bodies[0].name, "violated", text + none_of(key, what, bodies))
+            text = f"{key} has a {what} and was not measured" + none_of(key, what, bodies)
+            if key in SAID_BY_TESTS:
+                known = [remark for remark in measurement.remarks if key in remark]
+                text += f"; {known[0] if known else f'it takes {SAID_BY_TESTS[key]}'}"
+            yield Requirement(bodies[0].name, "violated", text)
 
 
 def _has(window: WindowMeasurement, key: str, what: str, spec: Spec) -> bool:

@@ -55,6 +55,25 @@ class Leftover:
     since: str
 
 
+WORK = frozenset({"flops", "bytes"})
+"""The units that are work: each part of a test has its own, and a rate of it."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a window does, as the test says: ``nsys.units(flops=..., precision=..., bytes=...)``.
+
+    Attributes:
+        flops: floating-point operations; 0 if it does not say.
+        bytes: of device memory that are read and written; 0 if it does not say.
+        precision: of the operations; "" if it does not say.
+    """
+
+    flops: Maybe[Amount] = 0.0
+    bytes: Maybe[Amount] = 0.0
+    precision: Maybe[str] = ""
+
+
 @dataclass(frozen=True)
 class WindowRecord:
     """What is known of one window beforehand.
@@ -72,6 +91,7 @@ class WindowRecord:
         leftovers: of a span, what earlier tests had left running.
         forks: of a span, how many processes were forked meanwhile.
         values: what a client measured in the round, by metric key (``client.ttft_p50``).
+        work: of a round or a part of one, what the test said that it does; None if it did not.
     """
 
     index: Count
@@ -85,6 +105,7 @@ class WindowRecord:
     leftovers: Maybe[tuple[Leftover, ...]] = ()
     forks: Maybe[Count] = 0
     values: Maybe[Mapping[_ClientMetric, Amount]] = field(default_factory=dict)
+    work: Work | None = None
 
     @property
     def label(self) -> str:
@@ -107,6 +128,8 @@ class WindowRecord:
             raise ValueError("a range with the name of the test's body")
         if record.times is not None and record.kind == "sentinel":
             raise ValueError("a sentinel with times")
+        if record.work is not None and record.kind not in ("round", "range"):
+            raise ValueError(f"a {record.kind} with the work of a round")
         if record.values and record.kind != "round":
             raise ValueError(f"a {record.kind} with the values of a round")
         return record

@@ -6,6 +6,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +18,14 @@ from pytest_nsys.gpu.state import RoundState
 from pytest_nsys.support.json_values import written
 from pytest_nsys.support.own import own
 from pytest_nsys.support.precision import is_precise
-from pytest_nsys.windows.record import DOMAIN, MAIN, Leftover, WindowKind, WindowRecord
+from pytest_nsys.windows.record import DOMAIN, MAIN, WORK, Leftover, WindowKind, WindowRecord, Work
 from pytest_nsys.worker.device import synchronize
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.forks import Forks
 from pytest_nsys.worker.job import Repeats
+
+_WHOLE = -1
+"""In the place of a part's number: of no part, but of the whole round."""
 
 _WAITS_S = (0.1, 0.2, 0.4, 0.8, 0.5)
 """Before the repetitions of disturbed rounds, 2 s in all: a GPU that is too hot cools down."""
@@ -129,6 +133,8 @@ class Recorder:
         self._forks_before = 0
         self._round = -1
         self._units: dict[str, float] = {}
+        self._work: dict[int, Work] = {}
+        self._part: ContextVar[int] = ContextVar("part", default=_WHOLE)
         self._pending: list[WindowRecord] = []
         self._took_over = False
         self._release = release
@@ -194,7 +200,12 @@ class Recorder:
         self._forks_before = self._forks.count
         self._span = self._open.enter_context(self._log.window("span", self._nodeid))
 
-    def _run(self, call: Callable[[], object], units: Mapping[str, float] = {}) -> object:
+    def _run(
+        self,
+        call: Callable[[], object],
+        units: Mapping[str, float] = {},
+        work: Work | None = None,
+    ) -> object:
         """The next warm-up (negative numbers) or round."""
         number = self._next
         if self._called:
@@ -208,6 +219,7 @@ class Recorder:
         if number == 0 and self._span is None:
             self._open_span()
         self._round, self._units, self._pending = number, dict(units), []
+        self._work = {_WHOLE: work} if work else {}
         self._seconds = 0.0
         self._events.write("round", nodeid=self._nodeid, round=number)
         self._calls += 1
@@ -247,7 +259,10 @@ class Recorder:
         if self._spare == 0:
             constant.update(reasons)
         for record in self._pending:
-            self._log.write(replace(record, units=self._units, state=self._state(record)))
+            place = _WHOLE if record.kind == "round" else record.index
+            work = self._work.get(place)
+            state = self._state(record)
+            self._log.write(replace(record, units=self._units, state=state, work=work))
         self._next += 1
         if self._round >= 0:
             self._times_s.append(self._seconds)
@@ -310,11 +325,30 @@ class Recorder:
             return
         with self._log.window("range", self._nodeid, name, self._round) as record:
             self._pending.append(record)
-            yield
+            around = self._part.get()
+            self._part.set(record.index)
+            try:
+                yield
+            finally:
+                self._part.set(around)
 
-    def units(self, **units: float) -> None:
-        """What this round processes; replaces what was said before."""
-        self._units = {name: float(count) for name, count in units.items()}
+    def units(self, units: Mapping[str, float], precision: str) -> None:
+        """What this round processes; replaces what was said before.
+
+        Work is that of the part that it is said in. All else is of the whole round wherever it is
+        said, and leaves the round's work as it is where it is said in a part.
+        """
+        part = self._part.get()
+        amounts = {name: count for name, count in units.items() if name in WORK}
+        others = {name: count for name, count in units.items() if name not in WORK}
+        if part == _WHOLE:
+            self._units = dict(units)
+            self._work.pop(_WHOLE, None)
+        elif others:
+            kept = {name: count for name, count in self._units.items() if name in WORK}
+            self._units = kept | others
+        if amounts:
+            self._work[part] = Work(**amounts, precision=precision)
 
     def repeat(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Measure just this call: warm-ups and rounds happen around it, and not around the body.
@@ -336,9 +370,9 @@ class Recorder:
             _check_ran(returned)
             return returned
 
-        said = self._units  # by the body, before the call
+        said = self._units, self._work.get(_WHOLE)  # by the body, before the call
         while True:
-            result = self._run(call, said)
+            result = self._run(call, *said)
             complete = self._enough()
             if complete or self._stop():
                 break

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from pytest_nsys.catalogue import FAMILIES, METRICS, RANGE_KEY, SERVER_GATES, metric_names
+from pytest_nsys.gpu.peaks import PRECISIONS
 from pytest_nsys.kernels import CATEGORIES
 from pytest_nsys.offline.catalogue_page import catalogue_page
 from tests.support.command import Answer
@@ -76,7 +77,7 @@ def test_the_page_has_every_metric_and_category_once(command: Callable[..., Answ
     named = [row[0].removeprefix("| ").strip("`") for row in rows]
     for name in (*metric_names(), *CATEGORIES):
         assert named.count(name) == 1, name
-    assert {len(row) for row in rows} == {2, 7}
+    assert {len(row) for row in rows} == {2, 7, 1 + len(PRECISIONS)}
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/how-it-works.md"])

@@ -66,7 +66,7 @@ def test_a_row_has_what_was_measured_and_what_it_is_compared_with() -> None:
 def test_tests_and_servers_have_tables_of_their_own() -> None:
     verdicts = [_verdict(_server("load")), _verdict(_body("t.py::test"))]
     tests, servers = figure_tables(verdicts)
-    assert (tests.gates, servers.gates) == ("test", "server")
+    assert (tests.shown, servers.shown) == ("test", "server")
     assert servers.rows[0].figures[0].current == 5e5
     assert figure_tables([]) == ()
 

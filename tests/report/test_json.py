@@ -45,7 +45,7 @@ STATUSES = set(SEVERITY)
 CULPRIT = {"label": str, "baseline_count": NUMBER, "current_count": NUMBER, "change": NUMBER}
 METRIC = {
     "key": str,
-    "unit": {"ns", "B", "1", "%", "B/s", "Hz", "°C", "W"},
+    "unit": {"ns", "B", "1", "%", "B/s", "FLOP", "FLOP/s", "Hz", "°C", "W"},
     "kind": {"exact", "timed"},
     "worse": {"up", "down"},
     "status": STATUSES,
@@ -77,6 +77,7 @@ COPY = {**CALL, "bytes": MAYBE, "baseline_bytes": MAYBE}
 WINDOW = {
     "name": str,
     "units": Mapping,
+    "precision": str,
     "zero": [str],
     "metrics": [METRIC],
     "kernels": [KERNEL],
@@ -109,7 +110,7 @@ TEST = {
     ],
     "windows": [WINDOW],
 }
-UNITS = {"ns", "B", "1", "%", "B/s", "1/s", "Hz", "°C", "W"}
+UNITS = {"ns", "B", "1", "%", "B/s", "1/s", "FLOP", "FLOP/s", "Hz", "°C", "W"}
 TABLE = {
     "gates": {"test", "server"},
     "columns": [{"head": str, "keys": [str], "unit": UNITS}],

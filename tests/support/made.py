@@ -91,6 +91,7 @@ windows = st.builds(
     ),
     units=st.dictionaries(texts, st.integers(1, 2**30).map(float), max_size=2),
     breakdown=breakdowns,
+    precision=st.sampled_from(["", "bf16"]),
 )
 
 

@@ -36,7 +36,7 @@ from tests.support.exports.traces import PID, TraceBuilder
 REAL = ["basic", "train", "graph_node", "graph_graph", "unified", "driver_api", "gpu_metrics"]
 """Real captures of different kinds; between them they have every table that we read."""
 
-UNREAD = {(schema.GPU, "totalMemory"), (schema.GPU, "smCount")}
+UNREAD = {(schema.GPU, "totalMemory")}
 """Columns that are only kept in recordings."""
 
 MATTERS_NOT = {

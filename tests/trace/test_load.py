@@ -198,8 +198,8 @@ def test_what_is_said_of_the_machine(load: Load) -> None:
         {
             **SMALL,
             schema.GPU: [
-                {"id": 1, "name": "NVIDIA L4", "totalMemory": 1, "smCount": 2},
-                {"id": 0, "name": "NVIDIA H200", "totalMemory": 1, "smCount": 2},
+                {"id": 1, "name": "NVIDIA L4", "smCount": None, "memoryBandwidth": None},
+                {"id": 0, "name": "NVIDIA H200", "smCount": 132, "memoryBandwidth": 10**12},
             ],
             schema.SYSTEM: [
                 {"name": "NvDriverVersion", "value": "580.1"},
@@ -213,7 +213,7 @@ def test_what_is_said_of_the_machine(load: Load) -> None:
             ],
         }
     )
-    assert trace.gpus == (TraceGpu(0, "NVIDIA H200"), TraceGpu(1, "NVIDIA L4"))
+    assert trace.gpus == (TraceGpu(0, "NVIDIA H200", 132, 10**12), TraceGpu(1, "NVIDIA L4"))
     assert (trace.driver, trace.cuda) == ("580.1", "13.0")
     assert (trace.nsys, trace.schema) == ("2025.3.1.90", "3.20.3")
     assert trace.diagnostics == ((3, "error"), (2, "warning"), (1, "information"))

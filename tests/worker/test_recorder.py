@@ -14,8 +14,9 @@ from pytest_nsys.errors import NsysError
 from pytest_nsys.fixture import Nsys
 from pytest_nsys.gpu.monitor import Monitor
 from pytest_nsys.gpu.state import GpuState
+from pytest_nsys.support.json_values import written
 from pytest_nsys.support.own import own
-from pytest_nsys.windows.record import DOMAIN, WindowRecord
+from pytest_nsys.windows.record import DOMAIN, WindowRecord, Work
 from pytest_nsys.worker import recorder as recorder_module
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Repeats
@@ -216,6 +217,51 @@ def test_units_belong_to_all_windows_of_their_round(stage: Stage) -> None:
         "round test 1 tokens=100",
         "span test -1",
     ]
+
+
+def test_work_belongs_to_the_part_that_it_is_said_in(stage: Stage) -> None:
+    def body(nsys: Nsys) -> None:
+        nsys.units(flops=1, images=2)
+        nsys.units(flops=9, bytes=3, precision="bf16", tokens=5)
+        with nsys.range("outer"):
+            nsys.units(flops=1)
+            nsys.units(flops=4, precision="fp8")
+            with nsys.range("inner"):
+                nsys.units(bytes=2, tokens=7)
+            with nsys.range("inner"):
+                pass
+
+    stage.measure(body, rounds=2)
+    assert stage.windows() == [
+        *("range inner 0 flops=9 bytes=3 tokens=7",) * 2,
+        *("range inner 1 flops=9 bytes=3 tokens=7",) * 2,
+        "range outer 0 flops=9 bytes=3 tokens=7",
+        "range outer 1 flops=9 bytes=3 tokens=7",
+        "round test 0 flops=9 bytes=3 tokens=7",
+        "round test 1 flops=9 bytes=3 tokens=7",
+        "span test -1",
+    ]
+    works = {name: [] for name in ("inner", "outer", "test")}
+    for record in stage.records:
+        works[record.name].append(record.work)
+    assert works == {
+        "inner": [Work(bytes=2), None] * 2,
+        "outer": [Work(4, 0, "fp8")] * 2,
+        "test": [*[Work(9, 3, "bf16")] * 2, None],  # the last is the span
+    }
+    assert all(WindowRecord.from_json(written(record)) == record for record in stage.records)
+    with pytest.raises(ValueError, match="a span with the work of a round"):
+        WindowRecord.from_json(written(stage.records[-1]) | {"work": {}})
+
+
+def test_work_said_before_a_call_is_that_of_its_rounds(stage: Stage) -> None:
+    def body(nsys: Nsys) -> None:
+        nsys.units(flops=9, precision="bf16")
+        nsys(lambda: None)
+
+    stage.measure(body, rounds=2)
+    stage.windows()
+    assert [record.work for record in stage.records][:2] == [Work(9, 0, "bf16")] * 2
 
 
 def test_a_round_that_fails_leaves_no_record_and_no_open_range(stage: Stage) -> None:

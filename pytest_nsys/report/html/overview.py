@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_nsys.report.figures import (
     COLUMNS,
@@ -10,6 +10,7 @@ from pytest_nsys.report.figures import (
     Figure,
     FigureRow,
     FigureTable,
+    Shown,
     figure_tables,
 )
 from pytest_nsys.report.html.model import BADGES, Band, Cell, Overview, OverviewRow
@@ -26,7 +27,11 @@ BAR = 64
 _WHOLE = 0.5
 """The relative change that fills a half of it."""
 
-_TITLES = {"test": "What tests do themselves", "server": "Servers under load"}
+_TITLES: Mapping[Shown, str] = {
+    "test": "What tests do themselves",
+    "server": "Servers under load",
+    "work": "Work that tests say they do, by the time that the GPU was busy",
+}
 _TONES = {"regressed": "bad", "expected": "info", "inconclusive": "warn", "improved": "good"}
 _SAID = {"regressed": "worse", "inconclusive": "undecided", "improved": "better"}
 
@@ -47,7 +52,7 @@ def overviews(
     tables = figure_tables((verdict for _, verdict in numbered), columns)
     return tuple(
         Overview(
-            title=_TITLES[table.gates] if len(tables) > 1 else "",
+            title=_TITLES[table.shown] if len(tables) > 1 else "",
             heads=tuple(_heads(table)),
             width=BAR,
             rows=tuple(

@@ -106,7 +106,8 @@ def _window(window: WindowMeasurement) -> dict[str, Any]:
         for kind, parts in window.breakdown.items()
         if len(parts)
     }
-    return {"samples": window.samples, "units": window.units, **breakdown}
+    precision = {"precision": window.precision} if window.precision else {}
+    return {"samples": window.samples, "units": window.units, **precision, **breakdown}
 
 
 def parse(text: str, where: str) -> Measurement:
@@ -177,6 +178,7 @@ class _Part:
 class _Window:
     samples: Mapping[str, _Samples]
     units: Mapping[str, _Units]
+    precision: Maybe[str] = ""
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ def _read_window(value: object) -> WindowMeasurement:
         for kind, parts in read(Mapping[Breakdown, Mapping[str, _Part]], rest).items()
     }
     samples = {key: shared(one) for key, one in window.samples.items()}
-    return WindowMeasurement("", samples, window.units, breakdown)
+    return WindowMeasurement("", samples, window.units, breakdown, window.precision)
 
 
 def _read_part(label: str, part: _Part) -> Part:

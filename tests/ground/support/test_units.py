@@ -22,7 +22,7 @@ from pytest_nsys.support.units import (
     parse_tolerance,
 )
 
-UNITS: tuple[Unit, ...] = ("ns", "B", "1", "%", "B/s", "Hz", "°C", "W")
+UNITS: tuple[Unit, ...] = ("ns", "B", "1", "%", "B/s", "FLOP", "FLOP/s", "Hz", "°C", "W")
 units = st.sampled_from(UNITS)
 amounts = st.floats(0, 1e15)
 
@@ -57,6 +57,9 @@ amounts = st.floats(0, 1e15)
         ("9 B/s", "B/s", 9),
         ("1.98 GHz", "Hz", 1.98e9),
         ("1600 MHz", "Hz", 1.6e9),
+        ("3.35 TB/s", "B/s", 3.35e12),
+        ("600 TFLOP/s", "FLOP/s", 6e14),
+        ("2 GFLOP", "FLOP", 2e9),
         ("3 kHz", "Hz", 3000),
         ("80 °C", "°C", 80),
         ("80 C", "°C", 80),
@@ -121,6 +124,8 @@ def test_what_is_no_amount_is_refused_with_an_example_of_one(value: object, unit
         (16, "B", '"16 B" or "16 MiB"'),
         (1.98, "Hz", '"1.98 Hz"'),
         (20, "B/s", '"20 GB/s"'),
+        (600, "FLOP/s", '"600 TFLOP/s"'),
+        (2, "FLOP", '"2 TFLOP"'),
         (80, "°C", '"80 °C"'),
         (400, "W", '"400 W"'),
     ],
@@ -194,7 +199,12 @@ def test_a_written_amount_is_short_and_free_of_exponents_above_one(
         (4096, "B", "4 KiB"),
         (1.5 * 2**20, "B", "1.5 MiB"),
         (2**40, "B", "1024 GiB"),
-        (2**30, "B/s", "1 GiB/s"),
+        (3.35e12, "B/s", "3.35 TB/s"),
+        (25e9, "B/s", "25 GB/s"),
+        (999, "B/s", "999 B/s"),
+        (494.7e12, "FLOP/s", "494.7 TFLOP/s"),
+        (1.1e12, "FLOP", "1.1 TFLOP"),
+        (4.5e18, "FLOP/s", "4500 PFLOP/s"),
         (12, "1", "12"),
         (2.5, "1", "2.5"),
         (12_345.5, "1", "12,346"),
