@@ -28,7 +28,10 @@ ANOTHER_FILE = "name another file with -o, and check that the disk is not full"
 
 _ENDINGS = (".xz", ".nsys-rep", ".qdrep", ".sqlite", ".parquet")
 
-CAPTURE = "a .nsys-rep or .qdrep (where nsys is installed), an .sqlite, or a recording"
+CAPTURE = (
+    "a .nsys-rep or .qdrep (where nsys is installed), an .sqlite, a recording, or a trace of "
+    "torch.profiler or Proton (a folder: of several ranks)"
+)
 
 
 def add_range(parser: argparse.ArgumentParser, *, windows: bool = False) -> None:

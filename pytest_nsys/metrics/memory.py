@@ -125,7 +125,7 @@ class MemoryTimeline:
             np.concatenate([self.sizes, -self.sizes[ended]]),
         )
         self.pools = _pools(trace)
-        self.recorded = len(trace.memory) > 0 or not _allocates(trace)
+        self.recorded = trace.knows("mem.peak") and (len(trace.memory) > 0 or not _allocates(trace))
 
     def live_sizes(self, since: int, time: int) -> Ints:
         """Bytes of what was allocated from ``since`` on and is live at ``time``."""

@@ -44,7 +44,7 @@ def window_values(
         family = parse_family(key)
         if family is not None:
             values[key] = family_metric(cut, family, naming)
-    return values
+    return {key: column for key, column in values.items() if cut.trace.knows(key)}
 
 
 def family_metric(cut: Cut, key: FamilyKey, naming: Naming) -> Floats:

@@ -70,7 +70,10 @@ def diff(
             measured_capture(path, selection, extra, executable, in_full=in_full)
             for path in (before, after)
         ]
-        remarks = _instances(selection, *(one.rounds for one in captures))
+        remarks = (
+            *_instances(selection, *(one.rounds for one in captures)),
+            *dict.fromkeys(remark for one in captures for remark in one.remarks),
+        )
         then, now = ({name: replace(one, nodeid=name, remarks=remarks)} for one in captures)
         common = [name]
     spec = Spec(warmup=0, rounds=1, timeout_s=1, tolerance=extra, allow_empty=True)

@@ -18,6 +18,7 @@ from pytest_nsys.offline.selected import diagnose_selected
 from pytest_nsys.storage.recordings.recording import read_recording
 from pytest_nsys.storage.recordings.replay import by_process, recorded_results
 from pytest_nsys.storage.recordings.stored import has_tests, load_stored
+from pytest_nsys.trace.tables import unknown_lines
 from pytest_nsys.windows.cut import Cut
 from pytest_nsys.windows.ranges import EVERYTHING, Selection, select
 from pytest_nsys.windows.record import MAIN
@@ -121,8 +122,9 @@ def measured_capture(
         rounds=len(cut),
         windows={MAIN: measure_cut(cut, MAIN, extra=extra, each=each)},
         environment=environment_of(nobody, trace, (gpu.name for gpu in trace.gpus), ()),
-        timeline=_timeline(cut) if in_full else None,
+        timeline=_timeline(cut) if in_full and trace.knows("gpu.busy") else None,
         bottlenecks=tuple(diagnose_selected(trace, selection)) if in_full else (),
+        remarks=unknown_lines(trace.unknown),
     )
 
 

@@ -27,6 +27,7 @@ import pandas as pd
 
 from pytest_nsys import __version__
 from pytest_nsys.cuda.names import api_name
+from pytest_nsys.errors import NotACapture
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.metrics.memory import MemoryTimeline
 from pytest_nsys.offline.lanes import flat_lanes, nested_lanes
@@ -94,8 +95,14 @@ def perfetto_text(
         naming: how kernels are named.
 
     Raises:
-        NotACapture: there is no such range or process; at once, not with the first piece.
+        NotACapture: there is no such range or process, or it has no times; at once, not with the
+            first piece.
     """
+    if not trace.knows("gpu.busy"):
+        raise NotACapture(
+            "there is nothing to draw: the capture does not say when a kernel ran",
+            remedy="have Proton write a trace (data='trace'), or give a capture of nsys",
+        )
     trace = of_selected_process(trace, selection)
     if selection.range is None:
         return _text(_Events(whole(trace), naming))

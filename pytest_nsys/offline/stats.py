@@ -355,7 +355,9 @@ def _ranges(cut: Cut, of: pd.Series, naming: Naming, *, unified: bool) -> list[D
             "name": str(text),
             "count": len(place[0]),
             "metrics": _in_order(metrics),
-            "instances": {key: spread(columns[key][[*place[0]]].tolist()) for key in SPREAD},
+            "instances": {
+                key: spread(columns[key][[*place[0]]].tolist()) for key in SPREAD if key in columns
+            },
         }
         for text, place, metrics in zip(texts, places, place_metrics(columns, places), strict=True)
     ]

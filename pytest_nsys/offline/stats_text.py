@@ -187,8 +187,8 @@ def _instances(ranges: Sequence[_Json]) -> list[str]:
     for row in several[:_SHOWN_PARTS]:
         name, count = row["name"], str(row["count"])
         for what, key in _OF_INSTANCE:
-            found = row["instances"][key]
-            if found["max"]:
+            found = row["instances"].get(key)
+            if found and found["max"]:
                 amounts = [format_amount(found[one], "ns") for one in _SPREAD]
                 names.append(name)
                 figures.append((count, what, *amounts))

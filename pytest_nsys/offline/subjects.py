@@ -180,7 +180,7 @@ def measure_sides(
             ),
             timelines=tuple(one.timeline for one in captures) if in_full else (),
         )
-        return Compared(tuple(sides), (subject,))
+        return Compared(tuple(sides), (subject,), _remarks(captures))
     tests = [measured_tests(path, extra, in_full=in_full) for path in paths]
     for path, found in zip(paths, tests, strict=True):
         if not found:
@@ -221,6 +221,19 @@ def measure_sides(
         for path, found in zip(paths, tests, strict=True)
     ]
     return Compared(tuple(sides), tuple(subjects), tuple(_notes(paths, groups)))
+
+
+def _remarks(captures: Sequence[Measurement]) -> tuple[str, ...]:
+    """The remarks on captures, and of which they are where they are not on all."""
+    named = zip(letters(len(captures)), captures, strict=True)
+    sides: dict[str, list[str]] = {}
+    for letter, capture in named:
+        for remark in capture.remarks:
+            sides.setdefault(remark, []).append(letter)
+    return tuple(
+        remark if len(of) == len(captures) else f"{', '.join(of)}: {remark}"
+        for remark, of in sides.items()
+    )
 
 
 def _notes(paths: Sequence[Path], groups: Sequence[Group]) -> Iterator[str]:

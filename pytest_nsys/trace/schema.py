@@ -191,6 +191,16 @@ def process_id(ids: Ids) -> Ids:
     return (ids >> _BITS) << _BITS
 
 
+def serialised(process: int, thread: int = 0) -> int:
+    """The serialised id of a thread of a process by their numbers; of the process, with none."""
+    return (process << _BITS) | thread
+
+
+def fits(number: int) -> bool:
+    """Whether a process or thread can have this number in serialised ids."""
+    return 0 < number <= _NUMBER
+
+
 def process_number(ids: Ids) -> Ids:
     """The operating system's number of the process."""
     return (ids >> _BITS) & _NUMBER

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 import pandas as pd
 
@@ -71,6 +72,8 @@ class Trace:
             not say. Recordings do not keep it.
         length_ns: how long events were collected from then on; None where the export does not
             say. Recordings do not keep it.
+        unknown: what cannot be known of it, by pattern of metrics' keys (``mem.*``), and why: it
+            was made by something that does not record it.
     """
 
     kernels: pd.DataFrame
@@ -94,9 +97,22 @@ class Trace:
     defects: tuple[str, ...] = ()
     began_utc_ns: int | None = None
     length_ns: int | None = None
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def has_cuda_activity(self) -> bool:
         """Whether the capture holds any CUDA event at all."""
         tables = (self.kernels, self.copies, self.memsets, self.graphs, self.calls)
         return any(len(table) for table in tables)
+
+    def knows(self, key: str) -> bool:
+        """Whether the capture can tell what a metric is, also where that is zero."""
+        return not any(fnmatchcase(key, pattern) for pattern in self.unknown)
+
+
+def unknown_lines(unknown: Mapping[str, str]) -> tuple[str, ...]:
+    """What `Trace.unknown` says, in a sentence for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for pattern, why in sorted(unknown.items()):
+        by_reason.setdefault(why, []).append(pattern)
+    return tuple(f"no value of {', '.join(patterns)}: {why}" for why, patterns in by_reason.items())

@@ -77,8 +77,9 @@ def test_what_is_missing_is_told_with_what_it_is_and_an_example(
     assert caught.value.code == 2
     assert capsys.readouterr().err.splitlines() == [
         "pytest-nsys export wants:",
-        "  REPORT  a .nsys-rep or .qdrep (where nsys is installed), an .sqlite, or a",
-        "          recording",
+        "  REPORT  a .nsys-rep or .qdrep (where nsys is installed), an .sqlite, a",
+        "          recording, or a trace of torch.profiler or Proton (a folder: of",
+        "          several ranks)",
         "such as: pytest-nsys export --perfetto report.nsys-rep -o trace.json.gz",
         "for all options: pytest-nsys export --help",
     ]

@@ -72,8 +72,10 @@ def diagnose(
 
     Returns:
         The bottlenecks, those that concern the most time first; none for windows that are empty or
-        too short, or have nothing wrong with them.
+        too short, have nothing wrong with them, or are of a trace without times.
     """
+    if not cut.trace.knows("gpu.busy"):
+        return ()
     if background is None:
         background = Background(cut.trace, naming)
     elif background.trace is not cut.trace:

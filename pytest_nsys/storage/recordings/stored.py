@@ -20,6 +20,7 @@ from pytest_nsys.storage.recordings.recording import (
 )
 from pytest_nsys.support.files import open_file
 from pytest_nsys.trace import Trace, load_trace
+from pytest_nsys.trace.others import is_other, load_other
 
 PACKED = ".sqlite.xz"
 REPORTS = (".nsys-rep", ".qdrep")
@@ -46,7 +47,8 @@ def has_several(path: Path) -> bool:
 
 def load_stored(path: Path, executable: str | None = None) -> Trace:
     """The trace of a stored capture: .nsys-rep or .qdrep (where nsys is there), .sqlite,
-    .sqlite.xz, a folder of Parquet files, or a recording with one capture.
+    .sqlite.xz, a folder of Parquet files, a recording with one capture, or what torch.profiler or
+    Proton wrote (one file, or a folder of ranks).
 
     Raises:
         NsysError: it is none of these, is damaged, or cannot be exported.
@@ -63,6 +65,8 @@ def load_stored(path: Path, executable: str | None = None) -> Trace:
         return load_capture(path, captures[0])
     if path.name.endswith(PACKED):
         return load_packed(path)
+    if is_other(path):
+        return load_other(path)
     with exported(path, executable) as export:
         return load_trace(export)
 
