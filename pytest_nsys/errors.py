@@ -46,6 +46,12 @@ them; whoever catches one also catches what is below it::
         ReportError
         RevisionError
         GpuBusy
+        NcuError
+            NcuNotFound
+            NcuForbidden
+            NcuUnfit
+            NcuFailed
+            NcuOutputDamaged
         ExpectedChangeError
         HistoryError
             HistoryDamaged
@@ -266,6 +272,30 @@ class RevisionError(NsysError):
 
 class GpuBusy(NsysError):
     """A GPU stayed in use by another run."""
+
+
+class NcuError(NsysError):
+    """Base of every error about counters of Nsight Compute (ncu)."""
+
+
+class NcuNotFound(NcuError):
+    """ncu is not installed where it is looked for, or does not say its version."""
+
+
+class NcuForbidden(NcuError):
+    """This user may not read the GPU's performance counters (ERR_NVGPUCTRPERM)."""
+
+
+class NcuUnfit(NcuError):
+    """ncu cannot work here: with this driver, GPU or container."""
+
+
+class NcuFailed(NcuError):
+    """ncu ended without counters, or did not end."""
+
+
+class NcuOutputDamaged(NcuError):
+    """What ncu has written cannot be understood."""
 
 
 class ExpectedChangeError(NsysError):

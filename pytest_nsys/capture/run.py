@@ -275,7 +275,7 @@ class Worker:
             own.make_pipe(job.pipe, 0o600)
             # Both ends: opening one alone would wait for the worker to open the other.
             self._pipe = own.open_fd(job.pipe, os.O_RDWR | os.O_CLOEXEC)
-        shim = _shim_command(folder, job, program)
+        shim = shim_command(folder, job, program)
         command = profile_command(nsys, folder / "report", shim, nsys_args)
         try:
             self._process = start_nsys(command, folder)
@@ -551,8 +551,17 @@ class Worker:
         )
 
 
-def _shim_command(folder: Path, job: Job, program: Program) -> list[str]:
-    """Write the job, and the exec shim's private file; returns the command for nsys to run."""
+def shim_command(
+    folder: Path, job: Job, program: Program, around: Mapping[str, str] | None = None
+) -> list[str]:
+    """Write the job, and the exec shim's private file; returns the command for the profiler to run.
+
+    Args:
+        folder: private, for the worker's files.
+        job: what it is started for.
+        program: what runs it, and where.
+        around: what the profiler is started with; None for `private_environment` of the folder.
+    """
     file = folder / "job.json"
     job.write(file)
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
@@ -563,6 +572,7 @@ def _shim_command(folder: Path, job: Job, program: Program) -> list[str]:
         directory=program.directory,
         pid_file="worker.pid",
         streams=job.streams,
+        around=around,
     )
 
 

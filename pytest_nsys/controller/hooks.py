@@ -63,6 +63,9 @@ _TAKEN = "another plugin ran it in a way of its own, without nsys, or left it ou
 _HOW_TO_ALLOW = (
     "  the gate fails, as it has looked at nothing: where that is right, set nsys_allow_none = true"
 )
+_NOT_COUNTED = (
+    "nsys_ncu: a recording is judged, and no test is run; 'pytest-nsys ncu RECORDING TEST' runs one"
+)
 _UNJUDGED = "the test passed, and nothing was measured of it"
 _NOT_AGAINST = "server tests are not measured at another revision: it ran without nsys"
 
@@ -154,6 +157,8 @@ class Controller:
             self._batches.update({test.nodeid: batch for test in batch.tests})
         if self._batches and not only_looks(self._config):
             self._run = self._start_run()
+            if self._settings.replay and self._settings.ncu != "off":
+                self._ledger.add_note(_NOT_COUNTED)
             in_workers = [item for item in measured if item.nodeid not in self._servers]
             for note_of in (note_of_retries, note_of_coverage):
                 if note := note_of(self._config, in_workers):

@@ -142,10 +142,17 @@ class BaselineJudge:
         Raises:
             BaselineError: it cannot be written.
         """
-        unchanged = verdict.status == "ok"
+        unchanged = verdict.status == "ok" and not _is_first_counted(verdict)
         if verdict.failed or unchanged or not self._policy.records(verdict.baseline):
             return None
         return self._store.write(verdict.measurement)
+
+
+def _is_first_counted(verdict: Verdict) -> bool:
+    """Whether there are counters for a baseline that has none."""
+    return bool(verdict.measurement.counters) and not (
+        verdict.baseline is not None and verdict.baseline.counters
+    )
 
 
 class PairJudge:

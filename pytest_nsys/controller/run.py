@@ -135,7 +135,19 @@ def start_run(
         source, environ_of = distribute(config, settings, launch)
         gpu_lock = make_gpu_lock(settings.lock_timeout_s, progress.waiting, environ_of)
     arms = make_arms(config, settings, launch, source, commit)
-    runner = Runner(arms, measurer, judge, gpu_lock, progress.begin, on_result)
+    look = None
+    if settings.ncu != "off":
+        from pytest_nsys.controller.counting import Counters
+
+        look = Counters(
+            settings.ncu,
+            launch.folder,
+            measurer.naming.canonical,
+            settings.tool_timeout_s,
+            progress.waiting,
+            settings.keep,
+        ).look
+    runner = Runner(arms, measurer, judge, gpu_lock, progress.begin, on_result, look)
     if servers and not launch.nsys.runs_beside_others:
         launch.ahead.end()
     context = serve(config, options, launch.nsys, launch.folder) if servers else None

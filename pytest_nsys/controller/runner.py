@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from pytest_nsys.capture.result import CaptureResult, RanTest, Uncollected
+from pytest_nsys.capture.workers import Command
 from pytest_nsys.controller.judges import Judged, Missing
 from pytest_nsys.errors import GpuBusy, NsysError, NsysUsageError, RevisionError
 from pytest_nsys.measure.measurement import Measurement
@@ -15,6 +16,7 @@ from pytest_nsys.measure.measurer import Measurer
 from pytest_nsys.measure.processes import join_captures, join_recorded
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.plan.marker import Spec
+from pytest_nsys.verdict.verdict import Verdict
 
 _LINES = 10
 
@@ -115,10 +117,12 @@ class Arm:
     Attributes:
         source: where its captures come from.
         name: of the revision; "" for the one under test.
+        command: how its workers are started; None where no worker runs the tests.
     """
 
     source: CaptureSource
     name: str = ""
+    command: Command | None = None
     _ran: dict[str, list[RanTest]] = field(default_factory=dict)
     _measured: dict[str, list[Measurement]] = field(default_factory=dict)
     _problems: dict[str, NsysError] = field(default_factory=dict)
@@ -260,6 +264,8 @@ class Runner:
         gpu_lock: keeps other runs off the GPUs that a batch uses, meanwhile.
         on_step: called before each process.
         on_result: called with each capture, and whether it is of the revision under test.
+        look: adds to a verdict what there is to see beside it, given how the workers of each arm
+            are started.
     """
 
     arms: Sequence[Arm]
@@ -268,6 +274,7 @@ class Runner:
     gpu_lock: Callable[[Batch], AbstractContextManager[object]]
     on_step: Callable[[Step], None]
     on_result: Callable[[CaptureResult, bool], None]
+    look: Callable[[PlannedTest, Verdict, Sequence[Command | None]], Verdict] | None = None
 
     def run(self, batch: Batch, maxfail: int) -> Mapping[str, Outcome]:
         """The outcomes of the batch's tests, by node id, without those that were not reached.
@@ -309,6 +316,9 @@ class Runner:
                 for tests in filter(None, [together, *apart]):
                     self._process(tests, number, planned + again, "confirm", maxfail)
                 judged |= {test.nodeid: self._judge(test) for test in suspects}
+            for arm in self.arms:  # what waits in vain takes memory
+                arm.source.expect(batch, 0)
+            judged |= {test.nodeid: self._look(test, judged[test.nodeid]) for test in batch.tests}
         outcomes = {nodeid: self.arms[-1].outcome(nodeid, of) for nodeid, of in judged.items()}
         return {nodeid: outcome for nodeid, outcome in outcomes.items() if outcome is not None}
 
@@ -368,6 +378,12 @@ class Runner:
         except NsysError as error:
             return Judged(problem=error)
         return self.judge.judge(test.spec, measurement, reference)
+
+    def _look(self, test: PlannedTest, judged: Judged | None) -> Judged | None:
+        if self.look is None or judged is None or judged.verdict is None:
+            return judged
+        commands = [arm.command for arm in self.arms]
+        return replace(judged, verdict=self.look(test, judged.verdict, commands))
 
 
 def _together(

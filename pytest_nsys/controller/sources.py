@@ -156,7 +156,7 @@ def make_arms(
         RevisionError: there is no such revision, or it cannot be prepared.
     """
     command = launch.workers.command
-    under_test = Arm(source(command, commit))
+    under_test = Arm(source(command, commit), command=command)
     if settings.against is None:
         return [under_test]
     checkout = check_out(settings.against, settings.rootdir, launch.folder.path)
@@ -166,7 +166,8 @@ def make_arms(
         prepare(checkout, settings.against_setup)
     positional = [str(arg) for arg in config.option.file_or_dir]
     there = command_at(command, checkout, positional, settings.against_python)
-    return [Arm(source(there, checkout.commit), checkout.name), under_test]
+    other = Arm(source(there, checkout.commit), checkout.name, there)
+    return [other, under_test]
 
 
 def make_explain(nsys: NsysTool | None) -> Callable[[NsysError], NsysError]:

@@ -23,6 +23,7 @@ from pytest_nsys.catalogue import (
     split_per_unit,
 )
 from pytest_nsys.insights.timeline import Timeline
+from pytest_nsys.ncu.counters import KernelCounters
 from pytest_nsys.plan.patterns import known_metric, look_for
 from pytest_nsys.support.json_values import Maybe
 from pytest_nsys.support.units import Unit
@@ -299,6 +300,7 @@ class Measurement:
             from being faster, where it was asked for; not kept in baselines.
         recordings: those that it was measured from; empty where it was measured in this run; not
             kept in baselines.
+        counters: what ncu has counted of some of its kernels, where it was asked to.
     """
 
     nodeid: str
@@ -313,6 +315,7 @@ class Measurement:
     timeline: Timeline | None = None
     bottlenecks: tuple[Bottleneck, ...] = ()
     recordings: tuple[str, ...] = ()
+    counters: tuple[KernelCounters, ...] = ()
 
     @property
     def bodies(self) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ WarnOrFail = Literal["warn", "fail"]
 
 Table = Literal["off", "changed", "all"]
 
+Counting = Literal["off", "on-regression", "always"]
+
 MARKER_LINE = (
     "nsys(warmup, rounds, processes, tolerance, budget, require, forbid, check, expected, "
     "isolate, gpus, timeout, nsys_args, allow_empty): measure this test under NVIDIA Nsight "
@@ -215,6 +217,13 @@ OPTIONS: tuple[Option, ...] = (
         "lines",
         "METRIC",
         judging="file",
+    ),
+    Option(
+        "nsys_ncu",
+        "run tests once more below ncu (Nsight Compute), for counters of their kernels: off "
+        "(default), on-regression: those that regressed, always: every one, and a baseline keeps "
+        "its counters",
+        metavar="off|on-regression|always",
     ),
     Option("nsys_executable", "the nsys to run (default: searched for)", metavar="FILE"),
     Option("nsys_args", "further arguments of 'nsys profile'", metavar="ARGS"),

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from pytest_nsys.errors import NsysError, SettingsError
-from pytest_nsys.plan.options import MODES, OPTIONS, Mode, Option, Table, WarnOrFail, ini_value
+from pytest_nsys.plan.options import (
+    MODES,
+    OPTIONS,
+    Counting,
+    Mode,
+    Option,
+    Table,
+    WarnOrFail,
+    ini_value,
+)
 from pytest_nsys.plan.part import Part, read_part
 from pytest_nsys.plan.patterns import known_metric
 from pytest_nsys.support.units import Tolerance, Unit, parse_amount, parse_tolerance
@@ -68,6 +77,7 @@ class Settings:
     tolerance: tuple[tuple[str, Tolerance], ...] = ()
     table: Table | None = None
     columns: tuple[str, ...] = ()
+    ncu: Counting = "off"
     executable: str | None = None
     nsys_args: tuple[str, ...] = ()
     device: str | None = None
@@ -174,6 +184,7 @@ def read_settings(config: pytest.Config) -> Settings:
         tolerance=read_tolerances(values["nsys_tolerance"] or []),
         table=_table(values["nsys_table"]),
         columns=_columns(values["nsys_columns"] or []),
+        ncu=_counting(values["nsys_ncu"] or "off"),
         executable=values["nsys_executable"],
         nsys_args=_words("nsys_args", values["nsys_args"] or ""),
         device=values["nsys_device"],
@@ -218,6 +229,14 @@ def _table(text: str | None) -> Table | None:
     if text is None:
         return None
     raise SettingsError(f"nsys_table is {text!r}", remedy="give off, changed or all")
+
+
+def _counting(text: str) -> Counting:
+    known: Counting
+    for known in get_args(Counting):
+        if text == known:
+            return known
+    raise SettingsError(f"nsys_ncu is {text!r}", remedy="give off, on-regression or always")
 
 
 def _columns(lines: list[str]) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ def write_shim_command(
     stdout: str = "stdout",
     stderr: str = "stderr",
     streams: str = "",
+    around: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Write the exec shim's private file.
 
@@ -37,15 +38,17 @@ def write_shim_command(
         stderr: the same; it may be the same file.
         streams: the folder of `offer_streams`, where the command is to take its stdin and stdout
             from another process; "" where stdin is nsys's, and stdout a file.
+        around: what the returned command line will be run in; None for `private_environment` of
+            the folder.
 
     Returns:
-        The command line to be run, below nsys or not, in `private_environment` of the folder.
+        The command line to be run, below a profiler or not.
     """
     told = {
         "command": [*command],
         "directory": directory,
         "environment": marked_environment(folder, environment),
-        "minimal": private_environment(folder),
+        "minimal": dict(private_environment(folder) if around is None else around),
         "pid_file": str(folder / pid_file),
         "stdout": str(folder / stdout),
         "stderr": str(folder / stderr),

@@ -51,6 +51,11 @@ takes some 7 kB; the file is written test by test, each window and each row of a
                       "advice": text,                          is "" where it is the test's body
                       "share": fraction,                       of the time of its rounds
                       "evidence": [text, ...]}, ...],
+        "counters": [{"kernel", "window": text,                what ncu counted of a kernel, where
+                      "sentence": text,                        it was asked to, and what that says
+                      "launches", "baseline_launches": count,  of so many the longest; 0: none then
+                      "metrics": [{"key", "label": text,       official name; in ns, bytes, %
+                                   "baseline", "current": number | null}]}, ...],
         "windows": [
           {"name": text, "units": {name: per round}, "precision": of its work or "",
            "zero": [metric, ...],                              what is 0 in every round, now and
@@ -122,12 +127,15 @@ from typing import Any
 from pytest_nsys import __version__
 from pytest_nsys.catalogue import Breakdown
 from pytest_nsys.measure.measurement import WindowMeasurement
+from pytest_nsys.ncu.counters import Pair
+from pytest_nsys.ncu.why import sentence
 from pytest_nsys.report.figures import FigureTable, figure_tables
 from pytest_nsys.report.run import RunReport, compared, pairs, sides_of, write_report
 from pytest_nsys.support.json_lines import json_lines
 from pytest_nsys.verdict.changes import below_limit_lines, improvement_lines
 from pytest_nsys.verdict.knob import knob_sentences
 from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Contribution, Verdict
+from pytest_nsys.verdict.why import counted
 from pytest_nsys.verdict.wording import headline
 
 SCHEMA = 3
@@ -239,10 +247,25 @@ def _test(verdict: Verdict, *, samples: bool) -> dict[str, Any]:
         "demands": [
             {"window": one.window, "status": one.status, "text": one.text} for one in verdict.unmet
         ],
+        "counters": [_counters(pair) for pair in counted(verdict)],
         "findings": [vars(one) for one in verdict.measurement.bottlenecks],
         "windows": [
             _window_document(verdict, name, parts, samples=samples)
             for name, parts in compared(verdict).items()
+        ],
+    }
+
+
+def _counters(pair: Pair) -> dict[str, Any]:
+    return {
+        "kernel": pair.kernel,
+        "window": pair.window,
+        "sentence": sentence(pair),
+        "launches": pair.after.launches if pair.after else 0,
+        "baseline_launches": pair.before.launches if pair.before else 0,
+        "metrics": [
+            {"key": counter.key, "label": counter.label, "baseline": then, "current": now}
+            for counter, then, now in pair.rows()
         ],
     }
 

@@ -24,6 +24,7 @@ from pytest_nsys.support.units import format_amount, format_change
 from pytest_nsys.verdict.changes import below_limit_lines, improvement_lines
 from pytest_nsys.verdict.knob import knob_sentences
 from pytest_nsys.verdict.verdict import Comparison, Verdict
+from pytest_nsys.verdict.why import why_lines
 from pytest_nsys.verdict.wording import (
     describe_contribution,
     format_limit,
@@ -88,6 +89,7 @@ def render_markdown(run: RunReport, url: str | None = None) -> str:
     text = _Text("\n".join(_head(run, url)) + "\n")
     worse = [verdict for verdict in run.verdicts if verdict.status in _WORSE]
     text.section("### Worse", [_regression(verdict) for verdict in worse], "worse")
+    text.section("### Why, as counted by ncu", _said(run, why_lines), "counted kernels")
     text.section("### Changed settings", _said(run, knob_sentences), "changed settings")
     text.section("### Better", _said(run, improvement_lines), "better")
     tables = figure_tables(run.verdicts, run.columns)

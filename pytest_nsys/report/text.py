@@ -16,6 +16,7 @@ from pytest_nsys.verdict.changes import below_limit_lines, improvement_lines
 from pytest_nsys.verdict.culprit import contributions
 from pytest_nsys.verdict.knob import knob_sentences
 from pytest_nsys.verdict.verdict import Comparison, Verdict
+from pytest_nsys.verdict.why import why_lines
 from pytest_nsys.verdict.wording import (
     accept,
     brief,
@@ -94,6 +95,10 @@ def _tables(verdict: Verdict) -> list[str]:
         if not named <= told:  # or it would say the same once more, in another unit
             lines += _culprits(part)
         told |= named
+    why = why_lines(verdict)
+    if why:
+        lines += ["", "counted by ncu:"]
+        lines += [line for one in why for line in wrapped(one, "  ", "    ", WIDTH)]
     return lines
 
 

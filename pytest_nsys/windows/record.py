@@ -22,6 +22,9 @@ DOMAIN = "pytest-nsys"
 MAIN = "test"
 """Name of the window around a test's body, or around the call that it hands to ``nsys``."""
 
+COUNTED = "counted"
+"""Text of the ranges that ncu looks at: its filter takes most signs in a test's id for its own."""
+
 _LABEL_LENGTH = 200
 _LATEST = 2**62
 

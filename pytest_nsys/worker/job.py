@@ -68,6 +68,8 @@ class Job:
             tests it is to run, and when (`pytest_nsys.process.shim_command`); "" for all, now.
         pipe: a named pipe on which the worker waits, once it has collected, for word that its
             `Task` can be read; "" where it need not wait: ``tests`` and ``maxfail`` say it.
+        counted: the window whose ranges have the text `COUNTED`, by which ncu knows the kernels in
+            it; "" for none.
     """
 
     args: tuple[str, ...]
@@ -83,6 +85,7 @@ class Job:
     coverage: CoverageOptions | None = None
     streams: str = ""
     pipe: str = ""
+    counted: str = ""
 
     def tell(self, task: Task) -> None:
         """Write what `told` reads, before the word is given."""

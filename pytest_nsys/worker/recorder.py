@@ -18,7 +18,16 @@ from pytest_nsys.gpu.state import RoundState
 from pytest_nsys.support.json_values import written
 from pytest_nsys.support.own import own
 from pytest_nsys.support.precision import is_precise
-from pytest_nsys.windows.record import DOMAIN, MAIN, WORK, Leftover, WindowKind, WindowRecord, Work
+from pytest_nsys.windows.record import (
+    COUNTED,
+    DOMAIN,
+    MAIN,
+    WORK,
+    Leftover,
+    WindowKind,
+    WindowRecord,
+    Work,
+)
 from pytest_nsys.worker.device import synchronize
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.forks import Forks
@@ -40,8 +49,13 @@ class WindowLog:
     _start_range = staticmethod(nvtx.start_range)  # as they are before tests replace them
     _end_range = staticmethod(nvtx.end_range)
 
-    def __init__(self, events: EventLog) -> None:
+    def __init__(self, events: EventLog, counted: str = "") -> None:
+        """Args:
+        events: where records go.
+        counted: the window that ncu is to look at; "" for none.
+        """
         self._events = events
+        self._counted = counted
         self._indices = itertools.count()
         self._owner = own.getpid()
 
@@ -59,7 +73,9 @@ class WindowLog:
             yield WindowRecord(-1, kind, nodeid, name, round)
             return
         record = WindowRecord(next(self._indices), kind, nodeid, name, round)
-        token = self._start_range(message=record.label, domain=DOMAIN)
+        is_counted = round >= 0 and name == self._counted
+        text = COUNTED if is_counted else record.label
+        token = self._start_range(message=text, domain=DOMAIN)
         try:
             yield record
         finally:

@@ -84,7 +84,7 @@ class WorkerSession:
     def __init__(self, job: Job, events: EventLog) -> None:
         self._job = job
         self._events = events
-        self._log = WindowLog(events)
+        self._log = WindowLog(events, job.counted)
         folder = os.environ.get(MARK)
         self._folder = Path(folder) if folder else None
         self._monitor = Monitor(

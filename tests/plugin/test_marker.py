@@ -139,6 +139,7 @@ TWINS = {
     "nsys_inconclusive": ("0", "fail"),
     "nsys_skipped": ("0", "fail"),
     "nsys_table": ("0", "all"),
+    "nsys_ncu": ("0", "always"),
     "nsys_allow_none": ("0", "true"),
     "nsys_json_samples": ("0", "true"),
     "nsys_ahead": ("0", "true"),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.simgpu.ncu import write_ncu
 from tests.support.harness import SIMGPU, Project
 from tests.support.leaks import leaked
 from tests.support.secret_project import (
@@ -43,14 +44,21 @@ def left(simulated: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = simulated.path / WORDS["path"]
     folder.mkdir()
     write_project(simulated, folder, simulated=True)
+    write_ncu(simulated.path / "bin")
     with surroundings(folder, monkeypatch):
         monkeypatch.setenv("PYTHONPATH", str(SIMGPU / "path"), prepend=os.pathsep)
         password = f"--password={WORDS['option']}"
         simulated.run(
-            "--nsys-update", password, GIVEN, "--nsys-json=update.json", "--nsys-html=update.html"
+            "--nsys-update",
+            "--nsys-ncu=always",
+            password,
+            GIVEN,
+            "--nsys-json=update.json",
+            "--nsys-html=update.html",
         )
         result = simulated.run(
             "--nsys",
+            "--nsys-ncu=always",
             password,
             GIVEN,
             "--nsys-record=recording",

@@ -16,6 +16,7 @@ from pytest_nsys.errors import NsysError
 from pytest_nsys.insights.bottlenecks import Bottleneck
 from pytest_nsys.measure.measurement import Part
 from pytest_nsys.measure.processes import join_processes
+from pytest_nsys.ncu.counters import DURATION, FP64, KernelCounters
 from pytest_nsys.plan.expected import ExpectedChange
 from pytest_nsys.report.json import report_document, write_json
 from pytest_nsys.report.run import RunReport, Unmeasured
@@ -101,6 +102,18 @@ TEST = {
     "against": str,
     "family_level": NUMBER,
     "demands": [{"window": str, "status": STATUSES, "text": str}],
+    "counters": [
+        {
+            **dict.fromkeys(["kernel", "window", "sentence"], str),
+            **dict.fromkeys(["launches", "baseline_launches"], NUMBER),
+            "metrics": [
+                {
+                    **dict.fromkeys(["key", "label"], str),
+                    **dict.fromkeys(["baseline", "current"], MAYBE),
+                }
+            ],
+        }
+    ],
     "findings": [
         {
             **dict.fromkeys(["name", "window", "summary", "advice"], str),
@@ -486,3 +499,21 @@ def test_text_that_is_no_text_is_written_all_the_same(tmp_path: Path) -> None:
     test = json.loads(text)["tests"][0]
     assert test["nodeid"] == "tests/test_\\udc80.py::test_x[\u202e\x00]"
     assert test["windows"][0]["metrics"][0]["culprits"][0]["label"] == "\\udc80"
+
+
+def test_counters_stand_beside_those_of_the_baseline_with_what_they_say() -> None:
+    then, now = (
+        KernelCounters("gemm", "test", 2, {DURATION: ns, FP64: share})
+        for ns, share in ((100.0, 0.0), (900.0, 86.0))
+    )
+    after = slower().measurement
+    earlier = before(after, *after.windows.values())
+    judged = verdict(replace(after, counters=(now,)), replace(earlier, counters=(then,)))
+    found = document(RunReport("profile", (judged,)))
+    check(found, DOCUMENT)
+    (counters,) = found["tests"][0]["counters"]
+    assert counters["sentence"] == "double precision: fp64 pipe 0.0 % -> 86.0 %"
+    assert {one["key"]: (one["baseline"], one["current"]) for one in counters["metrics"]} == {
+        DURATION: (100, 900),
+        FP64: (0, 86),
+    }

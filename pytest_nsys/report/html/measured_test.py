@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_nsys.catalogue import default_tolerance
 from pytest_nsys.measure.measurement import Samples, WindowMeasurement
 from pytest_nsys.report.html.breakdowns import breakdown_tables, kernel_marks, renamed_kernels
+from pytest_nsys.report.html.counted import counted_kernels
 from pytest_nsys.report.html.model import (
     BADGES,
     Drawing,
@@ -82,6 +83,7 @@ def test_of(
         ),
         drawing=_drawing(verdict, f"test-{number}", most),
         bottlenecks=_bottlenecks(verdict) if full else (),
+        counted=counted_kernels(verdict) if full else (),
         open=verdict.failed or bool(served) or (full and verdict.status in _OPEN),
         differences=tuple(differences_of(verdict)) if full else (),
         reproduce=stored.command if stored else reproduce(verdict),

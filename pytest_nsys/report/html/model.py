@@ -239,6 +239,27 @@ class Drawing:
 
 
 @dataclass(frozen=True)
+class CounterRow:
+    """A metric of Nsight Compute: its official name is ``key``."""
+
+    name: str
+    key: str
+    then: str
+    now: str
+    change: str
+
+
+@dataclass(frozen=True)
+class CountedKernel:
+    """The counters of a kernel, what they say, and of how many launches they are the longest."""
+
+    name: str
+    said: str
+    launches: str
+    rows: tuple[CounterRow, ...]
+
+
+@dataclass(frozen=True)
 class MeasuredTest:
     """One test; ``unmet`` are requirements that do not hold; a brief one has only what is gated;
     ``served`` are its windows in which clients loaded a server, ``stepped`` the same with the steps
@@ -257,6 +278,7 @@ class MeasuredTest:
     windows: tuple[MeasuredWindow, ...]
     drawing: Drawing | None
     bottlenecks: tuple[Bottleneck, ...]
+    counted: tuple[CountedKernel, ...]
     open: bool
     differences: tuple[Row, ...]
     reproduce: str

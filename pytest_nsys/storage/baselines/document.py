@@ -23,6 +23,7 @@ from pytest_nsys.measure.measurement import (
     largest_first,
     shared,
 )
+from pytest_nsys.ncu.counters import KernelCounters
 from pytest_nsys.support.json_values import (
     Check,
     Count,
@@ -78,6 +79,7 @@ def to_json(measurement: Measurement) -> dict[str, Any]:
             "plan": {"warmup": measurement.warmup, "rounds": measurement.rounds},
             "environment": measurement.environment,
             "windows": {name: _window(window) for name, window in measurement.windows.items()},
+            **({"counters": measurement.counters} if measurement.counters else {}),
         },
         _DECIMALS,
     )
@@ -188,6 +190,7 @@ class _Document:
     plan: _Plan
     environment: Environment
     windows: Mapping[str, Annotated[WindowMeasurement, _read_window]]
+    counters: Maybe[tuple[KernelCounters, ...]] = ()
 
 
 def _measurement(document: _Document) -> Measurement:
@@ -199,6 +202,7 @@ def _measurement(document: _Document) -> Measurement:
         rounds=document.plan.rounds,
         windows={name: replace(one, name=name) for name, one in document.windows.items()},
         environment=replace(environment, cuda=cuda_version(environment.cuda)),
+        counters=document.counters,
     )
 
 

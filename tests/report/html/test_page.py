@@ -16,8 +16,10 @@ from pytest_nsys.catalogue import Breakdown, lookup
 from pytest_nsys.insights.bottlenecks import Bottleneck
 from pytest_nsys.insights.timeline import Element, Label, Lane, Timeline
 from pytest_nsys.measure.measurement import Part, Parts
+from pytest_nsys.ncu.counters import DURATION, FP64, LOAD_SECTORS, KernelCounters
 from pytest_nsys.plan.options import Mode
 from pytest_nsys.report.html.breakdowns import KINDS, kernel_marks
+from pytest_nsys.report.html.measured_test import test_of as shown_test
 from pytest_nsys.report.html.model import (
     BADGES,
     MeasuredTest,
@@ -842,3 +844,30 @@ def test_baselines_that_differ_are_told_apart() -> None:
     assert rows["Date"].then == (
         "2025-11-01 (1 test), 2025-11-02 (1 test), 2025-11-03 (1 test) and 1 more"
     )
+
+
+def test_counters_of_a_kernel_stand_side_by_side_below_what_they_say() -> None:
+    now, then = (
+        KernelCounters("gemm", "test", launches, values)
+        for launches, values in (
+            (3, {DURATION: 9000.0, LOAD_SECTORS: 32.0, FP64: 0.0}),
+            (2, {DURATION: 5000.0, LOAD_SECTORS: 4.0, FP64: 0.0}),
+        )
+    )
+    after = slower().measurement
+    earlier = before(after, *after.windows.values())
+    judged = verdict(replace(after, counters=(now,)), replace(earlier, counters=(then,)))
+    (shown,) = shown_test(judged, 1, full=True, most=0, stored=None).counted
+    assert shown.said == "loads are uncoalesced: sectors per request 4 -> 32"
+    assert shown.launches == "of the longest of 2 and of 3 launches"
+    assert [(row.name, row.then, row.now, row.change) for row in shown.rows] == [
+        ("duration", "5 us", "9 us", "+4 us (+80.0%)"),
+        ("sectors per request, global loads", "4.00", "32.00", "+28.00"),
+    ]
+    assert shown_test(judged, 1, full=False, most=0, stored=None).counted == ()
+    text = render_html(RunReport("profile", (judged,)))
+    assert "l1tex__average_t_sectors" in text.replace("<wbr>", "")
+    alone = verdict(replace(after, counters=(replace(now, launches=1),)))
+    (shown,) = shown_test(alone, 1, full=True, most=0, stored=None).counted
+    assert shown.launches == "of 1 launch"
+    assert shown.rows[0].then == NOTHING

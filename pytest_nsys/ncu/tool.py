@@ -1,0 +1,126 @@
+"""The ncu program: finding it, its version, and the command line with which it counts."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_nsys.capture.nsys import newest_first
+from pytest_nsys.errors import NcuNotFound
+from pytest_nsys.ncu.counters import COUNTERS
+from pytest_nsys.process.environment import minimal_environment
+from pytest_nsys.process.processes import run_program
+from pytest_nsys.support.own import own
+from pytest_nsys.windows.record import COUNTED, DOMAIN
+
+INSTALL_PATTERNS = (
+    "/usr/local/cuda/bin/ncu",
+    "/opt/nvidia/nsight-compute/*/ncu",
+    "/usr/local/cuda-*/bin/ncu",
+    "/usr/local/cuda-*/nsight-compute-*/ncu",
+)
+"""Where NVIDIA's installers leave ncu without putting it on the PATH."""
+
+_VERSION = re.compile(r"^Version (\d+)\.(\d+)\.(\d+)", re.MULTILINE)
+_VERSION_DEADLINE_S = 60.0
+_REMEDY = (
+    "install Nsight Compute (the CUDA toolkit has it; Debian and conda: nsight-compute), or put "
+    "ncu on the PATH"
+)
+
+
+@dataclass(frozen=True)
+class NcuTool:
+    """An ncu that was found.
+
+    Attributes:
+        path: the executable.
+        version: such as (2025, 3, 1).
+    """
+
+    path: Path
+    version: tuple[int, int, int]
+
+    @property
+    def version_text(self) -> str:
+        """The version as people write it."""
+        return ".".join(map(str, self.version))
+
+
+def find_ncu(
+    patterns: Iterable[str] = INSTALL_PATTERNS, *, deadline_s: float = _VERSION_DEADLINE_S
+) -> NcuTool:
+    """The ncu to use: the one on the PATH, else the newest that is installed.
+
+    Args:
+        patterns: where installed ones are.
+        deadline_s: how long it may take to say its version.
+
+    Raises:
+        NcuNotFound: there is none, or it does not say its version.
+    """
+    on_path = own.which("ncu")
+    found = [on_path] if on_path else newest_first(_installed(patterns))
+    if not found:
+        raise NcuNotFound(
+            "ncu (NVIDIA Nsight Compute) was not found",
+            evidence="looked on the PATH and for " + ", ".join(patterns),
+            remedy=_REMEDY,
+        )
+    path = Path(found[0]).absolute()
+    try:
+        done = run_program(
+            [str(path), "--version"], environment=minimal_environment(), deadline_s=deadline_s
+        )
+        printed = done.printed or f"it printed nothing, and its exit code was {done.code}"
+    except OSError as error:
+        printed = str(error)
+    version = read_version(printed)
+    if version is None:
+        raise NcuNotFound(
+            f"{path} does not answer 'ncu --version'", evidence=printed[:500], remedy=_REMEDY
+        )
+    return NcuTool(path, version)
+
+
+def _installed(patterns: Iterable[str]) -> list[str]:
+    found = [str(path) for one in patterns for path in Path("/").glob(one.lstrip("/"))]
+    return [path for path in found if os.access(path, os.X_OK)]
+
+
+def read_version(printed: str) -> tuple[int, int, int] | None:
+    """The version in what ``ncu --version`` printed; None if there is none."""
+    match = _VERSION.search(printed)
+    return None if match is None else (int(match[1]), int(match[2]), int(match[3]))
+
+
+def count_command(
+    ncu: NcuTool, log: Path, names: str, launches: int, command: Sequence[str]
+) -> list[str]:
+    """``ncu`` of ``command``: counters of kernels that are launched in the range `COUNTED`.
+
+    Args:
+        ncu: the ncu.
+        log: where the table goes, and what ncu says besides.
+        names: which kernels, for ``--kernel-name``.
+        launches: how many of them at most.
+        command: the program and its arguments.
+    """
+    return [
+        str(ncu.path),
+        *("--target-processes", "all"),
+        *("--nvtx", "--nvtx-include", f"{DOMAIN}@{COUNTED}"),
+        *("--kernel-name-base", "demangled", "--kernel-name", names),
+        *("--launch-count", str(launches)),
+        *("--replay-mode", "kernel", "--graph-profiling", "node"),
+        # As in the rounds that nsys has seen; caches are empty, so that each pass sees the same.
+        *("--clock-control", "none", "--cache-control", "all"),
+        *("--check-exit-code", "no"),
+        *("--metrics", ",".join(counter.key for counter in COUNTERS)),
+        *("--csv", "--page", "raw", "--print-units", "base"),
+        *("--log-file", str(log)),
+        *command,
+    ]

@@ -1,0 +1,191 @@
+"""Counters of kernels by ncu, after the verdicts; and that no gate fails for want of them."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.simgpu.ncu import write_ncu
+from tests.support.harness import Project
+
+TEST = """
+    import pytest, simgpu
+
+    @pytest.mark.nsys(rounds=3, warmup=1)
+    def test_it(nsys):
+        simgpu.launch("void ns::gemm<(int)4, float>(float*, int)", {us})
+        simgpu.launch("relu", 50)
+        with nsys.range("tail"):
+            simgpu.launch("tail", 40)
+"""
+GEMM = "void ns::gemm<(int)4, float>(float*, int)"
+SECTORS = "l1tex__average_t_sectors_per_request_pipe_lsu_mem_global_op_ld.ratio"
+READ = "dram__bytes_read.sum"
+GOOD = {GEMM: {SECTORS: 4.0, READ: 1 << 24}}
+BAD = {GEMM: {SECTORS: 32.0, READ: 1 << 26}}
+
+
+def test_counters_then_and_now_say_why_a_kernel_is_slower(simulated: Project) -> None:
+    bin = simulated.path / "bin"
+    write_ncu(bin, counters=GOOD)
+    simulated.write(TEST.format(us=100))
+    simulated.run("--nsys-update", "--nsys-ncu=always").assert_outcomes(passed=1)
+    (counters, *others) = simulated.baseline("test_it")["counters"]
+    assert counters["kernel"] == "ns::gemm<4, float>"
+    assert (counters["window"], counters["launches"]) == ("test", 1)
+    assert counters["values"][SECTORS] == 4
+    assert [one["kernel"] for one in others] == ["relu", "tail"]
+
+    write_ncu(bin, counters=BAD)
+    simulated.write(TEST.format(us=130))
+    result, tests = simulated.results(
+        "--nsys-baseline", "--nsys-ncu=on-regression", "--nsys-html=page.html", "--nsys-keep=kept"
+    )
+    result.assert_outcomes(failed=1)
+    said = (
+        "ns::gemm<4, float>: loads are uncoalesced: sectors per request 4 -> 32, DRAM bytes 20 MiB "
+        "-> 68 MiB (x3.4)"
+    )
+    text = result.stdout.str()
+    assert "counted by ncu:" in text
+    assert said in " ".join(text.split())
+    assert "nsys: counting with ncu: test_it.py::test_it" in text
+    (found,) = tests["test_it"]["counters"]
+    assert f"{found['kernel']}: {found['sentence']}" == said
+    metrics = {one["key"]: one for one in found["metrics"]}
+    assert (metrics[SECTORS]["baseline"], metrics[SECTORS]["current"]) == (4, 32)
+    page = (simulated.path / "page.html").read_text()
+    assert "uncoalesced" in page
+    assert "sectors per request, global loads" in page
+    assert len([*(simulated.path / "kept").glob("worker-*.csv")]) == 1
+    # Nothing is left behind, nor in the user's own folder.
+    assert not (Path.home() / "Documents/NVIDIA Nsight Compute").exists()
+    assert simulated.left_over() == []
+
+    # What passes is not looked at, and a run without the option starts no ncu.
+    simulated.write(TEST.format(us=100))
+    result, tests = simulated.results("--nsys-baseline", "--nsys-ncu=on-regression")
+    result.assert_outcomes(passed=1)
+    assert tests["test_it"]["counters"] == []
+    assert "counting" not in result.stdout.str()
+
+
+def test_a_baseline_that_says_the_same_gets_the_counters_that_it_lacks(simulated: Project) -> None:
+    write_ncu(simulated.path / "bin", counters=GOOD)
+    simulated.write(TEST.format(us=100))
+    simulated.run("--nsys-update").assert_outcomes(passed=1)
+    assert "counters" not in simulated.baseline("test_it")
+    simulated.run("--nsys-update", "--nsys-ncu=always").assert_outcomes(passed=1)
+    assert len(simulated.baseline("test_it")["counters"]) == 3
+
+
+PART = """
+    import pytest, simgpu
+
+    @pytest.mark.nsys(rounds=1, warmup=0, tolerance={{"kernel[tail].time": "1%"}})
+    def test_it(nsys):
+        simulated = simgpu.launch("tail", 10)
+        with nsys.range("tail/[x]"):
+            simgpu.launch("tail", {us})
+            simgpu.launch("tail", {us} + 30)
+"""
+
+
+def test_a_kernel_is_counted_in_the_part_that_got_slower(simulated: Project) -> None:
+    write_ncu(simulated.path / "bin")
+    simulated.write(PART.format(us=100))
+    simulated.run("--nsys-update").assert_outcomes(passed=1)
+    simulated.write(PART.format(us=200))
+    _, tests = simulated.results("--nsys", "--nsys-ncu=on-regression")
+    (found,) = tests["test_it"]["counters"]
+    assert (found["kernel"], found["baseline_launches"]) == ("tail", 0)
+    assert "nothing was counted before: nsys_ncu = always" in found["sentence"]
+    assert found["launches"] == {"test": 3, "tail/[x]": 2}[found["window"]]
+
+
+NONE = [
+    ("forbidden", "this user may not read the GPU's performance counters*NVreg_Restrict*"),
+    ("killed", "the worker or its ncu was ended by SIGKILL*"),
+    ("hang", "ncu did not end within 3 s; *nsys_tool_timeout*"),
+]
+
+
+@pytest.fixture
+def regressed(simulated: Project) -> Project:
+    """A project with a test that has got slower."""
+    simulated.write(TEST.format(us=100))
+    simulated.run("--nsys-update").assert_outcomes(passed=1)
+    simulated.write(TEST.format(us=130))
+    return simulated
+
+
+def _notes(project: Project, *options: str) -> list[str]:
+    result, tests = project.results("--nsys-baseline", "--nsys-ncu=on-regression", *options)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["gpu.kernel_time +15*gemm*"])
+    test: dict[str, Any] = tests["test_it"]
+    assert test["counters"] == []
+    assert project.left_over() == []
+    return [note for note in test["notes"] if note.startswith("no counters: ")]
+
+
+def test_without_counters_the_verdict_stands_and_a_note_says_why(regressed: Project) -> None:
+    bin = regressed.path / "bin"
+    (note,) = _notes(regressed)
+    assert note.startswith("no counters: ncu (NVIDIA Nsight Compute) was not found; install")
+    for fault, wanted in NONE:
+        write_ncu(bin, faults=[fault])
+        limit = ["--nsys-tool-timeout=3"] if fault == "hang" else []
+        (note,) = _notes(regressed, *limit)
+        assert fnmatch(note, f"no counters: {wanted}"), note
+
+
+def test_a_test_that_fails_or_dies_under_ncu_is_a_note(regressed: Project) -> None:
+    write_ncu(regressed.path / "bin")
+    for line, wanted in (
+        ("assert False", "under ncu, the test failed (call); see what the test asks of its time"),
+        ("os._exit(3)", "under ncu, the worker ended in the test; *"),
+    ):
+        lines = TEST.format(us=130).replace(
+            "def test_it(nsys):",
+            f"def test_it(nsys):\n        if 'NV_NSIGHT_INJECTION_PORT' in os.environ: {line}",
+        )
+        regressed.write(lines.replace("import pytest", "import os, pytest"))
+        (note,) = _notes(regressed)
+        assert fnmatch(note, f"no counters: {wanted}"), note
+
+
+def test_a_gpu_without_some_metrics_has_the_others(regressed: Project) -> None:
+    write_ncu(regressed.path / "bin", faults=["absent"])
+    _, tests = regressed.results("--nsys", "--nsys-ncu=on-regression")
+    (found,) = tests["test_it"]["counters"]
+    keys = {one["key"] for one in found["metrics"]}
+    assert "gpu__time_duration.sum" in keys
+    assert SECTORS not in keys
+
+
+def test_only_so_many_tests_are_looked_at(simulated: Project) -> None:
+    write_ncu(simulated.path / "bin")
+    many = TEST.replace("def test_it(nsys)", "def test_it(nsys, n)").replace(
+        "    @pytest.mark.nsys",
+        '    @pytest.mark.parametrize("n", range(7))\n    @pytest.mark.nsys',
+    )
+    simulated.write(many.format(us=100))
+    simulated.run("--nsys-update").assert_outcomes(passed=7)
+    simulated.write(many.format(us=130))
+    result, tests = simulated.results("--nsys", "--nsys-ncu=on-regression")
+    result.assert_outcomes(failed=7)
+    assert [len(test["counters"]) for test in tests.values()] == [1] * 5 + [0] * 2
+    assert tests["test_it[6]"]["notes"] == [
+        "no counters: ncu has looked at 5 tests already; 'pytest-nsys ncu' looks at one"
+    ]
+
+
+def test_a_recording_is_not_counted_and_the_run_says_so(regressed: Project) -> None:
+    write_ncu(regressed.path / "bin")
+    regressed.run("--nsys", "--nsys-record=rec")
+    result = regressed.run("--nsys-replay=rec", "--nsys-ncu=always")
+    result.stdout.fnmatch_lines(["note: nsys_ncu: a recording is judged, and no test is run*"])
