@@ -6,10 +6,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pytest_nsys.catalogue import Metric, is_gated, lookup, plain_metrics
+from pytest_nsys.catalogue import SAID_BY_TESTS, Metric, is_gated, lookup, plain_metrics
 from pytest_nsys.measure.measurement import Part, WindowMeasurement
 from pytest_nsys.offline.subjects import Compared, Subject, of_capture
-from pytest_nsys.offline.throughput import Throughput, rate_key, throughput, units_per_s
+from pytest_nsys.offline.throughput import (
+    Throughput,
+    rate_key,
+    throughput,
+    told_units,
+    units_per_s,
+)
 from pytest_nsys.report.figures import COLUMNS, STEP_COLUMNS, Column, Figure, figure_of
 from pytest_nsys.support.units import Unit
 from pytest_nsys.verdict.knob import differing
@@ -145,10 +151,10 @@ def _started_otherwise(subject: Subject, side: int) -> str:
 
 def _metrics(measured: Sequence[WindowMeasurement | None], keys: Sequence[str]) -> Iterator[Line]:
     plain = [one for one in plain_metrics() if is_gated(one) or one.key in _CHOSEN]
-    units = dict.fromkeys(unit for one in measured if one for unit in one.units)
+    units = dict.fromkeys(unit for one in measured if one for unit in told_units(one))
     rates = {rate_key(unit) for unit in units}  # they have a line of their own below
     gated = (one.key for one in plain if one.key not in rates)
-    shown = dict.fromkeys([*gated, *_OF_STEPS, *keys])
+    shown = dict.fromkeys([*gated, *_OF_STEPS, *SAID_BY_TESTS, *keys])
     for metric in map(lookup, shown):
         line = _of(metric, measured)
         # A line of nothing is worth its place only if it was asked for.

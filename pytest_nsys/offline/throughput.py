@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_nsys.catalogue import CLIENT
+from pytest_nsys.catalogue import CLIENT, WORK_BYTES, WORK_FLOPS
 from pytest_nsys.measure.measurement import WindowMeasurement
 
 _S = 1e9
 _FIRST = "token"
 """The unit that is told where there are several."""
+
+_WORK = {"flop": WORK_FLOPS, "byte": WORK_BYTES}
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,15 @@ class Throughput:
     latency_ns: float | None
 
 
+def told_units(window: WindowMeasurement) -> list[str]:
+    """The units of a window but work: of that there are rates by the time that the GPU was busy."""
+    return [unit for unit in window.units if _WORK.get(unit) not in window.samples]
+
+
 def throughput(window: WindowMeasurement) -> Throughput | None:
     """That of a window; None where nothing says what it processed."""
-    unit = _FIRST if _FIRST in window.units else next(iter(window.units), "")
+    units = told_units(window)
+    unit = _FIRST if _FIRST in units else next(iter(units), "")
     kernel_ns = window.get(f"gpu.kernel_time.per_{unit}") if unit else None
     if kernel_ns is None:
         return None

@@ -125,7 +125,12 @@ def test_work_has_rates_and_shares_of_the_peak(
     assert [m["note"] for m in other["windows"][0]["metrics"] if m["status"] == "incomparable"] == [
         "gpu.pct_peak_flops is of the peak in fp8, in the baseline in bf16"
     ]
-    # The recording says the same, elsewhere.
+    # The recording says the same, elsewhere. Only tokens have a rate by the time of the host.
+    assert main(["compare", str(simulated.path / "rec"), str(simulated.path / "rec")]) == 0
+    shown = capsys.readouterr().out
+    assert "tokens per second" in shown
+    assert "gpu.pct_peak_bw" in shown
+    assert "flops per second" not in shown
     capsys.readouterr()
     assert main(["stats", str(simulated.path / "rec")]) == 0
     LineMatcher(capsys.readouterr().out.splitlines()).re_match_lines(

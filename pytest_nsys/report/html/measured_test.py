@@ -16,8 +16,15 @@ from pytest_nsys.report.html.model import (
     MeasuredTest,
     MeasuredWindow,
     MetricRow,
+    Roofline,
     Stored,
     Transfer,
+)
+from pytest_nsys.report.html.roofline_svg import (
+    point_of,
+    roofline_svg,
+    roofline_words,
+    roofs_of,
 )
 from pytest_nsys.report.html.sentences import glance, plan, said_of_test, said_of_window
 from pytest_nsys.report.html.served import served_windows, stepped_windows
@@ -167,7 +174,18 @@ def _window(
         waterfalls=drawn,
         transfers=_transfers(sides) if full else (),
         tables=tuple(breakdown_tables(sides, renamed, explained)) if full else (),
+        roofline=_roofline(sides, verdict.measurement.environment.gpu) if full else None,
     )
+
+
+def _roofline(sides: Sides, gpu: str) -> Roofline | None:
+    """Of a window whose test says operations and bytes, on a GPU whose peaks are known."""
+    point, roofs = point_of(sides[0]), roofs_of(sides[0])
+    if point is None or roofs is None:
+        return None
+    then = point_of(sides[1])
+    words = roofline_words(point, then, roofs, gpu)
+    return Roofline(roofline_svg(point, then, roofs, words), words)
 
 
 def _window_title(name: str, *, is_body: bool) -> str:

@@ -182,6 +182,14 @@ class Transfer:
 
 
 @dataclass(frozen=True)
+class Roofline:
+    """Where a window lies under the roofs of its GPU, drawn and in words."""
+
+    svg: Markup
+    words: str
+
+
+@dataclass(frozen=True)
 class MeasuredWindow:
     """One window of a test; its title is empty where that is the body alone."""
 
@@ -197,6 +205,7 @@ class MeasuredWindow:
     waterfalls: tuple[Waterfall, ...]
     transfers: tuple[Transfer, ...]
     tables: tuple[Table, ...]
+    roofline: Roofline | None = None
 
 
 @dataclass(frozen=True)

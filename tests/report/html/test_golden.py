@@ -18,7 +18,7 @@ from pytest_nsys.report.html.page import page
 from pytest_nsys.report.run import RunReport
 from pytest_nsys.verdict.verdict import Verdict
 from tests.support.builders import GEMM, before, kernel, measurement, verdict, window
-from tests.support.page_samples import compared
+from tests.support.page_samples import compared, under_a_roof
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -42,6 +42,7 @@ PAIRS = {
     "improved-kernel": lambda: compared("h200-slips", "h200")["test_attention"],
     "unchanged": lambda: compared("h200", "h200-slips")["test_gemm"],
     "changed-autotuning": retuned,
+    "slower-under-its-roof": under_a_roof,
 }
 
 
@@ -71,6 +72,8 @@ def described_window(shown: MeasuredWindow) -> Iterator[str]:
     for row in shown.gated:
         yield f"{metric(row)}, limit {row.limit}: {row.badge.word}"
     yield shown.unchanged or "nothing unchanged"
+    if shown.roofline:
+        yield f"roofline: {shown.roofline.words}"
     for one in shown.waterfalls:
         yield f"{one.metric} {one.title}"
         for bar in one.bars:
