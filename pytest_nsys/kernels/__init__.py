@@ -1,4 +1,4 @@
-"""Which kernel a kernel is: pure functions of its name.
+"""Which kernel a kernel is: pure functions of its name; and what its launch configuration allows.
 
 A run knows its kernels by their demangled names, and these change when nothing that matters does:
 a library picks another tile, a compiler counts its lambdas anew, a code generator numbers its

@@ -23,6 +23,8 @@ from pytest_nsys.catalogue import (
     split_per_unit,
 )
 from pytest_nsys.insights.timeline import Timeline
+from pytest_nsys.kernels.configuration import Configuration
+from pytest_nsys.kernels.occupancy import Occupancy
 from pytest_nsys.ncu.counters import KernelCounters
 from pytest_nsys.plan.patterns import known_metric, look_for
 from pytest_nsys.support.json_values import Maybe
@@ -53,6 +55,34 @@ def process_medians(processes: Samples) -> list[float]:
 
 
 @dataclass(frozen=True)
+class Launched:
+    """One way in which a kernel was launched, per round (the mean over rounds).
+
+    Attributes:
+        configuration: its launch configuration.
+        count: how many.
+        ns: their time.
+        occupancy: the theoretical one, and what limits it; None where the GPU's compute capability
+            is not known.
+        variant: the kernel's raw name, where that says how it was tuned and is short.
+    """
+
+    configuration: Configuration
+    count: float
+    ns: float
+    occupancy: Occupancy | None = None
+    variant: Maybe[str] = ""
+
+    def plus(self, other: Launched) -> Launched:
+        """Both together."""
+        return replace(self, count=self.count + other.count, ns=self.ns + other.ns)
+
+    def divided(self, number: int) -> Launched:
+        """The mean, where it is the sum of so many."""
+        return replace(self, count=self.count / number, ns=self.ns / number)
+
+
+@dataclass(frozen=True)
 class Part:
     """One line of a breakdown, per round (the median over rounds).
 
@@ -63,6 +93,8 @@ class Part:
         bytes: what they copied, set or allocated.
         category: class of a kernel; empty for others.
         raw: the names patterns are matched with, apart from the label; not kept in baselines.
+        launched: of a kernel, the launch configurations that took the most time, the longest first;
+            empty where they are not known.
     """
 
     label: str
@@ -71,6 +103,7 @@ class Part:
     bytes: float = 0.0
     category: str = ""
     raw: tuple[str, ...] = ()
+    launched: tuple[Launched, ...] = ()
 
     def amount(self, unit: Unit) -> float:
         """How much of it there is in a unit of bytes, counts or time."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pytest_nsys.errors import RecordingError
+from pytest_nsys.measure.launched import of_processes
 from pytest_nsys.measure.measurement import (
     Environment,
     Measurement,
@@ -149,6 +150,7 @@ def _join_parts(breakdowns: Sequence[Parts]) -> Parts:
             bytes=statistics.median([*(part.bytes for part in parts), *absent[label]]),
             category=parts[0].category,
             raw=tuple(dict.fromkeys(name for part in parts for name in part.raw)),
+            launched=of_processes([part.launched for part in parts], len(breakdowns)),
         )
         for label, parts in by_label.items()
     ]

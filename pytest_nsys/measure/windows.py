@@ -22,6 +22,7 @@ from pytest_nsys.catalogue import (
 from pytest_nsys.insights.timeline import Timeline
 from pytest_nsys.insights.timeline.build import timelines_of
 from pytest_nsys.kernels.naming import Naming
+from pytest_nsys.measure.launched import with_configurations
 from pytest_nsys.measure.measurement import Parts, Samples, WindowMeasurement, shared
 from pytest_nsys.measure.rounds import Rounds, round_parts, round_samples
 from pytest_nsys.metrics.breakdown import breakdowns, peak_allocations
@@ -284,6 +285,7 @@ def _measure(
         kind: round_parts(lines, places, naming if kind == "kernels" else None)
         for kind, lines in breakdowns(cut, naming).items()
     }
+    parts["kernels"] = with_configurations(cut, places, naming, parts["kernels"])
     return [
         (
             {key: (sample,) for key, sample in of_place.items()},

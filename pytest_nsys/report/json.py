@@ -83,7 +83,14 @@ takes some 7 kB; the file is written test by test, each window and each row of a
                                                                in pytest-nsys diff
               "baseline_samples": [[round, ...] of each process] | null,   likewise
               "culprits": [{"label": text, "baseline_count": number, "current_count": number,
-                            "change": in unit}, ...]}],        regressed metrics only
+                            "change": in unit,
+                            "baseline_launch", "current_launch":   of a kernel: the configuration
+                                {"grid", "block": [number, ...],   that took most of its time;
+                                 "registers", "shared_bytes",      null: not known
+                                 "local_bytes": number,
+                                 "occupancy_pct": number | null,   theoretical
+                                 "limited_by": text} | null},
+                           ...]}],                             regressed metrics only
            "kernels": [{"name", "category": text,              per round; 0 where it does not run
                         "count", "total_ns": number | null,    null: window not measured
                         "baseline_count", "baseline_total_ns": number | null}],
@@ -126,7 +133,7 @@ from typing import Any
 
 from pytest_nsys import __version__
 from pytest_nsys.catalogue import Breakdown
-from pytest_nsys.measure.measurement import WindowMeasurement
+from pytest_nsys.measure.measurement import Part, WindowMeasurement
 from pytest_nsys.ncu.counters import Pair
 from pytest_nsys.ncu.why import sentence
 from pytest_nsys.report.figures import FigureTable, figure_tables
@@ -339,6 +346,22 @@ def _culprit(culprit: Contribution) -> dict[str, Any]:
         "baseline_count": culprit.baseline.count if culprit.baseline else 0,
         "current_count": culprit.current.count if culprit.current else 0,
         "change": culprit.change,
+        "baseline_launch": _launch(culprit.baseline),
+        "current_launch": _launch(culprit.current),
+    }
+
+
+def _launch(part: Part | None) -> dict[str, Any] | None:
+    """How a kernel was launched, in the configuration that took most of its time."""
+    if part is None or not part.launched:
+        return None
+    first = part.launched[0]
+    how, limits = first.configuration, first.occupancy
+    return {
+        **{"grid": list(how.grid), "block": list(how.block), "registers": how.registers},
+        **{"shared_bytes": how.shared, "local_bytes": how.local},
+        "occupancy_pct": limits.percent if limits else None,
+        "limited_by": limits.limiter if limits else "",
     }
 
 

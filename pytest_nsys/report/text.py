@@ -29,6 +29,7 @@ from pytest_nsys.verdict.wording import (
     recording_command,
     rename_command,
     reproduce,
+    told_of,
 )
 from pytest_nsys.windows.record import MAIN
 
@@ -135,7 +136,11 @@ def _culprits(part: Comparison) -> list[str]:
         return []
     lines = ["", f"{place(part.window)}{part.metric.key} changed by:"]
     named, rest = notable(part)
-    lines += [f"  {describe_contribution(part, culprit)}" for culprit in named]
+    for culprit in named:
+        first, *more = told_of(part, culprit)
+        lines.append(f"  {first}")
+        for text in more:
+            lines += wrapped(text, "    ", "    ")
     others = len(part.culprits) - len(named)
     if others:
         sign = "+" if rest >= 0 else "-"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
@@ -12,8 +13,10 @@ import pandas as pd
 
 from pytest_nsys.cuda.names import cuda_version
 from pytest_nsys.errors import ExportNotUnderstood
+from pytest_nsys.kernels.configuration import Configuration
 from pytest_nsys.support.arrays.rows import Flags, Ints
 from pytest_nsys.trace import lost, mending, schema
+from pytest_nsys.trace.configurations import configurations
 from pytest_nsys.trace.devices import Devices, read_devices
 from pytest_nsys.trace.launches import Launches, find_launches, in_order
 from pytest_nsys.trace.sampled import read_samples
@@ -61,13 +64,7 @@ def build_trace(source: Source) -> Trace:
     defects: list[str] = []
     devices = _unless_unknown(lambda: read_devices(source, defects), Devices({}), defects)
     calls, launches = _calls(source, defects)
-    kernels = _operations(
-        source,
-        schema.KERNEL,
-        (launches, devices),
-        {"demangledName": "name", "shortName": "short", "graphNodeId": "graph_node"},
-        defects,
-    )
+    kernels, configured = _kernels(source, (launches, devices), defects)
     copies = _operations(
         source,
         schema.MEMCPY,
@@ -123,6 +120,7 @@ def build_trace(source: Source) -> Trace:
         strings={int(key): strings.get(int(key), "") for key in used},
         sampled=sampled,
         gpus=gpus,
+        configurations=configured,
         diagnostics=diagnostics,
         driver=driver_version(system.get("NvDriverVersion", "")),
         cuda=cuda_version(system.get("CudaDriverVersion", "")),
@@ -189,9 +187,15 @@ def _report_nameless(
         )
 
 
-def _integers(source: Source, table: str, renames: Mapping[str, str]) -> dict[str, Ints]:
+def _integers(
+    source: Source,
+    table: str,
+    renames: Mapping[str, str],
+    packed: Mapping[str, schema.Packing] = MappingProxyType({}),
+) -> dict[str, Ints]:
     """Columns of a table under our names; what is absent or NULL is -1."""
-    found = source.integers(table, tuple(renames))
+    found = source.integers(table, tuple(renames), packed)
+    renames = {**renames, **{name: name for name in packed}}
     if found is None:
         return {name: np.empty(0, dtype=np.int64) for name in renames.values()}
     rows = len(next(iter(found.values())))
@@ -203,7 +207,7 @@ def _integers(source: Source, table: str, renames: Mapping[str, str]) -> dict[st
 
 _SMALL = frozenset(
     "device context stream name short kind source target source_device target_device operation "
-    "call graph metric style".split()
+    "call graph metric style configuration".split()
 )
 """Columns of ids that nearly always fit 32 bits; the tables have millions of rows."""
 
@@ -241,6 +245,17 @@ def _calls(source: Source, defects: list[str]) -> tuple[pd.DataFrame, Launches]:
     return _frame(columns), Launches(columns["start"], columns["pid"], correlation)
 
 
+def _kernels(
+    source: Source, of: tuple[Launches, Devices], defects: list[str]
+) -> tuple[pd.DataFrame, tuple[Configuration, ...]]:
+    """The kernels, and the launch configurations that they have."""
+    names = {"demangledName": "name", "shortName": "short", "graphNodeId": "graph_node"}
+    columns = _integers(source, schema.KERNEL, {**_OPERATION, **names}, schema.CONFIGURATION)
+    numbers, found = configurations({name: columns.pop(name) for name in schema.CONFIGURATION})
+    columns["configuration"] = numbers
+    return _launched(schema.KERNEL, columns, of, defects), found
+
+
 def _operations(
     source: Source,
     table: str,
@@ -249,8 +264,13 @@ def _operations(
     defects: list[str],
 ) -> pd.DataFrame:
     """GPU operations with their launch, sorted by it."""
+    return _launched(table, _integers(source, table, {**_OPERATION, **extra}), of, defects)
+
+
+def _launched(
+    table: str, columns: dict[str, Ints], of: tuple[Launches, Devices], defects: list[str]
+) -> pd.DataFrame:
     launches, devices = of
-    columns = _integers(source, table, {**_OPERATION, **extra})
     columns = mending.ended(table, columns, defects)
     for name in ("device", "source_device", "target_device"):
         if name in columns:
@@ -462,10 +482,15 @@ def _gpus(source: Source) -> tuple[TraceGpu, ...]:
         np.maximum(whole_numbers(schema.GPU, table[column]), 0).tolist()
         if column in table
         else [0] * len(table)
-        for column in ("smCount", "memoryBandwidth")
+        for column in ("smCount", "memoryBandwidth", "computeMajor", "computeMinor")
     ]
-    found = zip(ids, texts(table["name"]), *known, strict=True)
-    return tuple(sorted((TraceGpu(*one) for one in found), key=lambda gpu: gpu.id))
+    found = [
+        TraceGpu(number, name, count, bandwidth, (major, minor) if major else None)
+        for number, name, count, bandwidth, major, minor in zip(
+            ids, texts(table["name"]), *known, strict=True
+        )
+    ]
+    return tuple(sorted(found, key=lambda gpu: gpu.id))
 
 
 def _diagnostics(source: Source) -> tuple[tuple[int, str], ...]:

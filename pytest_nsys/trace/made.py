@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pytest_nsys.support.arrays.rows import Ints
+from pytest_nsys.trace.schema import Packing
+from pytest_nsys.trace.source import complete, joined
 
 _MOST = 2**62  # more than any time; what is larger is refused as one where the tables are read
 
@@ -77,9 +80,21 @@ class MadeSource:
             return None
         return pd.DataFrame({one: found[one] for one in columns if one in found})
 
-    def integers(self, name: str, columns: tuple[str, ...]) -> Mapping[str, Ints] | None:
+    def integers(
+        self,
+        name: str,
+        columns: tuple[str, ...],
+        packed: Mapping[str, Packing] = MappingProxyType({}),
+    ) -> Mapping[str, Ints] | None:
         """See `Source.integers`."""
         found = self._tables.get(name)
         if found is None:
             return None
-        return {one: np.asarray(found[one], np.int64) for one in columns if one in found}
+
+        def column(one: str) -> Ints:
+            return np.asarray(found[one], np.int64)
+
+        together = complete(packed, found.keys())
+        return {one: column(one) for one in columns if one in found} | {
+            one: joined(packing, column) for one, packing in together.items()
+        }

@@ -9,9 +9,11 @@ import os
 import sqlite3
 import warnings
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +23,7 @@ from pytest_nsys.errors import ExportFailed, ExportNotUnderstood, NotACapture
 from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.support.files import open_file
 from pytest_nsys.trace.database import UNREADABLE, Database, TooMuch, decoded, quoted
-from pytest_nsys.trace.schema import COLUMNS, NEEDED
+from pytest_nsys.trace.schema import COLUMNS, NEEDED, Packing
 
 ABSENT = -1
 """What stands for NULL in columns of integers."""
@@ -46,10 +48,22 @@ class Source(Protocol):
     methods raise `ExportFailed`, which names table and column.
     """
 
-    def integers(self, name: str, columns: tuple[str, ...]) -> Mapping[str, Ints] | None:
+    def integers(
+        self,
+        name: str,
+        columns: tuple[str, ...],
+        packed: Mapping[str, Packing] = MappingProxyType({}),
+    ) -> Mapping[str, Ints] | None:
         """The columns of the table that exist, of ``columns``; None where there is no table.
 
         Made for tables of millions of rows.
+
+        Args:
+            name: of the table.
+            columns: that are wanted.
+            packed: by a name for it, columns that are wanted as one; it is left out where one of
+                them does not exist, and `ABSENT` in a row where one is NULL. Of a number that has
+                more bits than it may have, or of what is no integer, the rest is lost.
 
         Raises:
             ExportFailed: the table is damaged, or holds something else than integers.
@@ -162,16 +176,24 @@ class SqliteSource:
                 rows = list(found)
         return pd.DataFrame(rows, columns=chosen, dtype=object)
 
-    def integers(self, name: str, columns: tuple[str, ...]) -> Mapping[str, Ints] | None:
+    def integers(
+        self,
+        name: str,
+        columns: tuple[str, ...],
+        packed: Mapping[str, Packing] = MappingProxyType({}),
+    ) -> Mapping[str, Ints] | None:
         """See `Source.integers`."""
         with self._damaged(f"table {name}"):
             chosen = self._present(name, columns)
             if not chosen:
                 return None if chosen is None else {}
             listed = [f"COALESCE({quoted(column)}, {ABSENT})" for column in chosen]
+            together = complete(packed, {*self._database.columns(name)} if packed else ())
+            listed += [f"COALESCE({_sql_of(packing)}, {ABSENT})" for packing in together.values()]
+            names = [*chosen, *together]
             at_once = self._at_once(name, listed)
             if at_once is not None:
-                return dict(zip(chosen, at_once, strict=True))
+                return dict(zip(names, at_once, strict=True))
             parts = []
             try:
                 with self._database.rows(name, listed) as found:
@@ -180,14 +202,14 @@ class SqliteSource:
                         "q", itertools.chain.from_iterable(itertools.islice(found, _ROWS_AT_ONCE))
                     ):
                         flat = np.frombuffer(part, np.int64)
-                        parts.append(flat.reshape(-1, len(chosen)).T.copy())
+                        parts.append(flat.reshape(-1, len(names)).T.copy())
             except TypeError:
                 raise self._not_integers(name, chosen) from None
         if not parts:
-            return {column: np.empty(0, np.int64) for column in chosen}
+            return {column: np.empty(0, np.int64) for column in names}
         return {
             column: np.concatenate([part[number] for part in parts])
-            for number, column in enumerate(chosen)
+            for number, column in enumerate(names)
         }
 
     def _at_once(self, name: str, listed: Sequence[str]) -> list[Ints] | None:
@@ -247,6 +269,36 @@ def _chosen(name: str, columns: tuple[str, ...], present: Set[str]) -> list[str]
     return [column for column in columns if column in present]
 
 
+def complete(packed: Mapping[str, Packing], present: Collection[str]) -> dict[str, Packing]:
+    """Those of which all columns exist."""
+    return {
+        name: packing
+        for name, packing in packed.items()
+        if all(column in present for column, _ in packing)
+    }
+
+
+def _sql_of(packing: Packing) -> str:
+    """The SQL expression for columns as one number."""
+    parts, below = [], sum(bits for _, bits in packing)
+    for column, bits in packing:
+        below -= bits
+        parts.append(f"(({quoted(column)} & {2**bits - 1}) << {below})")
+    return " | ".join(parts)
+
+
+def joined(packing: Packing, column: Callable[[str], Ints]) -> Ints:
+    """The same of columns that are there already, by their names."""
+    parts = [(column(name), bits) for name, bits in packing]
+    total = np.zeros(len(parts[0][0]), dtype=np.int64)
+    absent = np.zeros(len(total), dtype=np.bool_)
+    for values, bits in parts:
+        absent |= values == ABSENT
+        total = total << bits | values & (2**bits - 1)
+    total[absent] = ABSENT
+    return total
+
+
 def _packed(
     name: str,
     columns: Sequence[str],
@@ -302,21 +354,31 @@ class ParquetSource:
             table.validate()
         return _to_pandas(table)
 
-    def integers(self, name: str, columns: tuple[str, ...]) -> Mapping[str, Ints] | None:
+    def integers(
+        self,
+        name: str,
+        columns: tuple[str, ...],
+        packed: Mapping[str, Packing] = MappingProxyType({}),
+    ) -> Mapping[str, Ints] | None:
         """See `Source.integers`."""
         with self._opened(name, columns) as opened:
             if opened is None:
                 return None
             file, chosen = opened
+            together = complete(packed, file.schema_arrow.names)
+            parts = [column for packing in together.values() for column, _ in packing]
             rows = file.metadata.num_rows
-            found = {column: np.empty(rows, dtype=np.int64) for column in chosen}
+            found = {column: np.empty(rows, dtype=np.int64) for column in (*chosen, *together)}
             done = 0
             # Some at a time: what Arrow holds of a table is as large as the table.
-            for block in file.iter_batches(_ROWS_OF_A_BLOCK, columns=chosen):
+            for block in file.iter_batches(_ROWS_OF_A_BLOCK, columns=[*chosen, *parts]):
+                until = done + len(block)
+                whole = partial(_whole_column, name, block)
                 for column in chosen:
-                    values = _whole(f"{name}.{column}", block.column(column))
-                    found[column][done : done + len(values)] = values
-                done += len(block)
+                    found[column][done:until] = whole(column)
+                for column, packing in together.items():
+                    found[column][done:until] = joined(packing, whole)
+                done = until
         if done != rows:
             raise _damaged(self._path(name), f"it holds {done} of {rows} rows")
         return found
@@ -350,6 +412,11 @@ class ParquetSource:
                 yield file
         except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
             raise _damaged(path, f"{type(error).__name__}: {error}") from error
+
+
+def _whole_column(name: str, block: Any, column: str) -> Ints:
+    """A column of rows of a table that Arrow has read, as integers."""
+    return _whole(f"{name}.{column}", block.column(column))
 
 
 def _whole(column: str, values: Any) -> Ints:

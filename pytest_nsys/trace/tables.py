@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 
 import pandas as pd
 
+from pytest_nsys.kernels.configuration import Configuration
+
 
 @dataclass(frozen=True)
 class TraceGpu:
@@ -18,12 +20,14 @@ class TraceGpu:
         name: its model.
         multiprocessors: how many it has; 0 if unknown.
         bandwidth: of its memory at most, bytes per second; 0 if unknown.
+        capability: its compute capability, major and minor; None where the export does not say.
     """
 
     id: int
     name: str
     multiprocessors: int = 0
     bandwidth: int = 0
+    capability: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class Trace:
 
     Attributes:
         kernels: start, end, launched, call, device, context, stream, pid, name, short,
-            graph_node (-1 outside CUDA graphs). In ``--cuda-graph-trace=node`` captures the
+            graph_node (-1 outside CUDA graphs), configuration (the number of it among
+            ``configurations``). In ``--cuda-graph-trace=node`` captures the
             kernels of a graph are rows, launched by their graph launch.
         copies: start, end, launched, call, device, context, stream, pid, bytes, kind, source,
             target (memory kinds), source_device, target_device, graph_node.
@@ -60,6 +65,7 @@ class Trace:
         strings: text of the string ids in the columns name and short.
         sampled: names of the metrics in ``samples``; no two are the same.
         gpus: the machine's GPUs.
+        configurations: the launch configurations of kernels.
         diagnostics: severity and text of what nsys says of its own capture.
         driver: the NVIDIA driver's version, "" if unknown.
         cuda: the driver's CUDA version ("13.0"), "" if unknown.
@@ -98,6 +104,13 @@ class Trace:
     began_utc_ns: int | None = None
     length_ns: int | None = None
     unknown: Mapping[str, str] = field(default_factory=dict)
+    configurations: tuple[Configuration, ...] = ()
+
+    @property
+    def capability(self) -> tuple[int, int] | None:
+        """The compute capability that all GPUs have; None where they differ, or it is unknown."""
+        known = {gpu.capability for gpu in self.gpus}
+        return known.pop() if len(known) == 1 else None
 
     @property
     def has_cuda_activity(self) -> bool:

@@ -16,6 +16,7 @@ from pytest_nsys.support.units import (
     format_full_change,
     format_tolerance,
 )
+from pytest_nsys.verdict.relaunched import relaunched
 from pytest_nsys.verdict.verdict import Cause, Comparison, Contribution, Requirement, Verdict
 from pytest_nsys.windows.record import MAIN
 
@@ -144,9 +145,16 @@ def format_limit(comparison: Comparison) -> str:
 
 
 def describe_contribution(comparison: Comparison, part: Contribution) -> str:
-    """One culprit: its name, how much of the change it is, and how often it occurs."""
+    """One culprit: its name, how much of the change it is, how often it occurs, and how it is
+    launched otherwise than it was."""
+    return ": ".join(told_of(comparison, part))
+
+
+def told_of(comparison: Comparison, part: Contribution) -> tuple[str, ...]:
+    """The same in one part, or two: what it is, and how it is launched otherwise, if it is."""
     name = short_names(_shown_with(comparison, part))[part.label]
-    return f"{name} {_changed_by(comparison, part)}"
+    told = relaunched(part.baseline, part.current)
+    return tuple(filter(None, (f"{name} {_changed_by(comparison, part)}", told)))
 
 
 def _shown_with(comparison: Comparison, part: Contribution) -> list[str]:

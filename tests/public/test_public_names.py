@@ -200,6 +200,8 @@ UNPROMISED = {
     "Measurement.counters",
     "Measurement.timeline",
     "Metric.ratio",
+    "Part.launched",
+    "Trace.configurations",
     "Window.rounds",
 }
 """What of public classes is not public; the page says so."""

@@ -43,7 +43,21 @@ NUMBER = (int, float)
 MAYBE = (int, float, type(None))
 STATUSES = set(SEVERITY)
 
-CULPRIT = {"label": str, "baseline_count": NUMBER, "current_count": NUMBER, "change": NUMBER}
+LAUNCH = {
+    "grid": [int],
+    "block": [int],
+    **dict.fromkeys(["registers", "shared_bytes", "local_bytes"], int),
+    "occupancy_pct": MAYBE,
+    "limited_by": str,
+}
+CULPRIT = {
+    "label": str,
+    "baseline_count": NUMBER,
+    "current_count": NUMBER,
+    "change": NUMBER,
+    "baseline_launch": (None, LAUNCH),
+    "current_launch": (None, LAUNCH),
+}
 METRIC = {
     "key": str,
     "unit": {"ns", "B", "1", "%", "B/s", "FLOP", "FLOP/s", "Hz", "°C", "W"},
@@ -259,6 +273,8 @@ def test_a_regressed_metric_and_its_culprits() -> None:
         "baseline_count": 32,
         "current_count": 32,
         "change": 180447,
+        "baseline_launch": None,
+        "current_launch": None,
     }
 
 
@@ -402,7 +418,10 @@ def test_a_tolerance_and_a_copy_count_as_they_are() -> None:
     found = metrics(document(RunReport("profile", (judged,)))["tests"][0])
     assert found["gpu.kernel_time"]["tolerance"] == {"relative": 0.5, "absolute": 0}
     assert found["memcpy.h2d.count"]["culprits"] == [
-        {"label": "h2d 4 KiB", "baseline_count": 1, "current_count": 2, "change": 1}
+        {
+            **{"label": "h2d 4 KiB", "baseline_count": 1, "current_count": 2, "change": 1},
+            **{"baseline_launch": None, "current_launch": None},
+        }
     ]
 
 

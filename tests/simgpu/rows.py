@@ -235,6 +235,7 @@ class CudaRows:
     def _kernel(self, op: Record, pid: int) -> Row:
         self._grids[pid] += 1
         short = short_name(op["name"])
+        grid, block, registers, shared, local = op.get("launched", (132, 128, 32, 0, 0))
         mangled = op["name"] if short == op["name"] else f"_Z{len(short)}{short}v"
         return {
             "demangledName": self._strings.id(op["name"]),
@@ -242,16 +243,16 @@ class CudaRows:
             "mangledName": self._strings.id(mangled),
             "launchType": 1,
             "cacheConfig": 1,
-            "registersPerThread": 32,
-            "gridX": 132,
+            "registersPerThread": registers,
+            "gridX": grid,
             "gridY": 1,
             "gridZ": 1,
-            "blockX": 128,
+            "blockX": block,
             "blockY": 1,
             "blockZ": 1,
             "staticSharedMemory": 0,
-            "dynamicSharedMemory": 0,
-            "localMemoryPerThread": 0,
+            "dynamicSharedMemory": shared,
+            "localMemoryPerThread": local,
             "localMemoryTotal": 250871808,
             "gridId": self._grids[pid],
             "sharedMemoryExecuted": 32768,

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet as pq
 
 from pytest_nsys.capture import export as export_module
 from pytest_nsys.capture.export import export_report
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.errors import ExportFailed, NotACapture
+from pytest_nsys.kernels.configuration import Configuration
 from pytest_nsys.trace import Trace, TraceGpu, load_trace, schema
 from pytest_nsys.trace.load import driver_version
 from tests.support.capture_bench import Captured, standin
@@ -24,6 +28,7 @@ from tests.support.exports.rows import (
     assert_same_trace,
     call,
     kernel,
+    launched_as,
     nvtx,
     shuffled,
 )
@@ -490,3 +495,44 @@ def test_an_export_is_only_read(tmp_path: Path) -> None:
     load_trace(path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["export.sqlite"]
+
+
+def test_kernels_of_a_real_capture_have_their_launch_configurations(
+    captures: Mapping[str, Path],
+) -> None:
+    trace = load_trace(captures["basic"])
+    assert trace.capability == (9, 0)
+    short = trace.kernels["short"].map(trace.strings)
+    rows = trace.kernels["configuration"].to_numpy()
+    found = {
+        name: {trace.configurations[number] for number in rows[(short == name).to_numpy()]}
+        for name in ("nvjet_sm90_hsh_256x128_64x4_1x2_h_bz_coopA_NNT", "softmax_warp_forward")
+    }
+    assert list(found.values()) == [
+        {Configuration((2, 64), (384,), 168, 213_188)},
+        {Configuration((512,), (32, 4), 80)},
+    ]
+
+
+def test_an_export_without_them_has_none(captures: Mapping[str, Path]) -> None:
+    trace = load_trace(captures["triton"])
+    assert trace.configurations == ()
+    assert set(trace.kernels["configuration"]) == {-1}
+    assert trace.capability is None
+
+
+def test_both_forms_of_an_export_have_the_same_configurations(tmp_path: Path) -> None:
+    how = launched_as(Configuration((2**31 - 1, 65535, 65535), (16, 8, 8), 255, 232_448, 2**18))
+    kernels = [
+        kernel(15, 115, 1, **how),
+        kernel(120, 220, 2, **{**how, "gridY": None}),
+    ]
+    text = load_trace(write_sqlite(tmp_path / "a.sqlite", {**SMALL, schema.KERNEL: kernels}))
+    folder = tmp_path / "export.parquet"
+    folder.mkdir()
+    for name, rows in {**SMALL, schema.KERNEL: kernels}.items():
+        pq.write_table(pa.Table.from_pylist(list(rows)), folder / f"{name}.parquet")
+    assert_same_trace(text, load_trace(folder))
+    assert text.kernels["configuration"].tolist() == [0, -1]
+    (found,) = text.configurations
+    assert launched_as(found) == how

@@ -20,6 +20,7 @@ from pytest_nsys.report.html.shown import (
 from pytest_nsys.report.html.timeline_svg import Mark
 from pytest_nsys.report.run import Sides, pairs
 from pytest_nsys.support.units import Unit
+from pytest_nsys.verdict.relaunched import relaunched
 from pytest_nsys.verdict.wording import short_names
 
 _PARTS = 12
@@ -211,6 +212,7 @@ def _row(kind: _Kind, pair: PartPair, name: str, both: bool) -> Row:
         count=after if before == after else f"{before} -> {after}",
         tag="renamed" if pair.before else how_changed(then, now),
         before=pair.before,
+        relaunched=relaunched(then, now),
         value=sortable(amounts[1] - amounts[0]),
         then_value=sortable(amounts[0]),
         now_value=sortable(amounts[1]),

@@ -35,6 +35,7 @@ class Row:
         tag: new, gone, renamed, re-tuned; empty for what is as it was.
         full: the whole name; empty where ``name`` is all of it.
         before: the name in the baseline, where it was another.
+        relaunched: how a kernel is launched otherwise than it was; empty where it is not.
         raw: names as the capture has them.
         value: the change as a number, by which a script sorts.
         then_value: the baseline's amount so.
@@ -50,6 +51,7 @@ class Row:
     tag: str = ""
     full: str = ""
     before: str = ""
+    relaunched: str = ""
     raw: tuple[str, ...] = ()
     value: str = ""
     then_value: str = ""

@@ -26,6 +26,7 @@ from pytest_nsys.report.html.shown import (
 from pytest_nsys.report.run import Sides
 from pytest_nsys.support.units import Scale, Unit, format_amount
 from pytest_nsys.verdict.culprit import contributions
+from pytest_nsys.verdict.relaunched import relaunched
 from pytest_nsys.verdict.verdict import Comparison, Contribution
 from pytest_nsys.verdict.wording import short_names
 
@@ -259,4 +260,5 @@ def _row(piece: Piece, unit: Unit, name: str) -> Row:
         tag="renamed" if piece.before else how_changed(piece.then, piece.now),
         full=piece.label if piece.label != name else "",
         before=piece.before,
+        relaunched=relaunched(piece.then, piece.now),
     )

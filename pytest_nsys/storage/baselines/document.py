@@ -15,6 +15,7 @@ from pytest_nsys.cuda.names import cuda_version
 from pytest_nsys.errors import BaselineDamaged
 from pytest_nsys.measure.measurement import (
     Environment,
+    Launched,
     Measurement,
     Part,
     Parts,
@@ -104,7 +105,10 @@ def recording_digest(measurement: Measurement) -> str:
 
 def _window(window: WindowMeasurement) -> dict[str, Any]:
     breakdown: dict[str, Any] = {
-        kind: {one.label: _Part(one.count, one.ns, one.bytes, one.category) for one in parts}
+        kind: {
+            one.label: _Part(one.count, one.ns, one.bytes, one.category, one.launched)
+            for one in parts
+        }
         for kind, parts in window.breakdown.items()
         if len(parts)
     }
@@ -174,6 +178,7 @@ class _Part:
     ns: Maybe[float] = 0.0
     bytes: Maybe[float] = 0.0
     category: Maybe[str] = ""
+    launched: Maybe[tuple[Launched, ...]] = ()
 
 
 @dataclass(frozen=True)
@@ -218,4 +223,4 @@ def _read_window(value: object) -> WindowMeasurement:
 
 
 def _read_part(label: str, part: _Part) -> Part:
-    return Part(label, part.count, part.ns, part.bytes, part.category)
+    return Part(label, part.count, part.ns, part.bytes, part.category, launched=part.launched)

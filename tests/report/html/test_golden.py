@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_nsys.kernels.configuration import Configuration
+from pytest_nsys.kernels.occupancy import occupancy
+from pytest_nsys.measure.measurement import Launched
 from pytest_nsys.report.html.model import MeasuredTest, MeasuredWindow, MetricRow, Row
 from pytest_nsys.report.html.page import page
 from pytest_nsys.report.run import RunReport
@@ -26,9 +29,14 @@ GOLDEN = Path(__file__).parent / "golden"
 def retuned() -> Verdict:
     """Another tile was picked for a GEMM, so that each takes longer."""
     tiles = [f"nvjet_sm90_hsh_{tile}_64x4_1x2_h_bz_TNN" for tile in ("256x128", "64x64")]
+    hows = [Configuration((16, 32), (384,), 168), Configuration((64, 64), (128,), 90)]
     fast, slow = (
-        replace(kernel(GEMM, 64, ns), raw=(tile,))
-        for tile, ns in zip(tiles, (1.2e6, 1.9e6), strict=True)
+        replace(
+            kernel(GEMM, 64, ns),
+            raw=(tile,),
+            launched=(Launched(how, 64, ns, occupancy(how, (9, 0)), tile),),
+        )
+        for tile, ns, how in zip(tiles, (1.2e6, 1.9e6), hows, strict=True)
     )
     norm = kernel("rms_norm", 65, 52_840, "norm")
     now = measurement(window(slow, norm))
@@ -90,6 +98,7 @@ def metric(row: MetricRow) -> str:
 
 
 def line(row: Row) -> str:
-    said = [row.name, row.tag and f"({row.tag})", row.before and f"was {row.before}", row.kind]
+    said = [row.name, row.tag and f"({row.tag})", row.before and f"was {row.before}"]
+    said += [row.relaunched, row.kind]
     said += [row.count, f"{row.then} -> {row.now}" if row.then else row.now, row.change]
     return " | ".join(filter(None, said))

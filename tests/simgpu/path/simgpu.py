@@ -64,10 +64,23 @@ def seed(value: int) -> None:
 
 
 def launch(
-    kernel: str, us: float, *, stream: int = 7, device: int = 0, graph_node: int | None = None
+    kernel: str,
+    us: float,
+    *,
+    stream: int = 7,
+    device: int = 0,
+    graph_node: int | None = None,
+    grid: int = 132,
+    block: int = 128,
+    registers: int = 32,
+    shared: int = 0,
+    local: int = 0,
 ) -> None:
-    """Launch one kernel that takes ``us`` microseconds; returns at once."""
-    _call("cudaLaunchKernel", [_kernel(kernel, us, graph_node)], device, stream)
+    """Launch one kernel that takes ``us`` microseconds, in a grid of blocks of threads that have
+    registers and bytes of local memory, and blocks bytes of shared memory; returns at once."""
+    duration, fields = _kernel(kernel, us, graph_node)
+    fields["launched"] = [grid, block, registers, shared, local]
+    _call("cudaLaunchKernel", [(duration, fields)], device, stream)
 
 
 def graph_launch(kernels: Iterable[tuple[str, float]], *, stream: int = 7, device: int = 0) -> None:

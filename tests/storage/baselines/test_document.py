@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import Breakdown
 from pytest_nsys.errors import BaselineDamaged
-from pytest_nsys.measure.measurement import Measurement, Part, Parts, WindowMeasurement
+from pytest_nsys.kernels.configuration import Configuration
+from pytest_nsys.kernels.occupancy import Occupancy
+from pytest_nsys.measure.measurement import Launched, Measurement, Part, Parts, WindowMeasurement
 from pytest_nsys.storage.baselines.document import parse, render, to_json
 from tests.support import made
 from tests.support.mutations import paths
@@ -86,6 +88,18 @@ def test_every_breakdown_is_written_and_read_back() -> None:
     every = dict.fromkeys(get_args(Breakdown), parts)
     measurement = made.measurement(WindowMeasurement("test", {}, {}, every))
     assert parse(render(measurement), "x.json") == measurement
+
+
+def test_how_kernels_were_launched_is_kept() -> None:
+    ways = (
+        Launched(Configuration((8, 8), (256,), 96, 4096, 16), 2.5, 300, Occupancy(50, "registers")),
+        Launched(Configuration((64,), (128,), 32), 1, 100, variant="gemm_64x64"),
+    )
+    part = Part("gemm", 4, ns=400, launched=ways)
+    window = WindowMeasurement("test", {}, {}, {"kernels": Parts((part,))})
+    text = render(made.measurement(window))
+    assert parse(text, "x").windows["test"].kernels.parts == (part,)
+    assert len(text.splitlines()) < len(render(EXAMPLE).splitlines()) + 10
 
 
 def test_raw_names_and_empty_breakdowns_are_not_kept() -> None:

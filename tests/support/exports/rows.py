@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pytest_nsys.kernels.configuration import Configuration
 from pytest_nsys.trace import Trace, schema
 from pytest_nsys.trace.load import build_trace
 from pytest_nsys.trace.schema import NvtxType
@@ -76,6 +77,22 @@ def kernel(
     """A row of the kernels."""
     row = _operation(start, end, correlation, pid)
     return {**row, "demangledName": 2, "shortName": 3, "graphNodeId": None, **values}
+
+
+def launched_as(configuration: Configuration) -> Row:
+    """The columns of a kernel that say how it was launched."""
+    shapes = {"grid": configuration.grid, "block": configuration.block}
+    return {
+        **{
+            f"{of}{a}": n
+            for of, found in shapes.items()
+            for a, n in zip("XYZ", (*found, 1, 1), strict=False)
+        },
+        "registersPerThread": configuration.registers,
+        "staticSharedMemory": 0,
+        "dynamicSharedMemory": configuration.shared,
+        "localMemoryPerThread": configuration.local,
+    }
 
 
 def _operation(start: int, end: int, correlation: int | None, pid: int) -> dict[str, Any]:
@@ -254,12 +271,31 @@ class _Source:
         there = {column for row in rows for column in row}
         return {name: [row.get(name) for row in rows] for name in columns if name in there}
 
-    def integers(self, name: str, columns: tuple[str, ...]) -> Mapping[str, Any] | None:
+    def integers(
+        self, name: str, columns: tuple[str, ...], packed: Mapping[str, schema.Packing] = {}
+    ) -> Mapping[str, Any] | None:
         found = self._columns(name, columns)
-        return found and {
+        if found is None:
+            return None
+        for key, packing in packed.items():
+            parts = self._columns(name, tuple(column for column, _ in packing)) or {}
+            if len(parts) == len(packing):
+                found[key] = [
+                    self._packed(row, packing) for row in zip(*parts.values(), strict=True)
+                ]
+        return {
             column: np.array([ABSENT if value is None else value for value in values], np.int64)
             for column, values in found.items()
         }
+
+    @staticmethod
+    def _packed(row: Sequence[int | None], packing: schema.Packing) -> int | None:
+        total = 0
+        for value, (_, bits) in zip(row, packing, strict=True):
+            if value is None:
+                return None
+            total = total << bits | value & (2**bits - 1)
+        return total
 
     def table(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
         found = self._columns(name, columns)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pytest_nsys.kernels.configuration import Configuration
 from pytest_nsys.trace import schema
 from pytest_nsys.trace.schema import MemcpyKind, MemKind, NvtxType
 from pytest_nsys.trace.tables import Trace
 from pytest_nsys.windows.record import DOMAIN, MAIN, WindowKind, WindowRecord
-from tests.support.exports.rows import LAUNCH, PID, Export, pairs
+from tests.support.exports.rows import LAUNCH, PID, Export, launched_as, pairs
 from tests.support.exports.tables import write_sqlite
 
 
@@ -43,13 +44,15 @@ class TraceBuilder:
         stream: int = 7,
         call: str = LAUNCH,
         tid: int = PID + 1,
+        configuration: Configuration | None = None,
     ) -> None:
         """A kernel and the call that launched it."""
         begun = launched + 5 if start is None else start
         launch = (call, launched, launched + 1)
         place = {"device": device, "stream": stream, "thread": tid}
         short = self.made.string(name)
-        self.made.kernel(begun, begun + ns, launch, name, shortName=short, **place)
+        how = {} if configuration is None else launched_as(configuration)
+        self.made.kernel(begun, begun + ns, launch, name, shortName=short, **place, **how)
 
     def copy(
         self,
