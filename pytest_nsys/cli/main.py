@@ -17,6 +17,7 @@ from pytest_nsys.cli.export import add_export
 from pytest_nsys.cli.history import add_history
 from pytest_nsys.cli.judge import add_judge
 from pytest_nsys.cli.metrics import add_metrics
+from pytest_nsys.cli.ncu import add_ncu
 from pytest_nsys.cli.parser import Parser
 from pytest_nsys.cli.power import add_power
 from pytest_nsys.cli.scrub import add_scrub
@@ -36,6 +37,7 @@ _COMMANDS = (
     ("baselines", "list, show, rename, prune and merge baselines", add_baselines),
     ("power", "find out how much has to be measured to see a change of a given size", add_power),
     ("history", "how measured tests changed over their runs", add_history),
+    ("ncu", "count the kernels of a recorded test with Nsight Compute", add_ncu),
     ("export", "write a capture as a trace that Perfetto opens", add_export),
     ("scrub", "copy a capture without what nsys stores of the machine", add_scrub),
     ("doctor", "find out whether captures can be made here, and what to do if not", add_doctor),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pytest_nsys.capture.workers import Command, worker_folder
 from pytest_nsys.errors import NsysError
+from pytest_nsys.measure.counting import MOST_KERNELS, wanted_parts
 from pytest_nsys.measure.measurement import Part
 from pytest_nsys.ncu.counters import KernelCounters
 from pytest_nsys.ncu.run import Wanted, count
@@ -20,7 +21,6 @@ from pytest_nsys.plan.options import Counting
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.verdict.verdict import Verdict
 
-_KERNELS = 3
 _TESTS = 5
 """So many are looked at because they regressed: a change that slows down all has one cause."""
 
@@ -128,17 +128,5 @@ def _wanted(test: PlannedTest, verdict: Verdict, *, always: bool) -> Wanted | No
 
 
 def _of(test: PlannedTest, window: str, kernels: Iterable[Part]) -> Wanted | None:
-    chosen = [*kernels][:_KERNELS]
-    if not chosen:
-        return None
-    return Wanted(
-        test,
-        window,
-        {part.label: _names(part) for part in chosen},
-        launches=round(sum(part.count for part in chosen)),
-    )
-
-
-def _names(part: Part) -> tuple[str, ...]:
-    """What nsys has called a kernel; its label is no name where it leaves something open."""
-    return part.raw if part.raw and "*" in part.label else (*part.raw, part.label)
+    chosen = [*kernels][:MOST_KERNELS]
+    return wanted_parts(test, window, chosen) if chosen else None

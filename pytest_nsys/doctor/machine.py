@@ -8,6 +8,7 @@ from typing import Protocol
 
 from pytest_nsys.capture.installation import Files
 from pytest_nsys.capture.nsys import NsysTool
+from pytest_nsys.ncu.tool import NcuTool
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ class Driver:
 
 
 class Machine(Files, Protocol):
-    """A machine to examine. No method raises, but for `find_nsys`, and none changes anything."""
+    """A machine to examine. No method raises, but for `find_nsys` and `find_ncu`, and none changes
+    anything."""
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -99,6 +101,9 @@ class Machine(Files, Protocol):
 
     def find_nsys(self, executable: str | None) -> NsysTool:
         """As `pytest_nsys.capture.nsys.find_nsys`, with what it raises."""
+
+    def find_ncu(self) -> NcuTool:
+        """As `pytest_nsys.ncu.tool.find_ncu`, with what it raises."""
 
     def programs(self, patterns: Sequence[str]) -> list[str]:
         """Executable files by absolute glob patterns, and all of the name nsys on the PATH."""

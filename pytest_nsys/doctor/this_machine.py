@@ -23,6 +23,7 @@ from pytest_nsys.doctor.machine import Device, Driver, Process, Ran, Volume
 from pytest_nsys.errors import NoRunFolder
 from pytest_nsys.gpu.devices import list_gpus
 from pytest_nsys.gpu.nvml import DEADLINE_S, answer_within, nvml_session
+from pytest_nsys.ncu.tool import NcuTool, find_ncu
 from pytest_nsys.process.environment import minimal_environment
 from pytest_nsys.process.processes import run_program
 from pytest_nsys.process.run_folder import RunFolder
@@ -63,6 +64,9 @@ class ThisMachine(FilesHere):
 
     def find_nsys(self, executable: str | None) -> NsysTool:
         return find_nsys(executable, deadline_s=self._left(float("inf")))
+
+    def find_ncu(self) -> NcuTool:
+        return find_ncu(deadline_s=self._left(60.0))
 
     def programs(self, patterns: Sequence[str]) -> list[str]:
         folders = self.environ.get("PATH", os.defpath).split(os.pathsep)

@@ -254,7 +254,7 @@ def _test(verdict: Verdict, *, samples: bool) -> dict[str, Any]:
         "demands": [
             {"window": one.window, "status": one.status, "text": one.text} for one in verdict.unmet
         ],
-        "counters": [_counters(pair) for pair in counted(verdict)],
+        "counters": [counters_document(pair) for pair in counted(verdict)],
         "findings": [vars(one) for one in verdict.measurement.bottlenecks],
         "windows": [
             _window_document(verdict, name, parts, samples=samples)
@@ -263,7 +263,8 @@ def _test(verdict: Verdict, *, samples: bool) -> dict[str, Any]:
     }
 
 
-def _counters(pair: Pair) -> dict[str, Any]:
+def counters_document(pair: Pair) -> dict[str, Any]:
+    """The counters of a kernel, then and now, as JSON values."""
     return {
         "kernel": pair.kernel,
         "window": pair.window,

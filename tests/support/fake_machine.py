@@ -11,12 +11,15 @@ from typing import Any
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.doctor.context import CheckResult, ProbeContext
 from pytest_nsys.doctor.machine import Device, Driver, Process, Ran, Volume
-from pytest_nsys.errors import NsysNotFound
+from pytest_nsys.errors import NcuNotFound, NsysNotFound
+from pytest_nsys.ncu.tool import NcuTool
 
 GIB = 1 << 30
 TARGET = "/opt/nvidia/nsight-systems/2025.3.1/target-linux-x64"
 HOST = "/opt/nvidia/nsight-systems/2025.3.1/host-linux-x64"
 NSYS = NsysTool(Path(f"{TARGET}/nsys"), (2025, 3, 1))
+
+NCU = NcuTool(Path("/usr/local/cuda/bin/ncu"), (2025, 3, 1))
 
 H200 = Device("NVIDIA H200", "GPU-5e1f")
 DRIVER = Driver(version="580.95.05", cuda=(13, 0), gpus=(H200,))
@@ -37,6 +40,7 @@ class FakeMachine:
     temporary: str = "/tmp"
     nsys: Mapping[str, NsysTool] = field(default_factory=lambda: {str(NSYS.path): NSYS})
     used: str | None = str(NSYS.path)
+    ncu: NcuTool | None = NCU
     files: Mapping[str, str | None] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     mentions: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -57,6 +61,11 @@ class FakeMachine:
         if path is None or path not in self.nsys:
             raise NsysNotFound("nsys was not found", evidence="looked", remedy="install it")
         return self.nsys[path]
+
+    def find_ncu(self) -> NcuTool:
+        if self.ncu is None:
+            raise NcuNotFound("ncu was not found", evidence="looked", remedy="install it")
+        return self.ncu
 
     def programs(self, patterns: Sequence[str]) -> list[str]:
         assert any(fnmatch.fnmatch(str(NSYS.path), pattern) for pattern in patterns)

@@ -220,25 +220,39 @@ def gpu_metrics(context: ProbeContext, *, wanted: bool = False) -> list[CheckRes
     if not said.gpus:
         return []
     check = "GPU metrics"
-    parameters = context.machine.read("/proc/driver/nvidia/params")
-    if parameters is None:
+    allowed = may_read_counters(context)
+    if allowed is None:
         what = "cannot tell whether GPU metrics may be sampled (nothing else needs them)"
         return [CheckResult(check, "skipped", what, "no /proc/driver/nvidia/params")]
-    restricted = re.search(r"^RmProfilingAdminOnly: *1", parameters, re.MULTILINE) is not None
-    if not restricted or _privileged(context, said):
-        why = "this user has the right" if restricted else "the driver lets every user"
-        return [CheckResult(check, "ok", "GPU metrics may be sampled", why)]
+    if allowed:
+        return [CheckResult(check, "ok", "GPU metrics may be sampled", allowed)]
     return [
         CheckResult(
             check,
             "problem" if wanted else "ok",
             "this user may not sample GPU metrics (ERR_NVGPUCTRPERM)"
             + ("" if wanted else "; nothing else needs the right"),
-            "RmProfilingAdminOnly: 1, no CAP_SYS_ADMIN",
-            "run as root, in a container with --cap-add=SYS_ADMIN, or let every user: 'options "
-            "nvidia NVreg_RestrictProfilingToAdminUsers=0' in /etc/modprobe.d, and restart",
+            FORBIDDEN,
+            LET_COUNT,
         )
     ]
+
+
+FORBIDDEN = "RmProfilingAdminOnly: 1, no CAP_SYS_ADMIN"
+LET_COUNT = (
+    "run as root, in a container with --cap-add=SYS_ADMIN, or let every user: 'options nvidia "
+    "NVreg_RestrictProfilingToAdminUsers=0' in /etc/modprobe.d, and restart"
+)
+
+
+def may_read_counters(context: ProbeContext) -> str | None:
+    """Why this user may read the GPU's performance counters; "" if not, None if that is unknown."""
+    parameters = context.machine.read("/proc/driver/nvidia/params")
+    if parameters is None:
+        return None
+    if re.search(r"^RmProfilingAdminOnly: *1", parameters, re.MULTILINE) is None:
+        return "the driver lets every user"
+    return "this user has the right" if _privileged(context, context.machine.driver()) else ""
 
 
 def _privileged(context: ProbeContext, said: Driver) -> bool:
