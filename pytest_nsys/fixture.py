@@ -25,8 +25,11 @@ class Recorder(Protocol):
     def units(self, units: Mapping[str, float], precision: str) -> None:
         """What this round processes; replaces what was said before."""
 
-    def repeat(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Measure just this call, in warm-ups and rounds; returns what the last one returned."""
+    def repeat(self, function: Callable[..., Any], prepare: Callable[[], Any]) -> Any:
+        """Measure just this call, in warm-ups and rounds; returns what the last one returned.
+
+        ``prepare`` returns its arguments, and is called before each call, unmeasured.
+        """
 
 
 RECORDER = pytest.StashKey[Recorder]()
@@ -58,7 +61,7 @@ class Nsys:
         """
         if self._recorder is None:
             return function(*args, **kwargs)
-        result: T = self._recorder.repeat(function, args, kwargs)
+        result: T = self._recorder.repeat(function, lambda: (args, kwargs))
         return result
 
     def range(self, name: str) -> AbstractContextManager[None]:

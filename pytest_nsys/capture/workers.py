@@ -31,6 +31,7 @@ class Command:
         program: what runs it, and where.
         away_from: a folder whose modules it must not import; "" for none.
         coverage: how its tests are measured for coverage; None if they are not.
+        adopt: what else measures by this plugin's rounds (`pytest_nsys.plan.adoption`).
     """
 
     args: tuple[str, ...]
@@ -40,6 +41,7 @@ class Command:
     program: Program = THIS_PYTHON
     away_from: str = ""
     coverage: CoverageOptions | None = None
+    adopt: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ def make_job(
         maxfail=maxfail,
         away_from=command.away_from,
         coverage=command.coverage,
+        adopt=command.adopt,
         pipe=str(folder / pipe) if pipe else "",
     )
 

@@ -88,6 +88,7 @@ def make_launch(config: pytest.Config, settings: Settings) -> Launch:
         basetemp=_worker_basetemp(config),
         program=Program(directory=str(config.invocation_params.dir)),
         coverage=_coverage(config),
+        adopt=settings.adopt,
     )
     workers = Workers(nsys, capture_options(settings), command, folder, listener)
     ahead = Ahead() if settings.ahead and nsys.runs_beside_others else Ahead(1)

@@ -67,15 +67,17 @@ class Measurer:
         for nodeid, spec in wanted.items():
             one = measured.get(nodeid)
             records = by_test[nodeid]
-            rounds = Counter((record.kind, record.name) for record in records)
-            body = rounds["round", MAIN]
+            # Of what the worker called: a server's windows have as many as they are given.
+            of_worker = [r for r in records if r.kind == "round" and r.times is None]
+            rounds = [*Counter(record.name for record in of_worker).values()]
             if one is None:
                 found[nodeid] = _unmeasured(kept=result.trace is not None)
-            elif MAIN in one.windows and body < one.rounds:
-                found[nodeid] = _too_few(body, one.rounds)
+            elif rounds and min(rounds) < one.rounds:
+                found[nodeid] = _too_few(min(rounds), one.rounds)
             else:
                 remarks = (*one.remarks, *automatic_remarks(spec, one.windows))
-                warnings = (*one.warnings, *_in_some(records, body))
+                in_some = _in_some(records, max(rounds, default=0))
+                warnings = (*one.warnings, *in_some)
                 found[nodeid] = replace(one, remarks=remarks, warnings=warnings)
         return found
 

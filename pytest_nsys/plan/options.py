@@ -20,6 +20,9 @@ Table = Literal["off", "changed", "all"]
 
 Counting = Literal["off", "on-regression", "always"]
 
+ADOPT = "nsys_adopt"
+"""Of the ini file alone: which tests are measured is no matter of a run."""
+
 MARKER_LINE = (
     "nsys(warmup, rounds, processes, tolerance, budget, require, forbid, check, expected, "
     "isolate, gpus, timeout, nsys_args, allow_empty): measure this test under NVIDIA Nsight "
@@ -281,6 +284,14 @@ MODES: dict[str, Mode] = {
 def add_options(parser: pytest.Parser) -> None:
     """Declare every option and its ini twin."""
     group = parser.getgroup("nsys", "GPU performance under NVIDIA Nsight Systems (nsys)")
+    parser.addini(
+        ADOPT,
+        "'benchmark': tests that use the fixture of pytest-benchmark or pytest-codspeed are "
+        "measured as if they were marked nsys; 'do_bench': so is what triton.testing.do_bench is "
+        "given in measured tests",
+        type="args",
+        default=None,
+    )
     for option in OPTIONS:
         if option.kind == "flag":
             group.addoption(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from pytest_nsys.errors import NsysError, SettingsError
+from pytest_nsys.plan.adoption import read_adopt
 from pytest_nsys.plan.options import (
     MODES,
     OPTIONS,
@@ -87,6 +88,7 @@ class Settings:
     share_gpu: bool = False
     max_duration_s: float | None = None
     max_capture_size: int | None = None
+    adopt: tuple[str, ...] = ()
     overriding: frozenset[str] = frozenset()
 
     @property
@@ -194,6 +196,7 @@ def read_settings(config: pytest.Config) -> Settings:
         share_gpu=_truth("nsys_share_gpu", values["nsys_share_gpu"] or "false"),
         max_duration_s=_seconds(values, "nsys_max_duration"),
         max_capture_size=_size(values, "nsys_max_capture_size"),
+        adopt=read_adopt(config),
         overriding=frozenset(
             option.name for option in OPTIONS if config.getoption(option.name) is not None
         ),

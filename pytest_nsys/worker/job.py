@@ -64,6 +64,7 @@ class Job:
         workerinput: what plugins find as ``config.workerinput``, by
             `pytest_nsys.support.simple_values`.
         coverage: how tests are measured for coverage outside their rounds; None if they are not.
+        adopt: what else measures by this plugin's rounds (`pytest_nsys.plan.adoption`).
         streams: where the worker takes the streams from by which pytest-xdist says which of the
             tests it is to run, and when (`pytest_nsys.process.shim_command`); "" for all, now.
         pipe: a named pipe on which the worker waits, once it has collected, for word that its
@@ -83,6 +84,7 @@ class Job:
     away_from: str = ""
     workerinput: Mapping[str, Any] = field(default_factory=new_workerinput)
     coverage: CoverageOptions | None = None
+    adopt: tuple[str, ...] = ()
     streams: str = ""
     pipe: str = ""
     counted: str = ""

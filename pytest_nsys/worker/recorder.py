@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
@@ -38,6 +38,10 @@ _WHOLE = -1
 
 _WAITS_S = (0.1, 0.2, 0.4, 0.8, 0.5)
 """Before the repetitions of disturbed rounds, 2 s in all: a GPU that is too hot cools down."""
+
+
+Prepare = Callable[[], tuple[Iterable[Any], Mapping[str, Any]]]
+"""Makes the arguments of a call."""
 
 
 class WindowLog:
@@ -152,17 +156,19 @@ class Recorder:
         self._work: dict[int, Work] = {}
         self._part: ContextVar[int] = ContextVar("part", default=_WHOLE)
         self._pending: list[WindowRecord] = []
-        self._took_over = False
+        self._handed_over = ""
+        self._names = {MAIN: ""}
         self._release = release
-        self._open = ExitStack()
-        self._span: WindowRecord | None = None
         self._stop: Callable[[], bool] = lambda: False
         self._aside = Aside()
         self._called = False
-        self._begin()
+        self._begin(MAIN)
 
-    def _begin(self) -> None:
-        """Count warm-ups and rounds from the first."""
+    def _begin(self, name: str) -> None:
+        """Count warm-ups and rounds from the first; the windows of the rounds have this name."""
+        self._name = name
+        self._open = ExitStack()
+        self._span: WindowRecord | None = None
         self._next = -self._repeats.warmup
         self._calls = 0
         self._inside = False
@@ -183,11 +189,26 @@ class Recorder:
             aside: what else is done for the test, between its calls.
         """
         self._stop, self._aside = stop, aside or self._aside
+        self._measure(call)
+
+    def _measure(
+        self,
+        call: Callable[[], Any],
+        units: Mapping[str, float] = {},
+        work: Work | None = None,
+    ) -> Any:
+        """Warm-ups and rounds of a call, until there are enough; returns what the last returned.
+
+        A body that hands calls over has no rounds of its own, and is called once.
+        """
+        handed_over = self._handed_over
         with self._open:
             while True:
-                self._run(call)
-                complete = self._took_over or self._enough()
-                if complete or stop():
+                result = self._run(call, units, work)
+                if self._handed_over != handed_over:
+                    return result
+                complete = self._enough()
+                if complete or self._stop():
                     break
             synchronize()
         if self._span is not None:
@@ -195,14 +216,11 @@ class Recorder:
             span = replace(self._span, leftovers=self._leftovers(), forks=forks)
             self._log.write(span)
         self._aside.end_rounds()
-        if complete and not self._took_over:
-            self._call_plainly(call)
-
-    def _call_plainly(self, call: Callable[[], object]) -> None:
-        """Once more outside of all rounds, if that is asked for and has not been so yet."""
-        if self._aside.plain_call and not self._repeats.warmup:
-            self._aside.again(whole=not self._took_over)
+        if complete and self._aside.plain_call and not self._repeats.warmup:
+            # Outside of all rounds, which has not been so yet.
+            self._aside.again(whole=not self._handed_over)
             call()
+        return result
 
     def _open_span(self) -> None:
         """Begin the span, over which memory is measured, before the first round.
@@ -214,18 +232,16 @@ class Recorder:
         self._release()
         synchronize()
         self._forks_before = self._forks.count
-        self._span = self._open.enter_context(self._log.window("span", self._nodeid))
+        window = self._log.window("span", self._nodeid, self._name)
+        self._span = self._open.enter_context(window)
 
     def _run(
-        self,
-        call: Callable[[], object],
-        units: Mapping[str, float] = {},
-        work: Work | None = None,
+        self, call: Callable[[], object], units: Mapping[str, float], work: Work | None
     ) -> object:
         """The next warm-up (negative numbers) or round."""
         number = self._next
         if self._called:
-            self._aside.again(whole=not self._took_over)
+            self._aside.again(whole=not self._handed_over)
         self._called = True
         if number == 0:
             self._aside.begin_rounds()
@@ -301,15 +317,26 @@ class Recorder:
         self._events.write("auto", nodeid=self._nodeid, rounds=self._next, reached=reached)
         return True
 
+    @property
+    def times_s(self) -> tuple[float, ...]:
+        """How long each round took so far, until the device was done; of the last that was handed
+        over."""
+        return tuple(self._times_s)
+
+    @property
+    def is_in_call(self) -> bool:
+        """Whether what was handed over is being called now."""
+        return bool(self._handed_over) and self._inside
+
     def which_call(self) -> str:
         """In which call the test ended, in words, where calls before it went well; else ""."""
-        if self._calls < 2 or (self._took_over and not self._inside):
+        if self._calls < 2 or (self._handed_over and not self._inside):
             return ""
         warmup, rounds = self._repeats.warmup, self._repeats.rounds
         total = f"at least {warmup + rounds}" if self._repeats.precision else f"{warmup + rounds}"
         where = f"call {self._calls} of {total}"
-        if self._took_over:
-            return f"{where} of what was handed to nsys(function, ...)"
+        if self._handed_over:
+            return f"{where} of what was handed to {self._handed_over}(function, ...)"
         return f"{where} of the body"
 
     @contextmanager
@@ -318,15 +345,15 @@ class Recorder:
         if self._round < 0:
             yield
             return
-        handed_over = self._took_over
+        handed_over = self._handed_over
         before = self._monitor.before() if self._monitor is not None else ()
         synchronize()
         began = own.clock()
-        with self._log.window("round", self._nodeid, MAIN, self._round) as record:
+        with self._log.window("round", self._nodeid, self._name, self._round) as record:
             yield
         synchronize()
         seconds = own.clock() - began
-        if self._took_over is not handed_over:
+        if self._handed_over != handed_over:
             return  # a body that handed a call to `repeat`
         after = self._monitor.after() if self._monitor is not None else ()
         state = RoundState(before, after) if before or after else None
@@ -366,45 +393,61 @@ class Recorder:
         if amounts:
             self._work[part] = Work(**amounts, precision=precision)
 
-    def repeat(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def repeat(
+        self,
+        function: Callable[..., Any],
+        prepare: Prepare,
+        teardown: Callable[..., object] | None = None,
+        *,
+        name: str = MAIN,
+        by: str = "nsys",
+    ) -> Any:
         """Measure just this call: warm-ups and rounds happen around it, and not around the body.
 
+        Args:
+            function: what is called.
+            prepare: called before each call, outside of its window; returns the arguments.
+            teardown: called with the same arguments after each call, outside of its window.
+            name: of the windows of its rounds.
+            by: what the test called for it.
+
+        Returns:
+            What the last call returned.
+
         Raises:
-            NsysError: it is used twice in one test, or of a function that has to be awaited.
+            NsysError: windows of this name were measured before in this test, or the function has
+                to be awaited.
         """
-        if self._took_over:
+        if self._names.get(name):
             raise NsysError(
-                "nsys(function, ...) was called twice in one test",
+                f"{by}(function, ...) was called twice in one test"
+                if self._names[name] == by
+                else f"{by}(function, ...) was called after {self._names[name]}(function, ...)",
                 remedy='measure several parts with "with nsys.range(name):"',
             )
-        self._took_over = True
-        self._begin()
+        self._names[name] = self._handed_over = by
+        self._begin(name)
 
         def call() -> Any:
+            args, kwargs = prepare()
             with self.window():
                 returned = function(*args, **kwargs)
-            _check_ran(returned)
+            _check_ran(returned, by)
+            if teardown is not None:
+                teardown(*args, **kwargs)
             return returned
 
-        said = self._units, self._work.get(_WHOLE)  # by the body, before the call
-        while True:
-            result = self._run(call, *said)
-            complete = self._enough()
-            if complete or self._stop():
-                break
-        self._aside.end_rounds()
-        if complete:
-            self._call_plainly(lambda: function(*args, **kwargs))
-        return result
+        # With what the body has said before the call.
+        return self._measure(call, self._units, self._work.get(_WHOLE))
 
 
-def _check_ran(returned: object) -> None:
+def _check_ran(returned: object, by: str) -> None:
     """Refuse a coroutine: to call its function has run nothing of it."""
     if not (inspect.iscoroutine(returned) or inspect.isasyncgen(returned)):
         return
     if inspect.iscoroutine(returned):
         returned.close()
     raise NsysError(
-        "what was handed to nsys(function, ...) has to be awaited, and was not run",
-        remedy="hand over what runs it: nsys(lambda: asyncio.run(function()))",
+        f"what was handed to {by}(function, ...) has to be awaited, and was not run",
+        remedy=f"hand over what runs it: {by}(lambda: asyncio.run(function()))",
     )

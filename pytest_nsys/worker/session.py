@@ -16,9 +16,11 @@ import pytest
 
 from pytest_nsys.fixture import RECORDER
 from pytest_nsys.gpu.monitor import Monitor
+from pytest_nsys.plan.adoption import DO_BENCH
 from pytest_nsys.process.guard import MARK
 from pytest_nsys.support.own import own
 from pytest_nsys.support.simple_values import to_json
+from pytest_nsys.worker.adopted import Adopted
 from pytest_nsys.worker.coverage import Coverage
 from pytest_nsys.worker.device import synchronize
 from pytest_nsys.worker.events import EventLog
@@ -93,6 +95,8 @@ class WorkerSession:
         self._forks = Forks()
         self._leftovers = Leftovers(folder or None)
         self._coverage = Coverage(job.coverage) if job.coverage is not None else None
+        self._adopted = Adopted()
+        self._only_benchmarks = False
         self._failing: set[str] = set()
         self._again: set[str] = set()
         self._warned: set[tuple[Any, ...]] = set()
@@ -105,8 +109,11 @@ class WorkerSession:
         """Switch pytest-cov off, which starts here and would erase what is measured.
 
         The options are set, and no argument is added: one more may be taken for something else.
+        What is adopted of libraries is so before conftest files import it.
         """
         early_config.known_args_namespace.no_cov = True
+        if DO_BENCH in self._job.adopt:
+            self._adopted.adopt_do_bench()
         return (yield)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -130,9 +137,14 @@ class WorkerSession:
         option.basetemp = self._job.basetemp
         # What depends on tests that do not run here is decided in the controller.
         option.ignore_unknown_dependency = True
-        # A benchmark in each round would be one of many rounds, of which nobody reads the times.
+        # What a fixture of theirs would time, it hands over or calls once. They cannot be both
+        # disabled and the only ones: `pytest_sessionstart` has that.
+        self._only_benchmarks = bool(getattr(option, "benchmark_only", False))
         option.benchmark_disable, option.benchmark_only = True, False
+        option.benchmark_enable = False
+        option.benchmark_compare = option.benchmark_compare_fail = None
         option.codspeed = False
+        os.environ.pop("CODSPEED_ENV", None)
         option.no_cov = True
         # What its other values ask for, it refuses in a worker of pytest-xdist.
         option.inline_snapshot = "disable"
@@ -160,6 +172,14 @@ class WorkerSession:
         """Silence the worker's terminal reporter, which is kept because plugins ask for it."""
         config.get_terminal_writer()._file = own.fdopen(own.open_fd(os.devnull, os.O_WRONLY), "w")
         config.pluginmanager.register(ReleaseMemory(), "nsys-release-memory")
+        self._adopted.adopt_fixtures()
+
+    @pytest.hookimpl
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Have pytest-benchmark skip other tests, where ``--benchmark-only`` asks for that."""
+        benchmarks = getattr(session.config, "_benchmarksession", None)
+        if benchmarks is not None:
+            benchmarks.only = self._only_benchmarks
 
     @pytest.hookimpl
     def pytest_itemcollected(self, item: pytest.Item) -> None:
@@ -246,7 +266,8 @@ class WorkerSession:
             self._coverage.phase(item.nodeid, "run")
         item.runtest = functools.partial(recorder.measure, call, stop, aside)  # type: ignore[method-assign]
         try:
-            return (yield)
+            with self._adopted.body(item, recorder):
+                return (yield)
         finally:
             del item.runtest
 

@@ -225,19 +225,57 @@ def test_subs(subtests):
         "benchmark",
         "pytest-benchmark",
         ("benchmark",),
-        args=("--benchmark-quiet",),
+        args=("--benchmark-quiet", "--benchmark-json=benchmark.json"),
+        ini=("nsys_adopt = benchmark",),
         code=f"""
+def work(us):
+    simgpu.launch("gemm", us)
+    return us
 {M}
 def test_bench(benchmark):
-    benchmark(lambda: simgpu.launch("gemm", 40))
+    simgpu.launch("before", 100)
+    assert benchmark(work, 40) == 40
+    assert benchmark.stats["rounds"] == 2 and benchmark.stats.stats.min > 0
+    benchmark.extra_info["tflops"] = 1 / benchmark.stats.stats.mean
 {M}
 def test_pedantic(benchmark):
-    benchmark.pedantic(lambda: simgpu.launch("gemm", 40), rounds=3, iterations=1)
-def test_plain(benchmark):
-    benchmark.pedantic(lambda: None, rounds=3, iterations=1)
+    made = []
+    def setup():
+        made.append(1)
+        return (40,), {{}}
+    assert benchmark.pedantic(work, setup=setup, rounds=9, iterations=1) == 40
+    assert len(made) == 3
+{M}
+@pytest.mark.benchmark(group="g", disable_gc=True)
+def test_decorator(benchmark):
+    @benchmark
+    def result():
+        return work(40)
+    assert result == 40
+{M}
+def test_twice(benchmark):
+    benchmark(work, 40)
+    benchmark(work, 40)
+@pytest.mark.nsys(rounds=2, budget={{"gpu.kernel_count": 1}})
+def test_body_without_it():
+    work(40)
+def test_adopted(benchmark):
+    benchmark(work, 40)
+def test_plain():
+    pass
 """,
-        outcomes=passing("test_bench", "test_pedantic", "test_plain"),
-        works="in measured tests `benchmark` calls the function once, and has no times of its own",
+        outcomes=passing(
+            *("test_bench", "test_pedantic", "test_decorator", "test_body_without_it"),
+            *("test_adopted", "test_plain"),
+            failing=("test_twice",),
+        ),
+        prints=(
+            *("*test_bench  *  40 us *", "*test_pedantic  *  40 us *", "*test_adopted  *  40 us *"),
+            *("*FixtureAlreadyUsed*", "*Not saving anything, no benchmarks have been run!*"),
+        ),
+        has={"junit.xml": "extra_info.tflops"},
+        works="what `benchmark` is given is measured in its place, see "
+        "[adopting benchmarks](adopting.md)",
     ),
     Case(
         "check",
@@ -717,17 +755,32 @@ async def test_trio():
                 "codspeed",
                 "pytest-codspeed",
                 ("codspeed",),
+                env={"CODSPEED_ENV": "1"},
+                ini=("nsys_adopt = benchmark",),
                 code=f"""
 {M}
 def test_bench(codspeed_benchmark):
+    simgpu.launch("before", 100)
     codspeed_benchmark(lambda: simgpu.launch("gemm", 40))
-@pytest.mark.benchmark
 {M}
+def test_pedantic(codspeed_benchmark):
+    given = []
+    codspeed_benchmark.pedantic(simgpu.launch, ("gemm", 40), setup=lambda *args: given.append(args))
+    assert given == [("gemm", 40)] * 3
+def test_adopted(codspeed_benchmark):
+    codspeed_benchmark(simgpu.launch, "gemm", 40)
+@pytest.mark.benchmark
 def test_marked():
     simgpu.launch("gemm", 40)
 """,
-                outcomes=passing("test_bench", "test_marked"),
-                works="loaded; nothing is sent",
+                outcomes=passing("test_bench", "test_pedantic", "test_adopted", "test_marked"),
+                prints=(
+                    "*test_bench  *  40 us *",
+                    "*test_adopted *  40 us *",
+                    "*test_marked *  40 us *",
+                ),
+                works="what `benchmark` is given is measured in its place, see "
+                "[adopting benchmarks](adopting.md); nothing is sent",
             ),
         ),
         usual=False,

@@ -113,6 +113,7 @@ TEST = {
     "below_limit": [str],
     "notes": [str],
     "warnings": [str],
+    "properties": Mapping,
     "against": str,
     "family_level": NUMBER,
     "demands": [{"window": str, "status": STATUSES, "text": str}],

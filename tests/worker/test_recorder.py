@@ -369,6 +369,46 @@ def test_a_second_call_is_an_error(stage: Stage) -> None:
     assert "nsys.range" in caught.value.remedy
 
 
+def test_each_call_has_windows_of_its_name_and_what_is_around_it_has_none(stage: Stage) -> None:
+    recorder = stage.recorder(Repeats(1, 2))
+
+    def prepare() -> tuple[tuple[str], dict[str, str]]:
+        stage.noted.append("prepare")
+        return ("a",), {"b": "c"}
+
+    def function(a: str, b: str) -> str:
+        assert recorder.is_in_call
+        stage.noted.append("call")
+        return a + b
+
+    def after(a: str, b: str) -> None:
+        stage.noted.append(f"after {a}{b}")
+
+    def call() -> None:
+        with recorder.window():
+            for name in ("one", "two"):
+                said = recorder.repeat(function, prepare, after, name=name, by="it")
+                assert said == "ac"
+                assert not recorder.is_in_call
+                assert len(recorder.times_s) == 2
+            with pytest.raises(NsysError, match=r"it\(function, ...\) was called twice"):
+                recorder.repeat(function, prepare, name="one", by="it")
+            with pytest.raises(NsysError, match=r"nsys\(.* was called after it\("):
+                recorder.repeat(function, prepare, name="two")
+
+    recorder.measure(call, lambda: False)
+    one = [
+        *("prepare", "call", "after ac", "release", "wait", "open 0 t one span"),
+        *("prepare", "wait", "open 1 t one round 0", "call", "close 1 t one round 0"),
+        *("wait", "after ac"),
+        *("prepare", "wait", "open 2 t one round 1", "call", "close 2 t one round 1"),
+        *("wait", "after ac", "wait", "close 0 t one span"),
+    ]
+    assert stage.noted[: len(one)] == one
+    parts = [f"round {name} {number}" for name in ("one", "two") for number in (0, 1)]
+    assert stage.windows() == [*parts, "span one -1", "span two -1"]
+
+
 async def _coroutine() -> None: ...
 
 
@@ -679,11 +719,11 @@ def test_a_function_that_a_body_hands_over_is_a_part_of_it(stage: Stage) -> None
 
     def call() -> None:
         with recorder.window():
-            assert recorder.repeat(lambda: next(results), (), {}) == "b"
+            assert recorder.repeat(lambda: next(results), lambda: ((), {})) == "b"
             stage.noted.append("rest")
 
     recorder.measure(call, lambda: False, Noted(stage))
     told = [note for note in stage.noted if note.startswith(("again", "begin", "end", "rest"))]
     rounds = ["begin", "again a part", "begin", "again a part", "end"]
-    assert told == [*rounds, "again a part", "rest", "end"]
+    assert told == [*rounds, "again a part", "rest"]
     assert next(results, "") == "", "once more, for coverage"
