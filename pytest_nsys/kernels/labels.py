@@ -111,6 +111,13 @@ _SCHEDULE = re.compile(r"Pingpong|Cooperative")
 _FMHA = re.compile(r"MultiCtasKv|Q\d+Kv\d+|Static|Persistent|SwapsAb|KeepsAb")
 _FMHA_TILE = re.compile(r"_\d+_\d+(?=_S_)")
 
+# The parameters that Triton's autotuners try, where authors write them into names: BLOCK_M_128,
+# BN64, num_warps_4. In capitals: vLLM's block_size_16 is no tuning.
+META = re.compile(
+    r"_(?:(?:BLOCK|TILE|GROUP)(?:_SIZE)?(?:_?[A-Z]{1,2})?|B[MNK]|"
+    r"num_?(?:warps|stages|ctas)|NUM_?(?:WARPS|STAGES|CTAS))_?\d+(?=_|$)"
+)
+
 _HASH = re.compile(r"(?:0x)?[0-9a-f]{16,}")
 _DATA_TYPES = re.compile(r"(?:b?f\d+|e\dm\d|[us]\d+)+")
 _MYELIN_NODE = re.compile(r"(?<=^__my[el])\d*(?:_bb\d+_\d+)?(?=_)|_myl\d+_\d+$")
@@ -150,6 +157,10 @@ def _without_marks(label: str) -> str:
 def _without_instruction_shape(label: str) -> str:
     marks = [_INSTRUCTION.sub(r"\1_mma_\2", mark) for mark in label.split("_")]
     return "_".join(marks)
+
+
+def _without_meta(label: str) -> str:
+    return META.sub("", label)
 
 
 def _without_architecture(label: str) -> str:
@@ -228,6 +239,7 @@ _RULES: tuple[Callable[[str], str], ...] = (
     _without_marks,
     _without_instruction_shape,
     _without_attention_tiles,
+    _without_meta,
     _without_architecture,
     _without_schedule,
     _without_specialization,

@@ -103,6 +103,7 @@ class Measurer:
             naming=self.naming,
             unified=records_unified_memory(result.options),
             timelines=self.timelines,
+            warmups={nodeid: one.warmup for nodeid, one in ran.items()},
         )
         left = foreign_launches(result.trace, result.records, windows.keys())
         bottlenecks = self._bottlenecks(result.trace, result.records, windows.keys())

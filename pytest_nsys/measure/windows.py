@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from pytest_nsys.catalogue import (
 from pytest_nsys.insights.timeline import Timeline
 from pytest_nsys.insights.timeline.build import timelines_of
 from pytest_nsys.kernels.naming import Naming
+from pytest_nsys.measure.first_use import FirstUses
 from pytest_nsys.measure.launched import with_configurations
 from pytest_nsys.measure.measurement import Parts, Samples, WindowMeasurement, shared
 from pytest_nsys.measure.rounds import Rounds, round_parts, round_samples
@@ -54,7 +56,8 @@ class TestWindows:
         gpus: numbers of the devices its windows used.
         timeline: the round of its body, or of its first window, whose kernel time is the median
             one, where it is wanted.
-        remarks: what of it could not be measured, in sentences.
+        remarks: what of it could not be measured, and what its rounds did that only first calls
+            do, in sentences.
         warnings: what of it cannot be, in sentences.
     """
 
@@ -75,6 +78,7 @@ def measure(
     naming: Naming = Naming(),
     unified: bool = False,
     timelines: bool = False,
+    warmups: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, TestWindows]:
     """The windows of every test that has any, by node id.
 
@@ -85,6 +89,8 @@ def measure(
         naming: how kernels are named.
         unified: whether the capture was to record unified memory.
         timelines: whether timelines are wanted.
+        warmups: of tests, the calls before their rounds; of these it is told what else these did
+            that only first calls do.
 
     Raises:
         WindowsMissing: the capture lacks one of them.
@@ -136,6 +142,10 @@ def measure(
             precision=shares.precision,
         )
         tests[nodeid][name] = _with_gates(window)
+    first = FirstUses(cut, naming)
+    for (nodeid, name), by_round in places.items():
+        if name == MAIN and nodeid in warmups:
+            remarks[nodeid] += first.told([*by_round.values()], warmups[nodeid])
     drawn = _timelines(cut, windows, places, memory, naming) if timelines else {}
     return {
         nodeid: TestWindows(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from pytest_nsys.kernels.configuration import Configuration, Shape
+from pytest_nsys.kernels.labels import META
 from pytest_nsys.measure.measurement import Launched, Part
 from pytest_nsys.support.units import format_amount
 
@@ -61,15 +62,16 @@ def _chosen(label: str, old: Launched, new: Launched) -> str:
     A library picks among kernels that have a name each; Triton builds one function for other
     blocks, warps and stages: that shows in the threads of its blocks, registers, shared memory.
     """
-    one, other = old.configuration, new.configuration
-    rebuilt = (one.block, one.registers, one.shared) != (other.block, other.registers, other.shared)
-    if rebuilt and _INDUCTOR.fullmatch(label):
+    then, now = old.configuration, new.configuration
+    rebuilt = _takes(then) != _takes(now)
+    other = _other_variant(old, new)
+    if (rebuilt and _INDUCTOR.fullmatch(label)) or (other and META.search(old.variant)):
         return "autotune chose another configuration: "
-    if _other_variant(old, new):
+    if other:
         return "the library chose another variant: "
-    blocks = (one.block, other.block)
+    blocks = (then.block, now.block)
     warps = all(len(block) == 1 and not block[0] % _WARP for block in blocks)
-    if rebuilt and one.block != other.block and warps and _SYMBOL.fullmatch(label):
+    if then.block != now.block and warps and _SYMBOL.fullmatch(label):
         return "another configuration was chosen: "
     return ""
 

@@ -7,8 +7,14 @@ from tests.support.harness import Project
 TEST = """
     import pytest, simgpu
 
-    @pytest.mark.nsys
+    calls = []
+
+    @pytest.mark.nsys(warmup=1)
     def test_step():
+        calls.append(1)
+        if len(calls) == 2:
+            simgpu.api("cuLibraryLoadData", 20)
+            simgpu.launch("tried", 5)
         simgpu.launch("scale", {us}, grid={grid}, block={block}, registers={registers})
         simgpu.launch("void add<float>", 50)
 """
@@ -30,6 +36,9 @@ def test_a_culprit_says_how_it_is_launched_otherwise(simulated: Project) -> None
     said = "registers 64 -> 128: theoretical occupancy 50% -> 25%"
     text = " ".join(" ".join(result.outlines).split())
     assert f"another configuration was chosen: grid 1024 -> 4096, block 256 -> 64, {said}" in text
+    loaded = "compiled or loaded in round 1 (cuLibraryLoadData 1x; 20 us): raise the warm-up"
+    assert f"{loaded} (warmup=2)" in text
+    assert "1 kernel ran in round 1 alone (tried; 5 us), as when an autotuner tries" in text
     assert all(len(line) <= 80 for line in result.outlines if "occupancy" in line)
     for name in ("report.html", "report.md"):
         assert "4096, block 256" in (simulated.path / name).read_text(encoding="utf-8"), name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_nsys.kernels import canonical
 from pytest_nsys.kernels.configuration import Configuration
 from pytest_nsys.kernels.occupancy import occupancy
 from pytest_nsys.measure.measurement import Launched, Part
@@ -95,6 +96,19 @@ def test_a_library_that_picked_another_kernel_is_said_to_have_chosen() -> None:
 def test_a_kernel_that_is_built_anew_for_other_warps(label: str, begins: str) -> None:
     said = told(USUAL, Configuration((1024,), (128,), 64), label)
     assert said.startswith(f"{begins} 256 -> 128")
+
+
+def test_parameters_in_the_name_of_a_triton_kernel_are_an_autotuners() -> None:
+    names = [f"matmul_BLOCK_M_{m}_BLOCK_N_64_num_warps_{w}" for m, w in ((128, 8), (32, 4))]
+    assert {canonical(name) for name in names} == {"matmul"}
+    before, after = (
+        part(launched(Configuration((64,), (threads,), 64), variant=name), label="matmul")
+        for name, threads in zip(names, (256, 128), strict=True)
+    )
+    assert relaunched(before, after) == (
+        "autotune chose another configuration: 128_BLOCK_N_64_num_warps_8 -> "
+        "32_BLOCK_N_64_num_warps_4, block 256 -> 128; theoretical occupancy 50% as before"
+    )
 
 
 def test_of_many_shapes_the_one_that_takes_most_of_the_time_counts() -> None:
