@@ -41,7 +41,7 @@ def add_judge(parser: Parser) -> None:
     )
     parser.add_argument(
         "recordings",
-        type=Path,
+        type=_folder,
         nargs="+",
         metavar="RECORDING",
         help="a folder that --nsys-record wrote, or one with several of them in it",
@@ -66,6 +66,12 @@ def add_judge(parser: Parser) -> None:
     )
     parser.add_argument("-v", dest="verbose", action="store_true", help="name each test")
     parser.set_defaults(run=_run)
+
+
+def _folder(text: str) -> Path:
+    if not text:  # Path takes it for the current folder
+        raise argparse.ArgumentTypeError("it is empty (is a variable not set?)")
+    return Path(text)
 
 
 def _flag(option: Option) -> str:

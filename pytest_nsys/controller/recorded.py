@@ -4,6 +4,8 @@ collects. All the rest of such a run is that of a replay."""
 from __future__ import annotations
 
 import os
+import shlex
+import unicodedata
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,13 +14,14 @@ import pytest
 
 from pytest_nsys.errors import NeedsPytest, NsysError, RecordingError
 from pytest_nsys.plan.kept import judging_hooks, marks_of
+from pytest_nsys.plan.options import OPTIONS
 from pytest_nsys.storage.recordings.recording import (
     INDEX,
     RecordedTest,
     Recording,
     read_recording,
 )
-from pytest_nsys.support.text import fit_to_print
+from pytest_nsys.support.text import fit_to_print, one_line, visible
 
 UNDECIDED = pytest.StashKey[Mapping[str, NsysError]]()
 """By node id, why a test of the recording cannot be judged in this run."""
@@ -29,6 +32,7 @@ COMMAND = pytest.StashKey[str]()
 T = TypeVar("T")
 
 _SHOWN = 3
+_LONGEST = 200
 
 Location = tuple[str, "int | None", str]
 
@@ -70,11 +74,12 @@ class RecordedTests:
         recordings = {folder: read_recording(folder) for folder in folders}
         shown = ", ".join(map(str, folders[:_SHOWN])) + ", ..." * (len(folders) > _SHOWN)
         self._replay = "pytest --nsys-baseline " + " ".join(
-            f"--nsys-replay={folder}" for folder in folders[:_SHOWN]
+            f"--nsys-replay={shlex.quote(str(folder))}" for folder in folders[:_SHOWN]
         )
         self._shown = shown
         for folder, recording in recordings.items():
             _check_marks(folder, recording, self._replay)
+            _check_options(folder, recording)
         self._marks = _joined(
             {folder: one.marks for folder, one in recordings.items()}, "the marks of {}"
         )
@@ -147,12 +152,39 @@ class RecordedTests:
 
 
 def _check_marks(folder: Path, recording: Recording, replay: str) -> None:
+    unfit = next(filter(_is_no_name, recording.marks), None)
+    if unfit is not None:
+        raise RecordingError(
+            f"{folder / INDEX} names a test by what is no name",
+            evidence=ascii(unfit)[:_LONGEST],
+            remedy=f"do not use this recording, or judge it with the test modules: {replay}",
+        )
     missing = [test.nodeid for test in recording.tests if test.nodeid not in recording.marks]
     if missing:
         raise RecordingError(
             f"{folder / INDEX} does not say how its tests are to be judged",
             evidence=f"no marks of {missing[0]}; recordings have them from 0.1.0 on",
             remedy=f"record the run again, or judge it with pytest and the test modules: {replay}",
+        )
+
+
+def _is_no_name(nodeid: str) -> bool:
+    """Whether a terminal, or the log of a CI, would act on it: pytest prints it as it is."""
+    acts = any(unicodedata.category(one) in ("Cc", "Cs") for one in nodeid)
+    return acts or one_line(nodeid) != visible(nodeid)
+
+
+_RULES = frozenset(option.name for option in OPTIONS if option.judging == "rule")
+
+
+def _check_options(folder: Path, recording: Recording) -> None:
+    """Let a file from elsewhere say how to judge, and nothing else that pytest could be told."""
+    others = sorted({*recording.options} - _RULES)
+    if others:
+        raise RecordingError(
+            f"{folder / INDEX} has options that do not say how to judge",
+            evidence=", ".join(others)[:_LONGEST],
+            remedy="do not use this recording; or upgrade pytest-nsys, if a newer one wrote it",
         )
 
 

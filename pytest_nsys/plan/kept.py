@@ -172,7 +172,7 @@ def _exception(name: str) -> type[BaseException]:
     kind = getattr(builtins, name, None)
     if isinstance(kind, type) and issubclass(kind, BaseException):
         return kind
-    return type(name, (Exception,), {})
+    return type(name if name.isidentifier() else "Unknown", (Exception,), {})
 
 
 def kept_options(config: pytest.Config) -> dict[str, str]:

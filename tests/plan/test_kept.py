@@ -110,6 +110,13 @@ def test_an_expected_failure_is_kept(mark: pytest.MarkDecorator, xfail: KeptXfai
     assert again.kwargs.get("strict") == xfail.strict
 
 
+def test_what_was_kept_of_an_exception_names_a_class_whatever_it_is() -> None:
+    for name in ("", "\0", "a b", "print"):
+        (_, again) = marks_of(KeptMarks({}, (), KeptXfail("", (name,))))
+        (kind,) = again.kwargs["raises"]
+        assert issubclass(kind, Exception)
+
+
 def test_parameters_are_kept_in_the_words_of_the_id(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
     items = pytester.getitems(

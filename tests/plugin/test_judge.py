@@ -292,3 +292,23 @@ def test_what_cannot_be_judged(simulated: Project, judge: Judge) -> None:
     assert "did you mean 'gpu.kernel_time'?" in err
     code, _, err = judge("recording", "--tolerance=wrong")
     assert code == 4
+
+    for option, value in {"addopts": "-p evil", "nsys_html": "evil", "log_file": "evil"}.items():
+        index.write_text(json.dumps({**data, "options": {option: value}}))
+        code, _, err = judge("recording")
+        assert code == 4
+        assert f"has options that do not say how to judge\n  {option}\n" in err
+    assert not (simulated.path / "evil").exists()
+    for name in ("test_it.py::test\x1b[2J", "test_it.py::test\n3 passed", "::error::no"):
+        index.write_text(json.dumps({**data, "marks": {name: {}}}))
+        code, _, err = judge("recording")
+        assert code == 4
+        assert f"names a test by what is no name\n  {name!a}\n" in err
+
+
+def test_an_empty_name_is_no_recording(
+    project: Project, judge: Judge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        judge("")
+    assert "RECORDING: it is empty (is a variable not set?)" in capsys.readouterr().err

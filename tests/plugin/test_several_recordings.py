@@ -140,7 +140,13 @@ def test_what_does_not_belong_together_is_refused(parts: Project, judge: Judge) 
         return out + err
 
     assert "recordings/1 is named twice" in refused("recordings", "recordings/1")
+    (first.parent / "2").symlink_to("1")
+    assert "it is the folder that recordings/1 is, too" in refused("recordings")
+    (first.parent / "2").unlink()
     assert "recordings/1 and copy are the same part" in refused("recordings", "copy")
+    change(second, part={"number": 2, "of": 2})
+    assert "recordings/0: part 0 of 2\n  recordings/1: part 2 of 2\n" in refused("recordings")
+    change(second, part={"number": 1, "of": 2})
     change(copy, part={"number": 2, "of": 3})
     assert "parts of several wholes" in refused("recordings", "copy")
     index = json.loads((copy / "recording.json").read_text())

@@ -27,9 +27,12 @@ def recordings_in(folders: Sequence[Path]) -> tuple[Path, ...]:
     found: dict[Path, Path] = {}
     for folder in folders:
         for path in _below(folder):
-            if path.resolve() in found:
-                raise RecordingError(f"{path} is named twice", remedy="name each recording once")
-            found[path.resolve()] = path
+            if (first := found.setdefault(path.resolve(), path)) is not path:
+                raise RecordingError(
+                    f"{path} is named twice",
+                    evidence="" if first == path else f"it is the folder that {first} is, too",
+                    remedy="name each recording once",
+                )
     return tuple(found.values())
 
 
@@ -68,6 +71,8 @@ def check_together(recordings: Mapping[str, Recording]) -> None:
                 evidence=f"part {one.part.number} of {one.part.of}",
                 remedy="name one of them, or number the parts through with --nsys-part",
             )
+        if one.part:
+            _check_numbers(parts, one.part.of)
         for test in one.tests:
             took = tuple(report.get("duration") for report in test.reports)
             run = (test.nodeid, repr(took))
@@ -77,6 +82,16 @@ def check_together(recordings: Mapping[str, Recording]) -> None:
                     evidence="its reports took the same time to the nanosecond",
                     remedy="one is a copy of the other: name one of them",
                 )
+
+
+def _check_numbers(parts: Mapping[int, str], of: int) -> None:
+    """Refuse numbers of which some begin with 0 and others with 1: as many as all may lack one."""
+    if {0, of} <= parts.keys():
+        raise RecordingError(
+            "the parts are numbered in two ways, from 0 and from 1 on",
+            evidence=f"{parts[0]}: part 0 of {of}\n{parts[of]}: part {of} of {of}",
+            remedy="number all of them from 0, or all from 1 on (--nsys-part)",
+        )
 
 
 def _refuse_several(values: Mapping[str, str], what: str, remedy: str) -> None:
