@@ -265,6 +265,7 @@ class Worker:
         self._deserted = False
         self._started = self._since = self._measured = own.clock()
         self._given_up_at = float("inf")
+        self._first_test_at: float | None = None
         self._tail = EventTail(Path(job.events))
         self._stdout = Tail(folder / "stdout")
         self._stderr = Tail(folder / "stderr")
@@ -405,6 +406,7 @@ class Worker:
             self._events.append(event)
             if event["event"] == "start":
                 self._current, self._since = event["nodeid"], own.clock()
+                self._first_test_at = self._first_test_at or self._since
             elif event["event"] == "finish":
                 self._current, self._since = None, own.clock()
             self._listener.event(event)
@@ -437,13 +439,13 @@ class Worker:
         return True
 
     def _watch_limits(self) -> None:
-        """Tell the worker to stop where it exceeds a limit; it does so at its next round."""
-        now = own.clock()
-        if self._limit or now - self._measured < _MEASURE_S:
+        """Tell the worker to stop where its tests exceed a limit; it does so at its next round."""
+        now, begun = own.clock(), self._first_test_at
+        if self._limit or begun is None or now - self._measured < _MEASURE_S:
             return
         self._measured = now
         size = bytes_on_disk(self._folder) if self._limits.size is not None else 0
-        self._limit = self._limits.exceeded(now - self._started, size)
+        self._limit = self._limits.exceeded(now - begun, size)
         if self._limit:
             self._stop_file.write_text(self._limit, encoding="utf-8")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ import psutil
 import pytest
 
 from pytest_nsys.capture.run import Deadlines, WorkerRun, worker_environment
+from pytest_nsys.capture.workers import Command, Workers
 from pytest_nsys.errors import (
     DeadlineExceeded,
     NsysLaunchFailed,
     NsysUsageError,
     WorkerFailed,
 )
+from pytest_nsys.process.limits import Limits
 from pytest_nsys.process.run_folder import RunFolder
-from tests.support.capture_bench import Bench, nothing_left, processes_naming, standin
+from tests.support.capture_bench import NO_GPU, Bench, nothing_left, processes_naming, standin
 from tests.support.harness import write_program
 
 ENDINGS = """
@@ -138,6 +141,21 @@ def test_a_test_that_takes_too_long_under_a_real_nsys(worker_bench: Bench) -> No
 
 def test_a_test_that_takes_too_long_under_the_stand_in(simulated_bench: Bench) -> None:
     check_time_limit(simulated_bench)
+
+
+def test_imports_and_waiting_use_up_nothing_of_what_tests_may(simulated_bench: Bench) -> None:
+    bench = simulated_bench
+    bench.write(ENDINGS)
+    options = replace(NO_GPU, limits=Limits(duration_s=0.0, size=1))
+    command = Command(bench.args, ("pytest", *bench.args), tuple(sys.path))
+    with RunFolder() as folder:
+        worker = Workers(bench.nsys, options, command, folder, bench.heard.listener()).start(())
+        try:
+            worker.wait()
+            assert "ready" in bench.heard.names
+            assert not [*folder.path.glob("*/stop")]
+        finally:
+            worker.end("")
 
 
 @pytest.mark.parametrize(
