@@ -17,7 +17,7 @@ from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.capture.run import Listener, Program, WorkerRun
 from pytest_nsys.capture.workers import CaptureOptions, Command, Workers
 from pytest_nsys.distribution.division import divide
-from pytest_nsys.distribution.messages import Request, version
+from pytest_nsys.distribution.messages import ALIVE_S, Request, version
 from pytest_nsys.distribution.nodes import MeasuringNodes, NodeStartFailed, node_config
 from pytest_nsys.distribution.remote import RemoteWorker
 from pytest_nsys.distribution.session import MeasuringSession
@@ -256,6 +256,7 @@ class DistributedCapture:
                 hands.executable,
                 roots,
                 str(hands.config.invocation_params.dir),
+                ALIVE_S,
             )
             return RemoteWorker(machine, request, hands.folder, told)
 

@@ -5,10 +5,12 @@ Nothing of a worker outlives it for long: not where the run ends, nor where the 
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from queue import Queue
@@ -34,6 +36,7 @@ from pytest_nsys.gpu.devices import VISIBLE
 from pytest_nsys.gpu.shares import shares, visible_entries
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.storage.recordings.scrub import scrub
+from pytest_nsys.support.own import own
 
 _OVER = "over"
 _LOST = "lost"
@@ -57,10 +60,26 @@ def serve(channel: Any) -> None:
         if told != _LOST:
             request = received_request(told)
             _check(request)
-            with RunFolder() as folder:
+            with RunFolder() as folder, _saying(functools.partial(send, "alive"), request.alive_s):
                 _serve(request, folder, inbox, send)
     except NsysError as error:
         send("error", sent(sent_error(error)))
+
+
+@contextmanager
+def _saying(alive: Callable[[], object], every_s: float) -> Iterator[None]:
+    """Say that the machine is there, as long as the block takes."""
+    over = threading.Event()
+
+    def say() -> None:
+        while not over.wait(every_s):
+            alive()
+
+    own.Thread(target=say, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _check(request: Request) -> None:

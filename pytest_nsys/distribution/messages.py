@@ -17,6 +17,9 @@ from pytest_nsys.capture.run import WorkerRun
 from pytest_nsys.distribution.worker import Order
 from pytest_nsys.support.json_values import load, read, written
 
+ALIVE_S = 5.0
+"""So often a machine says that it is there, whatever else there is to say."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -32,6 +35,7 @@ class Request:
         executable: the nsys to use; "" for the one that is found there.
         roots: the folders that were sent there: the name that each has there, by its path here.
         folder: where the run was started, here.
+        alive_s: so often, in seconds, the machine is to say that it is there.
     """
 
     version: str
@@ -43,6 +47,7 @@ class Request:
     executable: str = ""
     roots: Mapping[str, str] | None = None
     folder: str = ""
+    alive_s: float = ALIVE_S
 
 
 def version() -> str:

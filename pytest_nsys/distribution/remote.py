@@ -21,10 +21,15 @@ from pytest_nsys.distribution.messages import (
 from pytest_nsys.errors import FetchFailed, NsysError
 from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.support.json_values import load
+from pytest_nsys.support.own import own
 from pytest_nsys.support.xz import unpack
 
 _SOURCE = f"from {host.__name__} import serve\nserve(channel)"
 _ENDING_S = 60.0
+
+_SILENT = 24
+"""A machine is out of reach that did not say so many times that it is there. They are counted, and
+no time is measured: that goes on where this process is suspended."""
 
 
 class RemoteWorker:
@@ -53,8 +58,12 @@ class RemoteWorker:
         self._packed = self._folder / "capture.sqlite.xz"
         self._told: Any = None
         self._error: NsysError | None = None
+        self._heard, self._silent_s = False, 0.0
         self._begun, self._over = threading.Event(), threading.Event()
-        self._channel = machine.remote_exec(_SOURCE)
+        try:
+            self._channel = machine.remote_exec(_SOURCE)
+        except OSError as error:
+            raise self._unreached(str(error)) from None
         self._channel.setcallback(self._receive, endmarker=None)
         with contextlib.suppress(OSError):  # it is closed where pytest-nsys cannot be imported
             self._channel.send(sent(request))
@@ -62,9 +71,11 @@ class RemoteWorker:
         if not self.giver:
             self.end()
             raise self._error or self._lost()
+        own.Thread(target=self._listen, args=(machine._io, request.alive_s), daemon=True).start()
 
     def _receive(self, message: tuple[str, Any] | None) -> None:
         """A message, in execnet's thread, which must not end."""
+        self._heard = True
         try:
             if message is None:
                 self._begun.set()
@@ -77,6 +88,21 @@ class RemoteWorker:
                 evidence=str(error),
                 remedy="check that both machines have the same pytest-nsys, and space in TMPDIR",
             )
+
+    def _listen(self, io: Any, every_s: float) -> None:
+        """Hang up where the machine is silent: nobody says that a connection is broken for long."""
+        silent = 0
+        while not self._over.wait(every_s):
+            silent = 0 if self._heard else silent + 1
+            self._heard = False
+            if silent >= _SILENT:
+                self._silent_s = silent * every_s
+                process = getattr(io, "popen", None)  # that of ssh
+                if process is None:
+                    io.close_read()
+                else:
+                    process.kill()
+                return
 
     def _take(self, kind: str, content: Any) -> None:
         if kind == "event":
@@ -122,14 +148,19 @@ class RemoteWorker:
         return export
 
     def _lost(self) -> NsysError:
+        if self._silent_s:
+            return self._unreached(f"nothing was heard of it for {self._silent_s:g} s")
         try:
             self._channel.waitclose(0)
             why = "the connection was closed"
         except Exception as error:  # execnet says it as the other side's traceback
             why = str(error).strip()
+        return self._unreached("\n".join(why.splitlines()[-10:]))
+
+    def _unreached(self, why: str) -> FetchFailed:
         return FetchFailed(
             f"{self._where} does not answer, or has ended without saying how its worker did",
-            evidence="\n".join(why.splitlines()[-10:]),
+            evidence=why,
             remedy="check the connection, and that pytest-nsys[xdist] is installed there for the "
             "Python that the spec names (--tx ssh=HOST//python=FILE)",
         )

@@ -12,7 +12,7 @@ from xdist.workermanage import WorkerController
 from pytest_nsys.capture.follow import Event
 from pytest_nsys.capture.live import SAME_TESTS
 from pytest_nsys.distribution.nodes import MeasuringNodes
-from pytest_nsys.errors import WorkerFailed
+from pytest_nsys.errors import FetchFailed, WorkerFailed
 
 _SHOWN = 10
 
@@ -65,7 +65,7 @@ class MeasuringSession(DSession):
         self.shouldstop = False
         self._active_nodes.update(self._nodes.setup_nodes(self.queue.put))
         self._all += self._active_nodes
-        while not self.session_finished:
+        while self._active_nodes:
             self.loop_once()
             if self.shouldstop:
                 self.stop = self.stop or str(self.shouldstop)
@@ -132,7 +132,10 @@ class MeasuringSession(DSession):
         self.shouldstop = self.shouldstop or f"internal error in {node}:\n{formatted_error}"
 
     def worker_errordown(self, node: WorkerController, error: object | None) -> None:
-        """A worker has died: another takes its place, if there is still something to be run."""
+        """A worker has died: another takes its place, if there is still something to be run.
+
+        Not where its machine is gone: then the others do what is left.
+        """
         self.config.hook.pytest_testnodedown(node=node, error=error)
         name = self._removed(node)
         self.crashed[node.gateway.id] = self._nodeids.get(name, name)
@@ -142,7 +145,10 @@ class MeasuringSession(DSession):
             self.triggershutdown()  # what is then left is left for later
         else:
             self.shuttingdown = False
-            new = self._nodes.again(node.gateway.spec, self.queue.put)
+            try:
+                new = self._nodes.again(node.gateway.spec, self.queue.put)
+            except FetchFailed:
+                return  # the worker that died says why
             self._active_nodes.add(new)
             self._all.append(new)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,13 +12,14 @@ from typing import Any
 
 import pytest
 
+from pytest_nsys.distribution import capture
 from tests.support.harness import Project, write_program
 from tests.support.seen import Story, samples
 
 pytestmark = pytest.mark.usefixtures("story")
 
 TESTS = """
-    import os, pytest, simgpu
+    import os, psutil, pytest, simgpu, time
     from story import tell
 
     @pytest.mark.nsys(rounds=2)
@@ -31,6 +33,20 @@ TESTS = """
         if n == int(os.environ.get("DIES", 0)):
             os._exit(3)
 """
+
+
+def losing(number: int, sent: signal.Signals) -> str:
+    """Tests of which one sends a signal to what the run's connection to its machine ends in."""
+    return (
+        TESTS
+        + f"""
+        if n == {number}:
+            above = psutil.Process().parents()
+            gateway = next(one for one in above if "nsys" not in " ".join(one.cmdline()))
+            gateway.send_signal({int(sent)})
+            time.sleep(60)
+"""
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +79,7 @@ def server(simulated: Project) -> Iterator[str]:
 @pytest.fixture
 def ssh(simulated: Project) -> str:
     """A program called ssh that runs the command here."""
-    write_program(simulated.path / "bin/ssh", '#!/bin/sh\nshift 2\nexec sh -c "$*"\n')
+    write_program(simulated.path / "bin/ssh", '#!/bin/sh\nshift 2\neval "exec $*"\n')
     return f"ssh=gpu-node//python={sys.executable}//chdir={simulated.path}"
 
 
@@ -125,6 +141,30 @@ def test_workers_by_ssh_share_the_tests_and_one_that_dies_loses_its_own(
     )
     assert sorted(tests) == ["test_it[1]", "test_it[3]", "test_it[4]"]
     assert {line.split()[1] for line in story.of("worker")} == {"7", "8"}
+
+
+def test_a_machine_that_is_lost_loses_the_tests_that_it_ran_and_no_others(
+    simulated: Project, ssh: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7,8")
+    simulated.write(losing(4, signal.SIGKILL))
+    result, tests = simulated.results("--dist=load", f"--tx=2*{ssh}", "--nsys")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["gpu-node does not answer, or has ended without saying how *"])
+    assert "test_it[1]" in tests
+    assert "test_it[4]" not in tests
+
+
+def test_a_machine_that_is_silent_is_lost(
+    simulated: Project, ssh: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture, "ALIVE_S", 0.2)
+    simulated.write(losing(1, signal.SIGSTOP))
+    result = simulated.run("--dist=load", f"--tx={ssh}", "--nsys")
+    result.assert_outcomes(failed=4)
+    result.stdout.fnmatch_lines(
+        ["gpu-node does not answer, or *", "  nothing was heard of it for 4.8 s"]
+    )
 
 
 @pytest.mark.usefixtures("own_process")  # execnet leaves the socket open that it could not use
