@@ -184,16 +184,16 @@ class LiveCapture:
         return export
 
     def _check_modules(self, run: WorkerRun) -> None:
-        """That the code of the revision was measured, and not that of the working tree."""
+        """That the code of a revision was measured, and not that of another checkout."""
         strays = [
             file for event in run.events if event["event"] == "strays" for file in event["files"]
         ]
         if strays:
             raise RevisionError(
-                "the tests of the other revision imported code of the working tree",
+                "tests imported code of another checkout than their own",
                 evidence="\n".join(strays[:5]),
-                remedy="the project is installed in place: give the revision an environment of its "
-                "own with nsys_against_setup and nsys_against_python, or put its folder on the "
+                remedy="the project is installed in place: give each revision an environment of "
+                "its own with nsys_against_setup and nsys_against_python, or put its folder on the "
                 "path (pythonpath = src)",
             )
 

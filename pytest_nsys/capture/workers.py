@@ -29,7 +29,7 @@ class Command:
         sys_path: ``sys.path``.
         basetemp: base folder of ``tmp_path``; None for pytest's own choice.
         program: what runs it, and where.
-        away_from: a folder whose modules it must not import; "" for none.
+        away_from: folders whose modules it must not import.
         coverage: how its tests are measured for coverage; None if they are not.
         adopt: what else measures by this plugin's rounds (`pytest_nsys.plan.adoption`).
     """
@@ -39,7 +39,7 @@ class Command:
     sys_path: tuple[str, ...]
     basetemp: str | None = None
     program: Program = THIS_PYTHON
-    away_from: str = ""
+    away_from: tuple[str, ...] = ()
     coverage: CoverageOptions | None = None
     adopt: tuple[str, ...] = ()
 

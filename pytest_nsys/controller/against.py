@@ -70,6 +70,11 @@ def _resolved(path: Path) -> Path:
         return path
 
 
+def names_folder(against: str) -> bool:
+    """Whether a revision is given as a folder: such a path can be no name that git allows."""
+    return against.startswith(("/", "./", "../", "~/")) or against in (".", "..")
+
+
 def check_out(ref: str, project: Path, folder: Path) -> Checkout:
     """Check a revision out below ``folder``, with the project's repository left as it is.
 
@@ -85,13 +90,65 @@ def check_out(ref: str, project: Path, folder: Path) -> Checkout:
         RevisionError: it is no repository, or has no such revision.
     """
     remedy = "name a branch, tag or commit of the project's git repository"
-    top = Path(_git(["rev-parse", "--show-toplevel"], project, remedy)).resolve()
+    top = top_of(project)
     verify = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"]
-    commit = _git(verify, top, remedy, what=f"there is no revision {ref!r}")
+    commit = git(verify, top, remedy, what=f"there is no revision {ref!r}")
     tree = (folder / "against").resolve()
-    _git(["clone", "--quiet", "--shared", "--no-checkout", str(top), str(tree)], top, remedy)
-    _git(["checkout", "--quiet", "--detach", commit], tree, remedy)
+    git(["clone", "--quiet", "--shared", "--no-checkout", str(top), str(tree)], top, remedy)
+    git(["checkout", "--quiet", "--detach", commit], tree, remedy)
     return Checkout(tree, top, commit, ref)
+
+
+def stand_beside(path: str, here: Path, project: Path) -> Checkout:
+    """A checkout that is there already, and ready, such as a worktree.
+
+    Args:
+        path: a folder of it.
+        here: where that path is relative to.
+        project: a folder of the repository.
+
+    Raises:
+        RevisionError: one of them is no repository, or both are the same.
+    """
+    top = top_of(project)
+    folder = here / Path(path).expanduser()
+    what = f"{path} is no checkout to compare with"
+    remedy = "name another worktree or clone of the project"
+    if not folder.is_dir():
+        raise RevisionError(what, evidence="there is no such folder", remedy=remedy)
+    tree = Path(git(["rev-parse", "--show-toplevel"], folder, remedy, what=what)).resolve()
+    if tree == top:
+        raise RevisionError(what, evidence=f"it is the project itself: {top}", remedy=remedy)
+    commit = git(["rev-parse", "--verify", "--quiet", "HEAD"], tree, remedy, what=what)
+    return Checkout(tree, top, commit, path)
+
+
+def apart_from(tree: Path, *others: Path) -> tuple[str, ...]:
+    """The folders whose code the tests of a checkout are not to import.
+
+    They are other checkouts, and a repository on this machine that one of them was cloned from;
+    not one that the checkout lies in.
+    """
+    folders = dict.fromkeys((*others, *filter(None, map(_origin, (tree, *others)))))
+    return tuple(str(one) for one in folders if not tree.is_relative_to(one))
+
+
+def _origin(tree: Path) -> Path | None:
+    """The folder that a clone was made of, where it is one of this machine."""
+    command = ["git", "-C", str(tree), "config", "--get", "remote.origin.url"]
+    done = run_program(command, environment=plain_environment(), deadline_s=_GIT_DEADLINE_S)
+    path = Path(done.printed.strip())
+    return _resolved(path) if not done.code and path.is_absolute() and path.is_dir() else None
+
+
+def top_of(project: Path) -> Path:
+    """The top of the repository that a folder is of.
+
+    Raises:
+        RevisionError: it is of none.
+    """
+    remedy = "name a branch, tag or commit of the project's git repository"
+    return Path(git(["rev-parse", "--show-toplevel"], project, remedy)).resolve()
 
 
 def prepare(checkout: Checkout, command: Sequence[str]) -> None:
@@ -129,36 +186,53 @@ def command_at(
     if "PYTHONPATH" in given_environment():
         folders = given_environment()["PYTHONPATH"].split(os.pathsep)
         environment["PYTHONPATH"] = os.pathsep.join(map(checkout.mapped, folders))
-    interpreter = sys.executable
-    if python is not None:
-        # Not resolved: a virtual environment's Python is a link that must be called by its name.
-        interpreter = os.path.join(checkout.tree, python) if os.sep in python else python  # noqa: PTH118
-        interpreter = shutil.which(interpreter) or interpreter
     own = tuple(map(checkout.mapped, command.sys_path))
     return replace(
         command,
         args=tuple(filter(None, args)),
         argv=tuple(map(checkout.mapped, command.argv)),
         sys_path=own if python is None else (),
-        program=Program(interpreter, directory, environment),
-        away_from=str(checkout.top),
+        program=Program(python_of(checkout.tree, python), directory, environment),
+        away_from=apart_from(checkout.tree, checkout.top),
         coverage=None,
     )
 
 
-def _git(arguments: Sequence[str], folder: Path, remedy: str, what: str = "") -> str:
+def python_of(tree: Path, python: str | None) -> str:
+    """The interpreter that measures a checkout.
+
+    Args:
+        tree: its top.
+        python: a path from there, or the name of a program; None for the Python that runs this.
+    """
+    if python is None:
+        return sys.executable
+    # Not resolved: a virtual environment's Python is a link that must be called by its name.
+    path = os.path.join(tree, python) if os.sep in python else python  # noqa: PTH118
+    return shutil.which(path) or path
+
+
+def git(arguments: Sequence[str], folder: Path, remedy: str, what: str = "") -> str:
+    """What git prints, without the blanks around it.
+
+    Args:
+        arguments: of git.
+        folder: of the repository.
+        remedy: what to do if it fails.
+        what: what it means that it failed.
+
+    Raises:
+        RevisionError: it failed.
+    """
     command = ["git", "-C", str(folder), *arguments]
     what = what or f"git {arguments[0]} failed"
     return _run(command, folder, _GIT_DEADLINE_S, what, remedy)
 
 
 def _run(command: Sequence[str], folder: Path, deadline_s: float, what: str, remedy: str) -> str:
-    # The variables that git sets in hooks would send it to another repository.
-    given = given_environment()
-    environment = {k: v for k, v in given.items() if not k.startswith("GIT_")}
     try:
         done = run_program(
-            command, environment=environment, deadline_s=deadline_s, directory=folder
+            command, environment=plain_environment(), deadline_s=deadline_s, directory=folder
         )
     except OSError as error:
         raise RevisionError(what, evidence=str(error), remedy=remedy) from None
@@ -169,3 +243,8 @@ def _run(command: Sequence[str], folder: Path, deadline_s: float, what: str, rem
         evidence = "\n".join(done.printed.splitlines()[-_LINES:]) or f"exit code {done.code}"
         raise RevisionError(what, evidence=evidence, remedy=remedy)
     return done.printed.strip()
+
+
+def plain_environment() -> dict[str, str]:
+    """That of this process, without what git sets in hooks: it would lead to another repository."""
+    return {k: v for k, v in given_environment().items() if not k.startswith("GIT_")}

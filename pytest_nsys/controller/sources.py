@@ -14,7 +14,15 @@ import pytest
 from pytest_nsys.capture.live import LiveCapture
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.capture.workers import CaptureOptions, Command
-from pytest_nsys.controller.against import check_out, command_at, prepare
+from pytest_nsys.controller.against import (
+    Checkout,
+    apart_from,
+    check_out,
+    command_at,
+    names_folder,
+    prepare,
+    stand_beside,
+)
 from pytest_nsys.controller.judges import BaselineJudge, PairJudge, Timelines
 from pytest_nsys.controller.launch import Launch
 from pytest_nsys.controller.progress import Told
@@ -156,18 +164,25 @@ def make_arms(
         RevisionError: there is no such revision, or it cannot be prepared.
     """
     command = launch.workers.command
-    under_test = Arm(source(command, commit), command=command)
     if settings.against is None:
-        return [under_test]
-    checkout = check_out(settings.against, settings.rootdir, launch.folder.path)
+        return [Arm(source(command, commit), command=command)]
+    if names_folder(settings.against):
+        checkout = stand_beside(settings.against, config.invocation_params.dir, settings.rootdir)
+        command = replace(command, away_from=apart_from(checkout.top, checkout.tree))
+    else:
+        checkout = check_out(settings.against, settings.rootdir, launch.folder.path)
+        _set_up(checkout, settings, launch)
+    positional = [str(arg) for arg in config.option.file_or_dir]
+    there = command_at(command, checkout, positional, settings.against_python)
+    other = Arm(source(there, checkout.commit), checkout.name, there)
+    return [other, Arm(source(command, commit), command=command)]
+
+
+def _set_up(checkout: Checkout, settings: Settings, launch: Launch) -> None:
     if settings.against_setup:
         setup = shlex.join(settings.against_setup)
         launch.progress.waiting(f"preparing {checkout.name}: {setup}")
         prepare(checkout, settings.against_setup)
-    positional = [str(arg) for arg in config.option.file_or_dir]
-    there = command_at(command, checkout, positional, settings.against_python)
-    other = Arm(source(there, checkout.commit), checkout.name, there)
-    return [other, under_test]
 
 
 def make_explain(nsys: NsysTool | None) -> Callable[[NsysError], NsysError]:

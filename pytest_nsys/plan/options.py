@@ -184,8 +184,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "nsys_against",
-        "compare with another revision of the code (a git ref), measured in the same run, instead "
-        "of stored baselines",
+        "compare with another revision of the code (a git ref, or a folder such as ../main with a "
+        "checkout that is ready), measured in the same run, instead of stored baselines",
         metavar="REF",
     ),
     Option(

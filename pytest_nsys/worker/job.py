@@ -60,7 +60,7 @@ class Job:
         stop_file: what holds, once it is there, the reason to stop at the next round; "" for none.
         maxfail: failures after which the worker stops; 0 for no limit.
         basetemp: base folder of ``tmp_path`` in the worker; None for pytest's own choice.
-        away_from: a folder whose modules are not to be imported; the worker says which were.
+        away_from: folders whose modules are not to be imported; the worker says which were.
         workerinput: what plugins find as ``config.workerinput``, by
             `pytest_nsys.support.simple_values`.
         coverage: how tests are measured for coverage outside their rounds; None if they are not.
@@ -81,7 +81,7 @@ class Job:
     stop_file: str = ""
     maxfail: int = 0
     basetemp: str | None = None
-    away_from: str = ""
+    away_from: tuple[str, ...] = ()
     workerinput: Mapping[str, Any] = field(default_factory=new_workerinput)
     coverage: CoverageOptions | None = None
     adopt: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 import unittest
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -371,7 +371,7 @@ class WorkerSession:
         synchronize()
         self._log.close()
         if self._job.away_from:
-            files = strays(Path(self._job.away_from), self._folder)
+            files = strays(map(Path, self._job.away_from), self._folder)
             self._events.write("strays", files=files)
         self._events.write(
             "end",
@@ -401,23 +401,24 @@ class WorkerSession:
         return sent
 
 
-def strays(away_from: Path, run_folder: Path | None = None) -> list[str]:
-    """The modules of this process that lie in a folder, and are not installed in it.
+def strays(away_from: Iterable[Path], run_folder: Path | None = None) -> list[str]:
+    """The modules of this process that lie in some folders, and are not installed in them.
 
     Wherever they were imported from: a link may lead there.
 
     Args:
-        away_from: the folder.
-        run_folder: the run's own, with the checkout of the revision; it may lie in the other.
+        away_from: the folders.
+        run_folder: the run's own, with the checkout of the revision; it may lie in one of them.
     """
     package = Path(__file__).resolve().parent.parent
     apart = [package, *([run_folder.resolve()] if run_folder else [])]
+    folders = [folder.resolve() for folder in away_from]
     files = {getattr(module, "__file__", None) for module in [*sys.modules.values()]}
     paths = {file: Path(os.path.realpath(file)) for file in files if isinstance(file, str)}
     return sorted(
         file
         for file, path in paths.items()
-        if path.is_relative_to(away_from.resolve())
+        if any(map(path.is_relative_to, folders))
         and not any(map(path.is_relative_to, apart))
         and not {"site-packages", "dist-packages"}.intersection(path.parts)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 import types
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -131,9 +132,7 @@ def test_code_of_the_working_tree_is_not_taken_for_the_revision(
     git(repository.path, "add", "conftest.py")
     git(repository.path, "commit", "--quiet", "-m", "two")
     result = repository.run("--nsys-against=HEAD", "--nsys-processes=1", "test_it.py")
-    result.stdout.fnmatch_lines(
-        ["*the tests of the other revision imported code of the working tree*"]
-    )
+    result.stdout.fnmatch_lines(["*tests imported code of another checkout than their own*"])
 
 
 def test_the_revision_may_have_an_environment_of_its_own(repository: Project) -> None:
@@ -150,9 +149,36 @@ def test_the_revision_may_have_an_environment_of_its_own(repository: Project) ->
     assert "work()" not in (repository.path / "src/mine.py").read_text().splitlines()[-1]
 
 
+def test_a_checkout_that_is_ready_is_taken_as_it_is(
+    repository: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither side may import code of the other, or of what it is a clone of."""
+    other, third = tmp_path / "other", tmp_path / "third"
+    git(repository.path, "clone", "--quiet", str(repository.path), str(other))
+    git(repository.path, "clone", "--quiet", str(other), str(third))
+    (other / "src/mine.py").write_text((other / "src/mine.py").read_text().replace("1000", "800"))
+    arguments = (f"--nsys-against={other}", "--nsys-against-setup=false", "test_it.py")
+    result, tests = repository.results(*arguments)
+    assert tests["test_kernel"]["status"] == "regressed"
+    result.stdout.fnmatch_lines(["*gpu.kernel_time +25.0%*"])
+    commit = git(other, "rev-parse", "HEAD")[:10]
+    result.stdout.fnmatch_lines([f"nsys: measuring 1 test in one capture at {other} ({commit})"])
+    shadow = f"import sys; sys.path.insert(0, {str(other / 'src')!r})"
+    (other / "conftest.py").write_text(shadow)
+    monkeypatch.chdir(third)  # a clone of what it is compared with
+    (third / "conftest.py").write_text(shadow)
+    arguments = (f"--nsys-against={repository.path}", "--rootdir=.", "test_it.py")
+    result = repository.pytester.runpytest_subprocess(*arguments)
+    result.stdout.fnmatch_lines(["*tests imported code of another checkout than their own*"])
+    result.stdout.fnmatch_lines([f"*{other}/src/mine.py*"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("--nsys-against=./none",), "*./none is no checkout to compare with*no such folder*"),
+        (("--nsys-against=.",), "*. is no checkout to compare with*the project itself*"),
+        (("--nsys-against=/",), "*/ is no checkout to compare with*not a git repository*"),
         (("--nsys-against=nowhere",), "*there is no revision 'nowhere'*"),
         (("--nsys-against=--version",), "*there is no revision '--version'*"),
         (("--nsys-against=HEAD", "--nsys-update"), "*--nsys-against measures two revisions*"),
@@ -164,7 +190,7 @@ def test_what_cannot_be_compared_is_a_usage_error(
 ) -> None:
     result = repository.run(*arguments, "test_it.py")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([said])
+    assert fnmatch(str(result.stderr), said)
 
 
 def test_a_set_up_has_a_deadline(
@@ -218,7 +244,7 @@ def test_modules_of_the_working_tree_are_seen_through_links(
         module = types.ModuleType(f"strays_{name}")
         module.__file__ = str(tmp_path / file)
         monkeypatch.setitem(sys.modules, module.__name__, module)
-    found = strays(tmp_path / "link", tmp_path / "link/run")
+    found = strays([tmp_path / "link"], tmp_path / "link/run")
     assert found == [str(tmp_path / "link/mine2.py"), str(tmp_path / "top/mine.py")]
 
 
