@@ -45,6 +45,7 @@ them; whoever catches one also catches what is below it::
         NeedsPytest
         ReportError
         RevisionError
+        BisectError
         GpuBusy
         NcuError
             NcuNotFound
@@ -268,6 +269,10 @@ class ReportError(NsysError):
 
 class RevisionError(NsysError):
     """Another revision of the project cannot be checked out, prepared or measured."""
+
+
+class BisectError(NsysError):
+    """There is nothing to search for the commit that made a test worse, or it cannot go on."""
 
 
 class GpuBusy(NsysError):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pytest_nsys import __version__
 from pytest_nsys.cli.baselines import add_baselines
+from pytest_nsys.cli.bisect import add_bisect
 from pytest_nsys.cli.capture import add_capture
 from pytest_nsys.cli.common import CANNOT_COMPARE, INTERRUPTED, complain
 from pytest_nsys.cli.compare import add_compare
@@ -33,6 +34,7 @@ _COMMANDS = (
     ("stats", "all there is to say of a capture", add_stats),
     ("diff", "compare two captures, or two recordings test by test", add_diff),
     ("compare", "several captures side by side, each against the first", add_compare),
+    ("bisect", "find the commit that made a test worse", add_bisect),
     ("judge", "gate a recording, without its test modules", add_judge),
     ("baselines", "list, show, rename, prune and merge baselines", add_baselines),
     ("power", "find out how much has to be measured to see a change of a given size", add_power),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pytest_nsys.support.text import fit_to_print, wrapped
 
@@ -18,9 +18,22 @@ class Parser(argparse.ArgumentParser):
 
     Attributes:
         examples: command lines, the first of which errors show.
+        parts_at_dashes: whether what comes after ``--`` is left alone, as ``after_dashes``, in the
+            place of being taken for further values of the last positional argument.
     """
 
     examples: Sequence[str] = ()
+    parts_at_dashes = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's; see ``parts_at_dashes``."""
+        if not self.parts_at_dashes:
+            return super().parse_known_args(args, namespace)
+        words = [*args]
+        end = words.index("--") if "--" in words else len(words)
+        found, unknown = super().parse_known_args(words[:end], namespace)
+        found.after_dashes = words[end + 1 :]
+        return found, unknown
 
     def describe(
         self, about: str, *, examples: Sequence[str], codes: Mapping[int | str, str]
