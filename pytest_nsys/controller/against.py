@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_nsys.capture.run import Program
 from pytest_nsys.capture.workers import Command
 from pytest_nsys.errors import RevisionError
-from pytest_nsys.process.environment import given_environment
+from pytest_nsys.process.environment import given_environment, marked_environment
 from pytest_nsys.process.processes import run_program
 
 _GIT_DEADLINE_S = 600.0
@@ -159,7 +159,9 @@ def prepare(checkout: Checkout, command: Sequence[str]) -> None:
     """
     what = f"the set-up of {checkout.name} failed"
     remedy = "try the command of nsys_against_setup in a fresh checkout of that revision"
-    _run(command, checkout.tree, _SETUP_DEADLINE_S, what, remedy)
+    # What it leaves running is ended with the run, however that ends.
+    environment = marked_environment(checkout.tree.parent, plain_environment())
+    _run(command, checkout.tree, _SETUP_DEADLINE_S, what, remedy, environment)
 
 
 def command_at(
@@ -229,11 +231,17 @@ def git(arguments: Sequence[str], folder: Path, remedy: str, what: str = "") -> 
     return _run(command, folder, _GIT_DEADLINE_S, what, remedy)
 
 
-def _run(command: Sequence[str], folder: Path, deadline_s: float, what: str, remedy: str) -> str:
+def _run(
+    command: Sequence[str],
+    folder: Path,
+    deadline_s: float,
+    what: str,
+    remedy: str,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    given = environment or plain_environment()
     try:
-        done = run_program(
-            command, environment=plain_environment(), deadline_s=deadline_s, directory=folder
-        )
+        done = run_program(command, environment=given, deadline_s=deadline_s, directory=folder)
     except OSError as error:
         raise RevisionError(what, evidence=str(error), remedy=remedy) from None
     if done.code is None:
