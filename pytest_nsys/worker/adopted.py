@@ -34,6 +34,9 @@ _TUNERS = frozenset({"triton", "torch"})
 _SHORT_MS = {"warmup": 1, "rep": 10}
 """At most so long a time that a test is given is measured for: it is in the capture, too."""
 
+_TOLD = frozenset({"bool", "int", "float", "str", "dtype"})
+"""Types of arguments that name a window; PyTorch has one that is called ``dtype``."""
+
 _FLUSHED_BYTES = 256 << 20
 """As many as ``do_bench`` writes before each call, lest the data of the last be in the L2 cache."""
 
@@ -169,8 +172,8 @@ class Adopted:
             code = caller.f_code
             names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
             values = {name: caller.f_locals.get(name) for name in names}
-            plain = {n: v for n, v in values.items() if isinstance(v, (bool, int, float, str))}
-            name = ", ".join(f"{n}={v}" for n, v in plain.items()) or name
+            told = (f"{n}={v}" for n, v in values.items() if type(v).__name__ in _TOLD)
+            name = ", ".join(told) or name
         self._names[name] += 1
         number = self._names[name]
         return name if number == 1 else f"{name} {number}"

@@ -755,7 +755,6 @@ async def test_trio():
                 "codspeed",
                 "pytest-codspeed",
                 ("codspeed",),
-                env={"CODSPEED_ENV": "1"},
                 ini=("nsys_adopt = benchmark",),
                 code=f"""
 {M}
@@ -781,6 +780,27 @@ def test_marked():
                 ),
                 works="what `benchmark` is given is measured in its place, see "
                 "[adopting benchmarks](adopting.md); nothing is sent",
+            ),
+        ),
+        usual=False,
+    ),
+    Group(
+        "benchmark_only",
+        (
+            Case(
+                "benchmark_only",
+                plugins=("benchmark",),
+                args=("--benchmark-only",),
+                code=f"""
+{M}
+def test_bench(benchmark):
+    benchmark(simgpu.launch, "gemm", 40)
+{M}
+def test_body():
+    simgpu.launch("gemm", 40)
+""",
+                outcomes={"test_bench": "passed", "test_body": "skipped"},
+                works="skips measured tests that are no benchmarks, too",
             ),
         ),
         usual=False,

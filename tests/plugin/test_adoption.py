@@ -66,7 +66,7 @@ BENCHMARK = {
 }
 
 TESTS = """
-    import pytest, simgpu
+    import os, pytest, simgpu
     from story import tell
 
     def work(us, times=1):
@@ -77,6 +77,7 @@ TESTS = """
 
     def test_call(benchmark):
         tell("body")
+        tell(f"codspeed {os.environ.get('CODSPEED_ENV')}")
         simgpu.launch("before", 500)
         assert benchmark(work, 10, times=2) == 10
         simgpu.launch("after", 500)
@@ -167,12 +168,15 @@ PLUGIN = ("-p", "pytest_benchmark.plugin")
 SET = ("nsys_adopt = benchmark", "nsys_rounds = 3", "nsys_warmup = 1")
 
 
-def test_calls_of_the_fixture_are_measured(beside: Project, story: Story) -> None:
+def test_calls_of_the_fixture_are_measured(
+    beside: Project, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CODSPEED_ENV", "1")  # has pytest-codspeed measure
     beside.ini(*SET)
     beside.write(TESTS)
     result, tests = beside.results("--nsys", "--nsys-record=kept", "--junitxml=junit.xml", *PLUGIN)
     told = story.of("worker")
-    assert told.count("body") == 1
+    assert told.count("body") == told.count("codspeed None") == 1
     assert told.count("setup") == told.count("teardown 30 2") == 1 + 3
     times = {name: samples(test, "gpu.kernel_time") for name, test in tests.items()}
     assert times == {

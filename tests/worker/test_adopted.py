@@ -224,11 +224,13 @@ def test_what_perf_report_calls_is_named_by_its_arguments(stage: Stage) -> None:
         return triton.do_bench(lambda: (size, provider, scale, dtype, local))
 
     with stage.body() as noted:
-        run(report, 128, provider="triton")
+        run(report, 128, provider="triton", dtype=object())
         run(report, 128, "triton")
+        run(report, 128, "triton", dtype=type("dtype", (), {"__str__": lambda _: "bf16"})())
         run(lambda: triton.do_bench(int))
     expected = "size=128, provider=triton, scale=0.5"
-    assert [name for _, name in noted] == [expected, f"{expected} 2", "do_bench"]
+    names = [expected, f"{expected} 2", f"{expected}, dtype=bf16", "do_bench"]
+    assert [name for _, name in noted] == names
 
 
 def test_the_cache_is_flushed_and_gradients_are_dropped_before_each_call(stage: Stage) -> None:
