@@ -329,7 +329,7 @@ def test_a_line_of_tolerance_names_a_metric_or_none(
 def test_any_metric_can_be_given_a_tolerance(metric: Any, relative: int, absolute: int) -> None:
     names = {"ns": "ns", "B": "B", "%": "pp", "B/s": "B/s", "1/s": "/s", "Hz": "Hz"}
     line = f"{metric.key}={relative}%,{absolute} {names.get(metric.unit, '')}"
-    if metric.unit in ("W", "°C"):
+    if metric.unit in ("W", "°C", "FLOP", "FLOP/s"):
         line += metric.unit
     ((key, tolerance),) = read_tolerances([line])
     assert key == metric.key
