@@ -26,7 +26,7 @@ INTERRUPTED = 130  # what shells give a program that Ctrl-C ended
 ANOTHER_FILE = "name another file with -o, and check that the disk is not full"
 """What to do where an output cannot be written."""
 
-_ENDINGS = (".xz", ".nsys-rep", ".qdrep", ".sqlite", ".parquet")
+_ENDINGS = (".xz", ".nsys-rep", ".qdrep", ".sqlite", ".parquet", ".gz", ".json", ".hatchet")
 
 CAPTURE = (
     "a .nsys-rep or .qdrep (where nsys is installed), an .sqlite, a recording, or a trace of "

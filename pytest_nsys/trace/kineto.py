@@ -70,6 +70,11 @@ NOBODY = serialised(1)
 
 OPERATIONS = (schema.KERNEL, schema.MEMCPY, schema.MEMSET)
 
+_CONFIGURED = (
+    *("gridX", "gridY", "gridZ", "blockX", "blockY", "blockZ", "registersPerThread"),
+    *("dynamicSharedMemory", "staticSharedMemory", "localMemoryPerThread"),
+)
+_LARGEST_NUMBER = 2**31
 _MOST_GPUS = 1024
 _FEW = 64
 _LISTED = 5
@@ -88,6 +93,7 @@ class Profile:
         unknown: see `Trace.unknown`.
         notes: what is to be known of it, in sentences.
         seen: categories of its events, a few of them.
+        is_drawn: whether it is what ``pytest-nsys export`` drew of a capture.
     """
 
     tables: Mapping[str, Mapping[str, Ints]]
@@ -97,6 +103,7 @@ class Profile:
     unknown: Mapping[str, str]
     notes: tuple[str, ...]
     seen: tuple[str, ...] = ()
+    is_drawn: bool = False
 
 
 def read_profile(path: Path, names: Names) -> Profile:
@@ -123,8 +130,7 @@ def read_profile(path: Path, names: Names) -> Profile:
             head[key] = value
     tables = events.tables(whole_number(head.get("baseTimeNanoseconds"), 0))
     tables = {name: _once(name, columns, events, notes) for name, columns in tables.items()}
-    distributed = head.get("distributedInfo")
-    rank = whole_number(distributed.get("rank")) if isinstance(distributed, dict) else ABSENT
+    rank = whole_number(_inner(head, "distributedInfo", "rank"))
     return Profile(
         tables=_with_processes(tables),
         rank=None if rank == ABSENT else rank,
@@ -133,10 +139,16 @@ def read_profile(path: Path, names: Names) -> Profile:
         unknown=_unknown(tables, events),
         notes=tuple(notes),
         seen=(*events.others,)[:_LISTED],
+        is_drawn=str(_inner(head, "otherData", "made by")).startswith("pytest-nsys"),
     )
 
 
-_HEAD = frozenset({"baseTimeNanoseconds", "distributedInfo", "cuda_driver_version"})
+def _inner(head: Mapping[str, Any], key: str, name: str) -> Any:
+    inner = head.get(key)
+    return inner.get(name) if isinstance(inner, dict) else None
+
+
+_HEAD = frozenset({"baseTimeNanoseconds", "distributedInfo", "cuda_driver_version", "otherData"})
 
 
 class _Events:
@@ -147,7 +159,9 @@ class _Events:
         self._numbers: dict[tuple[str, str], int] = {}
         on_gpu = ("start", "end", "deviceId", "contextId", "streamId", "correlationId")
         self._rows = {
-            schema.KERNEL: Rows((*on_gpu, "graphNodeId", "demangledName", "shortName")),
+            schema.KERNEL: Rows(
+                (*on_gpu, "graphNodeId", "demangledName", "shortName", *_CONFIGURED)
+            ),
             schema.MEMCPY: Rows(
                 (*on_gpu, "graphNodeId", "bytes", "copyKind", "srcKind", "dstKind")
             ),
@@ -217,9 +231,12 @@ class _Events:
                 times[moved & (times != ABSENT)] += base
         return found
 
-    def _kernel(self, name: str, _: dict[str, Any]) -> tuple[int, ...]:
+    def _kernel(self, name: str, args: dict[str, Any]) -> tuple[int, ...]:
         number = self._names.number(name)
-        return number, number
+        sizes = (*_extents(args.get("grid")), *_extents(args.get("block")))
+        used = (args.get("registers per thread"), args.get("shared memory"))
+        # Shared memory is that of both kinds; local memory is not in it.
+        return number, number, *sizes, *map(whole_number, used), 0, 0
 
     def _thread(self, event: dict[str, Any]) -> int:
         return serialised(
@@ -232,6 +249,13 @@ class _Events:
         if schema.fits(number):
             return number
         return self._numbers.setdefault((what, repr(value)[:80]), len(self._numbers) + 1)
+
+
+def _extents(value: Any) -> tuple[int, ...]:
+    """Extents in x, y and z."""
+    if isinstance(value, list) and len(value) == 3:
+        return tuple(map(whole_number, value))
+    return ABSENT, ABSENT, ABSENT
 
 
 def _copy(name: str, args: dict[str, Any]) -> tuple[int, ...]:
@@ -269,6 +293,12 @@ def whole_number(value: Any, otherwise: int = ABSENT) -> int:
     if isinstance(value, str) and len(value) < 20 and value.isdecimal():
         return int(value)
     return value if type(value) is int else otherwise
+
+
+def small_number(value: Any, otherwise: int = 0) -> int:
+    """A whole number of something that is counted or numbered; what is none is ``otherwise``."""
+    number = whole_number(value)
+    return number if 0 <= number < _LARGEST_NUMBER else otherwise
 
 
 def _once(
@@ -309,11 +339,21 @@ def _with_processes(tables: Mapping[str, dict[str, Ints]]) -> dict[str, dict[str
 
 
 def _gpus(properties: list[Any]) -> tuple[TraceGpu, ...]:
-    return tuple(
-        TraceGpu(whole_number(one.get("id"), number), str(one.get("name", ""))[:200])
-        for number, one in enumerate(properties)
-        if isinstance(one, dict)
-    )
+    found = []
+    for number, one in enumerate(properties):
+        if isinstance(one, dict):
+            major, minor, count = (
+                small_number(one.get(key)) for key in ("computeMajor", "computeMinor", "numSms")
+            )
+            found.append(
+                TraceGpu(
+                    id=small_number(one.get("id"), number),
+                    name=str(one.get("name", ""))[:200],
+                    multiprocessors=count,
+                    capability=(major, minor) if major else None,
+                )
+            )
+    return tuple(found)
 
 
 def _unknown(tables: Mapping[str, Mapping[str, Ints]], events: _Events) -> dict[str, str]:

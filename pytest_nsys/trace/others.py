@@ -55,6 +55,11 @@ def load_other(path: Path) -> Trace:
         )
     names = Names()
     profiles = [_read(one, names) for one in paths]
+    if all(profile.is_drawn for profile in profiles):
+        raise NotACapture(
+            f"{path} is what pytest-nsys export drew of a capture",
+            remedy="give the capture itself",
+        )
     if not any(_count(profile) for profile in profiles):
         seen = sorted({kind for profile in profiles for kind in profile.seen})
         raise NotACapture(
@@ -89,7 +94,7 @@ def _count(profile: Profile) -> int:
 
 def _trace(profiles: Sequence[Profile], names: Names) -> Trace:
     notes: list[str] = [note for profile in profiles for note in profile.notes]
-    profiles = _different(profiles, notes)
+    profiles = _left(profiles, notes)
     pids = _process_numbers(profiles, notes)
     devices = _device_numbers(profiles, pids, notes)
     parts: dict[str, list[Mapping[str, Ints]]] = defaultdict(list)
@@ -113,15 +118,23 @@ def _trace(profiles: Sequence[Profile], names: Names) -> Trace:
     return replace(trace, unknown=unknown, defects=tuple(told))
 
 
-def _different(profiles: Sequence[Profile], notes: list[str]) -> list[Profile]:
-    """The profiles without those that hold what another does: a file and its packed copy."""
+def _left(profiles: Sequence[Profile], notes: list[str]) -> list[Profile]:
+    """The profiles without those that are drawings, have nothing of a GPU, or hold what another
+    does: a file and its packed copy."""
+    traces = [profile for profile in profiles if not profile.is_drawn]
+    used = [profile for profile in traces if _count(profile)]
     kept: dict[tuple[int | bytes | None, ...], Profile] = {}
-    for profile in profiles:
+    for profile in used:
         columns = [one for table in profile.tables.values() for one in table.values()]
         key = (profile.rank, *(column.tobytes() for column in columns))
         kept.setdefault(key, profile)
-    if left := len(profiles) - len(kept):
-        notes.append(f"{left} of {len(profiles)} files hold what another does: left out")
+    for before, after, what in (
+        (profiles, traces, "were drawn by pytest-nsys export"),
+        (traces, used, "have nothing of a GPU"),
+        (used, [*kept.values()], "hold what another does"),
+    ):
+        if left := len(before) - len(after):
+            notes.append(f"{left} of {len(profiles)} files {what}: left out")
     return [*kept.values()]
 
 
@@ -227,5 +240,12 @@ def _gpu_table(
         for gpu in profile.gpus:
             number = numbers.get(gpu.id, ABSENT if moved else gpu.id)
             if number != ABSENT:
-                found.setdefault(number, TraceGpu(number, gpu.name))
-    return {"id": [*found], "name": [gpu.name for gpu in found.values()]}
+                found.setdefault(number, gpu)
+    capabilities = [gpu.capability or (0, 0) for gpu in found.values()]
+    return {
+        "id": [*found],
+        "name": [gpu.name for gpu in found.values()],
+        "smCount": [gpu.multiprocessors for gpu in found.values()],
+        "computeMajor": [major for major, _ in capabilities],
+        "computeMinor": [minor for _, minor in capabilities],
+    }

@@ -14,7 +14,7 @@ from typing import Any
 
 from pytest_nsys.support.json_stream import Unreadable, read_whole
 from pytest_nsys.trace import schema
-from pytest_nsys.trace.kineto import NOBODY, Profile, whole_number
+from pytest_nsys.trace.kineto import NOBODY, Profile, small_number, whole_number
 from pytest_nsys.trace.made import Names, Rows
 from pytest_nsys.trace.schema import NvtxType
 from pytest_nsys.trace.source import ABSENT
@@ -114,7 +114,9 @@ def _gpus(listed: list[Any]) -> tuple[TraceGpu, ...]:
     for by_kind in listed:
         for kind, devices in by_kind.items() if isinstance(by_kind, dict) else ():
             for number, one in devices.items() if isinstance(devices, dict) else ():
-                arch = str(one.get("arch", ""))[:40] if isinstance(one, dict) else ""
+                one = one if isinstance(one, dict) else {}
+                arch = str(one.get("arch", ""))[:40]
                 name = f"sm_{arch}" if kind == "CUDA" else arch
-                found.append(TraceGpu(whole_number(number), name))
+                count = small_number(one.get("num_sms"))
+                found.append(TraceGpu(small_number(number), name, multiprocessors=count))
     return tuple(found)

@@ -40,8 +40,14 @@ def test_a_regression_between_two_traces_names_the_kernel(
     assert "gpu.kernel_time +48.8%" in headline
     assert "gemm_kernel<float> +100 us (2x)" in headline
     assert "no value of mem.*" in headline
+    document = json.loads(after.read_text())
+    for event in document["traceEvents"]:
+        if "gemm" in event["name"]:
+            event["args"]["grid"] = [4, 1, 1]
+    write_text(after, json.dumps(document))
     code, out, _ = command("diff", before, after, "--range", "ProfilerStep")
     assert code == 1
+    assert "grid" in out
     assert "one instance of 'ProfilerStep'" in out
     assert command("diff", before, before, "--html", tmp_path / "d.html")[0] == 0
 
@@ -87,3 +93,18 @@ def test_a_damaged_trace_is_one_error(
     assert (code, out) == (2, "")
     assert "is damaged or was cut off" in err
     assert "Traceback" not in err
+
+
+def test_what_export_drew_is_no_trace(command: Callable[..., Answer], tmp_path: Path) -> None:
+    two_steps().write(tmp_path / "t.json.gz")
+    assert command("export", "--perfetto", tmp_path / "t.json.gz")[0] == 0
+    drawn = tmp_path / "t.perfetto.json.gz"
+    code, _, err = command("stats", drawn)
+    assert (code, "is what pytest-nsys export drew" in err) == (2, True)
+    write_text(tmp_path / "other.json", "{}")
+    document = document_of(command("stats", tmp_path, "--format", "json"))
+    assert document["metrics"]["gpu.kernel_count"] == 4
+    assert document["metrics"]["sync.count"] == 2
+    told = " ".join(document["defects"])
+    assert "1 of 3 files were drawn by pytest-nsys export: left out" in told
+    assert "1 of 3 files have nothing of a GPU: left out" in told

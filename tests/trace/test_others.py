@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_nsys.errors import ExportFailed, NotACapture
+from pytest_nsys.kernels.configuration import Configuration
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.metrics.values import window_values
 from pytest_nsys.storage.recordings.stored import load_stored
@@ -41,7 +42,9 @@ def test_a_trace_of_torch_profiler(tmp_path: Path, name: str) -> None:
     assert found["memcpy.pageable"] == 2
     assert (found["sync.count"], found["sync.time"]) == (2, 1_000_000)
     assert found["launch.latency"] == 10_000
-    assert trace.gpus == (TraceGpu(0, "NVIDIA H200"), TraceGpu(1, "NVIDIA H200"))
+    assert trace.gpus == tuple(TraceGpu(number, "NVIDIA H200", 132, 0, (9, 0)) for number in (0, 1))
+    assert trace.configurations == (Configuration((8,), (128,), 32, shared=2048),)
+    assert set(trace.kernels["configuration"]) == {0}
     assert trace.cuda == "13.0"
     assert trace.ranges["text"].tolist() == [kineto.STEP, kineto.STEP]
     assert (trace.ranges["end"] - trace.ranges["start"]).tolist() == [900_250, 900_250]
@@ -177,10 +180,21 @@ def test_what_is_there_twice_counts_once(tmp_path: Path) -> None:
 def test_events_that_are_not_what_they_should_be(tmp_path: Path) -> None:
     document = two_steps().document()
     odd = {"ph": "X", "cat": "kernel", "name": ["k"], "ts": {}, "dur": "x", "args": [1]}
-    document["traceEvents"] += [odd, None, 1, {"cat": []}, {"ph": "X", "cat": {}}]
-    document |= {"distributedInfo": [1], "deviceProperties": [1, {"id": "x", "name": 2}]}
+    shapeless = {"grid": [1, 2], "block": "x", "correlation": 77}
+    document["traceEvents"] += [
+        odd,
+        {**odd, "ts": 1, "dur": 1, "args": shapeless},
+        None,
+        1,
+        {"cat": []},
+        {"ph": "X", "cat": {}},
+    ]
+    document |= {
+        "distributedInfo": [1],
+        "deviceProperties": [1, {"id": "x", "name": 2}, {"id": 10**400, "numSms": 10**400}],
+    }
     trace = loaded(tmp_path, document)
-    assert values(trace)["gpu.kernel_count"] == 4
+    assert values(trace)["gpu.kernel_count"] == 5
     assert [line for line in trace.defects if "have no time" in line]
     late = two_steps().document()
     late["traceEvents"][4]["ts"] = 1e30
@@ -199,7 +213,7 @@ def test_ranks_are_processes_with_devices_of_their_own(tmp_path: Path) -> None:
     assert values(trace)["process.count"] == 2
     assert sorted(set(trace.kernels["device"])) == [0, 1]
     assert {process_number(pid) for pid in trace.kernels["pid"]} == {100, 101}
-    assert trace.gpus == (TraceGpu(0, "NVIDIA H200"), TraceGpu(1, "NVIDIA H200"))
+    assert [gpu.name for gpu in trace.gpus] == ["NVIDIA H200"] * 2
     told = " ".join(trace.defects)
     assert "1 of 3 files hold what another does" in told
     assert "devices of each rank are numbered on" in told
@@ -242,7 +256,7 @@ def test_a_tree_of_proton(tmp_path: Path) -> None:
     }
     assert (trace.kernels["end"] - trace.kernels["start"]).sum() == 1007
     assert trace.ranges["text"].tolist() == ["step"]
-    assert trace.gpus == (TraceGpu(0, "sm_90"),)
+    assert trace.gpus == (TraceGpu(0, "sm_90", 132),)
     assert [line for line in trace.defects if "kernels are sums" in line]
     older = json.loads(json.dumps(hatchet({"gemm": (3, 1000)})).replace("count", "Count"))
     assert values(loaded(tmp_path, older))["gpu.kernel_count"] == 3

@@ -39,7 +39,7 @@ class KinetoTrace:
         """A kernel, with the call that launched it 10 µs before if none is given."""
         if call is None:
             call = self.call("cudaLaunchKernel", start - 10)
-        sizes = {"registers per thread": 32, "shared memory": 0, "grid": [8, 1, 1]}
+        sizes = {"registers per thread": 32, "shared memory": 2048, "grid": [8, 1, 1]}
         more = {**sizes, "block": [128, 1, 1], "est. achieved occupancy %": 25}
         self.on_gpu("kernel", name, start, length, call, stream, queued=0, **more)
 
@@ -57,7 +57,16 @@ class KinetoTrace:
         self.events.append({"ph": "X", "cat": cat, "name": name, **at})
 
     def document(self) -> dict[str, Any]:
-        gpus = [{"id": number, "name": "NVIDIA H200", "numSms": 132} for number in range(2)]
+        gpus = [
+            {
+                "id": number,
+                "name": "NVIDIA H200",
+                "computeMajor": 9,
+                "computeMinor": 0,
+                "numSms": 132,
+            }
+            for number in range(2)
+        ]
         rank = {} if self.rank is None else {"distributedInfo": {"rank": self.rank}}
         spans = {"ph": "X", "cat": "Trace", "ts": 0.0, "dur": 99999.0}
         last = {**spans, "name": "PyTorch Profiler (0)", "pid": "Spans", "tid": "PyTorch Profiler"}
