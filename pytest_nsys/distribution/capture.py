@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -16,13 +16,13 @@ from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.capture.run import Listener, Program, WorkerRun
 from pytest_nsys.capture.workers import CaptureOptions, Command, Workers
-from pytest_nsys.distribution.division import divide
+from pytest_nsys.distribution.division import divide, in_unfinished
 from pytest_nsys.distribution.messages import ALIVE_S, Request, version
 from pytest_nsys.distribution.nodes import MeasuringNodes, NodeStartFailed, node_config
 from pytest_nsys.distribution.remote import RemoteWorker
 from pytest_nsys.distribution.session import MeasuringSession
 from pytest_nsys.distribution.worker import LocalWorker, Worker, make_order
-from pytest_nsys.errors import NsysError, SettingsError
+from pytest_nsys.errors import NsysError, SettingsError, WorkerFailed
 from pytest_nsys.gpu.devices import VISIBLE
 from pytest_nsys.gpu.shares import shares
 from pytest_nsys.plan.batches import Batch, PlannedTest
@@ -190,11 +190,12 @@ class DistributedCapture:
     ) -> Iterator[CaptureResult]:
         left = list(batch.tests)
         lost_all_ranges = False
+        unfinished: frozenset[str] = frozenset()
         while left:
             done: set[str] = set()
             lost_now = False
             ran = self._distribute(nodes[: len(left)], left, maxfail)
-            for result in self._results(ran, left, batch):
+            for result in self._results(ran, left, batch, unfinished):
                 if result.lost_all_ranges and not lost_all_ranges:
                     lost_now = True  # once: see there
                     continue
@@ -202,12 +203,27 @@ class DistributedCapture:
                 yield result
             self._raise(ran)
             lost_all_ranges = lost_all_ranges or lost_now
+            before, unfinished = unfinished, unfinished | in_unfinished(ran.runs)
+            if not (done or lost_now or unfinished > before):
+                raise self._hands.explain(_ran_nothing(ran))
             left = [test for test in left if test.nodeid not in done]
 
     def _results(
-        self, ran: _Ran, tests: Sequence[PlannedTest], batch: Batch
+        self,
+        ran: _Ran,
+        tests: Sequence[PlannedTest],
+        batch: Batch,
+        unfinished: Container[str] = frozenset(),
     ) -> Iterator[CaptureResult]:
-        """What the workers that were started have to say, in their order."""
+        """What the workers that were started have to say, in their order.
+
+        Args:
+            ran: how they ended.
+            tests: that they were to run.
+            batch: that these are of.
+            unfinished: those whose worker has died before, when it had run all of its own: for them
+                there is no third try.
+        """
         failed = ran.error is not None
         for name, planned in divide(tests, ran.runs, ran.crashed, failed=failed).items():
             run = ran.runs[name]
@@ -215,8 +231,9 @@ class DistributedCapture:
                 continue  # others were quicker
             result = self._live.analyse(run, planned, batch)
             if run.lost is not None or not run.ended:
-                kept = tuple(test for test in result.tests if not test.passed)
-                result = replace(result, tests=kept)
+                over = unfinished if run.lost is None else ()
+                kept = [test for test in result.tests if not test.passed or test.nodeid in over]
+                result = replace(result, tests=tuple(kept))
             if result.tests:
                 yield result
 
@@ -316,6 +333,15 @@ class DistributedCapture:
         basetemp = command.basetemp and f"{command.basetemp}-{name}"
         sys_path = () if asked.python else command.sys_path
         return replace(command, program=program, basetemp=basetemp, sys_path=sys_path)
+
+
+def _ran_nothing(ran: _Ran) -> NsysError:
+    said = (f"{name}: {run.reason or 'it ended'}\n{run.stderr}" for name, run in ran.runs.items())
+    return WorkerFailed(
+        "the workers ended, and had run none of the tests",
+        evidence=next(said, "").strip(),
+        remedy="see which plugin or hook of the project ends them, with -p no:NAME",
+    )
 
 
 def _spec(spec: str, gpus: str | None) -> str:

@@ -46,6 +46,16 @@ def divide(
     return found
 
 
+def in_unfinished(runs: Mapping[str, WorkerRun]) -> set[str]:
+    """The tests that workers had run which died after the last of them.
+
+    Args:
+        runs: how the workers ended, by their names.
+    """
+    died = [run for run in runs.values() if run.lost is None and not run.ended]
+    return {event["nodeid"] for run in died for event in run.events if event["event"] == "start"}
+
+
 def _started(run: WorkerRun, by_nodeid: Mapping[str, PlannedTest]) -> list[PlannedTest]:
     started = [event["nodeid"] for event in run.events if event["event"] == "start"]
     return [by_nodeid[nodeid] for nodeid in dict.fromkeys(started) if nodeid in by_nodeid]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pytest_nsys.capture.run import WorkerRun
-from pytest_nsys.distribution.division import divide
+from pytest_nsys.distribution.division import divide, in_unfinished
 from pytest_nsys.plan.batches import PlannedTest
 from pytest_nsys.plan.marker import Spec
 
@@ -60,3 +61,8 @@ def test_a_worker_that_died_between_tests_has_the_one_that_was_next() -> None:
 def test_a_test_that_another_worker_has_begun_since_is_not_of_the_one_that_died() -> None:
     runs = {"gw0": run("a", lost="a"), "gw1": run("bcdef")}
     assert divided(runs, gw0="b", gw7="c") == {"gw0": "a", "gw1": "bcdef"}
+
+
+def test_what_was_run_by_workers_that_died_after_their_last_test_is_known() -> None:
+    died = replace(run("ab"), ended=False)
+    assert in_unfinished({"gw0": died, "gw1": run("cd"), "gw2": run("ef", lost="f")}) == {"a", "b"}

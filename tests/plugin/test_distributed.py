@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_nsys.catalogue import lookup
+from pytest_nsys.distribution import capture
 from pytest_nsys.gpu.lock import gpu_locks
 from tests.support.fake_nvml import FakeGpu, FakeNvml
 from tests.support.harness import Project
@@ -241,6 +242,31 @@ def test_a_spec_that_is_none_is_refused(simulated: Project) -> None:
         refused = simulated.run("--dist=load", f"--tx={spec}", "--nsys")
         assert refused.ret == pytest.ExitCode.USAGE_ERROR
         refused.stderr.fnmatch_lines([f"ERROR: --tx={spec} is no spec of a worker", f"  {why}"])
+
+
+DIES_LAST = """
+    import os
+
+    def pytest_sessionfinish():
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            os._exit(5)
+"""
+
+
+def test_workers_that_die_when_their_session_ends_are_not_started_for_ever(
+    simulated: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulated.write(PLAIN_FAILS.replace("test_plain", "no_test"))
+    simulated.write(DIES_LAST, "conftest.py")
+    result = simulated.run("-n", "2", "--nsys")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["the worker died after its tests, before the capture *"])
+
+    ended = capture._Ran({}, {}, None)
+    monkeypatch.setattr(capture.DistributedCapture, "_distribute", lambda *_: ended)
+    result = simulated.run("-n", "2", "--nsys")
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["the workers ended, and had run none of the tests"])
 
 
 CRASHES = """
