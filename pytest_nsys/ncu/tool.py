@@ -115,7 +115,7 @@ def count_command(
         *("--nvtx", "--nvtx-include", f"{DOMAIN}@{COUNTED}"),
         *("--kernel-name-base", "demangled", "--kernel-name", names),
         *("--launch-count", str(launches)),
-        *("--replay-mode", "kernel", "--graph-profiling", "node"),
+        *("--replay-mode", "kernel"),  # and of CUDA graphs each node, by default
         # As in the rounds that nsys has seen; caches are empty, so that each pass sees the same.
         *("--clock-control", "none", "--cache-control", "all"),
         *("--check-exit-code", "no"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.simgpu.ncu import write_ncu
-from tests.support.harness import Project
+from tests.support.harness import Project, git
 
 TEST = """
     import pytest, simgpu
@@ -189,3 +189,54 @@ def test_a_recording_is_not_counted_and_the_run_says_so(regressed: Project) -> N
     regressed.run("--nsys", "--nsys-record=rec")
     result = regressed.run("--nsys-replay=rec", "--nsys-ncu=always")
     result.stdout.fnmatch_lines(["note: nsys_ncu: a recording is judged, and no test is run*"])
+
+
+REVISIONS = """
+    import simgpu
+
+    def work():
+        simgpu.launch("{kernel}", {us})
+"""
+AGAINST = """
+    import sys
+    import pytest
+    from mine import work
+
+    @pytest.mark.nsys(rounds=2, warmup=0)
+    def test_it():
+        work()
+
+    @pytest.mark.nsys(rounds=1, warmup=0)
+    def test_command(nsys_run):
+        program = "import simgpu; simgpu.launch('gemm', 100); simgpu.synchronize()"
+        nsys_run([sys.executable, "-c", program])
+"""
+
+
+def test_two_revisions_are_both_counted_and_commands_are_not(simulated: Project) -> None:
+    write_ncu(simulated.path / "bin", counters={"new": BAD[GEMM], "gemm": GOOD[GEMM]})
+    simulated.ini("pythonpath = src")
+    simulated.write(REVISIONS.format(kernel="gemm", us=100), "src/mine.py")
+    simulated.write(AGAINST)
+    git(simulated.path, "init", "--quiet")
+    git(simulated.path, "add", "pytest.ini", "src", "test_it.py")
+    git(simulated.path, "commit", "--quiet", "-m", "one")
+    _, tests = simulated.results("--nsys", "--nsys-ncu=always", "-k", "command")
+    assert tests["test_command"]["notes"][-1:] == [
+        "no counters: ncu is not run for servers and commands"
+    ]
+    simulated.write(REVISIONS.format(kernel="gemm", us=130), "src/mine.py")
+    options = ("--nsys-ncu=on-regression", "--nsys-against=HEAD", "--nsys-processes=1", "-k", "it")
+    result, tests = simulated.results("--nsys", *options)
+    result.stdout.fnmatch_lines(["nsys: counting with ncu: test_it.py::test_it at HEAD"])
+    (found,) = tests["test_it"]["counters"]
+    assert (found["launches"], found["baseline_launches"]) == (1, 1)
+    took = next(one for one in found["metrics"] if one["key"] == "gpu__time_duration.sum")
+    assert (took["baseline"], took["current"]) == (100_000, 130_000)
+
+    # A kernel that the other revision does not have: what there is now is told all the same.
+    simulated.write(REVISIONS.format(kernel="new", us=130), "src/mine.py")
+    _, tests = simulated.results("--nsys", *options)
+    (found,) = tests["test_it"]["counters"]
+    assert (found["kernel"], found["baseline_launches"]) == ("new", 0)
+    assert any("did not come up again" in note for note in tests["test_it"]["notes"])

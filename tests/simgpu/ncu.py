@@ -139,7 +139,7 @@ def main(arguments: Sequence[str], faults: Iterable[str], directory: str) -> int
     try:
         options, command = _parse(arguments)
         if "old" in faults:
-            raise _UsageError("unrecognised option '--graph-profiling'")
+            raise _UsageError("unrecognised option '--print-units'")
     except _UsageError as error:
         print(f"==ERROR== {error}. Use --help for further details.")
         return 1
