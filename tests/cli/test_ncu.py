@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_nsys.cli.main import main
+from pytest_nsys.errors import RecordingError
+from pytest_nsys.ncu.counters import DURATION, KernelCounters, Pair
+from pytest_nsys.offline.counted import counted_before, counted_lines, wanted_of
 from tests.simgpu.ncu import write_ncu
+from tests.support.builders import kernel, measurement, window
 from tests.support.harness import Project, import_all, like_a_new_process
 
 FP64 = "sm__pipe_fp64_cycles_active.avg.pct_of_peak_sustained_active"
@@ -99,3 +105,17 @@ def test_what_cannot_be_counted_says_why(ncu: Ncu, simulated: Project) -> None:
     code, _, err = ncu("rec", "fp32")
     assert "ncu (NVIDIA Nsight Compute) was not found" in err
     assert code == 2
+
+
+def test_a_server_has_nothing_that_can_be_counted_and_kernels_are_apart() -> None:
+    now = measurement(window(kernel("gemm", 2, 900), kernel("relu", 1, 100)))
+    wanted = wanted_of(now, "relu", 60.0)
+    assert (wanted.window, [*wanted.kernels], wanted.launches) == ("test", ["relu"], 1)
+    served = replace(now, environment=replace(now.environment, server=("vllm",)))
+    with pytest.raises(RecordingError, match="is a test of a server"):
+        wanted_of(served, None, 60.0)
+    pairs = [Pair(None, KernelCounters(name, "test", 1, {DURATION: 5.0})) for name in "ab"]
+    lines = [*counted_lines(pairs)]
+    assert lines.count("") == 1
+    assert sum("duration" in line for line in lines) == 2
+    assert counted_before(Path("no-such-folder"), now) == ()
