@@ -83,6 +83,7 @@ def repeats(tests: Sequence[PlannedTest]) -> Mapping[str, Repeats]:
             test.spec.rounds,
             most=test.spec.most_rounds,
             precision=test.spec.precision,
+            cold_l2=test.spec.cold_l2,
         )
         for test in tests
     }

@@ -318,6 +318,7 @@ class Measurement:
         nodeid: the test.
         device: the key of its baseline folder.
         warmup: calls before the measured ones.
+        cold_l2: whether the L2 cache was emptied before each of these.
         rounds: measured calls per process.
         windows: by name; the body's first. A server test has no body.
         environment: where it was made.
@@ -349,6 +350,7 @@ class Measurement:
     bottlenecks: tuple[Bottleneck, ...] = ()
     recordings: tuple[str, ...] = ()
     counters: tuple[KernelCounters, ...] = ()
+    cold_l2: bool = False
 
     @property
     def bodies(self) -> tuple[str, ...]:

@@ -75,7 +75,11 @@ class Measurer:
             elif rounds and min(rounds) < one.rounds:
                 found[nodeid] = _too_few(min(rounds), one.rounds)
             else:
-                remarks = (*one.remarks, *automatic_remarks(spec, one.windows))
+                remarks = (
+                    *one.remarks,
+                    *automatic_remarks(spec, one.windows),
+                    *_not_cold(spec, records),
+                )
                 in_some = _in_some(records, max(rounds, default=0))
                 warnings = (*one.warnings, *in_some)
                 found[nodeid] = replace(one, remarks=remarks, warnings=warnings)
@@ -117,6 +121,7 @@ class Measurer:
                 device=self.device or self.device_key(gpus),
                 warmup=ran[nodeid].warmup,
                 rounds=ran[nodeid].rounds,
+                cold_l2=_cold(records) == 1.0,
                 windows=measured.windows,
                 environment=environment_of(result, result.trace, gpus, records),
                 remarks=(
@@ -180,6 +185,21 @@ def _by_test(records: Iterable[WindowRecord]) -> Mapping[str, list[WindowRecord]
     for record in records:
         found[record.nodeid].append(record)
     return found
+
+
+def _cold(records: Iterable[WindowRecord]) -> float:
+    """The share of the rounds before which the L2 cache was emptied."""
+    found = [record.cold_l2 for record in records if record.kind == "round"]
+    return sum(found) / len(found) if found else 0.0
+
+
+def _not_cold(spec: Spec, records: Iterable[WindowRecord]) -> Iterator[str]:
+    """That the cache was to be emptied, and was not before each round."""
+    if spec.cold_l2 and _cold(records) < 1.0:
+        yield (
+            "its rounds are no cold ones: the L2 cache could not be emptied before each, as where "
+            "CUDA is first used in a round, or memory is short"
+        )
 
 
 def _in_some(records: Iterable[WindowRecord], rounds: int) -> Iterator[str]:

@@ -82,6 +82,7 @@ def _alike(one: Measurement) -> Mapping[str, str]:
         "the options of nsys": " ".join(one.environment.trace),
         "how the server is started": " ".join(one.environment.server),
         "the number of calls before the measured ones": str(one.warmup),
+        "whether the L2 cache was emptied": "emptied" if one.cold_l2 else "",
     }
 
 

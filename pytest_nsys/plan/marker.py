@@ -51,6 +51,7 @@ class Spec:
         allow_empty: whether a test without any CUDA activity is all right.
         named: the metrics that the marker itself gives a tolerance, and that must be measured.
         expected: changes of this test that are expected for a while.
+        cold_l2: whether the L2 cache is emptied before each round.
         gpus: how many GPUs it needs; with more than one it is measured alone.
     """
 
@@ -70,6 +71,7 @@ class Spec:
     named: frozenset[str] = frozenset()
     expected: tuple[ExpectedChange, ...] = ()
     gpus: int = 1
+    cold_l2: bool = False
 
     def tolerance_of(self, metric: Metric, gates: Gates = "test") -> Tolerance | None:
         """The tolerance the metric is gated with; None where it is not gated.
@@ -165,6 +167,7 @@ def read_spec(item: pytest.Item, settings: Settings) -> Spec:
         nsys_args=_patterns(item, "nsys_args", merged.get("nsys_args", ())),
         allow_empty=_flag(item, "allow_empty", merged.get("allow_empty", False)),
         expected=_expected(item, merged.get("expected", ())),
+        cold_l2=asked("cold_l2", settings.cold_l2, partial(_flag, item, "cold_l2")),
         gpus=_whole(item, "gpus", merged.get("gpus", 1), least=1),
     )
 

@@ -24,7 +24,7 @@ ADOPT = "nsys_adopt"
 """Of the ini file alone: which tests are measured is no matter of a run."""
 
 MARKER_LINE = (
-    "nsys(warmup, rounds, processes, tolerance, budget, require, forbid, check, expected, "
+    "nsys(warmup, rounds, cold_l2, processes, tolerance, budget, require, forbid, check, expected, "
     "isolate, gpus, timeout, nsys_args, allow_empty): measure this test under NVIDIA Nsight "
     "Systems when pytest runs with --nsys, --nsys-baseline or --nsys-update"
 )
@@ -148,6 +148,11 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("nsys_max_rounds", "the most rounds that 'auto' takes (50)", metavar="N"),
     Option("nsys_warmup", "calls before them (1)", metavar="N"),
+    Option(
+        "nsys_cold_l2",
+        "whether the L2 cache is emptied before each of them: true or false (default)",
+        metavar="true|false",
+    ),
     Option(
         "nsys_processes",
         "processes that measure each test, one after another (1; 3 when baselines are recorded)",

@@ -66,6 +66,7 @@ class Settings:
     auto: bool = False
     max_rounds: int = 50
     warmup: int = 1
+    cold_l2: bool = False
     processes: int = 1
     ahead: bool = True
     confirm: int = 2
@@ -174,6 +175,7 @@ def read_settings(config: pytest.Config) -> Settings:
         auto=auto,
         max_rounds=_count(values, "nsys_max_rounds", Settings.max_rounds, 1),
         warmup=_count(values, "nsys_warmup", Settings.warmup, 0),
+        cold_l2=_truth("nsys_cold_l2", values["nsys_cold_l2"] or "false"),
         processes=_count(values, "nsys_processes", _processes(mode, against), 1),
         ahead=_truth("nsys_ahead", values["nsys_ahead"] or "true"),
         confirm=_count(values, "nsys_confirm", Settings.confirm, 0),

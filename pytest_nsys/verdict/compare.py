@@ -51,6 +51,10 @@ def difference(measurement: Measurement, baseline: Measurement) -> str:
             f"the baseline was recorded with {baseline.warmup} warm-up calls, "
             f"this run has {measurement.warmup}"
         )
+    if measurement.cold_l2 != baseline.cold_l2:
+        states = ("with a cold L2 cache", "with a warm one")
+        now_cold, then_cold = measurement.cold_l2, baseline.cold_l2
+        return f"the baseline was recorded {states[not then_cold]}, this run {states[not now_cold]}"
     now, then = measurement.environment.trace, baseline.environment.trace
     if set(now) != set(then):
         changed = sorted(set(now) ^ set(then))

@@ -34,7 +34,7 @@ def is_unchanged(spec: Spec, measurement: Measurement, baseline: Measurement, ru
 
 def _made_alike(now: Measurement, then: Measurement) -> bool:
     return (
-        (now.warmup, now.rounds) == (then.warmup, then.rounds)
+        (now.warmup, now.rounds, now.cold_l2) == (then.warmup, then.rounds, then.cold_l2)
         and now.processes <= then.processes
         and _lasting(now.environment) == _lasting(then.environment)
         and now.windows.keys() == then.windows.keys()

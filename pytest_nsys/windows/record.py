@@ -94,6 +94,7 @@ class WindowRecord:
         leftovers: of a span, what earlier tests had left running.
         forks: of a span, how many processes were forked meanwhile.
         values: what a client measured in the round, by metric key (``client.ttft_p50``).
+        cold_l2: of a round, whether the L2 cache of all devices in use was emptied before it.
         work: of a round or a part of one, what the test said that it does; None if it did not.
     """
 
@@ -109,6 +110,7 @@ class WindowRecord:
     forks: Maybe[Count] = 0
     values: Maybe[Mapping[_ClientMetric, Amount]] = field(default_factory=dict)
     work: Work | None = None
+    cold_l2: Maybe[bool] = False
 
     @property
     def label(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_nsys.support.json_values import load, read, written
+from pytest_nsys.support.json_values import Maybe, load, read, written
 from pytest_nsys.support.own import own, read_bytes
 from pytest_nsys.worker.coverage import CoverageOptions
 from pytest_nsys.worker.node import new_workerinput
@@ -26,12 +26,14 @@ class Repeats:
         most: the most measured calls where a precision is asked for; None for ``rounds``.
         precision: go on until the median of the rounds' times is known to within this fraction
             of itself (see `pytest_nsys.support.precision`); None for just ``rounds``.
+        cold_l2: whether the L2 cache is emptied before each round.
     """
 
     warmup: int
     rounds: int
     most: int | None = None
     precision: float | None = None
+    cold_l2: Maybe[bool] = False
 
 
 @dataclass(frozen=True)

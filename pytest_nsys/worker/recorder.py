@@ -28,7 +28,7 @@ from pytest_nsys.windows.record import (
     WindowRecord,
     Work,
 )
-from pytest_nsys.worker.device import synchronize
+from pytest_nsys.worker.device import L2Flush, synchronize
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.forks import Forks
 from pytest_nsys.worker.job import Repeats
@@ -144,6 +144,7 @@ class Recorder:
     ) -> None:
         self._nodeid = nodeid
         self._repeats = repeats
+        self._l2 = L2Flush() if repeats.cold_l2 else None
         self._log = log
         self._events = events
         self._monitor = monitor
@@ -230,6 +231,10 @@ class Recorder:
         the rounds need is allocated anew and seen.
         """
         self._release()
+        if self._l2 is not None:
+            # Outside of the span, or it would count as the test's memory.
+            self._l2.prepare()
+            self._open.callback(self._l2.release)
         synchronize()
         self._forks_before = self._forks.count
         window = self._log.window("span", self._nodeid, self._name)
@@ -347,6 +352,7 @@ class Recorder:
             return
         handed_over = self._handed_over
         before = self._monitor.before() if self._monitor is not None else ()
+        cold = self._l2 is not None and self._l2.flush()
         synchronize()
         began = own.clock()
         with self._log.window("round", self._nodeid, self._name, self._round) as record:
@@ -357,7 +363,7 @@ class Recorder:
             return  # a body that handed a call to `repeat`
         after = self._monitor.after() if self._monitor is not None else ()
         state = RoundState(before, after) if before or after else None
-        self._pending.append(replace(record, state=state))
+        self._pending.append(replace(record, state=state, cold_l2=cold))
         self._seconds += seconds
 
     @contextmanager

@@ -130,6 +130,7 @@ TWINS = {
     "nsys_device": ("ini-device", "other-device"),
     "nsys_rounds": ("2", "3"),
     "nsys_warmup": ("4", "5"),
+    "nsys_cold_l2": ("0", "true"),
     "nsys_tolerance": ("gpu.kernel_time=1%", "gpu.kernel_time=50%"),
     "nsys_args": ("--trace=cuda,nvtx,osrt", "--trace=cuda,nvtx,mpi"),
     "nsys_timeout": ("0", "600"),

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_nsys.support.own import own
-from pytest_nsys.worker.device import synchronize
+from pytest_nsys.worker.device import L2Flush, synchronize
 from pytest_nsys.worker.release import ReleaseMemory
 
 ERROR = 201
@@ -35,6 +35,9 @@ class FakeDriver:
     waited: list[int] = field(default_factory=list)
     stack: list[int] = field(default_factory=list)
     retained: dict[int, int] = field(default_factory=dict)
+    l2: int = 60 << 20
+    allocated: dict[int, int] = field(default_factory=dict)
+    written: list[tuple[int, int]] = field(default_factory=list)
 
     def __getattribute__(self, name: str) -> Any:
         if name.startswith("cu") and name != "current" and name in self.broken:
@@ -47,6 +50,29 @@ class FakeDriver:
 
     def cuCtxSynchronize(self) -> int:  # noqa: N802
         self.waited.append(self.stack[-1] if self.stack else self.current)
+        return 0
+
+    def cuCtxGetDevice(self, device: Any) -> int:  # noqa: N802
+        device._obj.value = 0
+        return 0
+
+    def cuDeviceGetAttribute(self, value: Any, attribute: int, device: Any) -> int:  # noqa: N802
+        assert (attribute, device.value) == (38, 0)
+        value._obj.value = self.l2
+        return 0
+
+    def cuMemAlloc_v2(self, address: Any, size: Any) -> int:  # noqa: N802
+        address._obj.value = (1 << 40) + len(self.allocated)
+        self.allocated[address._obj.value] = size.value
+        return 0
+
+    def cuMemFree_v2(self, address: Any) -> int:  # noqa: N802
+        del self.allocated[address.value]
+        return 0
+
+    def cuMemsetD8_v2(self, address: Any, value: Any, size: Any) -> int:  # noqa: N802
+        assert self.allocated[address.value] == size.value
+        self.written.append((self.stack[-1] if self.stack else self.current, size.value))
         return 0
 
     def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
@@ -295,3 +321,47 @@ def test_modules_of_the_same_name_are_left_alone(modules: pytest.MonkeyPatch) ->
     modules.setitem(sys.modules, "cupy", ModuleType("cupy"))
     modules.setitem(sys.modules, "jax", ModuleType("jax"))
     ReleaseMemory().pytest_nsys_release_memory("rounds")
+
+
+class TestL2Flush:
+    def test_more_than_the_cache_is_written_in_every_context_in_use(self) -> None:
+        driver = FakeDriver(current=7, primary=[8, 0, 9])
+        flush = L2Flush(lambda: driver)
+        flush.prepare()
+        flush.prepare()
+        assert flush.flush()
+        assert driver.written == [(7, 120 << 20), (8, 120 << 20), (9, 120 << 20)]
+        assert driver.waited == [7, 8, 9]
+        flush.release()
+        assert driver.allocated == {}
+        assert not any(driver.retained.values())
+        assert not driver.stack
+        assert not flush.flush()
+
+    def test_a_context_that_came_later_was_not_flushed(self) -> None:
+        driver = FakeDriver(primary=[8, 0])
+        flush = L2Flush(lambda: driver)
+        flush.prepare()
+        driver.primary[1] = 9
+        assert not flush.flush()
+        driver.primary[:] = [0, 9]
+        flush.release()
+        flush.prepare()
+        assert flush.flush()
+
+    @pytest.mark.parametrize(
+        "broken", ["cuMemAlloc_v2", "cuMemsetD8_v2", "cuCtxGetDevice", "cuDeviceGetAttribute"]
+    )
+    def test_what_the_driver_refuses_leaves_it_warm(self, broken: str) -> None:
+        driver = FakeDriver(current=7, broken=(broken,))
+        flush = L2Flush(lambda: driver)
+        flush.prepare()
+        assert not flush.flush()
+        flush.release()
+
+    def test_without_cuda_there_is_nothing_to_flush(self) -> None:
+        for driver in (None, FakeDriver()):
+            flush = L2Flush(lambda driver=driver: driver)  # type: ignore[misc]
+            flush.prepare()
+            assert not flush.flush()
+            flush.release()

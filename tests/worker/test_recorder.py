@@ -727,3 +727,48 @@ def test_a_function_that_a_body_hands_over_is_a_part_of_it(stage: Stage) -> None
     rounds = ["begin", "again a part", "begin", "again a part", "end"]
     assert told == [*rounds, "again a part", "rest"]
     assert next(results, "") == "", "once more, for coverage"
+
+
+class FakeFlush:
+    """In the place of `L2Flush`: notes what is asked of it.
+
+    Attributes:
+        cold: what a flush answers.
+    """
+
+    def __init__(self, noted: list[str], cold: bool) -> None:
+        self.noted = noted
+        self.cold = cold
+
+    def prepare(self) -> None:
+        self.noted.append("prepare")
+
+    def flush(self) -> bool:
+        self.noted.append("flush")
+        return self.cold
+
+    def release(self) -> None:
+        self.noted.append("free")
+
+
+@pytest.mark.parametrize("cold", [True, False])
+def test_the_l2_cache_is_emptied_before_each_round_and_outside_of_all_windows(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, cold: bool
+) -> None:
+    monkeypatch.setattr(recorder_module, "L2Flush", lambda: FakeFlush(stage.noted, cold))
+    stage.measure(lambda _: stage.noted.append("body"), warmup=1, rounds=2, cold_l2=True)
+    said = [line.split(" ")[0] for line in stage.noted if line not in ("wait", "release")]
+    once = ["flush", "open", "body", "close"]
+    assert said == ["body", "prepare", "open", *once, *once, "close", "free"]
+    stage.told()
+    rounds = [record for record in stage.records if record.kind == "round"]
+    assert [record.cold_l2 for record in rounds] == [cold, cold]
+
+
+def test_its_buffers_are_freed_where_a_round_fails(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "L2Flush", lambda: FakeFlush(stage.noted, True))
+    with pytest.raises(ZeroDivisionError):
+        stage.measure(lambda _: 1 / 0, cold_l2=True)
+    assert stage.noted[-1] == "free"

@@ -104,6 +104,8 @@ def plan(verdict: Verdict) -> str:
 
 def _measured(measurement: Measurement) -> str:
     processes, rounds = measurement.processes, format_count(measurement.rounds, "round")
+    if measurement.cold_l2:
+        rounds += " with a cold L2 cache"
     if measurement.warmup:
         rounds += f" after {measurement.warmup} to warm up"
     return f"{processes} processes of {rounds}" if processes > 1 else rounds

@@ -77,7 +77,7 @@ def to_json(measurement: Measurement) -> dict[str, Any]:
             "schema": SCHEMA,
             "nodeid": measurement.nodeid,
             "device": measurement.device,
-            "plan": {"warmup": measurement.warmup, "rounds": measurement.rounds},
+            "plan": _Plan(measurement.warmup, measurement.rounds, measurement.cold_l2),
             "environment": measurement.environment,
             "windows": {name: _window(window) for name, window in measurement.windows.items()},
             **({"counters": measurement.counters} if measurement.counters else {}),
@@ -170,6 +170,7 @@ _Units = Annotated[float, Check(lambda count: round(count, _DECIMALS) > 0, "is n
 class _Plan:
     warmup: Count
     rounds: Positive
+    cold_l2: Maybe[bool] = False
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,7 @@ def _measurement(document: _Document) -> Measurement:
         nodeid=document.nodeid,
         device=document.device,
         warmup=document.plan.warmup,
+        cold_l2=document.plan.cold_l2,
         rounds=document.plan.rounds,
         windows={name: replace(one, name=name) for name, one in document.windows.items()},
         environment=replace(environment, cuda=cuda_version(environment.cuda)),

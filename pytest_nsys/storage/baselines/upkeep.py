@@ -210,6 +210,8 @@ def _apart(ours: Measurement, theirs: Measurement) -> str:
     one, other = ours.environment, theirs.environment
     if ours.warmup != theirs.warmup:
         return f"{ours.warmup} warm-up calls here, {theirs.warmup} there"
+    if ours.cold_l2 != theirs.cold_l2:
+        return "the L2 cache was emptied on one side alone"
     if set(one.trace) != set(other.trace):
         return "other capture options"
     if ours.windows.keys() != theirs.windows.keys():
