@@ -42,6 +42,8 @@ def work_values(records: Sequence[WindowRecord]) -> dict[str, Floats]:
 
     A part that is entered several times in a round has one there if it says so each time.
     """
+    if all(record.work is None for record in records):
+        return {}
     said = [record.work or Work() for record in records]
     amounts = {
         WORK_FLOPS: np.array([work.flops for work in said]),

@@ -75,4 +75,5 @@ def test_shares_of_the_peak_are_those_of_good_kernels(project: Project) -> None:
     assert 'class="roofline"' in page
     assert "Compute bound: " in page
     assert "Memory bound: " in page
-    assert not any(test["notes"] for test in run["tests"].values())
+    notes = [note for test in run["tests"].values() for note in test["notes"]]
+    assert not [note for note in notes if note.startswith("no gpu.")]

@@ -148,3 +148,26 @@ def test_measurements_of_the_same_plan_can_be_compared() -> None:
     assert difference(now, other) == (
         "the baseline was recorded with other capture options: --trace=cuda --trace=cuda,nvtx"
     )
+
+
+SHARE = "gpu.pct_peak_bw"
+GATED = replace(SPEC, tolerance={SHARE: Tolerance(absolute=3)})
+
+
+def _at(share: float | None) -> Measurement:
+    """A test whose kernels reach a share of the bandwidth; None of one that says no work."""
+    work = {} if share is None else {SHARE: [share] * 5}
+    return made.measurement(made.window({"gpu.kernel_time": [1e6] * 5, **work}))
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "status"),
+    [(80, 70, "regressed"), (70, 80, "improved"), (80, 78, "ok"), (None, 80, "new")],
+)
+def test_a_share_of_a_peak_is_the_better_the_larger(
+    then: float | None, now: float, status: str
+) -> None:
+    assert _only(compare(GATED, _at(now), _at(then), default_rule), SHARE).status == status
+    # What nobody asks for is shown: it says what the kernels' time says, and that is gated.
+    unasked = _only(compare(SPEC, _at(now), _at(then), default_rule), SHARE)
+    assert (unasked.status, unasked.gated, unasked.baseline) == ("ok", False, then)
