@@ -6,8 +6,8 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
+from pytest_nsys.bisection.engine import Mark
 from pytest_nsys.bisection.sides import Target
 from pytest_nsys.errors import BisectError
 from pytest_nsys.support.files import replace_text
@@ -61,7 +61,7 @@ class Step:
     """
 
     commit: str
-    verdict: Literal["good", "bad", "skip"]
+    verdict: Mark
     why: str = ""
     amount: float = 0.0
     ratio: float = 0.0

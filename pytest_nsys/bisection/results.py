@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_nsys.bisection.sides import Reading, Target
 from pytest_nsys.measure.measurement import Samples
-from pytest_nsys.support.units import format_amount
+from pytest_nsys.support.units import Unit, format_amount
 
 Document = Mapping[str, Any]
 
@@ -52,21 +52,17 @@ def _worse(nodeid: str, window: str, part: Mapping[str, Any]) -> Worse:
     return Worse(
         target,
         part["status"],
-        next(map(_culprit(part), part["culprits"]), ""),
+        _culprit(part["culprits"][0], part["unit"]) if part["culprits"] else "",
         part["note"],
         change / limit if limit else float("inf"),
     )
 
 
-def _culprit(part: Mapping[str, Any]) -> Any:
-    def words(culprit: Mapping[str, Any]) -> str:
-        change = culprit["change"]
-        sign = "-" if change < 0 else "+"
-        count = culprit["current_count"] or culprit["baseline_count"]
-        amount = format_amount(abs(change), part["unit"])
-        return f"{culprit['label']} {sign}{amount} ({count:g}x)"
-
-    return words
+def _culprit(culprit: Mapping[str, Any], unit: Unit) -> str:
+    change = culprit["change"]
+    count = culprit["current_count"] or culprit["baseline_count"]
+    amount = format_amount(abs(change), unit)
+    return f"{culprit['label']} {'-' if change < 0 else '+'}{amount} ({count:g}x)"
 
 
 def culprit_of(document: Document, target: Target) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from pytest_nsys.bisection.bench import Bench, Broken, Ran
-from pytest_nsys.bisection.engine import Engine
+from pytest_nsys.bisection.engine import Engine, Mark
 from pytest_nsys.bisection.record import Change, Step, Store
 from pytest_nsys.bisection.results import (
     Document,
@@ -285,10 +285,10 @@ def _change(target: Target, reading: Reading, moved: Shift, culprit: str) -> Cha
     )
 
 
-def _tested(commit: str, side: str, moved: Shift, reading: Reading, seconds: float) -> Step:
+def _tested(commit: str, side: Mark, moved: Shift, reading: Reading, seconds: float) -> Step:
     return Step(
         commit,
-        "bad" if side == "bad" else "good",
+        side,
         amount=moved.amount,
         ratio=moved.here / moved.good if moved.good else 0.0,
         processes=len(reading.here),

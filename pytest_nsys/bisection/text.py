@@ -17,6 +17,7 @@ from pytest_nsys.support.units import format_amount, format_change, format_count
 SCHEMA = 1
 _SHORT = 10
 _SUBJECT = 34
+_LINE = 68
 _MOST_SUSPECTS = 20
 _CHANCE = "noise alone leads such a search astray in 1 % of cases at most"
 
@@ -113,7 +114,9 @@ def _verdict(report: Report, total: Change) -> Iterator[str]:
             yield f"  {one[:_SHORT]}  {report.describe(one).subject}"
         if count > _MOST_SUSPECTS:
             yield f"  and {count - _MOST_SUSPECTS} more"
-    yield f"  {'GOOD-BAD':8} {_change(total)}{_by(total)}"
+    yield f"  {'GOOD-BAD':8} {_change(total)}"
+    if total.culprit and outcome.change is not total:
+        yield f"  {'':8} {_short(total.culprit)}"
     if len(outcome.suspects) == 1:
         for number, line in enumerate(commit.files):
             yield f"  {'files' * (not number):8} {line}"
@@ -132,7 +135,7 @@ def _made(outcome: Outcome, total: Change) -> Iterator[str]:
     if low != high:
         yield f"  {'':8} 95 % confidence: {low} to {high}"
     if change.culprit:
-        yield f"  {'culprit':8} {change.culprit}"
+        yield f"  {'culprit':8} {_short(change.culprit)}"
     if not change.is_certain:
         yield f"  {'':8} which noise explains: several commits may each have made a part"
     elif change is not total and change.amount < 0.75 * total.amount:
@@ -173,8 +176,9 @@ def _name(target: Target) -> str:
     return f"{target.nodeid} ({target.key}{place})"
 
 
-def _by(change: Change) -> str:
-    return f": {change.culprit}" if change.culprit else ""
+def _short(culprit: str) -> str:
+    """A culprit for a line; how much of the change is of it stands at its end."""
+    return cut(culprit, _LINE, _LINE // 2)
 
 
 def _change(change: Change) -> str:

@@ -126,6 +126,13 @@ def test_a_bad_commit_that_cannot_be_measured_is_told(bad: str, tmp_path: Path) 
         _search(tmp_path, 1000, 1000, bad)
 
 
+def test_a_test_that_good_does_not_have_is_to_be_brought_along(tmp_path: Path) -> None:
+    with pytest.raises(BisectError, match="was measured that") as caught:
+        _search(tmp_path, kernels(1000, no_test=True), 1000, 1040)
+    assert "it has no such test" in caught.value.evidence
+    assert "--with FILE" in caught.value.remedy
+
+
 def test_a_merge_is_entered_or_taken_as_a_whole(tmp_path: Path) -> None:
     folder = tmp_path / "repository"
     hashes = _history(folder, *[1000] * 3)
@@ -191,7 +198,7 @@ def test_a_first_commit_has_no_parent_to_be_measured_beside(tmp_path: Path) -> N
 
 def test_an_interrupted_search_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     levels = [1000 if number < 11 else 1040 for number in range(20)]
-    hashes = _history(tmp_path / "repository", *levels, noise=0.002)
+    hashes = _history(tmp_path / "repository", *levels, noise=0.0005)
     search, store = drawn_search(tmp_path / "repository", tmp_path, hashes[0], hashes[-1])
 
     def interrupt() -> Broken:

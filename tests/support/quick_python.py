@@ -81,9 +81,13 @@ def _test(here: Any, beside: Any, processes: int, tolerance: str) -> dict[str, A
         **{"change": change, "resolution": 128.0, "culprits": [culprit] * regressed},
         **{"samples": now, "baseline_samples": then},
     }
+    notes = []
+    if beside.get("no_test"):
+        part |= {"status": "new", "change": None, "limit": None, "baseline_samples": None}
+        part["culprits"], notes = [], ["there is nothing to compare with: it has no such test"]
     window = {"name": "test", "zero": ["copy.count"], "metrics": [part]}
-    status = ruling.decision
-    return {"nodeid": "test_it.py::test_step", "status": status, "notes": [], "windows": [window]}
+    test = {"nodeid": "test_it.py::test_step", "status": part["status"], "notes": notes}
+    return {**test, "windows": [window]}
 
 
 def _drawn(what: Any, processes: int) -> tuple[tuple[float, ...], ...]:
