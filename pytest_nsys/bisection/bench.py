@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_nsys.bisection.results import Document
+from pytest_nsys.bisection.sides import PROCESSES
 from pytest_nsys.controller.against import (
     Checkout,
     check_out,
@@ -52,6 +53,14 @@ class Project:
     setup: tuple[str, ...] = ()
     python: str | None = None
     brought: tuple[str, ...] = ()
+
+    @property
+    def processes(self) -> int:
+        """How many processes of each commit the user asks for; as many as of any two revisions, if
+        for none."""
+        words = " ".join(self.options)
+        asked = re.findall(r"(?<!\S)--nsys-processes[= ](\d{1,3})(?!\S)", words)
+        return max(1, int(asked[-1])) if asked else PROCESSES[0]
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,9 @@ class Search:
         others = dict.fromkeys(_name(one.target) for one in worse if one is not first)
         return replace(
             _change(first.target, reading, moved, first.culprit),
-            processes=enough_processes(first.target, reading, moved.amount / 2, level),
+            processes=enough_processes(
+                first.target, reading, moved.amount / 2, level, self._bench.project.processes
+            ),
             others=tuple(others),
         )
 

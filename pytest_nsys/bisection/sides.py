@@ -164,17 +164,19 @@ def is_worse(target: Target, reading: Reading) -> bool:
     return rule.decision == "regressed"
 
 
-def enough_processes(target: Target, reading: Reading, half: float, level: float) -> int:
+def enough_processes(
+    target: Target, reading: Reading, half: float, level: float, least: int = PROCESSES[0]
+) -> int:
     """How many processes of each commit tell a change of ``half`` from none; the most that are
     tried, where that is not enough.
 
     Args:
         target: what is looked at.
-        reading: what was measured first; no fewer processes than it has are asked for.
+        reading: what was measured first; it says how large the noise is.
         half: half of the change, in the metric's unit.
         level: as of `shift`.
+        least: no fewer are asked for.
     """
-    least = len(reading.here)
     if target.kind == "exact":
         return least
     noise = estimate(reading.good, reading.here, spread=prior_spread(target.metric))

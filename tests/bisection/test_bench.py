@@ -42,6 +42,15 @@ def test_a_commit_that_cannot_be_measured_says_why(
     assert not (tmp_path / "run/here").exists()
 
 
+def test_as_many_processes_as_are_asked_for() -> None:
+    def processes(*options: str) -> int:
+        return Project(Path(), Path(), (), options).processes
+
+    assert processes() == processes("-k", "a") == processes("--nsys-processes=none") == 2
+    assert processes("--nsys-processes=1") == 1
+    assert processes("--nsys-processes=3", "--nsys-processes", "5") == 5
+
+
 def test_a_test_is_named_as_seen_from_where_pytest_starts(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep/test_it.py").touch()

@@ -77,7 +77,10 @@ def test_as_many_processes_as_half_the_change_takes() -> None:
     counts = [enough_processes(TIME, reading, half, level) for half in (50, 12, 8, 0.1)]
     assert counts == sorted(counts)
     assert (counts[0], counts[-1]) == (2, 8)
+    assert enough_processes(TIME, reading, 50, level, least=4) == 4
     assert enough_processes(COUNT, reading, 0.1, level) == 2
+    confirmed = Reading(_steady(*[1000] * 4), _steady(*[1040] * 4))
+    assert enough_processes(TIME, confirmed, 50, level) == 2, "not as many as it was confirmed by"
 
 
 def test_processes_of_two_runs_are_counted_together() -> None:
