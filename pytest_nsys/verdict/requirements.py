@@ -43,7 +43,8 @@ def _unmeasured(spec: Spec, measurement: Measurement) -> Iterator[Requirement]:
                 continue
             text = f"{key} has a {what} and was not measured" + none_of(key, what, bodies)
             if key in SAID_BY_TESTS:
-                known = [remark for remark in measurement.remarks if key in remark]
+                told = (remark for remark in measurement.remarks if key in remark)
+                known = [remark.removeprefix(f"no {key}: ") for remark in told]
                 text += f"; {known[0] if known else f'it takes {SAID_BY_TESTS[key]}'}"
             yield Requirement(bodies[0].name, "violated", text)
 

@@ -497,3 +497,21 @@ def test_a_long_check_is_cut_off() -> None:
     (text,) = _texts(_window(), check=check)
     assert text.endswith("...")
     assert len(text) < 350
+
+
+@pytest.mark.parametrize(
+    ("remarks", "why"),
+    [
+        ((), 'it takes nsys.units(flops=..., precision="bf16")'),
+        (
+            ("2 rounds repeated", "no gpu.pct_peak_flops: the peak of X is not known"),
+            "the peak of X is not known",
+        ),
+    ],
+)
+def test_a_budget_of_a_share_that_there_is_not_says_what_it_takes(
+    remarks: tuple[str, ...], why: str
+) -> None:
+    spec = replace(SPEC, budget={"gpu.pct_peak_flops": 60.0})
+    (found,) = unmet_requirements(spec, replace(made.measurement(_window()), remarks=remarks))
+    assert found.text == f"gpu.pct_peak_flops has a budget and was not measured; {why}"
