@@ -37,9 +37,6 @@ _SHORT_MS = {"warmup": 1, "rep": 10}
 _TOLD = frozenset({"bool", "int", "float", "str", "dtype"})
 """Types of arguments that name a window; PyTorch has one that is called ``dtype``."""
 
-_FLUSHED_BYTES = 256 << 20
-"""As many as ``do_bench`` writes before each call, lest the data of the last be in the L2 cache."""
-
 
 class Adopted:
     """Stands in for other tools in the bodies of measured tests, and nowhere else."""
@@ -129,9 +126,9 @@ class Adopted:
         for name in _TIMERS:
             theirs = getattr(testing, name, None)
             if theirs is not None:
-                setattr(testing, name, self._do_bench_like(theirs, flushes=name == _DO_BENCH))
+                setattr(testing, name, self._do_bench_like(theirs, cold_l2=name == _DO_BENCH))
 
-    def _do_bench_like(self, theirs: Callable[..., Any], *, flushes: bool) -> Callable[..., Any]:
+    def _do_bench_like(self, theirs: Callable[..., Any], *, cold_l2: bool) -> Callable[..., Any]:
         signature = inspect.signature(theirs)
 
         @functools.wraps(theirs)
@@ -142,16 +139,14 @@ class Adopted:
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
             said = given.arguments
-            flush = _flushing() if flushes else None
 
             def prepare() -> tuple[tuple[()], dict[str, Any]]:
                 for tensor in said.get("grad_to_none") or ():
                     tensor.grad = None
-                if flush is not None:
-                    flush()
                 return (), {}
 
-            recorder.repeat(given.args[0], prepare, name=self._name(caller), by="do_bench")
+            name = self._name(caller)
+            recorder.repeat(given.args[0], prepare, name=name, by=_DO_BENCH, cold_l2=cold_l2)
             said.update(
                 {name: min(ms, said[name]) for name, ms in _SHORT_MS.items() if name in said}
             )
@@ -206,12 +201,3 @@ def _give_stats(fixture: Any, times_s: tuple[float, ...]) -> None:
 
 def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
-
-
-def _flushing() -> Callable[[], object] | None:
-    """What leaves the L2 cache without the data of the last call; None where there is no GPU."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
-        return None
-    zero: Callable[[], object] = torch.empty(_FLUSHED_BYTES, dtype=torch.int8, device="cuda").zero_
-    return zero

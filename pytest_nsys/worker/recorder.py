@@ -144,7 +144,6 @@ class Recorder:
     ) -> None:
         self._nodeid = nodeid
         self._repeats = repeats
-        self._l2 = L2Flush() if repeats.cold_l2 else None
         self._log = log
         self._events = events
         self._monitor = monitor
@@ -165,9 +164,10 @@ class Recorder:
         self._called = False
         self._begin(MAIN)
 
-    def _begin(self, name: str) -> None:
+    def _begin(self, name: str, *, cold_l2: bool = False) -> None:
         """Count warm-ups and rounds from the first; the windows of the rounds have this name."""
         self._name = name
+        self._l2 = L2Flush() if cold_l2 or self._repeats.cold_l2 else None
         self._open = ExitStack()
         self._span: WindowRecord | None = None
         self._next = -self._repeats.warmup
@@ -407,6 +407,7 @@ class Recorder:
         *,
         name: str = MAIN,
         by: str = "nsys",
+        cold_l2: bool = False,
     ) -> Any:
         """Measure just this call: warm-ups and rounds happen around it, and not around the body.
 
@@ -416,6 +417,8 @@ class Recorder:
             teardown: called with the same arguments after each call, outside of its window.
             name: of the windows of its rounds.
             by: what the test called for it.
+            cold_l2: whether the L2 cache is emptied before each round, also where the test does not
+                ask for it.
 
         Returns:
             What the last call returned.
@@ -432,7 +435,7 @@ class Recorder:
                 remedy='measure several parts with "with nsys.range(name):"',
             )
         self._names[name] = self._handed_over = by
-        self._begin(name)
+        self._begin(name, cold_l2=cold_l2)
 
         def call() -> Any:
             args, kwargs = prepare()

@@ -20,6 +20,7 @@ class Recorder:
         self.is_in_call = False
         self.times_s = (1.0, 2.0)
         self.noted: list[Any] = []
+        self.cold: list[bool] = []
 
     def repeat(
         self,
@@ -29,9 +30,11 @@ class Recorder:
         *,
         name: str = "test",
         by: str = "nsys",
+        cold_l2: bool = False,
     ) -> Any:
         """As the real one's, without windows."""
         self.noted.append((by, name))
+        self.cold.append(cold_l2)
         for _ in range(2):
             args, kwargs = prepare()
             result = function(*args, **kwargs)
@@ -78,7 +81,7 @@ class Stage:
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     """Nothing of other tools is imported, unless the test says so."""
-    for name in ("pytest_benchmark.fixture", "pytest_codspeed.plugin", "triton.testing", "torch"):
+    for name in ("pytest_benchmark.fixture", "pytest_codspeed.plugin", "triton.testing"):
         monkeypatch.setitem(sys.modules, name, None)
     return Stage(monkeypatch)
 
@@ -233,27 +236,15 @@ def test_what_perf_report_calls_is_named_by_its_arguments(stage: Stage) -> None:
     assert [name for _, name in noted] == names
 
 
-def test_the_cache_is_flushed_and_gradients_are_dropped_before_each_call(stage: Stage) -> None:
-    told: list[str] = []
-    buffer = SimpleNamespace(zero_=lambda: told.append("flush"))
-    cuda = SimpleNamespace(is_available=lambda: True)
-    sized: list[tuple[int, Any]] = []
-
-    def empty(size: int, dtype: Any, device: str) -> Any:
-        sized.append((size, device))
-        return buffer
-
-    stage.module("torch", cuda=cuda, empty=empty, int8="int8")
+def test_the_cache_is_emptied_as_they_do_and_gradients_are_dropped(stage: Stage) -> None:
     triton = stage.do_bench(do_bench_cudagraph=lambda fn, rep=20: rep)
     tensor = SimpleNamespace(grad=1)
+    told: list[str] = []
     with stage.body():
         triton.do_bench(lambda: told.append(f"grad {tensor.grad}"), grad_to_none=[tensor])
-        triton.do_bench_cudagraph(lambda: told.append("graph"))
-    assert sized == [(256 * 2**20, "cuda")]
-    assert told == [*["flush", "grad None"] * 2, "grad None", "graph", "graph"]
-    stage.module("torch", cuda=SimpleNamespace(is_available=lambda: False))
-    with stage.body():
-        triton.do_bench(int)
+        triton.do_bench_cudagraph(int)
+    assert told == ["grad None"] * 3
+    assert stage.recorder.cold == [True, False]
 
 
 def test_a_triton_that_cannot_be_imported_is_left_to_those_who_need_it(stage: Stage) -> None:

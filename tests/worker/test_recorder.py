@@ -765,6 +765,25 @@ def test_the_l2_cache_is_emptied_before_each_round_and_outside_of_all_windows(
     assert [record.cold_l2 for record in rounds] == [cold, cold]
 
 
+def test_a_call_that_is_handed_over_may_ask_for_a_cold_cache(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "L2Flush", lambda: FakeFlush(stage.noted, True))
+    recorder = stage.recorder(Repeats(1, 1))
+
+    def call() -> None:
+        with recorder.window():
+            for name, cold in (("cold", True), ("warm", False)):
+                recorder.repeat(stage.note(name), lambda: ((), {}), name=name, cold_l2=cold)
+
+    recorder.measure(call, lambda: False)
+    asked = [line for line in stage.noted if line in ("prepare", "flush", "free", "cold", "warm")]
+    assert asked == ["cold", "prepare", "flush", "cold", "free", "warm", "warm"]
+    stage.told()
+    rounds = {record.name: record for record in stage.records if record.kind == "round"}
+    assert {name: one.cold_l2 for name, one in rounds.items()} == {"cold": True, "warm": False}
+
+
 def test_its_buffers_are_freed_where_a_round_fails(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
