@@ -33,6 +33,7 @@ class Progress:
         self._rounds: dict[str, int] = {}
         self._begun: dict[str, int] = {}
         self._last_plain = float("-inf")
+        self._shown = False
         # Output comes in pieces, which may end inside a character.
         self._stdout, self._stderr = (
             codecs.getincrementaldecoder("utf-8")("replace") for _ in range(2)
@@ -91,8 +92,10 @@ class Progress:
 
     def end(self) -> None:
         """Clear the line."""
-        if self._rewrites:
+        if self._shown:
             self._reporter.rewrite("", erase=True)
+            self._reporter.write("\r")  # what pytest writes next may have no line of its own
+            self._shown = False
 
     def _show(self, nodeid: str, *what: str) -> None:
         number, total = self._begun[nodeid], len(self._rounds)
@@ -109,9 +112,14 @@ class Progress:
         if self._silent:
             return
         if keep:
+            self.end()
             self._reporter.ensure_newline()
+            # Beside pytest-xdist, dots are a line that pytest does not know that it has begun.
+            if getattr(self._reporter._tw, "_current_line", "").rpartition("\r")[2]:
+                self._reporter.write_line("")
             self._reporter.write_line(one_line(text))
         else:
+            self._shown = True
             width = self._reporter._tw.fullwidth
             self._reporter.rewrite(one_line(text)[: width - 1], erase=True)
 

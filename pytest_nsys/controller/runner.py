@@ -149,7 +149,8 @@ class Arm:
                 del result  # the next capture is made without this one's tables
         except NsysUsageError:
             raise
-        except NsysError as error:
+        except NsysError as caught:
+            error = self._named(caught)
             known = {nodeid for nodeid, _ in ran}
             for nodeid, spec in specs.items():
                 if nodeid not in known:
@@ -158,6 +159,13 @@ class Arm:
         for key, tests in ran.items():
             bad = (test for test in tests if test.problem is not None)
             self._add(step, next(bad, tests[0]), _together(found[key]))
+
+    def _named(self, error: NsysError) -> NsysError:
+        """An error that says at which revision it happened, where that is another."""
+        if not self.name:
+            return error
+        what = f"at {self.name}: {error.what}"
+        return RevisionError(what, evidence=error.evidence, remedy=error.remedy)
 
     def _add(self, step: Step, ran: RanTest, found: Measurement | NsysError | None) -> None:
         why = found.what if isinstance(found, NsysError) and step.purpose == "confirm" else ""

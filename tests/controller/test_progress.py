@@ -20,6 +20,7 @@ class Screen:
         self.isatty = isatty
         self.fullwidth = fullwidth
         self._tw = self
+        self._current_line = ""
         self.lines: list[str] = []
         self.shown: list[str] = []
 
@@ -69,6 +70,21 @@ def _run(progress: Progress, names: tuple[str, ...] = ("a", "b"), rounds: int = 
             progress.event({"event": "round", "nodeid": test.nodeid, "round": number})
     progress.event({"event": "end"})
     progress.end()
+
+
+@pytest.mark.parametrize("isatty", [False, True])
+def test_lines_begin_where_dots_and_earlier_lines_have_ended(isatty: bool) -> None:
+    screen = Screen(isatty=isatty)
+    progress = _progress(screen, dist="load")
+    screen._current_line = "...."
+    progress.waiting("first")
+    assert screen.lines == ["", "nsys: first"]
+    screen._current_line = "....\r"
+    progress.event({"event": "end"})
+    progress.waiting("second")
+    assert screen.lines[-1] == "nsys: second"
+    assert "" not in screen.lines[1:]
+    assert (screen.shown[-1:] == [""]) is isatty
 
 
 def test_on_a_terminal_one_line_shows_test_round_and_how_many_there_are() -> None:

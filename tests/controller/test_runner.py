@@ -18,6 +18,7 @@ from pytest_nsys.errors import (
     NsysError,
     NsysUsageError,
     RevisionError,
+    WorkerFailed,
 )
 from pytest_nsys.measure.measurement import Measurement, Part
 from pytest_nsys.plan.batches import Batch, PlannedTest
@@ -448,6 +449,15 @@ def test_a_wrong_option_of_nsys_ends_the_run_and_frees_the_gpu() -> None:
     with pytest.raises(NsysUsageError, match="does not know"):
         stage.run()
     assert stage.held == ["entered", "left"]
+
+
+def test_an_error_at_the_other_revision_says_where_it_happened() -> None:
+    error = WorkerFailed("the worker ended", evidence="exit code 3", remedy="look")
+    scenes = {"a": [FAST], "b": [FAST]}
+    stage = Stage(Source(scenes, name="main", broken={0: error}), Source(scenes))
+    problems = [outcome.judged and outcome.judged.problem for outcome in stage.run().values()]
+    assert problems[0] is problems[1]  # it is told in full once
+    assert str(problems[0]).splitlines()[:2] == ["at main: the worker ended", "  exit code 3"]
 
 
 def test_any_other_error_frees_the_gpu_too() -> None:
