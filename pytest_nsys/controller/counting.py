@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pytest_nsys.capture.workers import Command, worker_folder
-from pytest_nsys.errors import NsysError
+from pytest_nsys.errors import NcuForbidden, NcuUnfit, NsysError
 from pytest_nsys.measure.counting import MOST_KERNELS, wanted_parts
 from pytest_nsys.measure.measurement import Part
 from pytest_nsys.ncu.counters import KernelCounters
@@ -95,15 +95,19 @@ class Counters:
                 self._ncu = error
         if isinstance(self._ncu, NsysError):
             raise self._ncu
-        return count(
-            self._ncu,
-            wanted,
-            command,
-            worker_folder(self.folder),
-            self.canonical,
-            deadline_s=self.deadline_s,
-            keep=self.keep,
-        )
+        try:
+            return count(
+                self._ncu,
+                wanted,
+                command,
+                worker_folder(self.folder),
+                self.canonical,
+                deadline_s=self.deadline_s,
+                keep=self.keep,
+            )
+        except (NcuForbidden, NcuUnfit) as error:
+            self._ncu = error  # it is so of every test, and a worker takes long to say it
+            raise
 
 
 def _noted(verdict: Verdict, why: str) -> Verdict:

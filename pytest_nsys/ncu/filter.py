@@ -24,13 +24,13 @@ _FIRST = r"(?:^|\W)"
 
 
 def name_filter(names: Iterable[str]) -> str:
-    """For ``--kernel-name`` with ``--kernel-name-base demangled``; "" where no name has a word.
+    """For ``--kernel-name`` with ``--kernel-name-base demangled``; any where no name has a word.
 
     Args:
         names: demangled, as nsys has them, or canonical.
     """
     found = dict.fromkeys(filter(None, map(_expression, names)))
-    return f"regex:{'|'.join(found)}" if found else ""
+    return f"regex:{'|'.join(found) or '.'}"
 
 
 def _expression(name: str) -> str:

@@ -112,9 +112,7 @@ def count(
             end_marked(str(folder))
     said = _read(log)
     if keep is not None and said:
-        with writing_temporary_files():
-            keep.mkdir(mode=0o700, parents=True, exist_ok=True)
-            copy_private(log, keep / f"{folder.name}.csv")
+        _keep(log, keep, f"{folder.name}.csv")
     launched = read_launches(said)
     found = counted(launched, wanted.window, [*wanted.kernels], canonical)
     if found:
@@ -123,6 +121,18 @@ def count(
     raise _why_nothing(
         f"{done.printed}\n{said}", done.code, _events(Path(job.events)), others, deadline_s
     )
+
+
+def _keep(log: Path, keep: Path, name: str) -> None:
+    try:
+        keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+        copy_private(log, keep / name)
+    except OSError as error:
+        raise NcuFailed(
+            "ncu's table cannot be kept",
+            evidence=str(error),
+            remedy="name a folder that can be written to with --nsys-keep",
+        ) from None
 
 
 def _read(log: Path) -> str:

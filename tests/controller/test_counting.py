@@ -13,7 +13,7 @@ import pytest
 from pytest_nsys.capture.workers import Command
 from pytest_nsys.controller import counting
 from pytest_nsys.controller.counting import Counters
-from pytest_nsys.errors import NcuFailed, NcuNotFound
+from pytest_nsys.errors import NcuFailed, NcuForbidden, NcuNotFound
 from pytest_nsys.ncu.counters import DURATION, KernelCounters
 from pytest_nsys.ncu.run import Wanted
 from pytest_nsys.ncu.tool import NcuTool
@@ -127,6 +127,20 @@ def test_where_nothing_can_be_counted_a_note_says_why(
         assert looked == replace(worse, notes=looked.notes)
     assert len(asked) == 1, "it is looked for once"
     assert said[-1] == f"no counters of {worse.nodeid}: no ncu: there"
+
+    tried = []
+
+    def forbidden(*arguments: object, **options: object) -> Any:
+        tried.append(1)
+        raise NcuForbidden("it may not", remedy="ask")
+
+    monkeypatch.setattr(counting, "find_ncu", lambda: NcuTool(Path("ncu"), (2025, 3, 1)))
+    monkeypatch.setattr(counting, "count", forbidden)
+    counters = make("always")
+    for _ in range(2):
+        looked = counters.look(planned(worse), worse, [COMMAND])
+        assert looked.notes[-1] == "no counters: it may not; ask"
+    assert len(tried) == 1, "no worker is started to be told the same again"
 
 
 def test_the_other_revision_is_counted_too_and_may_lack_the_kernel(

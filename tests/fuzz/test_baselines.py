@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,27 @@ from hypothesis import strategies as st
 
 from pytest_nsys.errors import BaselineDamaged, BaselineError
 from pytest_nsys.measure.measurement import Measurement, Part
+from pytest_nsys.ncu.counters import DURATION, FP64, KernelCounters
+from pytest_nsys.ncu.why import sentence
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.storage.baselines import BaselineStore
 from pytest_nsys.storage.baselines.document import parse, render, to_json
 from pytest_nsys.storage.baselines.location import baseline_path
 from pytest_nsys.verdict.judge import Policy, judge
+from pytest_nsys.verdict.why import counted
 from tests.support import made
 from tests.support.mutations import DEEP, HUGE_NUMBER, changed_bytes, changed_json, check_refusal
 
-GOOD = made.measurement(
-    made.window(
-        {"gpu.kernel_time": [100.5, 101, 99.25], "gpu.kernel_count": [3, 3, 3]},
-        Part("gemm_kernel", 2, ns=90, category="gemm"),
-        units={"token": 8},
+GOOD = replace(
+    made.measurement(
+        made.window(
+            {"gpu.kernel_time": [100.5, 101, 99.25], "gpu.kernel_count": [3, 3, 3]},
+            Part("gemm_kernel", 2, ns=90, category="gemm"),
+            units={"token": 8},
+        ),
+        made.window({"wall.time": [5, 6, 7]}, name="part"),
     ),
-    made.window({"wall.time": [5, 6, 7]}, name="part"),
+    counters=(KernelCounters("gemm_kernel", "test", 2, {DURATION: 45.5, FP64: 0.0}),),
 )
 SPEC = Spec(warmup=1, rounds=5, timeout_s=60.0)
 TEXT = render(GOOD).encode()
@@ -62,7 +69,8 @@ def test_changed_bytes_are_read_or_refused(data: bytes) -> None:
 def test_what_is_read_can_be_judged(data: bytes) -> None:
     baseline = read(data)
     if baseline is not None:
-        judge(SPEC, GOOD, baseline, Policy("gate"))
+        judged = judge(SPEC, GOOD, baseline, Policy("gate"))
+        assert all(map(sentence, counted(judged)))
 
 
 @given(st.one_of(st.text(), st.recursive(st.none(), st.lists).map(repr)))

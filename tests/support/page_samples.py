@@ -9,6 +9,7 @@ from pathlib import Path
 from pytest_nsys.insights.bottlenecks import Bottleneck
 from pytest_nsys.insights.timeline import Element, Label, Lane, Timeline
 from pytest_nsys.measure.measurement import Part
+from pytest_nsys.ncu.counters import DURATION, LOAD_SECTORS, KernelCounters
 from pytest_nsys.offline.diff import diff
 from pytest_nsys.offline.measured import measured_tests
 from pytest_nsys.report.html.model import Stored
@@ -80,6 +81,8 @@ def hostile(text: str) -> RunReport:
     )
     found = Bottleneck(text, 0.5, text, (text, text), text)
     now = replace(now, device=text, remarks=(text,), bottlenecks=(found,), timeline=timeline(text))
+    counters = KernelCounters(text, "test", 2, {DURATION: 9e3, LOAD_SECTORS: 32.0})
+    now = replace(now, counters=(counters, replace(counters, window=text)))
     then = before(
         now,
         window(kernel(text, 2, 5e5), copies=parts[:1], units={text: 3}),
