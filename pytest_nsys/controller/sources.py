@@ -61,6 +61,7 @@ def make_judge(settings: Settings, collection: Collection, tests: int) -> Baseli
     policy = Policy(
         mode=settings.mode,
         inconclusive=settings.inconclusive,
+        clock=settings.clock,
         expected=read_expected(settings.baseline_dir / FILE),
     )
     if settings.against is not None:

@@ -59,11 +59,13 @@ class _Watched:
 
     Attributes:
         foreign: processes of others; None if unknown.
+        max_sm_mhz: its highest clock, 0 if the driver does not say; None before it was asked.
         refused: the questions that its driver has no answer to, which are not asked again.
     """
 
     gpu: VisibleGpu
     foreign: int | None = None
+    max_sm_mhz: float | None = None
     refused: set[str] = field(default_factory=set)
 
 
@@ -173,7 +175,14 @@ class Monitor:
             ecc_errors=self._ask(one, "nvmlDeviceGetTotalEccErrors", _UNCORRECTED, _VOLATILE),
             mig=gpu.instances is not None,
             digest=gpu.digest,
+            max_sm_clock_hz=self._max_sm_clock_hz(one),
         )
+
+    def _max_sm_clock_hz(self, one: _Watched) -> float | None:
+        if one.max_sm_mhz is None:
+            answer = self._ask(one, "nvmlDeviceGetMaxClockInfo", _CLOCK_SM)
+            one.max_sm_mhz = float(answer or 0)
+        return _times(one.max_sm_mhz or None, 1e6)
 
     def _ask(self, one: _Watched, function: str, *arguments: int) -> Any:
         """The answer to a question about a GPU; None where there is none."""

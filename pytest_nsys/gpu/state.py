@@ -52,6 +52,7 @@ class GpuState:
         ecc_errors: uncorrected memory errors since the driver was loaded.
         mig: whether the GPU is split into instances (MIG).
         digest: which GPU it is, as a digest of its UUID; "" if unknown.
+        max_sm_clock_hz: the highest clock that its multiprocessors can have.
     """
 
     index: Count
@@ -65,6 +66,7 @@ class GpuState:
     ecc_errors: Count | None = None
     mig: bool | None = None
     digest: Maybe[str] = ""
+    max_sm_clock_hz: Amount | None = None
 
 
 _Gpus = Annotated[
@@ -181,6 +183,36 @@ class RoundState:
         values = [getattr(state, quantity) for state in self._of(index)]
         known = [value for value in values if value is not None]
         return statistics.fmean(known) if known else None
+
+
+_USER_SET = "applications_clocks_setting"
+_MHZ = 1e6
+
+
+def unlocked(rounds: Sequence[RoundState]) -> str:
+    """Why the SM clocks cannot be taken for locked, in words; "" if they can.
+
+    The driver does not say whether ``nvidia-smi -lgc`` was given. They are taken for locked where
+    at each look either the driver says that clocks set by the user limit them, or the clock was
+    one and the same, below the highest there is.
+    """
+    states = [state for one in rounds for state in (*one.before, *one.after)]
+    if used := {index for one in rounds for index in one.used}:
+        states = [state for state in states if state.index in used]
+    if not states or not all((one.before or one.after) for one in rounds):
+        return "NVML did not say what the GPU's clocks were"
+    if all(_USER_SET in (state.reasons or ()) for state in states):
+        return ""
+    clocks = sorted({state.sm_clock_hz or 0.0 for state in states})
+    highest = max((state.max_sm_clock_hz or 0.0 for state in states), default=0.0)
+    low, high = (f"{clock / _MHZ:,.0f} MHz" for clock in (clocks[0], clocks[-1]))
+    if not clocks[0]:
+        return "NVML did not say what the GPU's clocks were"
+    if len(clocks) > 1:
+        return f"the GPU's clocks are not locked: {low} to {high} around its rounds"
+    if not highest or clocks[0] >= highest:
+        return f"the GPU's clocks are not known to be locked: {high}, as high as they can be"
+    return ""
 
 
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)

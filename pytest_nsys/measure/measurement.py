@@ -318,6 +318,8 @@ class Measurement:
         nodeid: the test.
         device: the key of its baseline folder.
         warmup: calls before the measured ones.
+        unlocked: why the GPU's clocks cannot be taken for locked; "" if they can, or where nothing
+            was run on one; not kept in baselines.
         cold_l2: whether the L2 cache was emptied before each of these.
         rounds: measured calls per process.
         windows: by name; the body's first. A server test has no body.
@@ -351,6 +353,7 @@ class Measurement:
     recordings: tuple[str, ...] = ()
     counters: tuple[KernelCounters, ...] = ()
     cold_l2: bool = False
+    unlocked: str = ""
 
     @property
     def bodies(self) -> tuple[str, ...]:

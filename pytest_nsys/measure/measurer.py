@@ -12,6 +12,7 @@ from pytest_nsys.capture.result import CaptureResult, RanTest
 from pytest_nsys.catalogue import parse_family, parse_range, undivided
 from pytest_nsys.errors import CaptureError, NsysError, RoundsMissing, WindowsMissing
 from pytest_nsys.gpu.names import default_device_key
+from pytest_nsys.gpu.state import RoundState, unlocked
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.measure.leftovers import foreign_launches
 from pytest_nsys.measure.measurement import Environment, Measurement, WindowMeasurement
@@ -122,6 +123,7 @@ class Measurer:
                 warmup=ran[nodeid].warmup,
                 rounds=ran[nodeid].rounds,
                 cold_l2=_cold(records) == 1.0,
+                unlocked=_unlocked(records),
                 windows=measured.windows,
                 environment=environment_of(result, result.trace, gpus, records),
                 remarks=(
@@ -185,6 +187,11 @@ def _by_test(records: Iterable[WindowRecord]) -> Mapping[str, list[WindowRecord]
     for record in records:
         found[record.nodeid].append(record)
     return found
+
+
+def _unlocked(records: Iterable[WindowRecord]) -> str:
+    rounds = [record.state or RoundState() for record in records if record.kind == "round"]
+    return unlocked(rounds)
 
 
 def _cold(records: Iterable[WindowRecord]) -> float:

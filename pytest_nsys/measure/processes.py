@@ -40,6 +40,7 @@ def join_processes(measurements: Sequence[Measurement]) -> Measurement:
         },
         remarks=tuple(dict.fromkeys(text for one in measurements for text in one.remarks)),
         leftovers="; ".join(dict.fromkeys(one.leftovers for one in measurements if one.leftovers)),
+        unlocked=next((one.unlocked for one in measurements if one.unlocked), ""),
         warnings=tuple(dict.fromkeys(text for one in measurements for text in one.warnings)),
         recordings=tuple(dict.fromkeys(name for one in measurements for name in one.recordings)),
     )

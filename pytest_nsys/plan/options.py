@@ -16,6 +16,8 @@ Mode = Literal["idle", "profile", "gate", "update", "update-new"]
 
 WarnOrFail = Literal["warn", "fail"]
 
+Clock = Literal["note", "require-locked"]
+
 Table = Literal["off", "changed", "all"]
 
 Counting = Literal["off", "on-regression", "always"]
@@ -286,6 +288,10 @@ MODES: dict[str, Mode] = {
 }
 
 
+CLOCK = "nsys_clock"
+"""Of the ini file alone: how a machine is set up is no matter of a run."""
+
+
 def add_options(parser: pytest.Parser) -> None:
     """Declare every option and its ini twin."""
     group = parser.getgroup("nsys", "GPU performance under NVIDIA Nsight Systems (nsys)")
@@ -295,6 +301,12 @@ def add_options(parser: pytest.Parser) -> None:
         "measured as if they were marked nsys; 'do_bench': so is what triton.testing.do_bench is "
         "given in measured tests",
         type="args",
+        default=None,
+    )
+    parser.addini(
+        CLOCK,
+        "'require-locked': a gate fails a test around whose rounds the GPU's clocks were not "
+        "locked (nvidia-smi -lgc); 'note' (default): they are evidence",
         default=None,
     )
     for option in OPTIONS:

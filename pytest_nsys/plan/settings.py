@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, get_args
 from pytest_nsys.errors import NsysError, SettingsError
 from pytest_nsys.plan.adoption import read_adopt
 from pytest_nsys.plan.options import (
+    CLOCK,
     MODES,
     OPTIONS,
+    Clock,
     Counting,
     Mode,
     Option,
@@ -71,6 +73,7 @@ class Settings:
     ahead: bool = True
     confirm: int = 2
     inconclusive: WarnOrFail = "warn"
+    clock: Clock = "note"
     skipped: WarnOrFail = "warn"
     allow_none: bool = False
     against: str | None = None
@@ -180,6 +183,7 @@ def read_settings(config: pytest.Config) -> Settings:
         ahead=_truth("nsys_ahead", values["nsys_ahead"] or "true"),
         confirm=_count(values, "nsys_confirm", Settings.confirm, 0),
         inconclusive=_warn_or_fail("nsys_inconclusive", values),
+        clock=_clock(config.getini(CLOCK) or "note"),
         skipped=_warn_or_fail("nsys_skipped", values),
         allow_none=_truth("nsys_allow_none", values["nsys_allow_none"] or "false"),
         against=against,
@@ -215,6 +219,14 @@ def _job_summary(text: str) -> Path | None:
     wanted = _truth("nsys_job_summary", text)
     path = os.environ.get("GITHUB_STEP_SUMMARY", "") if wanted else ""
     return Path(path) if path else None
+
+
+def _clock(text: str) -> Clock:
+    known: Clock
+    for known in get_args(Clock):
+        if text == known:
+            return known
+    raise SettingsError(f"{CLOCK} is {text!r}", remedy="give note or require-locked")
 
 
 def _warn_or_fail(name: str, values: Values) -> WarnOrFail:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.plan.expected import ExpectedChange, expectation
 from pytest_nsys.plan.marker import Spec
-from pytest_nsys.plan.options import Mode, WarnOrFail
+from pytest_nsys.plan.options import Clock, Mode, WarnOrFail
 from pytest_nsys.verdict.compare import compare, difference
 from pytest_nsys.verdict.requirements import unmet_requirements
 from pytest_nsys.verdict.rule import Rule, default_rule
@@ -29,6 +29,7 @@ class Policy:
     Attributes:
         mode: of the run; what fails a test depends on it.
         inconclusive: whether what cannot be told fails the gate.
+        clock: whether the gate needs the GPU's clocks to be locked.
         expected: changes that are expected, of all tests.
         today: the day by which they expire.
         rule: how samples are compared.
@@ -36,6 +37,7 @@ class Policy:
 
     mode: Mode = "profile"
     inconclusive: WarnOrFail = "warn"
+    clock: Clock = "note"
     expected: Sequence[ExpectedChange] = ()
     today: datetime.date = field(default_factory=datetime.date.today)
     rule: Rule = default_rule
@@ -71,7 +73,11 @@ def judge(
         policy: what fails the test.
         other_devices: devices that there are baselines for, when there is none for this one.
     """
-    unmet = [*unmet_requirements(spec, measurement), *_emptiness(spec, measurement, baseline)]
+    unmet = [
+        *unmet_requirements(spec, measurement),
+        *_emptiness(spec, measurement, baseline),
+        *_clocks(spec, measurement, policy),
+    ]
     recording = policy.records(baseline)
     notes: tuple[str, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
@@ -179,6 +185,19 @@ def _emptiness(
                 "no CUDA activity was recorded; if this test is to use no GPU, "
                 "say allow_empty=True in its marker",
             )
+
+
+def _clocks(spec: Spec, measurement: Measurement, policy: Policy) -> Iterator[Requirement]:
+    """That clocks are not locked, where a gate needs it: nobody is to read this from the noise."""
+    if policy.clock == "note" or policy.mode != "gate" or spec.allow_empty:
+        return
+    if measurement.unlocked:
+        yield Requirement(
+            measurement.bodies[0],
+            "violated",
+            f"{measurement.unlocked}; lock them below the highest (nvidia-smi -lgc MHZ, as root), "
+            "or set nsys_clock = note",
+        )
 
 
 def _no_baseline(measurement: Measurement, other_devices: tuple[str, ...]) -> str:

@@ -191,3 +191,38 @@ def test_without_nvml_nothing_is_known_and_nothing_breaks(watched: Project) -> N
     assert not keys & {"gpu.sm_clock", "gpu.memory_clock", "gpu.temperature", "gpu.power"}
     document = json.loads((watched.path / "recorded" / "recording.json").read_text())
     assert not any("state" in window for window in document["captures"][0]["windows"])
+
+
+def test_a_gate_may_need_locked_clocks(watched: Project) -> None:
+    text = """
+    @pytest.mark.nsys(rounds=3)
+    def test_it():
+        gpu.max_sm_mhz, gpu.sm_mhz = 1980, CLOCK
+        work()
+
+    @pytest.mark.nsys(rounds=3)
+    def test_varies():
+        gpu.max_sm_mhz, gpu.sm_mhz = 1980, gpu.sm_mhz + 15 * (CLOCK != 1500)
+        work()
+    """
+    watched.ini("nsys_clock = require-locked")
+    watched.write(BODY + text.replace("CLOCK", "1500"))
+    assert watched.run("--nsys-update").ret == 0
+    assert watched.run("--nsys-baseline").ret == 0
+
+    watched.write(BODY + text.replace("CLOCK", "1980"))
+    result, tests = watched.results("--nsys-baseline")
+    assert result.ret == 1
+    assert [test["status"] for test in tests.values()] == ["violated", "violated"]
+    said = " ".join(" ".join(result.outlines).split())
+    highest = "the GPU's clocks are not known to be locked: 1,980 MHz, as high as they can be"
+    assert f"{highest}; lock them below the highest (nvidia-smi -lgc MHZ, as root)" in said
+    assert "the GPU's clocks are not locked: 1,9" in said
+    assert watched.run("--nsys").ret == 0, "only a gate needs them"
+
+    watched.ini("nsys_clock = note")
+    assert watched.run("--nsys-baseline").ret == 0
+    watched.ini("nsys_clock = locked")
+    result = watched.run("--nsys-baseline")
+    assert result.ret == 4
+    result.stderr.fnmatch_lines(["*nsys_clock is 'locked'*"])

@@ -32,6 +32,7 @@ class FakeGpu:
     uuid: str = "GPU-0a"
     name: str = "NVIDIA H200"
     sm_mhz: int = 1980
+    max_sm_mhz: int | None = None
     memory_mhz: int = 3201
     temperature: int = 40
     power_mw: int = 120_000
@@ -100,6 +101,13 @@ class FakeNvml(ModuleType):
     def nvmlDeviceGetClockInfo(self, gpu: FakeGpu, kind: int) -> int:  # noqa: N802
         self._called("nvmlDeviceGetClockInfo", gpu)
         return {1: gpu.sm_mhz, 2: gpu.memory_mhz}[kind]
+
+    def nvmlDeviceGetMaxClockInfo(self, gpu: FakeGpu, kind: int) -> int:  # noqa: N802
+        self._called("nvmlDeviceGetMaxClockInfo", gpu)
+        assert kind == 1
+        if gpu.max_sm_mhz is None:
+            raise NVMLError(NOT_SUPPORTED)
+        return gpu.max_sm_mhz
 
     def nvmlDeviceGetTemperature(self, gpu: FakeGpu, sensor: int) -> int:  # noqa: N802
         self._called("nvmlDeviceGetTemperature", gpu)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_nsys.gpu.state import QUANTITIES, GpuState, RoundState
+from pytest_nsys.gpu.state import QUANTITIES, GpuState, RoundState, unlocked
 from pytest_nsys.metrics.records import disturbances, gpu_digests, state_samples
 from pytest_nsys.support.json_values import Misread, read, written
 from pytest_nsys.windows.record import WindowRecord
@@ -264,3 +264,34 @@ def test_which_gpus_it_was_is_that_of_those_used_once_they_are_known() -> None:
     assert gpu_digests([unknown, nothing]) == ("a", "b")
     assert gpu_digests([unknown, known]) == ("b",)
     assert gpu_digests([nothing, _seen(gpu(0)), _seen()]) == ()
+
+
+@pytest.mark.parametrize(
+    ("clocks", "highest", "reasons", "said"),
+    [
+        ([1500e6] * 3, 1980e6, (), ""),
+        ([1500e6, 1515e6], 1980e6, (), "are not locked: 1,500 MHz to 1,515 MHz"),
+        ([1500e6, 1515e6], 1980e6, ("applications_clocks_setting",), ""),
+        ([1980e6] * 3, 1980e6, (), "not known to be locked: 1,980 MHz, as high"),
+        ([1500e6] * 3, None, (), "not known to be locked: 1,500 MHz, as high"),
+        ([None, 1500e6], 1980e6, (), "NVML did not say"),
+        ([], 1980e6, (), "NVML did not say"),
+    ],
+)
+def test_clocks_are_taken_for_locked_where_nothing_speaks_against_it(
+    clocks: list[float | None], highest: float | None, reasons: tuple[str, ...], said: str
+) -> None:
+    rounds = [
+        RoundState((GpuState(0, clock, reasons=reasons, max_sm_clock_hz=highest),))
+        for clock in clocks
+    ]
+    found = unlocked(rounds)
+    assert said in found
+    assert bool(said) == bool(found)
+
+
+def test_clocks_of_a_gpu_that_is_not_used_do_not_matter() -> None:
+    used = GpuState(0, 1500e6, foreign_processes=0, max_sm_clock_hz=1980e6)
+    idle = GpuState(1, 345e6, max_sm_clock_hz=1980e6)
+    assert unlocked([RoundState((used, idle), (used,))]) == ""
+    assert unlocked([RoundState((used,)), RoundState()]) != ""
