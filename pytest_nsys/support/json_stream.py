@@ -21,11 +21,17 @@ from pytest_nsys.support.files import open_file
 LARGEST = 8 * 2**30
 """Bytes that a packed file unpacks to at most."""
 
-_MOST_TIMES = 200  # traces pack 20 to 40 times smaller, a file of zeros 1000 times
+_MOST_TIMES = 100  # traces pack 10 to 20 times smaller, a file of zeros 1000 times
 _ALWAYS = 16 * 2**20
 _CHUNK = 2**18
 _LARGEST_VALUE = 8 * 2**20
 """Characters of one value: an event takes some hundred, with its call stack some thousand."""
+
+_FEW = 1000
+_LEAST = 64
+"""Characters of an element, on average; the smallest events of profilers have more."""
+
+_LEAST_BRACKET = 16  # as in `json_values`
 
 _GZIP = b"\x1f\x8b"
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -62,14 +68,20 @@ def read_whole(path: Path, most: int) -> Any:
     """The one value of a file, gzipped or not; numbers with a fraction are texts.
 
     Raises:
-        Unreadable: it is of more than ``most`` bytes, or is no JSON.
+        Unreadable: it is of more than ``most`` bytes, next to nothing but brackets, or no JSON.
     """
     try:
         with open_file(path) as file:
-            data = _plain(file).read(most + 1)
+            plain = _plain(file)
+            if plain is not file:
+                most = min(most, _unpacked_most(file))
+            data = plain.read(most + 1)
         if len(data) > most:
             raise Unreadable(f"it is larger than {most >> 20} MiB")
-        return _DECODER.decode(data.decode("utf-8-sig", "replace"))
+        text = data.decode("utf-8-sig", "replace")
+        if text.count("[") + text.count("{") > _FEW + len(text) // _LEAST_BRACKET:
+            raise Unreadable("it consists of objects and lists with next to nothing in them")
+        return _DECODER.decode(text)
     except _UNREADABLE as error:
         raise _unreadable(error) from None
 
@@ -84,7 +96,8 @@ def elements(path: Path) -> Iterator[tuple[str, Any]]:
 
     Raises:
         Unreadable: it is no JSON, is damaged or cut off; one value has more than 8 Mi characters;
-            or it unpacks to more than 8 GiB, or to 16 MiB and 200 times its own size.
+            elements of a list have next to nothing in them; or it unpacks to more than 8 GiB, or
+            to 16 MiB and 100 times its own size.
     """
     try:
         with open_file(path) as file:
@@ -109,10 +122,15 @@ def _plain(file: BinaryIO) -> Any:
     return gzip.GzipFile(fileobj=file) if packed else file
 
 
+def _unpacked_most(file: BinaryIO) -> int:
+    """Bytes that a packed file may unpack to."""
+    return min(LARGEST, max(_ALWAYS, _MOST_TIMES * os.fstat(file.fileno()).st_size))
+
+
 def _texts(file: BinaryIO) -> Iterator[str]:
     size = os.fstat(file.fileno()).st_size
     plain = _plain(file)
-    most = size if plain is file else min(LARGEST, max(_ALWAYS, _MOST_TIMES * size))
+    most = size if plain is file else _unpacked_most(file)
     decoder = getincrementaldecoder("utf-8-sig")("replace")
     while data := plain.read(_CHUNK):
         most -= len(data)
@@ -156,11 +174,15 @@ class _Scanner:
 
     def _list(self, key: str, *, may_end: bool = False) -> Iterator[tuple[str, Any]]:
         self._at += 1
+        first, count = self._before + self._at, 0
         while (begin := self._next()) != "]":
             if not begin and may_end:
                 yield "...", None
                 return
             yield key, self._value()
+            count += 1
+            if count > _FEW + (self._before + self._at - first) // _LEAST:
+                raise Unreadable("it consists of elements with next to nothing in them")
             if not (may_end and not self._next()):
                 self._separator("]")
         self._at += 1

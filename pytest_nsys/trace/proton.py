@@ -93,11 +93,9 @@ def _nodes(root: Any) -> Iterator[tuple[int, str, Mapping[str, int]]]:
 
     Keys are in lower case without spaces and underscores: ``device_id`` was ``DeviceId`` once.
     """
-    waiting = [(0, root)]
+    waiting = [(0, root)] if isinstance(root, dict) else []
     while waiting:
         depth, node = waiting.pop()
-        if not isinstance(node, dict):
-            raise Unreadable("a node of its tree is no object")
         frame, metrics, children = (node.get(key) for key in ("frame", "metrics", "children"))
         name = frame.get("name") if isinstance(frame, dict) else None
         listed = metrics.items() if isinstance(metrics, dict) else ()
@@ -105,6 +103,8 @@ def _nodes(root: Any) -> Iterator[tuple[int, str, Mapping[str, int]]]:
         whole = {key: whole_number(value) for key, value in found.items()}
         yield depth, name if isinstance(name, str) else "", whole
         if isinstance(children, list):
+            if not all(isinstance(child, dict) for child in children):
+                raise Unreadable("a node of its tree is no object")
             waiting += [(depth + 1, child) for child in reversed(children)]
 
 

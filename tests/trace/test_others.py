@@ -314,6 +314,11 @@ def test_files_that_would_fill_the_memory_are_refused(
     long = write_text(tmp_path / "t.json", '{"a":"' + "a" * 9_000_000)
     with pytest.raises(ExportFailed, match="a value has more than 8 Mi"):
         load_stored(long)
+    event = '{"ph":"X","cat":"kernel","ts":1,"dur":1},'
+    with pytest.raises(ExportFailed, match="next to nothing"):
+        load_stored(write_text(tmp_path / "t.json", "[" + event * 3000))
+    with pytest.raises(ExportFailed, match="next to nothing"):
+        load_stored(write_text(tmp_path / "t.json", '[{"children": ' + "[]," * 3000))
     packed = tmp_path / "t.json.gz"
     packed.write_bytes(gzip.compress(b'{"a":[' + b" " * 30_000_000))
     with pytest.raises(ExportFailed, match="unpacks to more than fits"):
