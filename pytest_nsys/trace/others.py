@@ -60,7 +60,7 @@ def load_other(path: Path) -> Trace:
             f"{path} is what pytest-nsys export drew of a capture",
             remedy="give the capture itself",
         )
-    if not any(_count(profile) for profile in profiles):
+    if not any(_count(profile) for profile in profiles if not profile.is_drawn):
         seen = sorted({kind for profile in profiles for kind in profile.seen})
         raise NotACapture(
             f"{path} has no kernel, copy or memory set of a GPU",
@@ -101,10 +101,7 @@ def _trace(profiles: Sequence[Profile], names: Names) -> Trace:
     for number, profile in enumerate(profiles):
         for name, columns in profile.tables.items():
             parts[name].append(_renumbered(columns, pids[number], devices[number]))
-    tables = {
-        name: {column: np.concatenate([part[column] for part in listed]) for column in listed[0]}
-        for name, listed in parts.items()
-    }
+    tables = {name: _joined(listed) for name, listed in parts.items()}
     _from_the_first(tables)
     cuda = next((profile.cuda for profile in profiles if profile.cuda), "")
     described = {
@@ -116,6 +113,18 @@ def _trace(profiles: Sequence[Profile], names: Names) -> Trace:
     unknown = {key: why for profile in profiles for key, why in profile.unknown.items()}
     told = dict.fromkeys([*notes, *trace.defects, *unknown_lines(unknown)])
     return replace(trace, unknown=unknown, defects=tuple(told))
+
+
+def _joined(parts: Sequence[Mapping[str, Ints]]) -> dict[str, Ints]:
+    """Tables as one; what only some of them have is `ABSENT` in the others."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    absent = [np.full(len(part["start"]), ABSENT) for part in parts]
+    return {
+        name: np.concatenate(
+            [part.get(name, other) for part, other in zip(parts, absent, strict=True)]
+        )
+        for name in names
+    }
 
 
 def _left(profiles: Sequence[Profile], notes: list[str]) -> list[Profile]:

@@ -282,6 +282,10 @@ def test_ranks_of_proton(tmp_path: Path) -> None:
         write_text(folder / f"{rank}.hatchet", json.dumps(hatchet({"gemm": (3, 1000 + rank)})))
     found = values(load_stored(folder))
     assert (found["gpu.kernel_time"], found["process.count"]) == (2001, 2)
+    two_steps().write(folder / "t.json")  # whoever keeps both in one folder
+    found = values(load_stored(folder))
+    assert found["gpu.kernel_time"] == 2001 + 2 * (100_500 + 2_048)
+    assert "gpu.busy" not in found
 
 
 @pytest.mark.parametrize(
