@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -217,3 +219,25 @@ def test_two_revisions_are_both_counted_and_commands_are_not(simulated: Project)
     (found,) = tests["test_it"]["counters"]
     assert (found["kernel"], found["baseline_launches"]) == ("new", 0)
     assert any("did not come up again" in note for note in tests["test_it"]["notes"])
+
+
+def test_an_interrupt_while_it_counts_ends_all_of_it(
+    simulated: Project, temporary: Path, own_process: None
+) -> None:
+    write_ncu(simulated.path / "bin")
+    lines = TEST.format(us=100).replace("import pytest", "import os, threading, pytest")
+    waits = (
+        "if 'NV_NSIGHT_INJECTION_PORT' in os.environ:\n"
+        "            open('ready', 'w').close(); threading.Event().wait()\n        "
+    )
+    simulated.write(lines.replace("simgpu.launch", waits + "simgpu.launch", 1))
+    os.mkfifo(simulated.path / "ready")
+    run = simulated.start("--nsys-update", "--nsys-ncu=always")
+    (simulated.path / "ready").read_text()  # blocks until the test runs below ncu
+    os.killpg(run.pid, signal.SIGINT)
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert "INTERNALERROR" not in output
+    assert simulated.left_over() == []
+    assert not list(temporary.glob("pytest-nsys-*"))
+    assert not (simulated.path / "baselines").exists()
