@@ -100,6 +100,15 @@ def _our_module(config: Any) -> Iterator[None]:
         config.pluginmanager.unregister(module)
 
 
+def _said(error: Exception) -> str:
+    """Why execnet has no gateway to a machine."""
+    if isinstance(error, AssertionError):
+        return "what it says first is not what was asked for: does a shell there print something?"
+    if isinstance(error, execnet.RemoteError):  # the other side's traceback
+        return str(error).strip().splitlines()[-1]
+    return f"{type(error).__name__}: {error}"
+
+
 class MeasuringNodes(NodeManager):
     """Starts the nodes of a batch, each with a worker below an nsys of its own.
 
@@ -188,10 +197,10 @@ class MeasuringNodes(NodeManager):
             roots = [Path(root).resolve() for root in self._copied()]
             for root in roots:
                 self.rsync(gateway, root, **self.rsyncoptions)
-        except (OSError, EOFError, HostNotFound) as error:
+        except (OSError, EOFError, HostNotFound, AssertionError, execnet.RemoteError) as error:
             raise FetchFailed(
                 f"the machine of {spec} cannot be reached",
-                evidence=f"{type(error).__name__}: {error}",
+                evidence=_said(error),
                 remedy="check the name, and that the same command line works without --nsys",
             ) from None
         self._machines[place] = gateway, {str(root): root.name for root in roots}

@@ -188,6 +188,22 @@ def test_a_machine_on_which_no_worker_can_be_started_is_named(
     result.stdout.fnmatch_lines(words)
 
 
+@pytest.mark.usefixtures("own_process")
+def test_a_machine_that_answers_otherwise_is_named(simulated: Project, ssh: str) -> None:
+    simulated.write(TESTS)
+    there = ssh.replace(f"chdir={simulated.path}", "chdir=/no/such")
+    result = simulated.run("--dist=load", f"--tx={there}", "--nsys")
+    result.assert_outcomes(failed=4)
+    result.stdout.fnmatch_lines(
+        ["the machine of ssh=* cannot be reached", "  FileNotFoundError: *"]
+    )
+    program = simulated.path / "bin/ssh"
+    program.write_text(program.read_text().replace("shift 2", "echo Welcome; shift 2"))
+    result = simulated.run("--dist=load", f"--tx={ssh}", "--nsys")
+    result.assert_outcomes(failed=4)
+    result.stdout.fnmatch_lines(["  what it says first is not what was asked for: *"])
+
+
 def test_machines_with_fewer_gpus_than_workers_are_named(
     simulated: Project, ssh: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
