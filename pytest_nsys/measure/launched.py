@@ -23,6 +23,9 @@ KEPT = 4
 _SYMBOL = re.compile(r"\w{1,120}")
 """A name without arguments: what was tuned is in its words. Others are too long to be kept."""
 
+_COUNTER = re.compile(r"(?:_\d+)+$")
+"""What code generators number their kernels by: it says nothing of tuning."""
+
 _Key = tuple[Configuration, str]
 
 
@@ -88,7 +91,7 @@ def _by_place(
             continue
         raw = trace.strings.get(int(ids[name]), "")
         label, how = naming.canonical(raw), trace.configurations[configuration - 1]
-        variant = raw if raw != label and _SYMBOL.fullmatch(raw) else ""
+        variant = _variant(raw, label)
         rounds_of = len(places[owner])
         new = Launched(
             how, launches / rounds_of, time / rounds_of, occupancy(how, capability), variant
@@ -96,6 +99,12 @@ def _by_place(
         before = found[owner, label].get((how, variant))
         found[owner, label][how, variant] = new.plus(before) if before else new
     return found
+
+
+def _variant(raw: str, label: str) -> str:
+    """The raw name, where it says how the kernel was tuned and is short; else ""."""
+    tuned = raw != label and _COUNTER.sub("", raw) != label
+    return raw if tuned and _SYMBOL.fullmatch(raw) else ""
 
 
 def of_processes(processes: Iterable[Iterable[Launched]], number: int) -> tuple[Launched, ...]:

@@ -58,6 +58,14 @@ def test_variants_of_one_kernel_are_told_apart_by_their_names() -> None:
     assert {one.occupancy for one in found} == {None}
 
 
+def test_the_number_of_a_generated_kernel_is_no_variant() -> None:
+    builder = TraceBuilder()
+    builder.window(0, 5000)
+    builder.kernel("gemm_12_3", 10, 100, configuration=SMALL)
+    (one,) = kernels(builder)["gemm"].launched
+    assert one.variant == ""
+
+
 def test_only_the_longest_are_kept() -> None:
     builder = TraceBuilder()
     builder.window(0, 5000)
