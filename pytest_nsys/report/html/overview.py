@@ -18,7 +18,7 @@ from pytest_nsys.report.html.sentences import listed
 from pytest_nsys.report.html.shown import clients_first, shown_amount, sortable
 from pytest_nsys.support.units import format_change
 from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Status, Verdict
-from pytest_nsys.verdict.wording import describe_contribution
+from pytest_nsys.verdict.wording import told_of
 from pytest_nsys.windows.record import MAIN
 
 BAR = 64
@@ -111,7 +111,7 @@ def _said(verdict: Verdict, window: str, parts: Sequence[Comparison]) -> Iterato
         if found:
             yield f"{word}: {listed(part.metric.key for part in found)}"
         for part in (part for part in found[:1] if part.culprits):
-            yield f"largest part: {describe_contribution(part, part.culprits[0])}"
+            yield f"largest part: {told_of(part, part.culprits[0])[0]}"
 
 
 def _tone(column: Column, parts: dict[str, Comparison]) -> str:
