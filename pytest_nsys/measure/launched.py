@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from pytest_nsys.kernels import canonical
 from pytest_nsys.kernels.configuration import Configuration
 from pytest_nsys.kernels.naming import Naming
 from pytest_nsys.kernels.occupancy import occupancy
@@ -102,8 +103,11 @@ def _by_place(
 
 
 def _variant(raw: str, label: str) -> str:
-    """The raw name, where it says how the kernel was tuned and is short; else ""."""
-    tuned = raw != label and _COUNTER.sub("", raw) != label
+    """The raw name, where it says how the kernel was tuned and is short; else "".
+
+    A project's own rule may name a kernel so that nothing else of its name is kept.
+    """
+    tuned = label not in (raw, _COUNTER.sub("", raw)) and canonical(raw) == label
     return raw if tuned and _SYMBOL.fullmatch(raw) else ""
 
 

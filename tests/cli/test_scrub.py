@@ -62,7 +62,7 @@ def test_it_says_what_is_kept_and_what_is_not(command: Command, report: Path) ->
     assert " KiB, from " in first
     assert ["dropped", "Mine", "1", "rows"] in said
     kernels = next(words for words in said if words[1] == "CUPTI_ACTIVITY_KIND_KERNEL")
-    assert " ".join(kernels[2:]) == "428 of 428 rows, 10 of 28 columns"
+    assert " ".join(kernels[2:]) == "428 of 428 rows, 20 of 28 columns"
     assert said == sorted(said, key=lambda words: (words[0] != "kept", words[1]))
     assert last.endswith("texts and domains of NVTX ranges")
 

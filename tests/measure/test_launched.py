@@ -18,10 +18,14 @@ NAMING = Naming(canonical=lambda raw: raw.split("_")[0], category=lambda _: "gem
 SMALL, LARGE = Configuration((64,), (128,), 32), Configuration((8, 8), (32, 4), 96, 4096, 16)
 
 
-def kernels(builder: TraceBuilder, capability: tuple[int, int] | None = (9, 0)) -> dict[str, Part]:
+def kernels(
+    builder: TraceBuilder,
+    capability: tuple[int, int] | None = (9, 0),
+    naming: Naming = NAMING,
+) -> dict[str, Part]:
     trace = builder.build()
     trace = replace(trace, gpus=(replace(trace.gpus[0], capability=capability),))
-    found = measure(trace, builder.windows, naming=NAMING)["t"].windows["test"].kernels
+    found = measure(trace, builder.windows, naming=naming)["t"].windows["test"].kernels
     return {part.label: part for part in found}
 
 
@@ -37,8 +41,8 @@ def test_a_kernel_has_its_configurations_the_longest_first() -> None:
     builder.kernel("gemm_a", 8000, 9999, configuration=Configuration((1,), (32,), 16))
     found = kernels(builder)
     assert found["gemm"].launched == (
-        Launched(LARGE, 1, 550, Occupancy(31.25, "registers"), "gemm_a"),
-        Launched(SMALL, 3, 300, Occupancy(100, ""), "gemm_a"),
+        Launched(LARGE, 1, 550, Occupancy(31.25, "registers")),
+        Launched(SMALL, 3, 300, Occupancy(100, "")),
     )
     assert found["norm"].launched == ()
 
@@ -46,23 +50,28 @@ def test_a_kernel_has_its_configurations_the_longest_first() -> None:
 def test_variants_of_one_kernel_are_told_apart_by_their_names() -> None:
     builder = TraceBuilder()
     builder.window(0, 5000)
-    builder.kernel("gemm_128x64", 10, 100, configuration=SMALL)
-    builder.kernel("gemm_64x64", 20, 50, configuration=SMALL)
-    builder.kernel("gemm_" + "long" * 50, 30, 20, configuration=SMALL)
-    found = kernels(builder, capability=None)["gemm"].launched
-    assert [(one.variant, one.ns) for one in found] == [
-        ("gemm_128x64", 100),
-        ("gemm_64x64", 50),
-        ("", 20),
+    tiles = [f"nvjet_hsh_{tile}_TNN" for tile in ("256x128", "64x64", "64x64_" * 20)]
+    for number, name in enumerate(tiles):
+        builder.kernel(name, 10 * (number + 1), 100 - 30 * number, configuration=SMALL)
+    builder.kernel("triton_poi_fused_add_3", 80, 10, configuration=SMALL)
+    found = kernels(builder, capability=None, naming=Naming())
+    launched = found["nvjet_hsh_TNN"].launched
+    assert [(one.variant, one.ns) for one in launched] == [
+        (tiles[0], 100),
+        (tiles[1], 70),
+        ("", 40),  # too long to be kept
     ]
-    assert {one.occupancy for one in found} == {None}
+    assert {one.occupancy for one in launched} == {None}
+    (generated,) = found["triton_poi_fused_add"].launched
+    assert generated.variant == ""  # its number says nothing
 
 
-def test_the_number_of_a_generated_kernel_is_no_variant() -> None:
+def test_of_a_project_that_names_its_kernels_no_other_name_is_kept() -> None:
     builder = TraceBuilder()
     builder.window(0, 5000)
-    builder.kernel("gemm_12_3", 10, 100, configuration=SMALL)
-    (one,) = kernels(builder)["gemm"].launched
+    builder.kernel("nvjet_hsh_64x64_TNN", 10, 100, configuration=SMALL)
+    hidden = Naming(canonical=lambda _: "ours", category=lambda _: "gemm")
+    (one,) = kernels(builder, naming=hidden)["ours"].launched
     assert one.variant == ""
 
 
