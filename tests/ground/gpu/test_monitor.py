@@ -226,6 +226,8 @@ def test_a_daemon_of_the_worker_is_its_own(
     daemon = sleeper(sys.executable, "-S", "-c", code, **{MARK: "/run/a"})
     while daemon in {child.pid for child in psutil.Process().children(recursive=True)}:
         time.sleep(0.01)
+    while MARK not in psutil.Process(daemon).environ():  # it is there before its environment is
+        time.sleep(0.01)
     try:
         watched = watch(FakeGpu(pids=[os.getpid(), daemon]))
         assert watched.look().foreign_processes == 1
