@@ -321,8 +321,7 @@ class Controller:
         told = verdict
         if is_expected(item, reports, verdict):
             verdict = verdict.as_expected("the test is marked xfail")
-        own = dict(reports[-1].user_properties)
-        self._ledger.add_verdict(verdict, change, own)
+        self._ledger.add_verdict(verdict, change)
         self._config.hook.pytest_nsys_verdict(nodeid=item.nodeid, verdict=verdict)
         from pytest_nsys.report.properties import properties
 

@@ -11,7 +11,7 @@ import pytest
 from pytest_nsys.plan.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from pytest_nsys.capture.result import CaptureResult, RanTest
     from pytest_nsys.plan.kept import KeptMarks
@@ -40,7 +40,6 @@ class Ledger:
         self._notes: list[str] = []
         self._verdicts: list[Verdict] = []
         self._unmeasured: list[Unmeasured] = []
-        self._properties: dict[str, Mapping[str, object]] = {}
         self._changes: list[Change] = []
         self._orphans: tuple[Orphan, ...] = ()
         self._recorded: list[RecordedTest] = []
@@ -74,12 +73,9 @@ class Ledger:
         """Something about the run as a whole."""
         self._notes.append(note)
 
-    def add_verdict(
-        self, verdict: Verdict, change: Change | None, properties: Mapping[str, object]
-    ) -> None:
-        """A test was judged, and its baseline perhaps written; ``properties`` are the test's."""
+    def add_verdict(self, verdict: Verdict, change: Change | None) -> None:
+        """A test was judged, and its baseline perhaps written."""
         self._verdicts.append(verdict)
-        self._properties[verdict.nodeid] = properties
         if change is not None:
             self._changes.append(change)
 
@@ -167,7 +163,6 @@ class Ledger:
         return RunReport(
             mode=self._settings.mode,
             verdicts=tuple(self._verdicts),
-            properties=self._properties,
             unmeasured=tuple(self._unmeasured),
             changes=tuple(self._changes),
             orphans=self._orphans,

@@ -43,10 +43,6 @@ takes some 7 kB; the file is written test by test, each window and each row of a
         "below_limit": [text, ...],                            kernels that changed within the limit
         "notes": [text, ...],
         "warnings": [text, ...],                               what is to be known though it passed
-        "properties": {name: value},                           what the test recorded: by
-                                                               record_property, and as
-                                                               extra_info of a benchmark; not
-                                                               in a replay
         "against": text,                                       the revision compared with, or ""
         "family_level": probability,                           that noise alone looks like a change
                                                                in any of its timed metrics, once
@@ -214,10 +210,7 @@ def _document(run: RunReport, *, samples: bool) -> dict[str, Any]:
             ],
         }
     )
-    tests = (
-        _clean(_test(verdict, run.properties.get(verdict.nodeid, {}), samples=samples))
-        for verdict in run.verdicts
-    )
+    tests = (_clean(_test(verdict, samples=samples)) for verdict in run.verdicts)
     return {**document, "tests": tests}
 
 
@@ -243,7 +236,7 @@ def _table(table: FigureTable) -> dict[str, Any]:
     }
 
 
-def _test(verdict: Verdict, properties: Mapping[str, object], *, samples: bool) -> dict[str, Any]:
+def _test(verdict: Verdict, *, samples: bool) -> dict[str, Any]:
     return {
         "nodeid": verdict.measurement.nodeid,
         "device": verdict.measurement.device,
@@ -256,7 +249,6 @@ def _test(verdict: Verdict, properties: Mapping[str, object], *, samples: bool) 
         "below_limit": below_limit_lines(verdict),
         "notes": verdict.notes,
         "warnings": verdict.warnings,
-        "properties": properties,
         "against": verdict.against,
         "family_level": verdict.family_level,
         "demands": [

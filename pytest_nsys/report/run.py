@@ -53,7 +53,6 @@ class RunReport:
         notes: what was wrong with its captures and could be mended.
         columns: the metrics that tables show, where they were chosen.
         name: what the run is called, where there are several; "" if it is not.
-        properties: by node id, what its test has recorded (``record_property``).
     """
 
     mode: Mode
@@ -67,7 +66,6 @@ class RunReport:
     notes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     name: str = ""
-    properties: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def counts(self) -> Counter[str]:
         """How many tests have each status; unmeasured ones count as such."""

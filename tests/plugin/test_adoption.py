@@ -197,14 +197,11 @@ def test_calls_of_the_fixture_are_measured(
             "their table: 0 benchmarks",
         ]
     )
-    said = {"extra_info.flops": 5, "extra_info.kind": "<class 'object'>"}
-    assert tests["test_call"]["properties"] == said
-    assert tests["test_decorator"]["properties"] == {}
-    named = re.findall(r'"(extra_info.\w+)"', (beside.path / "junit.xml").read_text())
-    assert {*named} == {*said}
+    junit = (beside.path / "junit.xml").read_text()
+    assert {*re.findall(r'"(extra_info.\w+)"', junit)} == {"extra_info.flops", "extra_info.kind"}
 
     _, replayed = beside.results("--nsys", "--nsys-replay=kept", *PLUGIN)
-    assert replayed["test_call"]["properties"] == {}, "recordings keep none"
+    assert {*replayed} == {*tests}
 
 
 def test_plain_runs_leave_the_fixture_alone(beside: Project, story: Story) -> None:

@@ -113,7 +113,6 @@ TEST = {
     "below_limit": [str],
     "notes": [str],
     "warnings": [str],
-    "properties": Mapping,
     "against": str,
     "family_level": NUMBER,
     "demands": [{"window": str, "status": STATUSES, "text": str}],
