@@ -27,12 +27,14 @@ def recordings_in(folders: Sequence[Path]) -> tuple[Path, ...]:
     found: dict[Path, Path] = {}
     for folder in folders:
         for path in _below(folder):
-            if (first := found.setdefault(path.resolve(), path)) is not path:
+            place = path.resolve()
+            if (first := found.get(place)) is not None:
                 raise RecordingError(
                     f"{path} is named twice",
                     evidence="" if first == path else f"it is the folder that {first} is, too",
                     remedy="name each recording once",
                 )
+            found[place] = path
     return tuple(found.values())
 
 
