@@ -95,7 +95,9 @@ def test_listing_and_planning_start_no_worker(
     fixtures = simulated.run("--nsys", "--fixtures", "-v")
     fixtures.stdout.fnmatch_lines(["nsys -- *plugin.py*", "*Names parts of a measured test*"])
     markers = simulated.run("--markers")
-    markers.stdout.fnmatch_lines(["@pytest.mark.nsys(warmup, rounds, processes, tolerance, *"])
+    markers.stdout.fnmatch_lines(
+        ["@pytest.mark.nsys(warmup, rounds, cold_l2, processes, tolerance, *"]
+    )
     assert story.lines() == []
 
 
