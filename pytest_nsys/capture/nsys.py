@@ -142,7 +142,7 @@ def find_nsys(
             )
         return _identify(Path(found).absolute(), deadline_s)
     on_path = own.which("nsys")
-    candidates = [on_path] if on_path else _installed(patterns)
+    candidates = [on_path] if on_path else installed(patterns)
     if not candidates:
         raise NsysNotFound(
             "nsys (NVIDIA Nsight Systems) was not found",
@@ -153,7 +153,8 @@ def find_nsys(
     return _identify(Path(candidates[0]).absolute(), deadline_s)
 
 
-def _installed(patterns: Iterable[str]) -> list[str]:
+def installed(patterns: Iterable[str]) -> list[str]:
+    """The programs that patterns of absolute paths find, pattern by pattern, the newest first."""
     found = []
     for pattern in patterns:
         found += newest_first(str(path) for path in Path("/").glob(pattern.lstrip("/")))
@@ -169,16 +170,26 @@ def _numbers(path: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", path)]
 
 
-def _identify(path: Path, deadline_s: float) -> NsysTool:
+def printed_version(path: Path, deadline_s: float) -> str:
+    """What a program prints when it is asked for its version, or why there is nothing.
+
+    Args:
+        path: the program.
+        deadline_s: how long it may take; never more than a minute.
+    """
     deadline_s = min(deadline_s, _VERSION_DEADLINE_S)
     command = [str(path), "--version"]
     try:
         done = run_program(command, environment=minimal_environment(), deadline_s=deadline_s)
-        evidence = done.printed or f"it printed nothing, and its exit code was {done.code}"
-        if done.code is None:
-            evidence = f"{done.printed}\nit timed out after {deadline_s:g} s"
     except OSError as error:
-        evidence = str(error)
+        return str(error)
+    if done.code is None:
+        return f"{done.printed}\nit timed out after {deadline_s:g} s"
+    return done.printed or f"it printed nothing, and its exit code was {done.code}"
+
+
+def _identify(path: Path, deadline_s: float) -> NsysTool:
+    evidence = printed_version(path, deadline_s)
     version = read_version(evidence)
     if version is None:
         raise NsysNotFound(

@@ -6,7 +6,7 @@ Nothing here changes a verdict. Where there are no counters, a note says why.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_nsys.capture.workers import Command, worker_folder
@@ -47,7 +47,7 @@ class Counters:
     say: Callable[[str], None]
     keep: Path | None = None
     _ncu: NcuTool | NsysError | None = None
-    _regressed: list[str] = field(default_factory=list)
+    _regressed: int = 0
 
     def look(
         self, test: PlannedTest, verdict: Verdict, commands: Sequence[Command | None]
@@ -64,8 +64,8 @@ class Counters:
         if wanted is None:
             return verdict
         if verdict.failed and self.when == "on-regression":
-            self._regressed.append(test.nodeid)
-            if len(self._regressed) > _TESTS:
+            self._regressed += 1
+            if self._regressed > _TESTS:
                 return _noted(verdict, f"ncu has looked at {_TESTS} tests already; {_BY_HAND}")
         try:
             if commands[-1] is None:

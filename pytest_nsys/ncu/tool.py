@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_nsys.capture.nsys import newest_first
+from pytest_nsys.capture.nsys import installed, newest_first, printed_version
 from pytest_nsys.errors import NcuNotFound
 from pytest_nsys.ncu.counters import COUNTERS
-from pytest_nsys.process.environment import minimal_environment
-from pytest_nsys.process.processes import run_program
 from pytest_nsys.support.own import own
 from pytest_nsys.windows.record import COUNTED, DOMAIN
 
@@ -25,7 +22,6 @@ INSTALL_PATTERNS = (
 """Where NVIDIA's installers leave ncu without putting it on the PATH."""
 
 _VERSION = re.compile(r"^Version (\d+)\.(\d+)\.(\d+)", re.MULTILINE)
-_VERSION_DEADLINE_S = 60.0
 _REMEDY = (
     "install Nsight Compute (the CUDA toolkit has it; Debian and conda: nsight-compute), or put "
     "ncu on the PATH"
@@ -51,19 +47,19 @@ class NcuTool:
 
 
 def find_ncu(
-    patterns: Iterable[str] = INSTALL_PATTERNS, *, deadline_s: float = _VERSION_DEADLINE_S
+    patterns: Iterable[str] = INSTALL_PATTERNS, *, deadline_s: float = float("inf")
 ) -> NcuTool:
     """The ncu to use: the one on the PATH, else the newest that is installed.
 
     Args:
         patterns: where installed ones are.
-        deadline_s: how long it may take to say its version.
+        deadline_s: how long it may take to say its version; never more than a minute.
 
     Raises:
         NcuNotFound: there is none, or it does not say its version.
     """
     on_path = own.which("ncu")
-    found = [on_path] if on_path else newest_first(_installed(patterns))
+    found = [on_path] if on_path else newest_first(installed(patterns))
     if not found:
         raise NcuNotFound(
             "ncu (NVIDIA Nsight Compute) was not found",
@@ -71,24 +67,13 @@ def find_ncu(
             remedy=_REMEDY,
         )
     path = Path(found[0]).absolute()
-    try:
-        done = run_program(
-            [str(path), "--version"], environment=minimal_environment(), deadline_s=deadline_s
-        )
-        printed = done.printed or f"it printed nothing, and its exit code was {done.code}"
-    except OSError as error:
-        printed = str(error)
+    printed = printed_version(path, deadline_s)
     version = read_version(printed)
     if version is None:
         raise NcuNotFound(
             f"{path} does not answer 'ncu --version'", evidence=printed[:500], remedy=_REMEDY
         )
     return NcuTool(path, version)
-
-
-def _installed(patterns: Iterable[str]) -> list[str]:
-    found = [str(path) for one in patterns for path in Path("/").glob(one.lstrip("/"))]
-    return [path for path in found if os.access(path, os.X_OK)]
 
 
 def read_version(printed: str) -> tuple[int, int, int] | None:
