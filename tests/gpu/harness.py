@@ -8,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 
 class Project:
@@ -32,13 +33,20 @@ class Project:
         )
 
     def measure(self, *args: str, mode: str = "--nsys") -> dict[str, Any]:
-        """Run, and return the results' JSON by the test's name."""
-        done = self.run(mode, "--nsys-json", "out.json", "--nsys-json-samples=true", *args)
+        """Run, and return the results' JSON by the test's name.
+
+        What tests have recorded of themselves ("properties") is in no file but JUnit's.
+        """
+        reports = ["--nsys-json=out.json", "--nsys-json-samples=true", "--junitxml=out.xml"]
+        done = self.run(mode, *reports, *args)
         path = self.folder / "out.json"
         assert path.exists(), done.stdout + done.stderr
         document = json.loads(path.read_text())
         path.unlink()
         tests = {test["nodeid"].partition("::")[2]: test for test in document["tests"]}
+        for case in ElementTree.parse(self.folder / "out.xml").iter("testcase"):
+            properties = {one.get("name"): one.get("value") for one in case.iter("property")}
+            tests.get(case.get("name", ""), {})["properties"] = properties
         return {"tests": tests, "code": done.returncode, "text": done.stdout + done.stderr}
 
 
