@@ -171,7 +171,7 @@ def _advice(power: Power) -> str:
         return f"Nothing tried here resolves {allowed}: it is below the noise of this test."
     text = f"{_processes(enough.processes)} of {enough.rounds} rounds"
     if enough.baseline > power.processes:
-        text += f", against a baseline of {enough.baseline} processes,"
+        text += f", against a baseline of {enough.baseline} processes"
     options = f"--nsys-processes={enough.processes} --nsys-rounds={enough.rounds}"
     return f"To resolve {allowed}: {text} ({options})."
 
