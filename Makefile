@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup test quick lint typecheck unit usual compat format docs demo gpu vllm clean
+.PHONY: help setup test quick lint typecheck unit usual compat format docs site demo gpu vllm clean
 
 help:  ## Show this list
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)$$/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -72,6 +72,10 @@ docs: $(VENV)/.installed  ## Make the parts of the documentation that the code k
 	$(BIN)/python -m tests.compat.page > docs/compatibility.md.new
 	mv docs/compatibility.md.new docs/compatibility.md
 	$(BIN)/python -m tests.support.doc_outputs
+
+site: $(VENV)/.installed  ## Build the site of the documentation, in build/site
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs build/site
+	@echo build/site/index.html
 
 demo: $(DEMO_VENV)/.installed  ## Run the demonstration (no GPU needed)
 	$(DEMO_VENV)/bin/python examples/demo.py

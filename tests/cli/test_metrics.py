@@ -89,7 +89,7 @@ def test_no_other_page_copies_the_definitions(page: str) -> None:
 
 
 def test_the_readme_links_to_the_page() -> None:
-    assert "(docs/metrics.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "/metrics.html)" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_only_what_matches_is_listed(command: Callable[..., Answer]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import sys
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ ROOT = Path(pytest_nsys.__file__).parents[1]
 PACKAGE = ROOT / "pytest_nsys"
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob(".github/*.md")]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob(".github/*.md")]
 FOLDERS = {f"{path.relative_to(PACKAGE)}/" for path in (p.parent for p in PACKAGE.rglob("*.py"))}
 
 
@@ -48,10 +50,27 @@ def test_the_files_and_names_that_are_told_of_are_there(text: str) -> None:
     assert not {*named} - names - {"TraceBuilder"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def _relative(link: str, folder: Path) -> str:
+    """A link to this repository or its site, as one of a page in ``folder``."""
+    urls = dict(url.split(", ", 1) for url in metadata("pytest-nsys").get_all("Project-URL") or ())
+    site, source = f"{urls['Documentation']}/en/latest/", f"{urls['Source']}/blob/main/"
+    raw = source.replace("github", "raw.githubusercontent").replace("blob/", "")
+    for address, root in ((site, ROOT / "docs"), (source, ROOT), (raw, ROOT)):
+        if link.startswith(address):
+            path = os.path.relpath(root / link[len(address) :], folder)
+            return path.replace(".html", ".md") if address == site else path
+    return link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    if page.name == "README.md" and page.parent == ROOT:  # PyPI shows it, too
+        assert not [link for link in links if not link.startswith("https:")]
+    for link in (_relative(link, page.parent) for link in links):
+        if link.startswith("https:"):
+            continue
         name, _, anchor = link.partition("#")
         target = (page.parent / name).resolve() if name else page
         assert target.exists(), link

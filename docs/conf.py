@@ -1,0 +1,97 @@
+"""The site, built by Sphinx of the pages in this folder: ``make site``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from importlib.metadata import metadata
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+import pytest_nsys
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+_URLS = dict(line.split(", ", 1) for line in metadata("pytest-nsys").get_all("Project-URL") or ())
+
+project = "pytest-nsys"
+author = "the authors of pytest-nsys"
+release = version = pytest_nsys.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+nitpicky = True
+highlight_language = "text"
+myst_heading_anchors = 4  # as GitHub makes them, so that links hold there and here
+
+html_theme = "furo"
+html_title = f"pytest-nsys {release}"
+html_copy_source = False
+html_show_copyright = False
+html_theme_options = {
+    "source_repository": _URLS["Source"],
+    "source_branch": "main",
+    "source_directory": "docs/",
+}
+
+# Pages that are files above this folder: on GitHub the page is a link to the file.
+_ABOVE = {ROOT / "README.md": "overview", ROOT / "CHANGELOG.md": "changelog"}
+
+# A pattern in the index may match no page yet; suppress_warnings does not know this one.
+logging.getLogger("sphinx.sphinx.directives.other").addFilter(
+    lambda record: getattr(record, "subtype", "") != "empty_glob"
+)
+
+_SOURCE = f"{_URLS['Source']}/blob/main/"
+_OURS = {
+    f"{_URLS['Documentation']}/en/latest/": (DOCS, ".html"),
+    _SOURCE: (ROOT, ""),
+    f"{_URLS['Source'].replace('github.com', 'raw.githubusercontent.com')}/main/": (ROOT, ""),
+}
+_LINK = re.compile(r"(?<=\]\()([^)\s#]+)")
+
+
+def read(_app: Sphinx, docname: str, source: list[str]) -> None:
+    """Put files from above into their pages, and make each link lead to a page if there is one.
+
+    Links in pages are relative, as GitHub wants them, those in the README absolute, as PyPI does.
+    """
+    place = folder = (DOCS / docname).parent
+    for path, page in _ABOVE.items():
+        if page == docname:
+            source[0] = path.read_text(encoding="utf-8")
+            folder = path.parent
+    source[0] = _LINK.sub(lambda found: _target(found[1], folder, place), source[0])
+
+
+def _target(link: str, folder: Path, place: Path) -> str:
+    """A link of a file in ``folder``, as a page in ``place`` is to have it."""
+    for address, (root, ending) in _OURS.items():
+        if link.startswith(address):
+            target = root / link[len(address) :]
+            target = target.with_suffix(".md") if ending and target.suffix == ending else target
+            break
+    else:
+        if re.match(r"[a-z]+:", link):
+            return link
+        target = Path(os.path.normpath(folder / link))
+    if target in _ABOVE:
+        target = DOCS / f"{_ABOVE[target]}.md"
+    if target.is_relative_to(DOCS):
+        return os.path.relpath(target, place)
+    return f"{_SOURCE}{target.relative_to(ROOT)}"
+
+
+def anchor(_app: Sphinx, page: nodes.document) -> None:
+    """Give headings the anchors that they have on GitHub, which the README's links name."""
+    for section in page.findall(nodes.section):
+        if section.get("slug", section["ids"][0]) not in section["ids"]:
+            section["ids"].append(section["slug"])
+
+
+def setup(app: Sphinx) -> None:
+    """Have links rewritten."""
+    app.connect("source-read", read)
+    app.connect("doctree-read", anchor)
