@@ -1,5 +1,6 @@
 # The environments are made from pyproject.toml when they are missing or older than it.
 # PYTHON names the Python that makes them: make test PYTHON=python3.12
+# OUT names the new folder that the examples' recordings are written to: make examples OUT=$HOME/recorded
 # VLLM names the folder of the vLLM that has no GPU: make vllm VLLM=$HOME/vllm-cpu
 
 PYTHON ?= python3
@@ -8,6 +9,7 @@ DEMO_VENV := .venv-demo
 BIN := $(VENV)/bin
 COMPAT := .venv-compat/oldest/.installed .venv-compat/newest/.installed
 VLLM ?= /opt/vllm-cpu
+OUT ?= examples-out
 # Tests wait a good deal: for deadlines, for nsys, for servers.
 TEST_PROCESSES ?= $(shell expr $$(nproc) + 2)
 
@@ -22,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup test quick lint typecheck unit usual compat format docs site demo gpu vllm clean
+.PHONY: help setup test quick lint typecheck unit usual compat format docs site demo examples gpu vllm clean
 
 help:  ## Show this list
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)$$/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -79,6 +81,9 @@ site: $(VENV)/.installed  ## Build the site of the documentation, in build/site
 
 demo: $(DEMO_VENV)/.installed  ## Run the demonstration (no GPU needed)
 	$(DEMO_VENV)/bin/python examples/demo.py
+
+examples:  ## Record the suites of examples/ anew, where a GPU is, into OUT, and try that their slips are caught
+	$(PYTHON) examples/record.py --out $(OUT)
 
 gpu:  ## Run the tests that need a GPU, with the Python that has what they need
 	$(PYTHON) -m pytest tests/gpu
