@@ -161,14 +161,17 @@ def test_divergence(numbers):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="no Triton")
-def test_triton():
-    import torch
-
+def test_triton(large):
     from kernels import strided
 
-    x = torch.arange(N, device="cuda", dtype=torch.float32)
-    out = torch.empty(N // 32, device="cuda")
-    strided[(N // 32 // 1024,)](x, out, 32 if SLOW else 1, BLOCK=1024)
+    strided[(N // 1024,)](*large, 32 if SLOW else 1, BLOCK=1024)
+
+
+@pytest.fixture(scope="module")
+def large():
+    import torch
+
+    return torch.ones(N * 32, device="cuda"), torch.empty(N, device="cuda")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="no PyTorch")
