@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 EXAMPLES = Path(__file__).resolve().parent
 RUN_TIMEOUT_S = 400
@@ -98,12 +99,12 @@ def read_gate(code: int, results: Path) -> Gate:
     )
 
 
-def _named(test: dict[str, object]) -> Iterator[str]:
-    for window in test["windows"]:  # type: ignore[attr-defined]
+def _named(test: Mapping[str, Any]) -> Iterator[str]:
+    for window in test["windows"]:
         for metric in window["metrics"]:
             if metric["status"] == "regressed":
                 yield metric["key"]
-    for demand in test["demands"]:  # type: ignore[attr-defined]
+    for demand in test["demands"]:
         yield demand["text"]
 
 
