@@ -29,6 +29,7 @@ from pytest_nsys.distribution.capture import (
     Hands,
     is_local,
 )
+from pytest_nsys.distribution.nodes import end_nodes
 from pytest_nsys.errors import NotEnoughGpus, SettingsError
 from pytest_nsys.gpu.devices import VISIBLE
 from pytest_nsys.gpu.shares import shares, visible_entries
@@ -166,7 +167,7 @@ class PlainFirst:
                 self._held.pytest_runtestloop()
             finally:
                 # Now, and not at the end of the run: what its workers have of the GPUs goes.
-                self._held.nodemanager.teardown_nodes()
+                end_nodes(self._held.nodemanager)
             # pytest's loop takes what has failed before it for errors of collection.
             config.option.continue_on_collection_errors = True
         session.testscollected = collected

@@ -18,7 +18,7 @@ from pytest_nsys.capture.run import Listener, Program, WorkerRun
 from pytest_nsys.capture.workers import CaptureOptions, Command, Workers
 from pytest_nsys.distribution.division import divide, in_unfinished
 from pytest_nsys.distribution.messages import ALIVE_S, Request, version
-from pytest_nsys.distribution.nodes import MeasuringNodes, NodeStartFailed, node_config
+from pytest_nsys.distribution.nodes import MeasuringNodes, NodeStartFailed, end_nodes, node_config
 from pytest_nsys.distribution.remote import RemoteWorker
 from pytest_nsys.distribution.session import MeasuringSession
 from pytest_nsys.distribution.worker import LocalWorker, Worker, make_order
@@ -313,7 +313,7 @@ class DistributedCapture:
             if not over:
                 started.end_workers()
                 started.exit_workers()
-            started.teardown_nodes()
+            end_nodes(started)
         if unreached is not None and error is None:
             raise unreached  # and its worker knows of nothing
         return _Ran(runs, session.crashed, error)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import execnet
 import pytest
 import xdist.remote
 from execnet.gateway_bootstrap import HostNotFound
+from execnet.gateway_io import Popen2IOMaster
+from execnet.gateway_socket import SocketIO
 from xdist.workermanage import NodeManager, WorkerController
 
 from pytest_nsys.distribution.worker import Worker
@@ -100,6 +103,38 @@ def _our_module(config: Any) -> Iterator[None]:
         config.pluginmanager.unregister(module)
 
 
+@contextmanager
+def _nothing_left_open() -> Iterator[None]:
+    """Close what execnet leaves open of a connection that it could not use."""
+    try:
+        yield
+    except BaseException as error:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            for value in frame.f_locals.values():
+                if isinstance(value, SocketIO):
+                    value.sock.close()
+                elif isinstance(value, Popen2IOMaster):
+                    value.kill()
+                    value.wait()
+                    value.infile.close()
+                    with suppress(OSError):  # what was written last is lost
+                        value.outfile.close()
+        raise
+
+
+def end_nodes(manager: NodeManager) -> None:
+    """End all nodes, and close their connections: execnet does so with pipes, and with no socket.
+
+    Args:
+        manager: started them.
+    """
+    connections = [gateway._io for gateway in manager.group]
+    NodeManager.teardown_nodes(manager)
+    for connection in connections:
+        if isinstance(connection, SocketIO):
+            connection.sock.close()
+
+
 def _said(error: Exception) -> str:
     """Why execnet has no gateway to a machine."""
     if isinstance(error, AssertionError):
@@ -158,7 +193,7 @@ class MeasuringNodes(NodeManager):
         )
         begun.nice, begun.env = spec.nice, spec.env
         try:
-            with _our_module(self.config):
+            with _our_module(self.config), _nothing_left_open():
                 return super().setup_node(begun, putevent)
         except execnet.DumpError as error:
             raise WorkerFailed(
@@ -193,7 +228,8 @@ class MeasuringNodes(NodeManager):
         asked = execnet.XSpec(f"execmodel=thread//id=machine-{place}//{spec}")
         asked.chdir = asked.chdir or _FOLDER
         try:
-            gateway = self.group.makegateway(asked)
+            with _nothing_left_open():
+                gateway = self.group.makegateway(asked)
             roots = [Path(root).resolve() for root in self._copied()]
             for root in roots:
                 self.rsync(gateway, root, **self.rsyncoptions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 _LONGEST = 64 * 2**20
 """Bytes that an answer without a stream may have."""
+
+_LARGE = 2**20
+"""Bytes of a body above which aiohttp warns of one that is sent as a whole: in a suite in which
+warnings are errors, each request would fail by it."""
 
 _COUNTS = range(2**53)
 """Numbers of tokens that are believed."""
@@ -114,9 +119,10 @@ def send(load: Load, target: Target, *, deadline_s: float | None = None) -> Load
 
             async def work(number: int, attempt: Attempt) -> str:
                 body = bodies[number % len(bodies)]
+                data = body if len(body) <= _LARGE else io.BytesIO(body)
                 try:
                     # A redirect would make a GET of it.
-                    async with session.post(url, data=body, allow_redirects=False) as response:
+                    async with session.post(url, data=data, allow_redirects=False) as response:
                         return await _answer(response, load.stream, dialect, attempt)
                 except Exception as error:
                     return _what_failed(error)

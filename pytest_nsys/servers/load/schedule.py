@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 from pytest_nsys.errors import LoadStuck
 from pytest_nsys.servers.load.model import Counted, Exchange, Load, LoadResult
@@ -194,11 +195,34 @@ async def _one(number: int, load: Load, work: Work, done: dict[int, Exchange]) -
             await asyncio.wait({task})
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop that ends its connections with itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._connections: WeakSet[asyncio.WriteTransport] = WeakSet()
+
+    async def create_connection(self, *args: Any, **options: Any) -> Any:
+        """See asyncio."""
+        transport, protocol = await super().create_connection(*args, **options)
+        self._connections.add(transport)
+        return transport, protocol
+
+    def close(self) -> None:
+        """Close it, and the sockets of connections that wait to send what nobody will read."""
+        if not self.is_closed():
+            for connection in [*self._connections]:
+                connection.abort()
+            # Cancelled tasks and closed connections are at their end one turn later.
+            self.run_until_complete(asyncio.sleep(0))
+        super().close()
+
+
 class _Apart(Generic[T]):
     """A coroutine in an event loop of its own, in a thread of its own."""
 
     def __init__(self, main: Coroutine[Any, Any, T]) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = _Loop()
         self._task = self._loop.create_task(main)
         self._ended = Event()
         # A daemon: one that is stuck does not keep Python from ending.

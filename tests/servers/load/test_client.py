@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -297,6 +298,16 @@ def test_a_connection_that_is_reset() -> None:
         threading.Thread(target=reset, daemon=True).start()
         (exchange,) = send(Load(ONE, requests=1, timeout_s=5), Target(url)).exchanges
     assert exchange.error == "connection lost: Connection reset by peer"
+
+
+def test_a_connection_that_waits_to_send_is_closed() -> None:
+    """Also a large body, of which aiohttp would warn, is no error: warnings are errors here."""
+    body = "x" * 20_000_000  # more than the system takes of what nobody reads
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        target = Target(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        (exchange,) = send(Load((body,), requests=1, timeout_s=0.5), target).exchanges
+        assert exchange.error == "timed out: no output after 0.5 s"
+        gc.collect()  # an open socket is a warning
 
 
 def test_nobody_listens() -> None:
