@@ -72,6 +72,7 @@ IPC = "sm__inst_executed.avg.per_cycle_active"
 TENSOR = "sm__pipe_tensor_cycles_active.avg.pct_of_peak_sustained_active"
 FP64 = "sm__pipe_fp64_cycles_active.avg.pct_of_peak_sustained_active"
 UNIFORM = "smsp__sass_average_branch_targets_threads_uniform.pct"
+THREADS = "smsp__thread_inst_executed_per_inst_executed.ratio"
 
 _STALL = "smsp__average_warps_issue_stalled_{}_per_issue_active.ratio"
 STALLS: Mapping[str, str] = {
@@ -117,6 +118,7 @@ COUNTERS: tuple[Counter, ...] = (
     Counter(TENSOR, "tensor pipe active", "%"),
     Counter(FP64, "fp64 pipe active", "%"),
     Counter(UNIFORM, "branches whose threads agree", "%"),
+    Counter(THREADS, "active threads per instruction, of 32", "x"),
     *(Counter(key, f"stalled {text}", "x") for key, text in STALLS.items()),
 )
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_nsys.errors import NcuOutputDamaged
+from pytest_nsys.kernels.mangled import demangled
 from pytest_nsys.ncu.counters import BY_KEY, DURATION, KernelCounters, Kind
 from pytest_nsys.support.json_values import shown
 
@@ -37,7 +38,7 @@ class Launch:
     """A launch that ncu has counted.
 
     Attributes:
-        name: of the kernel, as ncu demangles it.
+        name: of the kernel, demangled.
         values: by metric, in ns, bytes and percent.
     """
 
@@ -88,7 +89,7 @@ def _launches(rows: Sequence[Sequence[str]]) -> Iterator[Launch]:
                 values[key] = value
         if not cells[_NAME][1]:
             raise _damaged(f"row {number} names no kernel")
-        yield Launch(cells[_NAME][1], {key: values[key] for key in BY_KEY if key in values})
+        yield Launch(demangled(cells[_NAME][1]), {key: values[key] for key in BY_KEY if key in values})
 
 
 def _value(key: str, unit: str, text: str) -> float | None:

@@ -99,7 +99,7 @@ def count_command(
         *("--target-processes", "all"),
         *("--nvtx", "--nvtx-include", f"{DOMAIN}@{COUNTED}"),
         *("--kernel-name-base", "demangled", "--kernel-name", names),
-        *("--rename-kernels", "off"),  # or names in the table have lost their namespaces
+        *("--print-kernel-base", "mangled"),  # demangled ones have lost their namespaces
         *("--launch-count", str(launches)),
         *("--replay-mode", "kernel"),  # and of CUDA graphs each node, by default
         # As in the rounds that nsys has seen; caches are empty, so that each pass sees the same.

@@ -36,6 +36,7 @@ from pytest_nsys.ncu.counters import (
     STORE_SECTORS,
     TENSOR,
     THEORETICAL,
+    THREADS,
     UNIFORM,
     KernelCounters,
     Pair,
@@ -48,6 +49,7 @@ _MORE = 1.15
 _MUCH_MORE = 1.5
 _POINTS = 5.0
 _WARPS = 8.0
+_THREADS = 3.0
 _STALLED = 0.5
 _OFTEN = 0.01
 NO_BEFORE = "nothing was counted before: nsys_ncu = always keeps counters with a baseline"
@@ -118,10 +120,13 @@ def _pipes(then: KernelCounters, now: KernelCounters) -> _Texts:
 
 
 def _divergence(then: KernelCounters, now: KernelCounters) -> _Texts:
-    found = _both(then, now, UNIFORM)
+    # Few branches are enough, where what follows them is long: a loop that a thread leaves earlier.
+    threads, branches = _both(then, now, THREADS), _both(then, now, UNIFORM)
+    if threads and threads[1] <= threads[0] - _THREADS:
+        yield f"threads diverge: of a warp's 32 are active {_change(THREADS, *threads)}"
     # 0 % is also what a kernel without such branches has.
-    if found and all(found) and found[1] <= found[0] - _POINTS:
-        yield f"threads diverge: branches on which they agree {_change(UNIFORM, *found)}"
+    elif branches and all(branches) and branches[1] <= branches[0] - _POINTS:
+        yield f"threads diverge: branches on which they agree {_change(UNIFORM, *branches)}"
 
 
 def _occupancy(then: KernelCounters, now: KernelCounters) -> _Texts:

@@ -40,6 +40,7 @@ _CHOICES: Mapping[str, tuple[str, ...] | None] = {
     "nvtx": (),
     "nvtx-include": None,
     "kernel-name-base": ("function", "demangled", "mangled"),
+    "print-kernel-base": ("function", "demangled", "mangled"),
     "kernel-name": None,
     "launch-count": None,
     "replay-mode": ("kernel", "application", "range", "app-range"),
@@ -217,6 +218,9 @@ def _let_through(
         for op in event.get("ops", ()) if event["kind"] == "call" else ():
             if is_inside and op["op"] == "kernel" and names.search(op["name"]):
                 found.append((event["pid"], op["name"], float(op["end"] - op["start"])))
+    if options.get("print-kernel-base") != "mangled":
+        # The real ncu filters by whole names, and prints them without their namespaces.
+        found = [(pid, re.sub(r"\b\w+::", "", name), ns) for pid, name, ns in found]
     return found[: int(options["launch-count"])]
 
 
