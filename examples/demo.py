@@ -105,9 +105,9 @@ def main() -> int:
     print("   be caught.\n")
     right += [catches(ENGINE_SLIPS, ENGINES, "h200-vllm-fp8", ENGINE_REPORT, VLLM)]
     print(
-        "\n7. vLLM and SGLang under the same load: their kernel time per token, and the tokens per"
+        "\n7. vLLM, SGLang and transformers serve under the same load: their kernel time per token,"
     )
-    print("   second that it allows.\n")
+    print("   and the tokens per second that it allows.\n")
     right += [compares(ENGINES, "h200-engines", "engine")]
     print()
     wrong = [str(number) for number, fine in enumerate(right, 1) if not fine]
