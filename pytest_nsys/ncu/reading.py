@@ -89,7 +89,9 @@ def _launches(rows: Sequence[Sequence[str]]) -> Iterator[Launch]:
                 values[key] = value
         if not cells[_NAME][1]:
             raise _damaged(f"row {number} names no kernel")
-        yield Launch(demangled(cells[_NAME][1]), {key: values[key] for key in BY_KEY if key in values})
+        yield Launch(
+            demangled(cells[_NAME][1]), {key: values[key] for key in BY_KEY if key in values}
+        )
 
 
 def _value(key: str, unit: str, text: str) -> float | None:

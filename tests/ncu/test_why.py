@@ -88,7 +88,11 @@ def said(then: dict[str, float], now: dict[str, float]) -> str:
             {LOCAL_LOADS: 3e5, LOCAL_STORES: 1e5},
             "register spills: local loads and stores 0 -> 400000",
         ),
-        ({THREADS: 32}, {THREADS: 17.4}, "threads diverge: of a warp's 32 are active 32.00 -> 17.40"),
+        (
+            {THREADS: 32},
+            {THREADS: 17.4},
+            "threads diverge: of a warp's 32 are active 32.00 -> 17.40",
+        ),
         # A quarter of a block's last warp has nothing to do.
         ({THREADS: 32}, {THREADS: 31.2}, "100 us -> 150 us, and no*"),
         ({UNIFORM: 99.5}, {UNIFORM: 62}, "threads diverge: branches on which they agree 99.5 %*"),
