@@ -139,7 +139,7 @@ def test_the_tutorial_is_true(simulated: Project, monkeypatch: pytest.MonkeyPatc
     assert (code, "1 ok" in out) == (0, True), out
     assert reader.left == []
 
-    page.write_text(TEST + "\n\n@pytest.mark.nsys\n" + RIGHT)
+    page.write_text(f"{TEST}\n\n{RIGHT}")
     (gate,) = [step for step in steps() if step.get("name") == "Gate"]
     reader.left = [gate["run"]]
     code, out = reader.types(gate["run"])
