@@ -73,6 +73,7 @@ docs: $(VENV)/.installed  ## Make the parts of the documentation that the code k
 	mv docs/json.md.new docs/json.md
 	$(BIN)/python -m tests.compat.page > docs/compatibility.md.new
 	mv docs/compatibility.md.new docs/compatibility.md
+	$(BIN)/python -m tests.support.reference
 	$(BIN)/python -m tests.support.doc_outputs
 
 site: $(VENV)/.installed  ## Build the site of the documentation, in build/site

@@ -9,9 +9,13 @@ from importlib.metadata import metadata
 from pathlib import Path
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.nodes import make_refnode
 
 import pytest_nsys
+from pytest_nsys import errors
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -23,7 +27,18 @@ release = version = pytest_nsys.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", r"(_pytest|collections|contextlib|numpy|os|pandas|pathlib|typing)\..*"),
+    ("py:.*", r"Floats|.*\.T|tuple\[str"),
+    # The types of what docs/public.md says is not public.
+    ("py:.*", r"(.*\.)?(Configuration|KernelCounters|Launched|Load|Ratio|SentRound|Timeline)"),
+]
 highlight_language = "text"
+smartquotes = False
+default_role = "py:obj"
+autodoc_default_options = {"members": True, "special-members": "__call__, __getitem__"}
+add_module_names = False
+autodoc_member_order = "bysource"
 myst_heading_anchors = 4  # as GitHub makes them, so that links hold there and here
 
 html_theme = "furo"
@@ -91,7 +106,22 @@ def anchor(_app: Sphinx, page: nodes.document) -> None:
             section["ids"].append(section["slug"])
 
 
+def resolve(
+    app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, shown: nodes.TextElement
+) -> nodes.reference | None:
+    """Find a class by the public one of its names, and an error on its page."""
+    name = node["reftarget"].rpartition(".")[2]
+    if name in vars(errors):
+        return make_refnode(app.builder, node["refdoc"], "errors", name.lower(), shown)
+    if name in pytest_nsys.__all__:
+        public = f"pytest_nsys.{name}"
+        domain = env.domains.python_domain
+        return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", public, node, shown)
+    return None
+
+
 def setup(app: Sphinx) -> None:
     """Have links rewritten."""
     app.connect("source-read", read)
     app.connect("doctree-read", anchor)
+    app.connect("missing-reference", resolve)

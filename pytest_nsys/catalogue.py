@@ -69,8 +69,8 @@ class Metric:
         worse: the direction in which it gets worse.
         tolerance: default tolerance; None for a metric that is recorded and shown, but is only
             gated where a marker or ini names it with a tolerance.
-        gated: whether it is gated without being named, but where clients load a server: see
-            `SERVER_GATES`.
+        gated: whether it is gated without being named. Where clients load a server others are,
+            which ``pytest-nsys metrics`` lists.
         breakdown: where its culprits are looked for.
         about: the definition, with the table of the nsys export that it comes from.
         combine: how the values of several windows of one round are made one.

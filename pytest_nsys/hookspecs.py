@@ -51,7 +51,7 @@ def pytest_nsys_device_key(gpus: tuple[str, ...]) -> str | None:
         gpus: the names of the GPUs the test used, one per GPU; empty if it used none.
 
     Returns:
-        The key, or None for the default: the model's name, and ``-xN`` for several.
+        The key, or None for the default, the model's name, with ``-xN`` for several.
     """
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from pytest_nsys.support.text import fit_to_print, wrapped
@@ -18,11 +19,13 @@ class Parser(argparse.ArgumentParser):
 
     Attributes:
         examples: command lines, the first of which errors show.
+        codes: what each exit code means.
         parts_at_dashes: whether what comes after ``--`` is left alone, as ``after_dashes``, in the
             place of being taken for further values of the last positional argument.
     """
 
     examples: Sequence[str] = ()
+    codes: Mapping[int | str, str] = MappingProxyType({})
     parts_at_dashes = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -48,6 +51,7 @@ class Parser(argparse.ArgumentParser):
         self.formatter_class = argparse.RawDescriptionHelpFormatter
         self.description = "\n".join(wrapped(about, "", ""))
         self.examples = examples
+        self.codes = codes
         lines = ["examples:", *(f"  {example}" for example in examples), "", "exit codes:"]
         width = max(len(str(code)) for code in codes)
         for code, meaning in codes.items():

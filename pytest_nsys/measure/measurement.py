@@ -213,7 +213,7 @@ class WindowMeasurement:
 
     @property
     def gates(self) -> Gates:
-        """What is gated by default: another list where clients loaded a server."""
+        """What is gated by default, which is another list where clients loaded a server."""
         return "test" if CLIENT_METRICS.isdisjoint(self.samples) else "server"
 
     def values(self, key: str) -> tuple[float, ...]:
@@ -357,7 +357,7 @@ class Measurement:
 
     @property
     def bodies(self) -> tuple[str, ...]:
-        """The windows that stand for the test: its body, or all where it has none."""
+        """The windows that stand for the test, which are its body, or all where it has none."""
         return (MAIN,) if MAIN in self.windows else tuple(self.windows)
 
     @property

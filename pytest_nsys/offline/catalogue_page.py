@@ -115,8 +115,10 @@ def test_gemm(nsys):
     a @ b
 ```
 
-    gpu.flops_per_s = flops / gpu.busy        gpu.pct_peak_flops = 100 * gpu.flops_per_s / peak
-    gpu.bytes_per_s = bytes / gpu.busy        gpu.pct_peak_bw = 100 * gpu.bytes_per_s / bandwidth
+```text
+gpu.flops_per_s = flops / gpu.busy        gpu.pct_peak_flops = 100 * gpu.flops_per_s / peak
+gpu.bytes_per_s = bytes / gpu.busy        gpu.pct_peak_bw = 100 * gpu.bytes_per_s / bandwidth
+```
 
 - The time is `gpu.busy`, of each round: that in which the GPU did anything. Of kernels one after
   another it is `gpu.kernel_time`. Kernels side by side count once, copies on the device (what

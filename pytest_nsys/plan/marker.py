@@ -34,18 +34,20 @@ class Spec:
 
     Attributes:
         warmup: calls of the body before the measured ones.
-        rounds: measured calls in a process; the fewest where their number is automatic.
+        rounds: measured calls in a process; of "auto", which takes as many as the tolerance needs,
+            the fewest.
         most_rounds: the most there may be where their number is automatic; None where it is not.
         processes: processes that measure it, one after another; where a baseline is recorded at
             least as many as the settings ask for.
-        tolerance: per metric; ``*`` is the default of every timed metric.
+        tolerance: how far a metric may get worse, by metric; one for all (``*``) is that of every
+            timed metric.
         budget: absolute upper limits per metric (lower limits where down is worse).
         require: patterns of kernels, copies or API calls that the body must contain.
         forbid: patterns of kernels, copies or API calls that no window may contain.
         check: called with the measurement of the body in the controller; False or an
             AssertionError fails the test.
         isolate: whether the test gets a worker and a capture of its own.
-        timeout_s: longest time for the test with all its rounds.
+        timeout_s: longest time for the test with all its rounds, s.
         nsys_args: further arguments of ``nsys profile``; tests share a capture only with tests of
             the same arguments.
         allow_empty: whether a test without any CUDA activity is all right.

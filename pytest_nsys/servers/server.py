@@ -67,7 +67,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Its address, such as "http://127.0.0.1:8000"."""
+        """Its address, such as ``"http://127.0.0.1:8000"``."""
         return self._process.url
 
     @property

@@ -157,8 +157,8 @@ class Verdict:
 
     @property
     def worse(self) -> tuple[Comparison, ...]:
-        """The gated comparisons that are regressed, first those of which a culprit is known: what
-        clients see is an effect."""
+        """The gated comparisons that are regressed, those of which a culprit is known first, since
+        what clients see is an effect."""
         found = (part for part in self.comparisons if part.status == "regressed")
         return tuple(sorted(found, key=lambda part: not part.culprits))
 

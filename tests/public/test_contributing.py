@@ -23,7 +23,7 @@ FOLDERS = {f"{path.relative_to(PACKAGE)}/" for path in (p.parent for p in PACKAG
 
 
 def test_the_map_has_every_package_and_no_other() -> None:
-    (listing,) = re.findall(r"## The map.*?```\n(.*?)```", CONTRIBUTING, re.DOTALL)
+    (listing,) = re.findall(r"## The map.*?```text\n(.*?)```", CONTRIBUTING, re.DOTALL)
     mapped = [line.split()[0] for line in listing.splitlines() if line]
     modules = {path.name for path in PACKAGE.glob("*.py")}
     assert sorted(mapped) == sorted(modules | FOLDERS - {"./"})

@@ -26,7 +26,7 @@ ROOT = Path(pytest_nsys.__file__).parents[1]
 PACKAGE = ROOT / "pytest_nsys"
 PUBLIC = frozenset(pytest_nsys.__all__)
 PROJECT = Path(__file__).parent / "project"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = [p for p in sorted((ROOT / "examples").rglob("*.py")) if p.is_file()]
 
 _NAMED = re.compile(r"\bpytest_nsys(?:\.[A-Za-z_]\w*)+")
@@ -116,7 +116,8 @@ assert "pandas" in sys.modules
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_a_page_names_public_things_alone(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
+    # What a directive of Sphinx names is where a thing is, and not what is shown.
+    text = re.sub(r"```{eval-rst}.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert not [*filter(private, _NAMED.findall(text))]
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         assert not [*filter(private, named_in(block))]

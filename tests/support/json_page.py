@@ -12,7 +12,7 @@ def page() -> str:
     _, _, text = (report.__doc__ or "").replace("``", "`").partition("\n")
     block = re.search(r"::\n\n(.*?)\n\n(?=\S)", text, re.DOTALL)
     assert block is not None
-    fenced = "```\n" + re.sub("^    ", "", block[1], flags=re.MULTILINE) + "\n```\n\n"
+    fenced = "```text\n" + re.sub("^    ", "", block[1], flags=re.MULTILINE) + "\n```\n\n"
     text = text[: block.start()] + fenced + text[block.end() :]
     return (
         "# JSON\n\n"

@@ -85,7 +85,7 @@ class Preset:
     ``{python}`` (the interpreter that runs pytest) and ``{folder}`` (private, gone afterwards).
 
     Attributes:
-        name: an identifier; `nsys_server` has it as a method.
+        name: an identifier; ``nsys_server`` has it as a method.
         command: the words that start it.
         ready: path that answers 200 once it can serve.
         dialect: how it is asked for text: a name that ``nsys_server`` takes as

@@ -146,10 +146,10 @@ class LoadResult:
 
     Attributes:
         exchanges: one per request.
-        began_utc_ns: `time.time_ns` right before the first request.
-        ended_utc_ns: `time.time_ns` right after the last answer.
-        began_ns: `time.monotonic_ns` at the beginning.
-        ended_ns: `time.monotonic_ns` at the end.
+        began_utc_ns: ``time.time_ns`` right before the first request.
+        ended_utc_ns: ``time.time_ns`` right after the last answer.
+        began_ns: ``time.monotonic_ns`` at the beginning.
+        ended_ns: ``time.monotonic_ns`` at the end.
     """
 
     exchanges: tuple[Exchange, ...]
@@ -175,7 +175,7 @@ class LoadResult:
 
     @property
     def counted(self) -> Counted:
-        """Where the numbers of output tokens are from: of the successes, the least reliable."""
+        """Where the numbers of output tokens are from, of the successes the least reliable."""
         sources = {exchange.counted for exchange in self.succeeded}
         order: tuple[Counted, ...] = ("nothing", "chunks", "usage")
         return next((source for source in order if source in sources), "nothing")

@@ -1,0 +1,41 @@
+"""The reference says what the code says, and all of it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+import pytest_nsys
+from pytest_nsys import errors, hookspecs
+from tests.support.harness import ROOT
+from tests.support.reference import PAGES
+
+API = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+PUBLIC = (ROOT / "docs/public.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_are_those_that_the_code_makes(name: str) -> None:
+    page = (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
+    assert PAGES[name]() == page, "make docs makes it anew"
+
+
+def test_every_error_says_what_to_do() -> None:
+    for error in vars(errors).values():
+        if inspect.isclass(error) and error is not errors.NsysError:
+            said = inspect.getdoc(error) or ""
+            assert "\n\nWhat to do: " in said or said.startswith("Base of"), error
+
+
+def test_the_api_has_all_that_is_public() -> None:
+    names = re.findall(r"auto(?:class|data|function):: (?:pytest_nsys\.hookspecs\.)?(\w+)", API)
+    hooks = [name for name in vars(hookspecs) if name.startswith("pytest_nsys")]
+    assert sorted([*names, "errors"]) == sorted([*pytest_nsys.__all__, *hooks])
+
+
+def test_the_api_shows_how_to_make_what_users_make() -> None:
+    (line,) = re.findall(r"^- (.*) are made by\n", PUBLIC, re.MULTILINE)
+    shown = re.findall(r"autoclass:: (\w+)$", API, re.MULTILINE)
+    assert sorted(shown) == sorted(re.findall(r"`(\w+)`", line))
