@@ -145,8 +145,8 @@ the same they say what `gpu.kernel_time` says, and would fail by the same slow-d
 compared by their own change (a share in percentage points: `"3 pp"`), and are not judged again at
 another clock. With both flops and bytes the HTML page has a roofline.
 
-What is good? On an H200, PyTorch's product of two bf16 matrices of 8192 x 8192 reached 80.7 % of the
-peak, and copies of 4 GiB 88 % of the bandwidth (`tests/gpu/test_work.py`, 2026-12-01).
+What is good? On an H200, PyTorch's product of two bf16 matrices of 8192 x 8192 reached 80.7 % of
+the peak, and copies of 4 GiB 88 % of the bandwidth (`tests/gpu/test_work.py`, 2026-12-01).
 
 TFLOP/s, dense:
 
