@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 DEMO_VENV := .venv-demo
 BIN := $(VENV)/bin
+EXTRAS := history,parquet,servers,xdist
 COMPAT := .venv-compat/oldest/.installed .venv-compat/newest/.installed
 VLLM ?= /opt/vllm-cpu
 OUT ?= examples-out
@@ -19,22 +20,28 @@ QUICK := $(addprefix tests/,cli controller ground insights kernels measure metri
 QUICK += $(addprefix --ignore=tests/,report/html/test_in_browser.py storage/recordings trace/test_faults.py \
 	insights/bottlenecks/test_properties.py)
 
+# Of all that depends on versions of Python and libraries: for the lowest also ruptures, of which the newest Python has no
+# wheel. None is with real nsys, which those of Debian are not with the newest nvtx.
+FEW := $(addprefix tests/,plugin/test_smoke.py windows metrics trace/test_load.py)
+FEW += tests/plugin/test_distributed.py::test_a_worker_that_dies_loses_the_test_that_it_ran_and_no_other
+FEW += -k 'not real_nsys' -n $(TEST_PROCESSES) --hypothesis-profile=quick --timeout=300 -q
+
 # Or Python and pytest compile everything anew in each of the many processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup test quick lint typecheck unit usual compat format docs site demo examples gpu vllm clean
+.PHONY: help setup test quick lint typecheck unit usual compat few pythons format docs site demo examples gpu vllm clean
 
 help:  ## Show this list
 	@sed -nE 's/^([a-z-]+):.*  ## (.*)$$/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: $(VENV)/.installed  ## Make the environment, and on Debian 12 install what tests need: real nsys, a browser
 	@if grep -qs VERSION_CODENAME=bookworm /etc/os-release; \
-	then .ci/install-nsys && .ci/install-browser; \
+	then .ci/install-nsys && .ci/install-browser && .ci/install-python; \
 	else echo "setup: this is no Debian 12: the tests with real nsys and with a browser need both from you"; fi
 
-test: setup lint typecheck unit usual  ## Check everything that needs no GPU: format, rules, types, tests, coverage
+test: setup lint typecheck unit usual few  ## Check everything that needs no GPU: format, rules, types, tests, coverage
 
 quick: lint typecheck  ## Check what a minute is enough for: format, rules, types, and the tests that start nothing
 	$(BIN)/python -m pytest $(QUICK) -n $(TEST_PROCESSES) --dist loadgroup --hypothesis-profile=quick -q
@@ -59,6 +66,13 @@ usual: $(VENV)/.installed $(COMPAT)  ## Try measured tests beside the most used 
 compat: $(VENV)/.installed $(COMPAT)  ## Try them beside every plugin of the table, and write down which versions those were
 	$(BIN)/python -m pytest tests/compat -n $(TEST_PROCESSES) --timeout=300
 	$(BIN)/python -m tests.compat.page --versions >/dev/null
+
+few: .venv-lowest/.installed .venv-newest/.installed  ## Run a few tests with the lowest versions on the oldest Python that is there, and the newest on the newest
+	.venv-lowest/bin/python -m pytest $(FEW) tests/storage/history/test_trend.py
+	.venv-newest/bin/python -m pytest $(FEW)
+
+pythons: $(VENV)/.installed  ## Install the wheel with each Python that is there, and run the demonstration in it
+	$(BIN)/python -m tests.support.pythons wheel
 
 format: $(VENV)/.installed  ## Put the code into its format and mend what Ruff can mend
 	$(BIN)/ruff check --fix-only --exit-zero
@@ -94,15 +108,18 @@ vllm: $(VENV)/.installed  ## Run the tests with a real vLLM on the CPU; scripts/
 	VLLM=$(VLLM) $(BIN)/python -m pytest tests/vllm
 
 clean:  ## Remove the environments and everything that tools have left
-	rm -rf $(VENV) $(DEMO_VENV) .venv-compat dist .coverage .coverage.* .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(DEMO_VENV) .venv-compat .venv-lowest .venv-newest dist .coverage .coverage.* .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
 
 $(VENV)/.installed: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(PYTHON) -m venv --upgrade-deps $(VENV)  # pip knows groups from 25.1 on; Debian 12 has 23.0
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]' --group dev
 	@touch $@
 
 .venv-compat/%/.installed: pyproject.toml tests/compat/table.py $(VENV)/.installed
 	$(BIN)/python -m tests.compat.environments $*
+
+.venv-lowest/.installed .venv-newest/.installed: .venv-%/.installed: pyproject.toml $(VENV)/.installed
+	$(BIN)/python -m tests.support.pythons $*
 
 $(DEMO_VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(DEMO_VENV)

@@ -32,6 +32,14 @@ def check_conflicts(config: pytest.Config, *, replay: bool) -> None:
             "other machines are brought here in a way of our own",
             remedy="leave out --px and name the machines with --tx, such as --tx ssh=HOST",
         )
+    if distributes(config):
+        from xdist import __version__, workermanage
+
+        if not hasattr(workermanage, "parse_tx_spec_config"):
+            raise SettingsError(
+                f"pytest-xdist {__version__} is too old to distribute measured tests",
+                remedy="pip install 'pytest-nsys[xdist]'",
+            )
     for option, (plugin, why) in _CONFLICTS.items():
         value = config.getoption(option, None)
         values = value.split(",") if isinstance(value, str) else [value]

@@ -61,12 +61,12 @@ def named(ranges: pd.DataFrame, pattern: str) -> Flags:
     domain. The pattern is one of them, or has ``*``, ``?`` or ``[...]`` as in file names.
     """
     pairs = pd.MultiIndex.from_frame(ranges[["domain", "text"]])
-    codes, unique = pairs.factorize()
+    unique = pairs.unique()
     matching = [
         any(name == pattern or fnmatchcase(name, pattern) for name in _names(domain, text))
         for domain, text in unique
     ]
-    found: Flags = np.array(matching, dtype=np.bool_)[codes]
+    found: Flags = np.array(matching, dtype=np.bool_)[unique.get_indexer(pairs)]
     return found
 
 

@@ -27,7 +27,7 @@ print(json.dumps(found))
 
 
 _PYTEST = {"oldest": "pytest==8.0.*", "newest": "pytest"}
-_BESIDE = ("nvtx>=0.2.10,<0.2.12", "setuptools")
+_BESIDE = ("nvtx>=0.2.11,<0.2.12", "setuptools")
 
 
 def make(environment: str) -> None:

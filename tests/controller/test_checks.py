@@ -51,6 +51,14 @@ def test_options_that_cannot_be_had_are_refused_by_their_names(
     assert f"leave out {flag.partition(' ')[0]}" in str(refused.value)
 
 
+def test_a_distributor_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("xdist.workermanage.parse_tx_spec_config")
+    with pytest.raises(SettingsError, match=r"pytest-xdist 3.* is too old") as refused:
+        check_conflicts(options(dist="load", tx=["popen"]), replay=False)
+    assert "pytest-nsys[xdist]" in str(refused.value)
+    check_conflicts(options(dist="no", tx=["popen"]), replay=False)
+
+
 def config(plugin: object = None) -> Any:
     return SimpleNamespace(pluginmanager=SimpleNamespace(get_plugin=lambda name: plugin))
 

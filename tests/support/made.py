@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import METRICS, Breakdown
+from pytest_nsys.cuda.names import cuda_version
 from pytest_nsys.measure.measurement import (
     Environment,
     Measurement,
@@ -113,7 +114,7 @@ measurements = st.builds(
         Environment,
         gpu=texts,
         driver=texts,
-        cuda=texts,
+        cuda=texts.map(cuda_version),
         nsys=texts,
         trace=st.lists(texts, max_size=3).map(tuple),
         versions=st.dictionaries(texts, texts, max_size=3),
