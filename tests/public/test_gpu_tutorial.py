@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -11,17 +10,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tests.support.harness import ROOT, Project, git
-
-PAGE = (ROOT / "docs/tutorials/gpu.md").read_text(encoding="utf-8")
-TEST, RIGHT, SLOW = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-COMMANDS = [
-    line.strip()
-    for block in re.findall(r"^ *```sh\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
-    for line in block.split("\n")
-    if line.strip()
-]
-(WORKFLOW,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+from tests.support.harness import Project
+from tests.support.tutorial import RIGHT, TEST, WORKFLOW, Reader
 
 # What the page's tests use of PyTorch.
 TORCH = """
@@ -60,42 +50,12 @@ TORCH = """
 """
 
 
-class Reader:
-    """Somebody who types what the page says, from its top to its end."""
-
-    def __init__(self, project: Project) -> None:
-        self.folder = project.path
-        self.left = [*COMMANDS]
-
-    def types(self, command: str) -> tuple[int, str]:
-        """The next command of the page, which has to be this one: its exit code and output."""
-        assert self.left.pop(0) == command
-        done = subprocess.run(
-            ["bash", "--noprofile", "--norc", "-c", command],
-            cwd=self.folder,
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        return done.returncode, done.stdout
-
-
 def test_the_tutorial_is_true(simulated: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     (simulated.path / "pytest.ini").unlink()
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # those of these tests take time
     monkeypatch.setenv("PYTEST_ADDOPTS", "-p nsys")
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # a module changes within a second
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "t")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "t@example.org")
-    git(simulated.path, "init", "--quiet")
     simulated.write(TORCH, "torch.py")
-    page = simulated.path / "test_gelu.py"
-    page.write_text(TEST)
-    reader = Reader(simulated)
+    reader = Reader(simulated.path, monkeypatch)
 
     assert reader.left.pop(0) == "pip install pytest-nsys"
     assert reader.types("nsys --version")[0] == 0
@@ -121,15 +81,14 @@ def test_the_tutorial_is_true(simulated: Project, monkeypatch: pytest.MonkeyPatc
     code, out = reader.types("pytest --nsys-baseline test_gelu.py")
     assert (code, "1 ok" in out) == (0, True), out
 
-    at = TEST.index("@pytest.mark.nsys")
-    page.write_text(TEST[:at] + SLOW)
+    reader.makes_it_slow()
     code, out = reader.types("pytest --nsys-baseline --nsys-html=nsys.html test_gelu.py")
     assert code == 1, out
     assert "measuring 1 test again that may have regressed, process 2 of at most 3" in out
     assert "multiply +135 us (new, 3x)" in out
     assert (simulated.path / "nsys.html").is_file()
     assert reader.types("git checkout test_gelu.py")[0] == 0
-    assert page.read_text() == TEST
+    assert (simulated.path / "test_gelu.py").read_text() == TEST
 
     code, out = reader.types("pytest-nsys power test_gelu")
     assert (code, "baseline of 3 processes" in out) == (0, True), out
@@ -139,7 +98,7 @@ def test_the_tutorial_is_true(simulated: Project, monkeypatch: pytest.MonkeyPatc
     assert (code, "1 ok" in out) == (0, True), out
     assert reader.left == []
 
-    page.write_text(f"{TEST}\n\n{RIGHT}")
+    reader.writes(f"{TEST}\n\n{RIGHT}")
     (gate,) = [step for step in steps() if step.get("name") == "Gate"]
     reader.left = [gate["run"]]
     code, out = reader.types(gate["run"])
