@@ -14,7 +14,9 @@ from pytest_nsys.catalogue import lookup
 from pytest_nsys.errors import CaptureError
 from pytest_nsys.insights.bottlenecks import Bottleneck, diagnose
 from pytest_nsys.kernels.naming import Naming
-from pytest_nsys.measure.measurement import Parts, WindowMeasurement
+from pytest_nsys.kernels.occupancy import occupancy
+from pytest_nsys.measure.launched import largest
+from pytest_nsys.measure.measurement import Launched, Parts, WindowMeasurement
 from pytest_nsys.measure.rounds import Rounds
 from pytest_nsys.measure.windows import (
     live_at_peak,
@@ -27,6 +29,7 @@ from pytest_nsys.metrics.breakdown import WHOLE_GRAPH
 from pytest_nsys.metrics.memory import MemoryTimeline
 from pytest_nsys.metrics.window import durations
 from pytest_nsys.offline.selected import diagnose_selected
+from pytest_nsys.report.json import launch_document
 from pytest_nsys.support.arrays.rows import Ints
 from pytest_nsys.trace import Trace
 from pytest_nsys.trace.narrow import (
@@ -88,7 +91,9 @@ def stats_document(
         - defects: what is wrong with the capture, and how it was taken; one sentence each.
         - metrics: by key, of the capture or the range.
         - kernels: name, canonical, category, count, total_ns, min_ns, max_ns, median_ns; the
-          largest total first.
+          largest total first. configurations: in how many launch configurations; launches: of
+          those that took the most time grid, block, registers, shared_bytes and local_bytes,
+          occupancy_pct (theoretical; null where it is not known) and limited_by, count, total_ns.
         - categories: name, count, total_ns of the kernels by category.
         - copies, memsets: name, count, total_ns, bytes, by direction and size.
         - calls, syncs: name, count, total_ns of CUDA API calls; syncs are those that block.
@@ -212,13 +217,17 @@ def kernel_rows(cut: Cut, naming: Naming) -> list[Document]:
     rows, whole_graphs = pd.unique(cut.kernels.row), pd.unique(cut.graphs.row)
     keys = [kernels["name"].to_numpy(np.int64)[rows], np.full(len(whole_graphs), -1)]
     times = [durations(kernels)[rows], durations(graphs)[whole_graphs]]
-    frame = pd.DataFrame({"name": np.concatenate(keys), "ns": np.concatenate(times)})
+    how = [kernels["configuration"].to_numpy(np.int64)[rows], np.full(len(whole_graphs), -1)]
+    frame = pd.DataFrame(
+        {"name": np.concatenate(keys), "how": np.concatenate(how), "ns": np.concatenate(times)}
+    )
     grouped = frame.groupby("name")["ns"].agg(["count", "sum", "min", "max", "median"])
+    launches = _launches(frame, cut.trace)
     strings = {**cut.trace.strings, -1: WHOLE_GRAPH}
-    names = [strings[int(key)] for key in grouped.index]
+    ids = [int(key) for key in grouped.index]
     found = [
         {
-            "name": name,
+            "name": (name := strings[key]),
             "canonical": naming.canonical(name),
             "category": naming.category(name),
             "count": int(row["count"]),
@@ -226,10 +235,27 @@ def kernel_rows(cut: Cut, naming: Naming) -> list[Document]:
             "min_ns": int(row["min"]),
             "max_ns": int(row["max"]),
             "median_ns": _plain(float(row["median"])),
+            "configurations": len(launches.get(key, ())),
+            "launches": [
+                launch_document(one) | {"count": int(one.count), "total_ns": int(one.ns)}
+                for one in largest(launches.get(key, ()))
+            ],
         }
-        for name, (_, row) in zip(names, grouped.iterrows(), strict=True)
+        for key, (_, row) in zip(ids, grouped.iterrows(), strict=True)
     ]
     return sorted(found, key=lambda row: (-row["total_ns"], row["name"]))
+
+
+def _launches(frame: pd.DataFrame, trace: Trace) -> Mapping[int, Sequence[Launched]]:
+    """By id of a kernel's name, each of its launch configurations."""
+    known = frame[frame["how"] >= 0].groupby(["name", "how"], as_index=False)
+    sums = known.agg(count=("ns", "count"), ns=("ns", "sum"))
+    found: dict[int, list[Launched]] = {}
+    for name, number, count, ns in zip(*(sums[column].tolist() for column in sums), strict=True):
+        how = trace.configurations[number]
+        launched = Launched(how, count, ns, occupancy(how, trace.capability))
+        found.setdefault(name, []).append(launched)
+    return found
 
 
 def _streams(cut: Cut) -> list[Document]:

@@ -19,6 +19,9 @@ from pytest_nsys.support.units import Unit, format_amount, format_count
 _SHOWN = 30
 _SHOWN_KERNELS = 20
 _SHOWN_PARTS = 12
+_MOST, _NEARLY_ALL = 0.5, 0.9
+"""Shares of a kernel's time of a launch configuration that stands for it, and needs no word."""
+
 _ORDER = {metric.key: number for number, metric in enumerate(METRICS)}
 
 _AMOUNTS: tuple[tuple[str, str, Unit], ...] = (("bytes", "bytes", "B"), ("total_ns", "time", "ns"))
@@ -137,7 +140,30 @@ def _kernels(kernels: Sequence[_Json]) -> list[str]:
         room = WIDTH - 6
         name = _short(kernel["canonical"], 2 * room, head=1.0)
         lines += ["      " + name[at : at + room].rstrip() for at in range(0, len(name), room)]
-    return _section("kernels (total, count, median):", [lines, _more(kernels, _SHOWN_KERNELS)])
+        lines += wrapped(launch_words(kernel), "        ", "        ")
+    title = "kernels (total, count, median):"
+    if any(kernel["launches"] for kernel in kernels):
+        title = "kernels (total, count, median; occupancy is the theoretical one):"
+    return _section(title, [lines, _more(kernels, _SHOWN_KERNELS)])
+
+
+def launch_words(kernel: _Json) -> str:
+    """How it was launched: in the configuration that took the most of its time, if one does."""
+    if not kernel["launches"]:
+        return ""
+    first = kernel["launches"][0]
+    share = first["total_ns"] / (kernel["total_ns"] or 1)
+    if share < _MOST and kernel["configurations"] > 1:
+        return f"in {kernel['configurations']} launch configurations"
+    grid, block = ("x".join(map(str, first[name])) for name in ("grid", "block"))
+    words = [f"grid {grid}", f"block {block}", f"{first['registers']} registers"]
+    for memory in ("shared", "local"):
+        if amount := first[f"{memory}_bytes"]:
+            words.append(f"{format_amount(amount, 'B')} {memory}")
+    if (percent := first["occupancy_pct"]) is not None:
+        by = f" ({first['limited_by']})" if first["limited_by"] else ""
+        words.append(f"occupancy {percent:.0f}%{by}")
+    return ("" if share >= _NEARLY_ALL else "mostly ") + ", ".join(words)
 
 
 def _parts(what: str, parts: Sequence[_Json]) -> list[str]:

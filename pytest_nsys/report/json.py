@@ -133,7 +133,7 @@ from typing import Any
 
 from pytest_nsys import __version__
 from pytest_nsys.catalogue import Breakdown
-from pytest_nsys.measure.measurement import Part, WindowMeasurement
+from pytest_nsys.measure.measurement import Launched, Part, WindowMeasurement
 from pytest_nsys.ncu.counters import Pair
 from pytest_nsys.ncu.why import sentence
 from pytest_nsys.report.figures import FigureTable, figure_tables
@@ -354,10 +354,12 @@ def _culprit(culprit: Contribution) -> dict[str, Any]:
 
 def _launch(part: Part | None) -> dict[str, Any] | None:
     """How a kernel was launched, in the configuration that took most of its time."""
-    if part is None or not part.launched:
-        return None
-    first = part.launched[0]
-    how, limits = first.configuration, first.occupancy
+    return launch_document(part.launched[0]) if part is not None and part.launched else None
+
+
+def launch_document(launched: Launched) -> dict[str, Any]:
+    """A launch configuration, and what it allows."""
+    how, limits = launched.configuration, launched.occupancy
     return {
         **{"grid": list(how.grid), "block": list(how.block), "registers": how.registers},
         **{"shared_bytes": how.shared, "local_bytes": how.local},

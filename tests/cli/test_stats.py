@@ -19,6 +19,7 @@ from pytest_nsys.metrics.breakdown import WHOLE_GRAPH
 from pytest_nsys.metrics.records import STATE_METRICS
 from pytest_nsys.offline.stats import SPREAD, stats_document
 from pytest_nsys.offline.stats_tests_text import window_lines
+from pytest_nsys.offline.stats_text import launch_words
 from pytest_nsys.trace import load_trace, schema
 from tests.simgpu.standin import write_standin
 from tests.support.command import Answer, document_of, record, step
@@ -57,7 +58,7 @@ def test_stats_as_json_have_exactly_this_schema(
     for kernel in document["kernels"]:
         assert list(kernel) == [
             *("name", "canonical", "category", "count"),
-            *("total_ns", "min_ns", "max_ns", "median_ns"),
+            *("total_ns", "min_ns", "max_ns", "median_ns", "configurations", "launches"),
         ]
         assert kernel["min_ns"] <= kernel["median_ns"] <= kernel["max_ns"] <= kernel["total_ns"]
     totals = [kernel["total_ns"] for kernel in document["kernels"]]
@@ -170,6 +171,48 @@ def test_a_table_of_stats_shows_metrics_kernels_and_ranges(
     assert "NVTX ranges:" in out
     many = command("stats", captures["llama_node"])[1]
     assert " more (--format json has all)" in many
+
+
+def test_stats_say_how_kernels_are_launched(
+    command: Callable[..., Answer], captures: dict[str, Path]
+) -> None:
+    kernels = document_of(command("stats", captures["train"], "--format=json"))["kernels"]
+    assert kernels[0]["configurations"] == 1
+    assert kernels[0]["launches"] == [
+        {
+            **{"grid": [4, 64], "block": [128], "registers": 128},
+            **{"shared_bytes": 13056, "local_bytes": 0},
+            **{"occupancy_pct": 25, "limited_by": "registers", "count": 16, "total_ns": 980436},
+        }
+    ]
+    several = [kernel for kernel in kernels if kernel["configurations"] > 4]
+    assert [len(kernel["launches"]) for kernel in several] == [4]
+    out = command("stats", captures["train"])[1].splitlines()
+    at = out.index("      xmma_gemm_f32f32_f32f32_f32_tn_n_ffma")
+    assert out[at + 1 : at + 3] == [
+        "        grid 4x64, block 128, 128 registers, 12.75 KiB shared, occupancy 25%",
+        "        (registers)",
+    ]
+    # A capture without these columns.
+    document = document_of(command("stats", captures["triton"], "--format=json"))
+    assert {kernel["configurations"] for kernel in document["kernels"]} == {0}
+    assert "occupancy" not in command("stats", captures["triton"])[1]
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        ((95, 5), "grid 2, block 32, 16 registers, 8 B local"),
+        ((60, 40), "mostly grid 2, block 32, 16 registers, 8 B local"),
+        ((40, 30, 30), "in 3 launch configurations"),
+    ],
+)
+def test_a_kernel_of_several_launch_configurations(times: tuple[int, ...], said: str) -> None:
+    how = {"grid": [2], "block": [32], "registers": 16, "shared_bytes": 0, "local_bytes": 8}
+    unknown = {"occupancy_pct": None, "limited_by": ""}
+    launches = [{**how, **unknown, "count": 1, "total_ns": time} for time in times]
+    kernel = {"configurations": len(times), "launches": launches, "total_ns": sum(times)}
+    assert launch_words(kernel) == said
 
 
 def test_stats_of_a_capture_without_gpu_work_are_zero(
