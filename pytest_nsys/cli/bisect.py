@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import shlex
 import shutil
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,6 +106,7 @@ def add_bisect(parser: Parser) -> None:
     )
     add_format(parser)
     parser.parts_at_dashes = True
+    parser.usage_codes = {"--step": _STOP}
     parser.set_defaults(run=_run)
 
 
@@ -116,7 +118,9 @@ def _run(arguments: argparse.Namespace) -> int:
             return _step(arguments)
         except NsysError as error:
             complain(error)
-            return _STOP
+        except Exception:  # Python's own exit code would be 1, and every commit "bad"
+            traceback.print_exc()
+        return _STOP
 
 
 def _search(arguments: argparse.Namespace) -> int:
@@ -182,15 +186,36 @@ def _step(arguments: argparse.Namespace) -> int:
     """Measure the checkout in this folder against GOOD, and say what git bisect is to know."""
     from pytest_nsys.bisection.bench import Broken, run_pytest
     from pytest_nsys.bisection.results import compared
-    from pytest_nsys.controller.against import plain_environment, python_of, top_of
+    from pytest_nsys.controller.against import (
+        names_folder,
+        plain_environment,
+        python_of,
+        stand_beside,
+        top_of,
+    )
     from pytest_nsys.process.processes import run_program
     from pytest_nsys.process.run_folder import RunFolder
 
+    for_search = {
+        "--with": arguments.files,
+        "--first-parent": arguments.first_parent,
+        "--restart": arguments.restart,
+        "--format": arguments.format != "table",
+    }
+    if given := [option for option, value in for_search.items() if value]:
+        raise SettingsError(
+            f"--step takes no {given[0]}", remedy="leave it out: git bisect makes the search"
+        )
     here = Path.cwd().resolve()
     top = top_of(here)
     metric, tolerance = _metric(arguments.metric)
     setup, python = _ready(arguments)
     good = arguments.span.removesuffix("..")
+    # Or each commit would be skipped, one after the other.
+    if names_folder(good):
+        stand_beside(good, here, top)
+    else:
+        _Repository(top).commit(good)
     command = [python_of(top, python), "-m", "pytest", *arguments.tests, *arguments.after_dashes]
     command += [f"--nsys-against={good}", "--nsys-job-summary=false"]
     command += [f"--nsys-against-setup={shlex.join(setup)}"] * bool(setup)
@@ -247,12 +272,17 @@ class _Repository:
         good, dots, bad = span.partition("..")
         if not good or not dots or bad.startswith("."):
             raise BisectError(f"{span!r} is no range of commits", remedy=_ENDS)
-        found = self._commit(good), self._commit(bad or "HEAD")
+        found = self.commit(good), self.commit(bad or "HEAD")
         if found[0] == found[1]:
             raise BisectError(f"GOOD and BAD are the same commit: {found[0]}", remedy=_ENDS)
         return found
 
-    def _commit(self, name: str) -> str:
+    def commit(self, name: str) -> str:
+        """The full hash of a commit.
+
+        Raises:
+            BisectError: there is none of this name.
+        """
         what = f"there is no revision {name!r}"
         if (self._top / ".git/shallow").exists():
             what += " in this shallow clone"

@@ -22,20 +22,32 @@ class Parser(argparse.ArgumentParser):
         codes: what each exit code means.
         parts_at_dashes: whether what comes after ``--`` is left alone, as ``after_dashes``, in the
             place of being taken for further values of the last positional argument.
+        usage_codes: exit codes of what is wrong with the arguments, by the option among them; 2
+            with any other.
     """
 
     examples: Sequence[str] = ()
     codes: Mapping[int | str, str] = MappingProxyType({})
     parts_at_dashes = False
+    usage_codes: Mapping[str, int] = MappingProxyType({})
+    _usage_code = 2
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse's; see ``parts_at_dashes``."""
-        if not self.parts_at_dashes:
-            return super().parse_known_args(args, namespace)
-        words = [*args]
+        """As argparse's; see ``parts_at_dashes`` and ``usage_codes``. What is not known is told
+        here, by the parser of the command that it was given to."""
+        words = [*(sys.argv[1:] if args is None else args)]
         end = words.index("--") if "--" in words else len(words)
+        for option, code in self.usage_codes.items():
+            # As argparse takes it, also in short.
+            if any(len(word) > 2 and option.startswith(word) for word in words[:end]):
+                self._usage_code = code
+        if not self.parts_at_dashes:
+            end = len(words)
         found, unknown = super().parse_known_args(words[:end], namespace)
-        found.after_dashes = words[end + 1 :]
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        if self.parts_at_dashes:
+            found.after_dashes = words[end + 1 :]
         return found, unknown
 
     def describe(
@@ -59,14 +71,14 @@ class Parser(argparse.ArgumentParser):
         self.epilog = "\n".join(lines)
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong in a few lines, rather than print all options; exit code 2."""
+        """Say what is wrong in a few lines, rather than print all options."""
         lines = [f"{self.prog}: {message}"]
         if message.startswith(_MISSING):
             lines = [f"{self.prog} wants:", *self._wanted(message.removeprefix(_MISSING))]
         lines += [f"such as: {example}" for example in self.examples[:1]]
         lines.append(f"for all options: {self.prog} --help")
         print(fit_to_print("\n".join(lines)), file=sys.stderr)
-        raise SystemExit(2)
+        raise SystemExit(self._usage_code)
 
     def _wanted(self, missing: str) -> list[str]:
         names = missing.split(", ")

@@ -343,3 +343,44 @@ def test_git_bisect_run_understands_a_step(
     assert main([*step[3:], "--setup", "/no/such"]) == 125
     assert "the set-up failed" in capsys.readouterr().err
     assert main([*step[3:], "--metric=gpu.kernel_tim"]) == 128
+
+
+def test_git_bisect_run_ends_where_a_step_is_none(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any code below 128 but 125 would make it take the commit for a bad one."""
+    make_history(folder, _levels(1000, 1000))
+
+    def step(*words: str) -> object:
+        try:
+            return main(["bisect", *words])
+        except SystemExit as ended:  # argparse
+            return ended.code
+
+    for wrong in (
+        ("--step",),
+        ("--step", "main"),
+        ("--step", "--no-such", "main", "test_it.py"),
+        ("--ste", "main", "test_it.py", "--format=no"),
+        ("main", "test_it.py", "--format=no", "--step"),
+        ("--step", "main", "test_it.py", "--restart"),
+        ("--step", "main", "test_it.py", "--format=json"),
+        ("--step", "no-such-commit", "test_it.py"),
+        ("--step", "main~1..main", "test_it.py"),
+        ("--step", "./no-such-folder", "test_it.py"),
+        ("--step", "main", "test_it.py", '--setup="x'),
+    ):
+        assert step(*wrong) == 128, wrong
+        assert "Traceback" not in capsys.readouterr().err
+    assert step("main", "test_it.py", "--format=no") == 2
+    assert step("main", "test_it.py", "--", "--step") == 2
+    capsys.readouterr()
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("pytest_nsys.bisection.bench.run_pytest", broken)
+    assert step("--step", "main", "test_it.py") == 128
+    assert "a fault of ours" in capsys.readouterr().err
+    monkeypatch.chdir("/")
+    assert step("--step", "main", "test_it.py") == 128
