@@ -239,7 +239,7 @@ def main(arguments: list[str] | None = None) -> int:
         "second gate": suite.run("second gate", gate),
         "replay": suite.run("replay", gate, f"--nsys-replay={right}"),
     }
-    recorded = ["--nsys-confirm=0", f"--nsys-record={slips}", f"--nsys-html={out}/slips.html"]
+    recorded = ["-o", "nsys_confirm=0", f"--nsys-record={slips}", f"--nsys-html={out}/slips.html"]
     broken = {
         "slips": suite.run("slips", gate, *recorded, slips=True),
         "replay of slips": suite.run("replay of slips", gate, f"--nsys-replay={slips}"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_nsys.plan.options import ADOPT, MARKER_LINE, add_options, is_active
+from pytest_nsys.plan.options import MARKER_LINE, add_options, ini_value, is_active
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,19 +64,19 @@ def pytest_configure(config: pytest.Config) -> None:
     First, because other plugins look now for what a controller has.
     """
     config.addinivalue_line("markers", MARKER_LINE)
-    if config.getini(ADOPT):
-        _adopt(config)
+    if adopted := ini_value(config, "nsys_adopt"):
+        _adopt(config, adopted)
     if not hasattr(config, "workerinput") and is_active(config):
         _become_controller(config)
 
 
-def _adopt(config: pytest.Config) -> None:
+def _adopt(config: pytest.Config, text: str) -> None:
     """Mark what is measured without a mark of its own; so that -m knows it, in plain runs too."""
     from pytest_nsys.errors import SettingsError
     from pytest_nsys.plan.adoption import BENCHMARK, MarksBenchmarks, read_adopt
 
     try:
-        adopt = read_adopt(config)
+        adopt = read_adopt(text)
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
     if BENCHMARK in adopt:

@@ -207,8 +207,8 @@ def command(job: Job, machine: Machine, env: dict[str, str]) -> list[str]:
     folder = machine.folder(job)
     words = [
         *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir=."),
-        *(job.nodeid, "--nsys", f"--nsys-record={folder / 'recording'}", "--nsys-confirm=0"),
-        *(f"--nsys-processes={job.processes}", "--nsys-lock-timeout=120", *job.options),
+        *(job.nodeid, "--nsys", f"--nsys-record={folder / 'recording'}", "-o", "nsys_confirm=0"),
+        *(f"--nsys-processes={job.processes}", "-o", "nsys_lock_timeout=120", *job.options),
         f"--nsys-baseline-dir={folder / 'baselines'}",  # none: `judge.py` has its own
         f"--nsys-json={folder / 'run.json'}",
     ]

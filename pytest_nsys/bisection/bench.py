@@ -171,9 +171,8 @@ class Bench:
         command = [
             *(python_of(here.tree, python), "-m", "pytest", *tests, *self.project.options),
             f"--nsys-against={beside.tree}",
-            "--nsys-json-samples=true",
-            *("--nsys-job-summary=false", "-o", "nsys_ncu=off"),
-            *([f"--nsys-against-python={python}"] if python else []),
+            *("-o", "nsys_json_samples=true", "-o", "nsys_job_summary=false", "-o", "nsys_ncu=off"),
+            *(("-o", f"nsys_against_python={python}") if python else ()),
             *options,
         ]
         directory = here.tree / self.project.inside

@@ -31,7 +31,7 @@ from pytest_nsys.errors import BisectError
 from pytest_nsys.support.own import own
 from pytest_nsys.support.units import format_count
 
-_ONCE = "--nsys-confirm=0"
+_ONCE = ("-o", "nsys_confirm=0")
 """What a step finds is judged here; how often it is measured again, too."""
 
 _BROKEN_IN_A_ROW = 3
@@ -200,7 +200,7 @@ class Search:
 
     def _reading(self, commit: str, target: Target, processes: int) -> Reading | str:
         tests = [self._bench.place(target.nodeid)]
-        ran = self._run(commit, self._span.good, tests, _ONCE, f"--nsys-processes={processes}")
+        ran = self._run(commit, self._span.good, tests, *_ONCE, f"--nsys-processes={processes}")
         if isinstance(ran, Broken):
             return ran.reason
         found = reading_of(ran.document, target) if ran.document else ""
@@ -244,7 +244,7 @@ class Search:
             commit,
             parent,
             [self._bench.place(target.nodeid)],
-            _ONCE,
+            *_ONCE,
             f"--nsys-processes={total.processes}",
             f"--nsys-tolerance={target.key}={_exactly(abs(reached) / 2, target)}",
         )

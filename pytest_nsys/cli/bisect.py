@@ -217,9 +217,9 @@ def _step(arguments: argparse.Namespace) -> int:
     else:
         _Repository(top).commit(good)
     command = [python_of(top, python), "-m", "pytest", *arguments.tests, *arguments.after_dashes]
-    command += [f"--nsys-against={good}", "--nsys-job-summary=false"]
-    command += [f"--nsys-against-setup={shlex.join(setup)}"] * bool(setup)
-    command += [f"--nsys-against-python={python}"] * bool(python)
+    command += [f"--nsys-against={good}", "-o", "nsys_job_summary=false"]
+    command += ["-o", f"nsys_against_setup={shlex.join(setup)}"] * bool(setup)
+    command += ["-o", f"nsys_against_python={python}"] * bool(python)
     command += [f"--nsys-tolerance={metric}={tolerance}"] * bool(tolerance)
     if setup:
         environment = plain_environment()

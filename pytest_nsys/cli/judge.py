@@ -78,11 +78,16 @@ def _flag(option: Option) -> str:
     return "--" + option.name.removeprefix("nsys_").replace("_", "-")
 
 
+def _words(option: Option, value: str) -> tuple[str, ...]:
+    """How pytest is told."""
+    return ("-o", f"{option.name}={value}") if option.ini_only else (f"{option.flag}={value}",)
+
+
 def _run(arguments: argparse.Namespace) -> int:
     import pytest
 
     from pytest_nsys.controller.recorded import RecordedTests
-    from pytest_nsys.plan.privacy import published_command
+    from pytest_nsys.plan.privacy import published_value
     from pytest_nsys.storage.recordings.together import recordings_in
 
     options = {
@@ -90,13 +95,13 @@ def _run(arguments: argparse.Namespace) -> int:
         for option in OPTIONS
         if option.judging and (values := getattr(arguments, option.name)) is not None
     }
-    given = [f"{option.flag}={value}" for option, values in options.items() for value in values]
-    shown = published_command([f"--nsys-replay={arguments.recordings[0]}", *given])
-    command = f"pytest-nsys judge {shown.removeprefix('pytest --nsys-replay=')}"
+    given = [(option, value) for option, values in options.items() for value in values]
+    shown = (f"{_flag(option)}={published_value(option, value)}" for option, value in given)
+    command = " ".join(["pytest-nsys judge ...", *shown])
     try:
         folders = recordings_in(arguments.recordings)
         named = {option.name for option in options}
-        tests = RecordedTests(folders, command.replace("--nsys-", "--"), named)
+        tests = RecordedTests(folders, command, named)
     except NsysError as error:
         complain(error)
         return int(pytest.ExitCode.USAGE_ERROR)
@@ -107,7 +112,7 @@ def _run(arguments: argparse.Namespace) -> int:
         *(part for pair in tests.options.items() for part in ("-o", "=".join(pair))),
         "--nsys-baseline",
         *(f"--nsys-replay={folder}" for folder in folders),
-        *given,
+        *(word for option, value in given for word in _words(option, value)),
     ]
     words.append("-v" if arguments.verbose else "-q")
     if arguments.junit is not None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from pytest_nsys.errors import SettingsError
-from pytest_nsys.plan.options import ADOPT
 from pytest_nsys.support.text import suggest
 
 BENCHMARK = "benchmark"
@@ -22,17 +21,17 @@ _PLUGINS = ("pytest_benchmark.plugin", _CODSPEED)
 _MARKERS = ("benchmark", "codspeed_benchmark")
 
 
-def read_adopt(config: pytest.Config) -> tuple[str, ...]:
+def read_adopt(text: str | None) -> tuple[str, ...]:
     """What the ini file names.
 
     Raises:
         SettingsError: it is nothing that can be adopted.
     """
-    words: list[str] = config.getini(ADOPT) or []
+    words = (text or "").split()
     for word in words:
         if word not in (BENCHMARK, DO_BENCH):
             remedy = suggest(word, [BENCHMARK, DO_BENCH])
-            raise SettingsError(f"{ADOPT} names {word!r}", remedy=remedy)
+            raise SettingsError(f"nsys_adopt names {word!r}", remedy=remedy)
     return tuple(dict.fromkeys(words))
 
 

@@ -1,4 +1,4 @@
-"""Command-line options and their ini twins, declared once.
+"""Command-line options and ini values, declared once.
 
 An option's command-line default is always None, and the ini value is read when it is None, so
 that a default never hides what the ini file says. This module is imported in every run of every
@@ -7,6 +7,8 @@ project that has the plugin, so it imports next to nothing.
 
 from __future__ import annotations
 
+import argparse
+import shlex
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -22,9 +24,6 @@ Table = Literal["off", "changed", "all"]
 
 Counting = Literal["off", "on-regression", "always"]
 
-ADOPT = "nsys_adopt"
-"""Of the ini file alone: which tests are measured is no matter of a run."""
-
 MARKER_LINE = (
     "nsys(warmup, rounds, cold_l2, processes, tolerance, budget, require, forbid, check, expected, "
     "isolate, gpus, timeout, nsys_args, allow_empty): measure this test under NVIDIA Nsight "
@@ -32,22 +31,40 @@ MARKER_LINE = (
 )
 
 
+Group = Literal["run", "measuring", "gate", "recordings", "reports", "diagnosis"]
+
+GROUPS: dict[Group, str] = {
+    "run": "GPU performance under NVIDIA Nsight Systems (nsys)",
+    "measuring": "nsys: measuring",
+    "gate": "nsys: gate and baselines",
+    "recordings": "nsys: recordings and replay",
+    "reports": "nsys: reports",
+    "diagnosis": "nsys: diagnosis",
+}
+"""The titles under which ``pytest --help`` has the options, in their order."""
+
+
 class Option(NamedTuple):
     """One option: ``--nsys-some-name`` on the command line, ``nsys_some_name`` in the ini file.
 
     Attributes:
         name: in the ini file.
-        about: what it is for.
+        group: what it is about: a key of `GROUPS`.
+        about: what it is for, in a line or two of the help.
         kind: what its values are.
         metavar: what its value is called in the help.
+        ini_only: whether the command line does not have it: a project decides it once, and who
+            needs another value for one run gives ``-o nsys_some_name=VALUE``.
         judging: what it has to do with the judgement of what was measured. A "rule" says how to
             judge, and recordings keep it; a "file" says where baselines and reports are.
     """
 
     name: str
+    group: Group
     about: str
     kind: Literal["flag", "path", "paths", "text", "lines"] = "text"
     metavar: str | None = None
+    ini_only: bool = False
     judging: Literal["", "rule", "file"] = ""
 
     @property
@@ -64,165 +81,285 @@ class Option(NamedTuple):
 OPTIONS: tuple[Option, ...] = (
     Option(
         "nsys",
-        "profile marked tests; compare where a baseline exists; enforce budgets",
+        "run",
+        "measure marked tests; compare where there is a baseline, and enforce budgets",
         "flag",
     ),
     Option(
         "nsys_baseline",
-        "the CI gate: as --nsys, and a test that cannot be compared fails too",
+        "run",
+        "the gate for CI: as --nsys, and what cannot be compared fails too",
         "flag",
     ),
-    Option("nsys_update", "profile marked tests and record their baselines", "flag"),
-    Option("nsys_update_new", "record only baselines that are missing", "flag"),
+    Option("nsys_update", "run", "measure marked tests and record their baselines", "flag"),
+    Option("nsys_update_new", "run", "record only baselines that are missing", "flag"),
+    Option(
+        "nsys_rounds",
+        "measuring",
+        "measured calls per test and process (default: 5); 'auto': as many as its tolerance needs",
+        metavar="N",
+    ),
+    Option(
+        "nsys_max_rounds",
+        "measuring",
+        "the most rounds that 'auto' takes (default: 50)",
+        metavar="N",
+        ini_only=True,
+    ),
+    Option(
+        "nsys_warmup",
+        "measuring",
+        "calls before the measured ones (default: 1)",
+        metavar="N",
+        ini_only=True,
+    ),
+    Option(
+        "nsys_processes",
+        "measuring",
+        "processes that measure each test, one after another (default: 1; 3 for baselines)",
+        metavar="N",
+    ),
+    Option(
+        "nsys_confirm",
+        "measuring",
+        "how often what looks slower is measured again, in a fresh process, before it fails "
+        "(default: 2)",
+        metavar="N",
+        ini_only=True,
+    ),
+    Option(
+        "nsys_cold_l2",
+        "measuring",
+        "true: the L2 cache is emptied before each measured call (default: false)",
+        metavar="true|false",
+        ini_only=True,
+    ),
+    Option(
+        "nsys_adopt",
+        "measuring",
+        "'benchmark': tests that use the fixture of pytest-benchmark or pytest-codspeed are "
+        "measured as if they were marked nsys; 'do_bench': so is what triton.testing.do_bench is "
+        "given in measured tests (default: neither)",
+        metavar="benchmark|do_bench",
+        ini_only=True,
+    ),
+    Option(
+        "nsys_ahead",
+        "measuring",
+        "true: processes are started ahead of their turn, to import what tests need side by side "
+        "(default); false: one after another",
+        metavar="true|false",
+        ini_only=True,
+    ),
+    Option(
+        "nsys_share_gpu",
+        "measuring",
+        "true: several workers of pytest-xdist (-n) may measure on one GPU (default: false)",
+        metavar="true|false",
+        ini_only=True,
+    ),
+    Option(
+        "nsys_timeout",
+        "measuring",
+        "longest time one test may take with all its rounds (default: 30 min)",
+        metavar="SECONDS",
+        ini_only=True,
+    ),
+    Option(
+        "nsys_tool_timeout",
+        "measuring",
+        "longest time that nsys itself may take to begin, to write a report, to export it "
+        "(default: 15 min)",
+        metavar="SECONDS",
+        ini_only=True,
+    ),
+    Option(
+        "nsys_lock_timeout",
+        "measuring",
+        "longest wait for another run that measures on the same GPU (default: 30 min)",
+        metavar="SECONDS",
+        ini_only=True,
+    ),
+    Option(
+        "nsys_max_duration",
+        "measuring",
+        "stop measuring when the tests of one capture have run for so long; those not measured "
+        "fail (default: no limit)",
+        metavar="SECONDS",
+        ini_only=True,
+    ),
+    Option(
+        "nsys_max_capture_size",
+        "measuring",
+        "stop measuring when a capture is so large on disk, such as '2 GiB'; those not measured "
+        "fail (default: no limit)",
+        metavar="SIZE",
+        ini_only=True,
+    ),
     Option(
         "nsys_baseline_dir",
+        "gate",
         "folder of the baselines (default: baselines)",
         "path",
         "DIR",
         judging="file",
     ),
     Option(
-        "nsys_timeline",
-        "whether a baseline's timeline is written beside it, for the HTML report (true)",
-        metavar="true|false",
+        "nsys_tolerance",
+        "gate",
+        "such as gpu.kernel_time=5% or 'mem.peak=2%, 16 MiB'; without METRIC: of every timed one; "
+        "again for more",
+        "lines",
+        "[METRIC=]TOLERANCE",
+        judging="rule",
     ),
-    Option("nsys_record", "keep this run as a recording in DIR", "path", "DIR"),
+    Option(
+        "nsys_against",
+        "gate",
+        "compare with another revision, measured in the same run: a git ref, or a folder that has "
+        "it",
+        metavar="REF",
+    ),
+    Option(
+        "nsys_against_setup",
+        "gate",
+        "command that makes a checkout of the other revision ready, run in it",
+        metavar="COMMAND",
+        ini_only=True,
+    ),
+    Option(
+        "nsys_against_python",
+        "gate",
+        "Python that measures the other revision, seen from its folder (default: this one)",
+        metavar="FILE",
+        ini_only=True,
+    ),
+    Option(
+        "nsys_device",
+        "gate",
+        "name of the device in the folder of baselines (default: the GPU's)",
+        metavar="NAME",
+        ini_only=True,
+        judging="rule",
+    ),
+    Option(
+        "nsys_allow_none",
+        "gate",
+        "true: the gate passes though no test was measured (default: false)",
+        metavar="true|false",
+        ini_only=True,
+        judging="rule",
+    ),
+    Option(
+        "nsys_skipped",
+        "gate",
+        "fail: the gate fails a test that is skipped and has a baseline (default: warn)",
+        metavar="warn|fail",
+        ini_only=True,
+        judging="rule",
+    ),
+    Option(
+        "nsys_inconclusive",
+        "gate",
+        "fail: the gate fails a test that is too noisy to tell (default: warn)",
+        metavar="warn|fail",
+        ini_only=True,
+        judging="rule",
+    ),
+    Option(
+        "nsys_clock",
+        "gate",
+        "require-locked: the gate fails a test around whose rounds the GPU's clocks were not "
+        "locked (nvidia-smi -lgc); note: they are evidence (default)",
+        metavar="note|require-locked",
+        ini_only=True,
+        judging="rule",
+    ),
+    Option(
+        "nsys_timeline",
+        "gate",
+        "false: no timeline for the HTML page is kept beside a baseline (default: true)",
+        metavar="true|false",
+        ini_only=True,
+    ),
+    Option("nsys_record", "recordings", "keep this run as a recording in DIR", "path", "DIR"),
     Option(
         "nsys_part",
-        "which part of the suite the recording is, such as 3/8 of a job of eight: whoever judges "
-        "some of them is told that others are missing",
+        "recordings",
+        "which part of the suite the recording is, such as 3/8: one that is missing fails the gate",
         metavar="NUMBER/OF",
     ),
     Option(
         "nsys_replay",
-        "judge the recording in DIR, or all in the folders below it, instead of running tests; "
-        "again for more",
+        "recordings",
+        "judge the recording in DIR, or all below it, instead of running tests; again for more",
         "paths",
         "DIR",
     ),
-    Option("nsys_json", "write the results as JSON", "path", "FILE", judging="file"),
+    Option("nsys_json", "reports", "write the results as JSON", "path", "FILE", judging="file"),
     Option(
         "nsys_json_samples",
-        "whether the JSON has the samples of every round: true or false (default)",
+        "reports",
+        "true: the JSON has the samples of every round (default: false)",
         metavar="true|false",
+        ini_only=True,
         judging="file",
     ),
-    Option("nsys_html", "write the results as one HTML page", "path", "FILE", judging="file"),
+    Option(
+        "nsys_html", "reports", "write the results as one HTML page", "path", "FILE", judging="file"
+    ),
     Option(
         "nsys_markdown",
-        "write the results as short Markdown, for a comment on a pull request",
+        "reports",
+        "write the results as Markdown, for a comment on a pull request",
         "path",
         "FILE",
         judging="file",
     ),
     Option(
         "nsys_job_summary",
-        "whether the Markdown is appended to the summary of a CI job, where GITHUB_STEP_SUMMARY "
-        "names one: true (default) or false",
+        "reports",
+        "false: the Markdown is not appended to the summary of a CI job, where "
+        "GITHUB_STEP_SUMMARY names one (default: true)",
         metavar="true|false",
+        ini_only=True,
         judging="file",
     ),
     Option(
         "nsys_report_url",
-        "where CI publishes the HTML page, for a link to it",
-        "text",
-        "URL",
+        "reports",
+        "where CI publishes the HTML page, for a link to it in the Markdown",
+        metavar="URL",
+        ini_only=True,
         judging="file",
     ),
     Option(
         "nsys_report_name",
-        "what this job is called in the Markdown, where several jobs comment on one pull request",
-        "text",
-        "NAME",
+        "reports",
+        "what this job is called in the Markdown, where several comment on one pull request",
+        metavar="NAME",
+        ini_only=True,
         judging="file",
     ),
     Option(
         "nsys_history",
-        "append what was measured of each test to its history in DIR ('pytest-nsys history')",
+        "reports",
+        "append the results to the histories in DIR, which 'pytest-nsys history' shows",
         "path",
         "DIR",
         judging="file",
     ),
     Option(
-        "nsys_rounds",
-        "measured calls per test and process (5); 'auto': as many as the tolerance needs",
-        metavar="N",
-    ),
-    Option("nsys_max_rounds", "the most rounds that 'auto' takes (50)", metavar="N"),
-    Option("nsys_warmup", "calls before them (1)", metavar="N"),
-    Option(
-        "nsys_cold_l2",
-        "whether the L2 cache is emptied before each of them: true or false (default)",
-        metavar="true|false",
-    ),
-    Option(
-        "nsys_processes",
-        "processes that measure each test, one after another (1; 3 when baselines are recorded)",
-        metavar="N",
-    ),
-    Option(
-        "nsys_ahead",
-        "whether processes are started ahead of their turn, to import what tests need side by side "
-        "(true) or one after another (false)",
-        metavar="true|false",
-    ),
-    Option(
-        "nsys_confirm",
-        "how often what looks slower is measured again, in a fresh process, before it fails (2)",
-        metavar="N",
-    ),
-    Option(
-        "nsys_allow_none",
-        "whether the gate passes though no test was measured: true or false (default)",
-        metavar="true|false",
-        judging="rule",
-    ),
-    Option(
-        "nsys_skipped",
-        "whether a test that is skipped and has a baseline passes the gate: warn (default) or fail",
-        metavar="warn|fail",
-        judging="rule",
-    ),
-    Option(
-        "nsys_inconclusive",
-        "whether a test that is too noisy to tell passes the gate: warn (default) or fail",
-        metavar="warn|fail",
-        judging="rule",
-    ),
-    Option(
-        "nsys_against",
-        "compare with another revision of the code (a git ref, or a folder such as ../main with a "
-        "checkout that is ready), measured in the same run, instead of stored baselines",
-        metavar="REF",
-    ),
-    Option(
-        "nsys_against_setup",
-        "command that prepares the other revision's folder, run in it",
-        metavar="COMMAND",
-    ),
-    Option(
-        "nsys_against_python",
-        "Python that measures the other revision, from its folder (default: this one)",
-        "text",
-        "FILE",
-    ),
-    Option(
-        "nsys_tolerance",
-        "METRIC=TOLERANCE, such as 'gpu.kernel_time=5%%' or 'mem.peak=2%%, 16 MiB'; "
-        "a bare TOLERANCE is that of every timed metric",
-        "lines",
-        "TOLERANCE",
-        judging="rule",
-    ),
-    Option(
         "nsys_table",
-        "which tests the table of the summary has: off, changed (those that are not ok) or all "
-        "(default: all; with --nsys-baseline, with -v alone)",
+        "reports",
+        "rows of the summary's table; changed: what is not ok (default: all; in the gate with -v "
+        "alone)",
         metavar="off|changed|all",
         judging="file",
     ),
     Option(
         "nsys_columns",
+        "reports",
         "metric that the table shows, in the place of the usual ones; again for more",
         "lines",
         "METRIC",
@@ -230,52 +367,17 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "nsys_ncu",
-        "run tests once more below ncu (Nsight Compute), for counters of their kernels: off "
-        "(default), on-regression: those that regressed, always: every one, and a baseline keeps "
-        "its counters",
+        "diagnosis",
+        "count kernels with ncu (Nsight Compute): of what regressed, or of all tests (default: "
+        "off)",
         metavar="off|on-regression|always",
     ),
-    Option("nsys_executable", "the nsys to run (default: searched for)", metavar="FILE"),
-    Option("nsys_args", "further arguments of 'nsys profile'", metavar="ARGS"),
     Option(
-        "nsys_device",
-        "name of the device in the baseline folder, instead of the GPU's",
-        metavar="NAME",
-        judging="rule",
+        "nsys_executable", "diagnosis", "the nsys to run (default: searched for)", metavar="FILE"
     ),
-    Option("nsys_keep", "keep the raw reports in DIR (they hold secrets)", "path", "DIR"),
+    Option("nsys_args", "diagnosis", "further arguments of 'nsys profile'", metavar="ARGS"),
     Option(
-        "nsys_timeout",
-        "longest time one test may take with all its rounds (30 min)",
-        metavar="SECONDS",
-    ),
-    Option(
-        "nsys_tool_timeout",
-        "longest time that nsys itself may take to begin, to write a report, to export it (15 min)",
-        metavar="SECONDS",
-    ),
-    Option(
-        "nsys_lock_timeout",
-        "longest wait for another run that measures on the same GPU (30 min)",
-        metavar="SECONDS",
-    ),
-    Option(
-        "nsys_share_gpu",
-        "whether several workers of pytest-xdist (-n) may measure on one GPU: true or false "
-        "(default)",
-        metavar="true|false",
-    ),
-    Option(
-        "nsys_max_duration",
-        "stop measuring when the tests of one capture have run for so long (default: no limit); "
-        "those not measured fail",
-        metavar="SECONDS",
-    ),
-    Option(
-        "nsys_max_capture_size",
-        "stop measuring when a capture is so large on disk, such as '2 GiB' (default: no limit); "
-        "those not measured fail",
-        metavar="SIZE",
+        "nsys_keep", "diagnosis", "keep nsys's own reports in DIR; they hold secrets", "path", "DIR"
     ),
 )
 
@@ -288,33 +390,36 @@ MODES: dict[str, Mode] = {
 }
 
 
-CLOCK = "nsys_clock"
-"""Of the ini file alone: how a machine is set up is no matter of a run."""
+class _RefusesIniOnly(argparse.Action):
+    """Tells who gives an ini value as an option where it belongs."""
+
+    def __call__(self, _parser: Any, _namespace: Any, values: Any, flag: Any = None) -> None:
+        name, value = self.dest, "VALUE" if values is None else values
+        raise usage_error(
+            f"{flag} is no option: {name} is set in the ini file",
+            f"write {name} = {value} there, or for this run alone give "
+            f"-o {shlex.quote(f'{name}={value}')}",
+        )
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Declare every option and its ini twin."""
-    group = parser.getgroup("nsys", "GPU performance under NVIDIA Nsight Systems (nsys)")
-    parser.addini(
-        ADOPT,
-        "'benchmark': tests that use the fixture of pytest-benchmark or pytest-codspeed are "
-        "measured as if they were marked nsys; 'do_bench': so is what triton.testing.do_bench is "
-        "given in measured tests",
-        type="args",
-        default=None,
-    )
-    parser.addini(
-        CLOCK,
-        "'require-locked': a gate fails a test around whose rounds the GPU's clocks were not "
-        "locked (nvidia-smi -lgc); 'note' (default): they are evidence",
-        default=None,
-    )
+    groups = {group: parser.getgroup(f"nsys-{group}", title) for group, title in GROUPS.items()}
     for option in OPTIONS:
-        if option.kind == "flag":
+        group, help_text = groups[option.group], option.about.replace("%", "%%")
+        if option.ini_only:
             group.addoption(
-                option.flag, action="store_true", default=None, dest=option.name, help=option.about
+                option.flag,
+                action=_RefusesIniOnly,
+                nargs="?",
+                default=None,
+                dest=option.name,
+                help=argparse.SUPPRESS,
             )
-            parser.addini(option.name, option.about, type="bool", default=None)
+        elif option.kind == "flag":
+            group.addoption(
+                option.flag, action="store_true", default=None, dest=option.name, help=help_text
+            )
         else:
             group.addoption(
                 option.flag,
@@ -322,10 +427,11 @@ def add_options(parser: pytest.Parser) -> None:
                 default=None,
                 dest=option.name,
                 metavar=option.metavar,
-                help=option.about,
+                help=help_text,
             )
-            kind: Any = "linelist" if option.is_list else "string"
-            parser.addini(option.name, option.about, type=kind, default=None)
+        kind: Any = "bool" if option.kind == "flag" else "linelist" if option.is_list else "string"
+        about = option.about if option.ini_only else f"as {option.flag}"
+        parser.addini(option.name, about, type=kind, default=None)
 
 
 def ini_value(config: pytest.Config, name: str) -> Any:
@@ -344,23 +450,28 @@ def ini_value(config: pytest.Config, name: str) -> Any:
     option = next(option for option in OPTIONS if option.name == name)
     values = given.value if isinstance(given.value, list) else [given.value]
     if not all(isinstance(value, (str, int, float)) for value in values):
-        raise _usage_error(name, given.value, "give a text, a number, true or false")
+        raise _wrong_type(name, given.value, "give a text, a number, true or false")
     texts = [str(value).lower() if isinstance(value, bool) else str(value) for value in values]
     if option.is_list:
         return texts
     if option.kind != "flag":
         return "\n".join(texts)
     if texts not in (["true"], ["false"]):
-        raise _usage_error(name, given.value, "give true or false")
+        raise _wrong_type(name, given.value, "give true or false")
     return texts == ["true"]
 
 
-def _usage_error(name: str, value: object, remedy: str) -> Exception:
+def _wrong_type(name: str, value: object, remedy: str) -> Exception:
+    return usage_error(f"{name} is {value!r:.200}", remedy)
+
+
+def usage_error(what: str, remedy: str) -> Exception:
+    """What pytest prints without a traceback, before it runs anything."""
     import pytest
 
     from pytest_nsys.errors import SettingsError
 
-    return pytest.UsageError(str(SettingsError(f"{name} is {value!r:.200}", remedy=remedy)))
+    return pytest.UsageError(str(SettingsError(what, remedy=remedy)))
 
 
 def is_active(config: pytest.Config) -> bool:

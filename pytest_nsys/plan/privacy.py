@@ -30,24 +30,31 @@ def published_command(args: Sequence[str]) -> str:
     Of values there are amounts and what an option lets choose from. All others may be anything: a
     password is an argument as any other, or in the value of one.
     """
-    options = {option.flag: option for option in OPTIONS}
+    flags = {option.flag: option for option in OPTIONS}
+    names = {option.name: option for option in OPTIONS}
     words: list[str] = []
-    value_of: Option | None = None
-    for arg in args:
+    rest = iter(args)
+    for arg in rest:
         flag, equals, value = arg.partition("=")
-        option = options.get(flag)
-        if value_of is not None:
-            words.append(_value(value_of, arg))
+        option = flags.get(flag)
+        shown = [_HIDDEN]
+        if option is not None and equals:
+            shown = [f"{flag}={published_value(option, value)}"]
         elif option is not None:
-            words.append(f"{flag}={_value(option, value)}" if equals else flag)
-        elif words[-1:] != [_HIDDEN]:
-            words.append(_HIDDEN)
-        takes_value = value_of is None and option is not None and option.kind != "flag"
-        value_of = option if takes_value and not equals else None
+            shown = [flag]
+            if option.kind != "flag":
+                shown.append(published_value(option, next(rest, "")))
+        elif flag in ("-o", "--override-ini"):
+            name, _, value = (value if equals else next(rest, "")).partition("=")
+            if name in names:
+                shown = ["-o", f"{name}={published_value(names[name], value)}"]
+        if shown != [_HIDDEN] or words[-1:] != [_HIDDEN]:
+            words += shown
     return " ".join(["pytest", *words])
 
 
-def _value(option: Option, value: str) -> str:
+def published_value(option: Option, value: str) -> str:
+    """The value of an option, or ``...`` where it may be anything."""
     choices = (*_WORDS, *(option.metavar or "").split("|"))
     return shlex.quote(value) if value in choices or _AMOUNT.fullmatch(value) else _HIDDEN
 

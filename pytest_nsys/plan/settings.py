@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, get_args
 from pytest_nsys.errors import NsysError, SettingsError
 from pytest_nsys.plan.adoption import read_adopt
 from pytest_nsys.plan.options import (
-    CLOCK,
     MODES,
     OPTIONS,
     Clock,
@@ -183,7 +182,7 @@ def read_settings(config: pytest.Config) -> Settings:
         ahead=_truth("nsys_ahead", values["nsys_ahead"] or "true"),
         confirm=_count(values, "nsys_confirm", Settings.confirm, 0),
         inconclusive=_warn_or_fail("nsys_inconclusive", values),
-        clock=_clock(config.getini(CLOCK) or "note"),
+        clock=_clock(values["nsys_clock"] or "note"),
         skipped=_warn_or_fail("nsys_skipped", values),
         allow_none=_truth("nsys_allow_none", values["nsys_allow_none"] or "false"),
         against=against,
@@ -202,10 +201,19 @@ def read_settings(config: pytest.Config) -> Settings:
         share_gpu=_truth("nsys_share_gpu", values["nsys_share_gpu"] or "false"),
         max_duration_s=_seconds(values, "nsys_max_duration"),
         max_capture_size=_size(values, "nsys_max_capture_size"),
-        adopt=read_adopt(config),
-        overriding=frozenset(
-            option.name for option in OPTIONS if config.getoption(option.name) is not None
-        ),
+        adopt=read_adopt(values["nsys_adopt"]),
+        overriding=_overriding(config),
+    )
+
+
+def _overriding(config: pytest.Config) -> frozenset[str]:
+    """What the command line has a value of, and of what it has no option ``-o NAME=VALUE``."""
+    set_here = {text.partition("=")[0] for text in config.getoption("override_ini") or ()}
+    return frozenset(
+        option.name
+        for option in OPTIONS
+        if config.getoption(option.name) is not None
+        or (option.ini_only and option.name in set_here)
     )
 
 
@@ -226,7 +234,7 @@ def _clock(text: str) -> Clock:
     for known in get_args(Clock):
         if text == known:
             return known
-    raise SettingsError(f"{CLOCK} is {text!r}", remedy="give note or require-locked")
+    raise SettingsError(f"nsys_clock is {text!r}", remedy="give note or require-locked")
 
 
 def _warn_or_fail(name: str, values: Values) -> WarnOrFail:
@@ -279,7 +287,7 @@ def option_value(config: pytest.Config, option: Option) -> Any:
         given = ini_value(config, option.name)
         base = config.inipath.parent if config.inipath else config.rootpath
     if given is not None and not "".join(given).strip():
-        _check_empty(config, option.name)
+        _check_empty(config, option)
         given = None
     if given is None:
         return None
@@ -288,7 +296,7 @@ def option_value(config: pytest.Config, option: Option) -> Any:
     if option.kind == "paths":
         for one in given:
             if not one.strip():
-                _check_empty(config, option.name)
+                _check_empty(config, option)
         return tuple(_path(option.name, one, base) for one in given)
     return given
 
@@ -306,18 +314,16 @@ def _path(name: str, given: str, base: Path) -> Path:
 
 _CAN_BE_EMPTY = (
     *("nsys_args", "nsys_against_setup", "nsys_tolerance", "nsys_report_url", "nsys_report_name"),
-    "nsys_columns",
+    *("nsys_columns", "nsys_adopt", "nsys_device"),
 )
-_CAN_BE_UNSET = ("nsys_device",)
-"""In the ini file alone, where ``-o nsys_device=`` takes back what it says."""
+"""What an empty value says something of, as ``-o nsys_device=`` takes back what a file says."""
 
 
-def _check_empty(config: pytest.Config, name: str) -> None:
+def _check_empty(config: pytest.Config, option: Option) -> None:
     """Refuse an empty value, such as that of a variable that CI does not set."""
-    in_ini = config.getoption(name) is None
-    if name in _CAN_BE_EMPTY or (in_ini and name in _CAN_BE_UNSET):
+    if option.name in _CAN_BE_EMPTY:
         return
-    where = name if in_ini else "--" + name.replace("_", "-")
+    where = option.name if config.getoption(option.name) is None else option.flag
     raise SettingsError(
         f"{where} is empty",
         remedy="give it a value (is a variable not set?), or leave it out",

@@ -37,7 +37,7 @@ class Project:
 
         What tests have recorded of themselves ("properties") is in no file but JUnit's.
         """
-        reports = ["--nsys-json=out.json", "--nsys-json-samples=true", "--junitxml=out.xml"]
+        reports = ["--nsys-json=out.json", "-o", "nsys_json_samples=true", "--junitxml=out.xml"]
         done = self.run(mode, *reports, *args)
         path = self.folder / "out.json"
         assert path.exists(), done.stdout + done.stderr

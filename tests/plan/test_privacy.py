@@ -93,16 +93,17 @@ def test_a_report_without_a_reason_has_none() -> None:
             ["--nsys-tolerance=2%", "--nsys-rounds", "auto"],
             "pytest --nsys-tolerance=2% --nsys-rounds auto",
         ),
-        (["--nsys-max-capture-size=2 GiB"], "pytest --nsys-max-capture-size='2 GiB'"),
+        (["-o", "nsys_max_capture_size=2 GiB"], "pytest -o nsys_max_capture_size='2 GiB'"),
         (
-            ["--nsys-against-setup", "env A=secret", "--nsys"],
-            "pytest --nsys-against-setup ... --nsys",
+            ["-o", "nsys_against_setup=env A=secret", "--nsys"],
+            "pytest -o nsys_against_setup=... --nsys",
         ),
         (
-            ["--nsys-against=secret", "--nsys-inconclusive=fail"],
-            "pytest --nsys-against=... --nsys-inconclusive=fail",
+            ["--nsys-against=secret", "--override-ini=nsys_inconclusive=fail"],
+            "pytest --nsys-against=... -o nsys_inconclusive=fail",
         ),
-        (["--nsys-html"], "pytest --nsys-html"),
+        (["-o", "secret=fail", "-o", "nsys_secret=1", "-o"], "pytest ..."),
+        (["--nsys-html"], "pytest --nsys-html ..."),
     ],
 )
 def test_a_command_line_is_kept_as_far_as_it_is_ours(args: list[str], command: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from pytest_nsys.catalogue import METRICS, lookup
 from pytest_nsys.errors import SettingsError
-from pytest_nsys.plan.options import MODES, OPTIONS, Mode, is_active
+from pytest_nsys.plan.options import MODES, OPTIONS, Mode, Option, is_active
 from pytest_nsys.plan.part import Part
 from pytest_nsys.plan.settings import Settings, read_settings, read_tolerances
 from pytest_nsys.support.units import Tolerance
@@ -167,7 +168,14 @@ nsys_lock_timeout = 5 s"""
     assert settings.against_setup == ("make", "all of it")
     assert settings.against_python == ".venv/bin/python"
     assert settings.lock_timeout_s == 5.0
-    args = ("--nsys-rounds=7", "--nsys-confirm=1", "--nsys-inconclusive=warn", "--nsys-processes=2")
+    args = (
+        "--nsys-rounds=7",
+        "-o",
+        "nsys_confirm=1",
+        "-o",
+        "nsys_inconclusive=warn",
+        "--nsys-processes=2",
+    )
     settings = read("--nsys", *args, ini=ini)
     assert (settings.rounds, settings.auto, settings.confirm) == (7, False, 1)
     assert (settings.processes, settings.inconclusive) == (2, "warn")
@@ -230,6 +238,33 @@ def test_every_option_is_an_ini_value_too(configure: Configure) -> None:
         assert config.getini(option.name) in (True, ["5%"], "7")
 
 
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option.ini_only])
+def test_what_the_ini_file_alone_has_is_told_where_it_belongs(
+    configure: Configure, option: Option
+) -> None:
+    forms = (((f"{option.flag}=a b",), "a b"), ((option.flag, "a b"), "a b"))
+    for args, value in (*forms, ((option.flag,), "VALUE")):
+        with pytest.raises(pytest.UsageError) as caught:
+            configure(*args)
+        what, _, remedy = str(caught.value).partition("\nWhat to do: ")
+        assert what == f"{option.flag} is no option: {option.name} is set in the ini file"
+        quoted = shlex.quote(f"{option.name}={value}")
+        assert remedy == (
+            f"write {option.name} = {value} there, or for this run alone give -o {quoted}"
+        )
+
+
+def test_the_command_line_comes_before_marks_by_options_or_else_by_ini_values(
+    read: Callable[..., Settings],
+) -> None:
+    assert read(ini="nsys_warmup = 3\nnsys_rounds = 3").overriding == frozenset()
+    # What has an option is overridden by it: -o stands for the file, as in pytest-nsys judge.
+    given = ("-o", "nsys_warmup=3", "--nsys-rounds=3", "-o", "nsys_processes=3", "-o", "addopts=")
+    settings = read(*given)
+    assert settings.overriding == {"nsys_warmup", "nsys_rounds"}
+    assert (settings.warmup, settings.processes) == (3, 3)
+
+
 def test_values_are_read_from_the_command_line_and_from_the_ini_file(
     read: Callable[..., Settings],
 ) -> None:
@@ -252,8 +287,15 @@ nsys_timeout = 90"""
     assert settings.executable == "/opt/nsys"
     assert settings.nsys_args == ("--gpu-metrics-devices=all", "--a b")
     assert settings.device == "my gpu"
-    args = ("--nsys-rounds=3", "--nsys-warmup=2", "--nsys-tolerance=9%", "--nsys-timeout=2 s")
-    settings = read(*args, "--nsys-args=-x", "--nsys-device=other", ini=ini)
+    args = (
+        "--nsys-rounds=3",
+        "-o",
+        "nsys_warmup=2",
+        "--nsys-tolerance=9%",
+        "-o",
+        "nsys_timeout=2 s",
+    )
+    settings = read(*args, "--nsys-args=-x", "-o", "nsys_device=other", ini=ini)
     assert (settings.rounds, settings.warmup, settings.timeout_s) == (3, 2, 2.0)
     assert settings.tolerance == (("*", Tolerance(0.09)),)
     assert (settings.nsys_args, settings.device) == (("-x",), "other")
@@ -367,6 +409,8 @@ TAKES_NOTHING = {
         "nsys_report_url",
         "nsys_report_name",
         "nsys_columns",
+        "nsys_adopt",
+        "nsys_device",
     )
 }
 
@@ -377,10 +421,10 @@ def test_an_empty_value_is_refused_and_turns_nothing_off(configure: Configure, v
     for option in OPTIONS:
         if option.kind == "flag":
             continue
-        for in_ini in (False, True):
+        for in_ini in (True,) if option.ini_only else (True, False):
             given = ("-o", f"{option.name}={value}") if in_ini else (f"{option.flag}={value}",)
             config = configure(*given)
-            if option.name in TAKES_NOTHING or (in_ini and option.name == "nsys_device"):
+            if option.name in TAKES_NOTHING:
                 read_settings(config)
                 continue
             with pytest.raises(SettingsError) as error:

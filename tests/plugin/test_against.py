@@ -140,8 +140,10 @@ def test_the_revision_may_have_an_environment_of_its_own(repository: Project) ->
     result = repository.run(
         "--nsys-against=HEAD",
         "--nsys-processes=1",
-        f"--nsys-against-setup={setup}",
-        f"--nsys-against-python={sys.executable}",
+        "-o",
+        f"nsys_against_setup={setup}",
+        "-o",
+        f"nsys_against_python={sys.executable}",
         "test_it.py",
     )
     result.assert_outcomes(passed=1)
@@ -157,7 +159,7 @@ def test_a_checkout_that_is_ready_is_taken_as_it_is(
     git(repository.path, "clone", "--quiet", str(repository.path), str(other))
     git(repository.path, "clone", "--quiet", str(other), str(third))
     (other / "src/mine.py").write_text((other / "src/mine.py").read_text().replace("1000", "800"))
-    arguments = (f"--nsys-against={other}", "--nsys-against-setup=false", "test_it.py")
+    arguments = (f"--nsys-against={other}", "-o", "nsys_against_setup=false", "test_it.py")
     result, tests = repository.results(*arguments)
     assert tests["test_kernel"]["status"] == "regressed"
     result.stdout.fnmatch_lines(["*gpu.kernel_time +25.0%*"])
@@ -182,7 +184,10 @@ def test_a_checkout_that_is_ready_is_taken_as_it_is(
         (("--nsys-against=nowhere",), "*there is no revision 'nowhere'*"),
         (("--nsys-against=--version",), "*there is no revision '--version'*"),
         (("--nsys-against=HEAD", "--nsys-update"), "*--nsys-against measures two revisions*"),
-        (("--nsys-against=HEAD", "--nsys-against-setup=false"), "*the set-up of HEAD (*failed*"),
+        (
+            ("--nsys-against=HEAD", "-o", "nsys_against_setup=false"),
+            "*the set-up of HEAD (*failed*",
+        ),
     ],
 )
 def test_what_cannot_be_compared_is_a_usage_error(

@@ -65,7 +65,7 @@ def test_one_after_another_where_that_is_asked_for(
 ) -> None:
     install(version=NEW)
     project.write(LOGS.format(importing="") + PASSES)
-    assert project.run("--nsys", "--nsys-processes=2", "--nsys-ahead=false").ret == 0
+    assert project.run("--nsys", "--nsys-processes=2", "-o", "nsys_ahead=false").ret == 0
     told = logged(project)
     one = ["imports", "imported"]
     assert told == [*one, *one, "runs", *one, "runs"]

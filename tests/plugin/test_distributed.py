@@ -375,7 +375,7 @@ SLOWER = """
 
 
 def test_suspects_are_confirmed_and_recordings_replayed_as_without_it(simulated: Project) -> None:
-    processes = ("--nsys-confirm=1", "--nsys-processes=2")
+    processes = ("-o", "nsys_confirm=1", "--nsys-processes=2")
     simulated.write(SLOWER)
     simulated.write("0", "us")
     simulated.run("-n", "2", "--nsys-update", *processes).assert_outcomes(passed=3)
@@ -404,7 +404,7 @@ def test_runs_on_other_gpus_of_the_machine_are_not_waited_for(
     monkeypatch.setenv("PYTEST_NSYS_LOCK_DIR", str(simulated.path / "locks"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     simulated.write(THREE)
-    options = ("-n", "2", "--nsys", "--nsys-lock-timeout=1")
+    options = ("-n", "2", "--nsys", "-o", "nsys_lock_timeout=1")
     folder = simulated.path / "locks"
     with gpu_locks(["GPU-2", "GPU-3"], deadline_s=0, waiting=print, folder=folder):
         simulated.run(*options).assert_outcomes(passed=3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from typing import Any
 
 import pytest
@@ -211,9 +212,12 @@ def test_a_gate_may_need_locked_clocks(watched: Project) -> None:
     assert watched.run("--nsys-baseline").ret == 0
 
     watched.write(BODY + text.replace("CLOCK", "1980"))
-    result, tests = watched.results("--nsys-baseline")
+    result, tests = watched.results("--nsys-baseline", "--nsys-record=recorded")
     assert result.ret == 1
     assert [test["status"] for test in tests.values()] == ["violated", "violated"]
+    judge = (sys.executable, "-m", "pytest_nsys", "judge", "recorded")
+    for given, code in (((), 1), (("--clock=note",), 0)):
+        assert watched.pytester.run(*judge, *given).ret == code, "as recorded, if not given"
     said = " ".join(" ".join(result.outlines).split())
     highest = "the GPU's clocks are not known to be locked: 1,980 MHz, as high as they can be"
     assert f"{highest}; lock them below the highest (nvidia-smi -lgc MHZ, as root)" in said

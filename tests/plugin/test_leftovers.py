@@ -66,7 +66,7 @@ def test_a_test_that_what_is_left_running_disturbs_is_measured_alone(
     simulated.write(TESTS + LEAVES.format(what=what, start=STARTS[what]) + VICTIM)
     simulated.run("--nsys-update", "-k", "victim").assert_outcomes(passed=1, deselected=3)
     result, tests = simulated.results(
-        "--nsys-baseline", "-k", "victim or leaves", "--nsys-confirm=1"
+        "--nsys-baseline", "-k", "victim or leaves", "-o", "nsys_confirm=1"
     )
     assert tests["test_victim"]["status"] in ("ok", "improved")
     kind = "thread" if what == "thread" else "process"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_nsys.plan.options import OPTIONS
+from pytest_nsys.plan.options import GROUPS, OPTIONS
 from tests.support.harness import Project
 from tests.support.seen import Story
 
@@ -150,10 +150,12 @@ TWINS = {
     "nsys_max_capture_size": ("0", "8 GiB"),
     "nsys_executable": ("no-such-program", "nsys"),
     "nsys_replay": ("ini-replay", "other-replay"),
+    "nsys_clock": ("0", "require-locked"),
 }
 # Of these, other tests say so: the projects here set some of them themselves, others need a
 # repository or a CI.
 ELSEWHERE = {
+    "nsys_adopt",
     "nsys_job_summary",
     "nsys_report_url",
     "nsys_report_name",
@@ -177,8 +179,53 @@ TEST = """
 """
 
 
+def given(name: str, value: str) -> tuple[str, ...]:
+    """How the command line says it: by the option, or as one value of the ini file."""
+    option = next(option for option in OPTIONS if option.name == name)
+    return ("-o", f"{name}={value}") if option.ini_only else (f"{option.flag}={value}",)
+
+
 def test_every_option_has_an_ini_twin_that_is_tested_here() -> None:
     assert {option.name for option in OPTIONS} == {*TWINS, *MODES, *ELSEWHERE}
+
+
+def test_the_help_has_the_options_in_groups_and_what_is_set_in_the_ini_file(
+    pytester: pytest.Pytester,
+) -> None:
+    printed = pytester.runpytest_inprocess("--help").stdout.str()
+    options, _, ini = printed.partition("configuration options in the first")
+    for option in OPTIONS:
+        assert (f"\n  {option.flag}" in options) != option.ini_only
+        assert f"\n  {option.name} (" in ini
+    begins = [options.index(f"\n{title}:\n") for title in GROUPS.values()]
+    assert begins == sorted(begins)
+    ours = options[begins[0] :].split("\n\n")[: len(GROUPS)]
+    assert sum(group.count("\n  --nsys") for group in ours) == options.count("\n  --nsys")
+    assert max(len(line) for group in ours for line in group.splitlines()) <= 80
+    assert "such as gpu.kernel_time=5% or" in " ".join(options.split())
+
+
+def test_who_gives_an_ini_value_as_an_option_reads_no_usage(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess(
+        "--nsys", "--nsys-max-capture-size", "2 GiB", "test_it.py"
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert result.stderr.str().split("\n")[:2] == [
+        "ERROR: --nsys-max-capture-size is no option: nsys_max_capture_size is set in the ini file",
+        "What to do: write nsys_max_capture_size = 2 GiB there, or for this run alone give "
+        "-o 'nsys_max_capture_size=2 GiB'",
+    ]
+
+
+def test_an_ini_value_of_the_command_line_comes_before_marks_too(
+    simulated: Project, story: Story
+) -> None:
+    simulated.write(TEST.format(us=100).replace("mark.nsys", "mark.nsys(warmup=0, rounds=2)"))
+    simulated.run("--nsys", "-o", "nsys_warmup=3").assert_outcomes(passed=1)
+    assert len(story.of("worker")) == 2 + 3
+    simulated.ini("nsys_warmup = 3")
+    simulated.run("--nsys").assert_outcomes(passed=1)
+    assert len(story.of("worker")) == 2
 
 
 def test_every_ini_twin_works_and_the_command_line_wins(simulated: Project, story: Story) -> None:
@@ -199,8 +246,8 @@ def test_every_ini_twin_works_and_the_command_line_wins(simulated: Project, stor
     written.append("ini-kept/report-1.nsys-rep")
     assert [name for name in written if not (folder / name).is_file()] == []
 
-    given = [f"--{name.replace('_', '-')}={values[1]}" for name, values in together.items()]
-    simulated.run(*given).assert_outcomes(passed=1)
+    over = [word for name, values in together.items() for word in given(name, values[1])]
+    simulated.run(*over).assert_outcomes(passed=1)
     assert len(story.of("worker")) == 3 + 5
     baseline = folder / "other-folder/other-device/test_it.py/test_it.json"
     assert "--trace=cuda,nvtx,mpi" in baseline.read_text()
@@ -218,8 +265,8 @@ def test_a_limit_of_the_ini_file_is_read_and_the_command_line_wins(
     refused = pytester.runpytest_inprocess("--nsys")
     assert refused.ret == pytest.ExitCode.USAGE_ERROR
     assert f"{name} is '0'" in refused.stderr.str()
-    option = f"--{name.replace('_', '-')}={TWINS[name][1]}"
-    pytester.runpytest_inprocess("--nsys", option).assert_outcomes(passed=1)
+    over = given(name, TWINS[name][1])
+    pytester.runpytest_inprocess("--nsys", *over).assert_outcomes(passed=1)
 
 
 def test_an_ini_file_can_switch_profiling_on_and_the_command_line_chooses_how(
@@ -246,9 +293,9 @@ def test_an_ini_file_can_switch_profiling_on_and_the_command_line_chooses_how(
     [
         (("--nsys-rounds=many",), "nsys_rounds is 'many'|give a whole number from 1 on"),
         (("--nsys-rounds=0",), "nsys_rounds is '0'|give a whole number from 1 on"),
-        (("--nsys-warmup=-1",), "nsys_warmup is '-1'|give a whole number from 0 on"),
-        (("--nsys-timeout=soon",), "nsys_timeout: 'soon' is not a quantity|give seconds above"),
-        (("--nsys-timeout=0",), "nsys_timeout is '0'|give seconds above zero, such as 600"),
+        (("-o", "nsys_warmup=-1"), "nsys_warmup is '-1'|give a whole number from 0 on"),
+        (("-o", "nsys_timeout=soon"), "nsys_timeout: 'soon' is not a quantity|give seconds above"),
+        (("-o", "nsys_timeout=0"), "nsys_timeout is '0'|give seconds above zero, such as 600"),
         (("--nsys-tolerance=gpu.time=3%",), "there is no metric 'gpu.time'|did you mean"),
         (("--nsys-tolerance=much",), "nsys_tolerance: 'much': 'much' is not a quantity|write"),
         (("--nsys-args='",), 'nsys_args is "\'": No closing quotation|quote it as for a shell'),

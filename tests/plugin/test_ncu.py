@@ -134,7 +134,7 @@ def test_without_counters_the_verdict_stands_and_a_note_says_why(regressed: Proj
     assert note.startswith("no counters: ncu (NVIDIA Nsight Compute) was not found; install")
     for fault, wanted in NONE:
         write_ncu(bin, faults=[fault])
-        limit = ["--nsys-tool-timeout=3"] if fault == "hang" else []
+        limit = ["-o", "nsys_tool_timeout=3"] if fault == "hang" else []
         (note,) = _notes(regressed, *limit)
         assert fnmatch(note, f"no counters: {wanted}"), note
 

@@ -55,7 +55,7 @@ def test_the_gate_fails_where_nothing_was_measured(
     result.stdout.fnmatch_lines(
         [*lines, "  the gate fails*nsys_allow_none = true"], consecutive=True
     )
-    result = simulated.run("--nsys-baseline", "-q", "--nsys-allow-none=true", *args)
+    result = simulated.run("--nsys-baseline", "-q", "-o", "nsys_allow_none=true", *args)
     assert result.ret == 0
     result.stdout.fnmatch_lines(lines, consecutive=True)
     assert "the gate fails" not in result.stdout.str()
@@ -113,11 +113,11 @@ def test_a_test_with_a_baseline_that_was_skipped_is_listed(simulated: Project) -
     assert "2 not measured, with a baseline" in markdown
     assert "memory" not in markdown
 
-    failing = simulated.run("--nsys-baseline", "--nsys-skipped=fail", "--junitxml=junit.xml")
+    failing = simulated.run("--nsys-baseline", "-o", "nsys_skipped=fail", "--junitxml=junit.xml")
     failing.assert_outcomes(passed=1, skipped=1, xfailed=1, failed=1)
     reason = "Skipped: no memory; it has a baseline (nvidia-h200), and nsys_skipped = fail"
     failing.stdout.fnmatch_lines([reason])
-    assert simulated.run("--nsys", "--nsys-skipped=fail").ret == 0
+    assert simulated.run("--nsys", "-o", "nsys_skipped=fail").ret == 0
 
 
 def test_what_was_skipped_before_it_was_collected_is_listed(simulated: Project) -> None:
@@ -142,7 +142,7 @@ def test_what_was_skipped_before_it_was_collected_is_listed(simulated: Project) 
     chosen = simulated.run("--nsys-baseline", "-q", "-k", "marked")
     assert "with a baseline" not in chosen.stdout.str(), "they may not have been chosen"
 
-    failing = simulated.run("--nsys-baseline", "-q", "--nsys-skipped=fail", "-o", "addopts=-rf")
+    failing = simulated.run("--nsys-baseline", "-q", "-o", "nsys_skipped=fail", "-o", "addopts=-rf")
     assert failing.ret == pytest.ExitCode.TESTS_FAILED
     assert failing.parseoutcomes()["failed"] == 3
     failing.stdout.fnmatch_lines(
@@ -154,7 +154,7 @@ def test_what_was_skipped_before_it_was_collected_is_listed(simulated: Project) 
     )
     for name in ("test_it.py", "test_some.py", "package/test_inside.py"):
         (simulated.path / name).unlink()
-    alone = simulated.run("--nsys-baseline", "-q", "--nsys-skipped=fail", "test_module.py")
+    alone = simulated.run("--nsys-baseline", "-q", "-o", "nsys_skipped=fail", "test_module.py")
     assert alone.ret == pytest.ExitCode.TESTS_FAILED
     alone.stdout.fnmatch_lines(["skipped, with a baseline: test_module.py::test_marked"])
 

@@ -76,7 +76,7 @@ def test_a_summary_that_cannot_be_written_is_told_and_fails_nothing(
     result.assert_outcomes(passed=1)
     # A path is whole, to be copied, however long it is.
     result.stdout.fnmatch_lines(["note: the job summary*", "*/none/summary.md*", "*cannot*"])
-    result = simulated.run("--nsys", "--nsys-job-summary=maybe")
+    result = simulated.run("--nsys", "-o", "nsys_job_summary=maybe")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*nsys_job_summary is 'maybe'*"])
 

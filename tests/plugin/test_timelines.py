@@ -45,7 +45,7 @@ def test_an_update_keeps_a_round_of_the_test(simulated: Project) -> None:
 
 def test_where_it_is_not_wanted_none_is_kept(simulated: Project) -> None:
     simulated.write(TEST.format(us=100))
-    simulated.run("--nsys-update", "--nsys-timeline=false").assert_outcomes(passed=1)
+    simulated.run("--nsys-update", "-o", "nsys_timeline=false").assert_outcomes(passed=1)
     assert (simulated.path / KEPT.replace(".timeline.json.gz", ".json")).is_file()
     assert not (simulated.path / KEPT).exists()
     simulated.write(TEST.format(us=200))  # what has not changed is left as it is

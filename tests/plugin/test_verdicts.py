@@ -171,7 +171,8 @@ def test_the_gate_from_recording_to_replay(default: Project) -> None:
     result, tests = project.results(
         "--nsys-baseline",
         "--nsys-replay=recorded",
-        "--nsys-inconclusive=fail",
+        "-o",
+        "nsys_inconclusive=fail",
         "--nsys-html=a.html",
     )
     result.assert_outcomes(passed=2, failed=3, xfailed=1)

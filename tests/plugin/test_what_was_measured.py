@@ -60,7 +60,7 @@ def test_later_processes_and_rounds_take_nothing_back(simulated: Project) -> Non
     assert simulated.run("--nsys-update").ret == 0
     (simulated.path / "count").unlink()
     (simulated.path / "bad").touch()
-    result, tests = simulated.results("--nsys-baseline", "--nsys-confirm=2")
+    result, tests = simulated.results("--nsys-baseline", "-o", "nsys_confirm=2")
     result.assert_outcomes(failed=3, passed=2)
     result.stdout.fnmatch_lines(
         [
@@ -283,7 +283,7 @@ def test_what_becomes_of_the_tear_down_takes_nothing_back(simulated: Project) ->
     simulated.write(COUNTED + LATE)
     assert simulated.run("--nsys-update").ret == 0
     (simulated.path / "bad").touch()
-    result, tests = simulated.results("--nsys-baseline", "--nsys-confirm=1")
+    result, tests = simulated.results("--nsys-baseline", "-o", "nsys_confirm=1")
     result.assert_outcomes(failed=5, passed=2, skipped=4, xfailed=1, errors=2)
     assert {name: test["status"] for name, test in tests.items()} == {
         "test_skips_late": "regressed",

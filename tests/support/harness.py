@@ -162,7 +162,7 @@ class Project:
         """Run pytest and return what ``--nsys-json`` wrote, tests by the part after the file."""
         path = self.path / "results.json"
         path.unlink(missing_ok=True)
-        result = self.run(*args, "--nsys-json", str(path), "--nsys-json-samples=true")
+        result = self.run(*args, "--nsys-json", str(path), "-o", "nsys_json_samples=true")
         document = json.loads(path.read_text()) if path.exists() else {"tests": []}
         tests = {test["nodeid"].partition("::")[2]: test for test in document["tests"]}
         return result, tests
