@@ -53,7 +53,7 @@ def add_judge(parser: Parser) -> None:
             dest=option.name,
             action="append" if option.is_list else "store",
             metavar=option.metavar,
-            help=_OWN.get(option.name, option.about) + recorded,
+            help=_OWN.get(option.name, option.help) + recorded,
         )
     parser.add_argument("--junit", metavar="FILE", help="write the results as JUnit XML")
     parser.add_argument(

@@ -73,6 +73,11 @@ class Option(NamedTuple):
         return "--" + self.name.replace("_", "-")
 
     @property
+    def help(self) -> str:
+        """What it is for, as argparse takes it: with its percent signs doubled."""
+        return self.about.replace("%", "%%")
+
+    @property
     def is_list(self) -> bool:
         """Whether it may be given several times."""
         return self.kind in ("lines", "paths")
@@ -406,7 +411,7 @@ def add_options(parser: pytest.Parser) -> None:
     """Declare every option and its ini twin."""
     groups = {group: parser.getgroup(f"nsys-{group}", title) for group, title in GROUPS.items()}
     for option in OPTIONS:
-        group, help_text = groups[option.group], option.about.replace("%", "%%")
+        group = groups[option.group]
         if option.ini_only:
             group.addoption(
                 option.flag,
@@ -418,7 +423,7 @@ def add_options(parser: pytest.Parser) -> None:
             )
         elif option.kind == "flag":
             group.addoption(
-                option.flag, action="store_true", default=None, dest=option.name, help=help_text
+                option.flag, action="store_true", default=None, dest=option.name, help=option.help
             )
         else:
             group.addoption(
@@ -427,7 +432,7 @@ def add_options(parser: pytest.Parser) -> None:
                 default=None,
                 dest=option.name,
                 metavar=option.metavar,
-                help=help_text,
+                help=option.help,
             )
         kind: Any = "bool" if option.kind == "flag" else "linelist" if option.is_list else "string"
         about = option.about if option.ini_only else f"as {option.flag}"
