@@ -14,6 +14,7 @@ _MOST = 0.5
 """Least share of a kernel's time of a configuration that stands for it."""
 
 _NEARLY_ALL = 0.9
+_SLOWER = 1.05
 _INDUCTOR = re.compile(r"triton_\w+")
 _SYMBOL = re.compile(r"\w+")
 _WARP = 32
@@ -35,7 +36,7 @@ def relaunched(then: Part | None, now: Part | None) -> str:
     old, new = before[0], after[0]
     mostly = "" if min(before[1], after[1]) >= _NEARLY_ALL else "mostly "
     changes = mostly + ", ".join(_changes(old, new))
-    return f"{_chosen(now.label, old, new)}{changes}{_occupancies(old, new)}"
+    return f"{_chosen(now.label, old, new)}{changes}{_occupancies(old, new)}{_spilled(old, new)}"
 
 
 def _usual(part: Part) -> tuple[Launched, float] | None:
@@ -111,6 +112,15 @@ def _occupancies(old: Launched, new: Launched) -> str:
     if before == after:
         return f"; theoretical occupancy {after} as before"
     return f": theoretical occupancy {before} -> {after}{by}"
+
+
+def _spilled(old: Launched, new: Launched) -> str:
+    """A hint: nsys (2025.3) says of kernels that spill, too, that they have no local memory."""
+    one, other = old.configuration, new.configuration
+    slower = new.ns * old.count > _SLOWER * old.ns * new.count
+    if other.registers >= one.registers or not slower or one.grid != other.grid:
+        return ""
+    return "; slower with fewer registers: they may be spilled, which --nsys-ncu counts"
 
 
 def _takes(one: Configuration) -> tuple[Shape, int, int]:

@@ -87,7 +87,7 @@ PAIRS = {
     """,
         "maxnreg=None",
         "maxnreg=32",
-        r"rows \+.*registers \d+ -> 32.*local memory a thread .* -> ",
+        r"rows \+.*registers \d+ -> 32: theoretical occupancy .*they may be spilled",
     ),
     "changed autotuning": Pair(
         TRITON

@@ -63,6 +63,20 @@ def test_what_changed_is_said_and_what_it_does_to_occupancy(
     assert told(USUAL, after) == said
 
 
+@pytest.mark.parametrize(("ns", "hinted"), [(500, True), (104, False), (20, False)])
+def test_a_kernel_that_is_slower_with_fewer_registers_may_spill_them(
+    ns: float, hinted: bool
+) -> None:
+    fewer = Configuration((1024,), (256,), 32)
+    before, after = part(launched(USUAL, 100)), part(launched(fewer, ns))
+    said = "registers 64 -> 32: theoretical occupancy 50% -> 100%"
+    hint = "; slower with fewer registers: they may be spilled, which --nsys-ncu counts"
+    assert relaunched(before, after) == said + hint * hinted
+    more = part(launched(Configuration((4096,), (256,), 32), 500))
+    assert "spilled" not in relaunched(before, more)
+    assert "spilled" not in relaunched(part(launched(fewer, 100)), part(launched(USUAL, 500)))
+
+
 def test_where_the_gpu_is_not_known_that_is_said() -> None:
     after = Configuration((1024,), (256,), 96)
     before, now = (part(launched(one, capability=None)) for one in (USUAL, after))
