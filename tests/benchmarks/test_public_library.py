@@ -46,7 +46,7 @@ def test_a_fix_is_found_forwards_and_is_to_blame_backwards(
     tools = tmp_path / "tools"
     tools.mkdir()
     write_standin(tools)
-    quick = "--nsys-processes=1 --nsys-confirm=0"
+    quick = "--nsys-processes=1 -o nsys_confirm=0"
     for name, value in environment(tools, PYTEST_ADDOPTS=quick).items():
         monkeypatch.setenv(name, value)
 
