@@ -91,14 +91,16 @@ def try_wheel() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         build = ["-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-        subprocess.run([sys.executable, *build], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, *build], cwd=ROOT, check=True, stdout=subprocess.PIPE)
         (wheel,) = folder.glob("*.whl")
         for version, path in there().items():
             began = time.monotonic()
             python = _environment(path, folder / version)
             _install(python, str(wheel))
             took = time.monotonic() - began
-            seen = subprocess.run([python, "-c", _SEEN], check=True, capture_output=True, text=True)
+            seen = subprocess.run(
+                [python, "-c", _SEEN], check=True, capture_output=True, text=True, cwd=folder
+            )
             demo = subprocess.run(
                 [python, ROOT / "examples/demo.py"],
                 stdout=subprocess.PIPE,
