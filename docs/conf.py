@@ -44,6 +44,8 @@ myst_heading_anchors = 4  # as GitHub makes them, so that links hold there and h
 html_theme = "furo"
 html_title = f"pytest-nsys {release}"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_copyright = False
 html_theme_options = {
     "source_repository": _URLS["Source"],
