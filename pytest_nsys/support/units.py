@@ -15,7 +15,7 @@ Unit = Literal["ns", "B", "1", "%", "B/s", "1/s", "FLOP", "FLOP/s", "Hz", "°C",
 """Units of metrics: nanoseconds, bytes, a count, percent, bytes per second, a count per second,
 floating-point operations, the same per second, hertz, degrees Celsius, watts."""
 
-_TIME = {"ns": 1.0, "us": 1e3, "µs": 1e3, "μs": 1e3, "ms": 1e6, "s": 1e9}
+_TIME = {"ns": 1.0, "us": 1e3, "µs": 1e3, "μs": 1e3, "ms": 1e6, "s": 1e9, "min": 60e9}
 _SIZE = {
     "B": 1.0,
     "kB": 1e3,

@@ -24,12 +24,8 @@ from unittest import SkipTest
 from unittest.mock import MagicMock, create_autospec
 from xml.etree import ElementTree
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 import pytest
+import tomllib
 from markdown_it import MarkdownIt
 from ruamel.yaml import YAML
 from sybil import Example, Sybil
@@ -43,11 +39,17 @@ from pytest_nsys.plan.settings import read_settings
 from pytest_nsys.servers.engines import presets
 from pytest_nsys.servers.load import dialects
 from tests.support.harness import ROOT
+from tests.support.reference import every_command
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 ELSEWHERE = ("torch", "triton", "triton.testing", "cupy", "jax", "vllm")
 """Packages that are not installed here."""
+
+COMMANDS = {
+    command.prog: frozenset(command._option_string_actions) for command in every_command(_parser())
+}
+"""The options of each command."""
 
 _OPERATORS = frozenset("();<>|&\n")
 
@@ -262,5 +264,15 @@ def test_blocks_name_their_language(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_options_that_are_named_are_there(page: Path) -> None:
+    """In whatever text: those of pytest, ini values, and what follows a command's name."""
     text = page.read_text(encoding="utf-8")
-    assert {*re.findall(r"(?<![\w-])--nsys[\w-]*\b", text)} <= {one.flag for one in OPTIONS}
+    flags = {option.flag for option in OPTIONS if not option.ini_only}
+    assert {*re.findall(r"(?<![\w-])--nsys[\w-]*\b", text)} <= flags
+    fixtures = {"nsys_run", "nsys_server"}
+    names = {option.name for option in OPTIONS} | fixtures
+    assert {*re.findall(r"(?<![\w.])nsys_[a-z_0-9]+\b(?![.(/])", text)} <= names
+    for code in re.findall(r"`(pytest-nsys [a-z][^`]*)`", text):
+        name, _, rest = code.partition(" -- ")[0].partition(" -")
+        command, action = (" ".join(name.split()[:words]) for words in (2, 3))
+        options = COMMANDS[command] | COMMANDS.get(action, frozenset())
+        assert {*re.findall(r"(?:^|(?<=\s))-[\w-]+", f"-{rest}" if rest else "")} <= options, code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator
 
@@ -10,9 +11,71 @@ from pytest_nsys import errors
 from pytest_nsys.cli.main import _parser
 from pytest_nsys.cli.parser import Parser
 from pytest_nsys.errors import NsysError
+from pytest_nsys.plan.marker import _ARGUMENTS, Spec
+from pytest_nsys.plan.options import GROUPS, OPTIONS, Option
 from tests.support.harness import ROOT
 
 _MADE = '<!-- Made by "make docs" from the code: do not edit. -->'
+
+
+def options_page() -> str:
+    """Every option and ini value, and the marker's arguments."""
+    parts = [
+        "# Options, ini values, marker arguments",
+        _MADE,
+        "`pytest --help` lists them, too. An ini value is set in pytest's section of "
+        "`pytest.ini`, `pyproject.toml`, `tox.ini` or `setup.cfg`. What has no option is set "
+        "there, or for one run by `-o nsys_warmup=3`. What the command line says comes before what "
+        "a marker says, and that before the ini file. Write options that take a value with `=`. "
+        'What may be given "again for more" is a line each in the ini file.',
+    ]
+    for group, title in GROUPS.items():
+        rows = [_option(option) for option in OPTIONS if option.group == group]
+        parts += [f"## {_titled(title.removeprefix('nsys: '))}", _table(_OPTION, rows)]
+    parts += [
+        "## Arguments of the marker",
+        "`@pytest.mark.nsys(...)` on a test, a class or a module; the closest wins, argument by "
+        "argument, and of `tolerance` and `budget` metric by metric. A wrong one is a usage error "
+        "when tests are collected, in plain runs too.",
+        _table(("argument", "ini value, or default", ""), _arguments()),
+    ]
+    return _page(parts)
+
+
+_OPTION = ("option", "ini value", "default", "")
+
+
+def _titled(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _option(option: Option) -> tuple[str, ...]:
+    value = f"={option.metavar}" if option.metavar else ""
+    flag = "" if option.ini_only else f"`{option.flag}{value}`".replace("|", r"\|")
+    default, about = default_of(option)
+    return flag, f"`{option.name}`", _text(default), _text(about)
+
+
+def default_of(option: Option) -> tuple[str, str]:
+    """What an option is where nobody says so, as its help has it; and the help without that."""
+    one_of_several = re.search(r"([\w-]+): [^;]* \(default\)", option.about)
+    if one_of_several:
+        return one_of_several[1], option.about.replace(" (default)", "")
+    default = re.search(r" \(default: ([^()]*)\)", option.about)
+    if default:
+        return default[1], option.about.replace(default[0], "")
+    return "false" if option.kind == "flag" else "", option.about
+
+
+def _arguments() -> Iterator[tuple[str, ...]]:
+    about = {name.removesuffix("_s"): text for name, text in _attributes(Spec).items()}
+    twins = {option.name for option in OPTIONS}
+    for field in dataclasses.fields(Spec):
+        name = field.name.removesuffix("_s")
+        if name in _ARGUMENTS:
+            value = "" if field.default is dataclasses.MISSING else f"`{field.default!r}`"
+            twin = f"nsys_{name}"
+            yield f"`{name}`", f"`{twin}`" if twin in twins else value, _text(about[name])
 
 
 def commands_page() -> str:
@@ -24,7 +87,7 @@ def commands_page() -> str:
         "## pytest",
         _table(("exit code", ""), [(str(code), text) for code, text in _PYTEST.items()]),
     ]
-    for command in _commands(parser):
+    for command in every_command(parser):
         level = "#" * (len(command.prog.split()) + 1)
         parts += [f"{level} {command.prog}", _text(" ".join(str(command.description).split()))]
         if command is not parser:
@@ -50,12 +113,13 @@ _PYTEST = {
 }
 
 
-def _commands(parser: Parser) -> Iterator[Parser]:
+def every_command(parser: Parser) -> Iterator[Parser]:
+    """A parser, and those of its commands and of their actions."""
     yield parser
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for inner in action.choices.values():
-                yield from _commands(inner)
+                yield from every_command(inner)
 
 
 def _actions(parser: Parser) -> Iterator[tuple[str, str]]:
@@ -96,6 +160,13 @@ def _errors(error: type[NsysError], level: int) -> Iterator[str]:
             yield from _errors(below, level + 1)
 
 
+def _attributes(thing: type) -> dict[str, str]:
+    """What the docstring of a class says of its attributes."""
+    listed = str(thing.__doc__).partition("Attributes:\n")[2]
+    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", listed, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
 def _text(text: str) -> str:
     """Plain text, or text of a docstring with its ``literals``, as Markdown in a table."""
     parts = re.split(r"``(.+?)``", text)
@@ -114,6 +185,7 @@ def _page(parts: Iterable[str]) -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {
+    "options": options_page,
     "commands": commands_page,
     "errors": errors_page,
 }
