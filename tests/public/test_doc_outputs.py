@@ -1,4 +1,4 @@
-"""What the documentation shows of commands is what they print."""
+"""What the documentation shows of commands is what they print, and of files what they hold."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.doc_outputs import EXAMPLES, PAGES, commands_of, made_anew
+from tests.support.doc_outputs import EXAMPLES, PAGES, made_anew, shown_of
 
 
-@pytest.mark.parametrize("page", [*filter(commands_of, PAGES)], ids=lambda page: page.stem)
-def test_commands_print_what_the_documentation_shows(page: Path) -> None:
+@pytest.mark.parametrize("page", [*filter(shown_of, PAGES)], ids=lambda page: page.stem)
+def test_the_documentation_shows_what_is_there(page: Path) -> None:
     assert made_anew(page) == page.read_text(encoding="utf-8"), "make docs makes it anew"
 
 
@@ -28,4 +28,4 @@ def test_files_of_a_page_are_there_for_its_commands(tmp_path: Path) -> None:
 
 
 def test_there_are_pages_with_outputs() -> None:
-    assert any(map(commands_of, PAGES))
+    assert any(map(shown_of, PAGES))

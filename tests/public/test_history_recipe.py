@@ -1,4 +1,4 @@
-"""What the page about histories shows: the workflow that publishes one, and the command's text."""
+"""What the page about histories shows: the workflow that keeps one, and the command's text."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from tests.support.command import Answer
 from tests.support.harness import ROOT, Project, git
 from tests.support.histories import Suite
+from tests.support.pipelines import CI, GITHUB_SHELL, load
 
 PAGE = (ROOT / "docs/history.md").read_text(encoding="utf-8")
-WORKFLOW = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0]
 BRANCH = "nsys-history"
 
 TEST = """
@@ -40,22 +39,12 @@ def test_the_example_is_what_the_command_prints(
     assert len(lines) > 20
 
 
-def test_the_workflow_is_one_that_github_takes(tmp_path: Path) -> None:
-    path = tmp_path / "performance.yml"
-    path.write_text(WORKFLOW)
-    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
-    done = subprocess.run(
-        [*check, "vendor.github-workflows", str(path)], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stdout
-
-
 class Runner:
     """Runs the steps of the workflow's job as GitHub does, each in a shell of its own."""
 
     def __init__(self, checkout: Path) -> None:
         self.checkout = checkout
-        job = YAML(typ="safe").load(WORKFLOW)["jobs"]["measure"]
+        job = load(CI / "github/history.yml")["jobs"]["measure"]
         self.steps: dict[str, dict[str, Any]] = {
             step["name"]: step for step in job["steps"] if "name" in step
         }
@@ -66,7 +55,7 @@ class Runner:
     def run(self, name: str, code: int = 0) -> str:
         step = self.steps[name]
         done = subprocess.run(
-            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
+            [*GITHUB_SHELL, step["run"]],
             cwd=self.checkout / step.get("working-directory", "."),
             env={
                 **os.environ,

@@ -1,11 +1,12 @@
-"""What commands print, in the documentation; ``python -m tests.support.doc_outputs`` writes it.
+"""What the documentation shows of elsewhere; ``python -m tests.support.doc_outputs`` writes it.
 
 A block of a page begins with ``<!-- output: COMMAND -->``, where the command is ``pytest-nsys`` or
 ``pytest`` as one types it in ``examples/``, or in a folder of it after ``cd FOLDER &&``; it may end
 in ``| head -N`` or ``| tail -N``. The block of code that follows is what it prints, but for what
 differs from run to run. The commands of a page are run one after another in a copy of its own, so
 that they may change baselines. After ``<!-- file: PATH -->`` a block of code is written to a file
-of that copy first: what the reader is told to write.
+of that copy first: what the reader is told to write. After ``<!-- shown: PATH -->`` a block is that
+file of the repository: what the reader is told to copy.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from pathlib import Path
 from tests.support.harness import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAGES += sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+PAGES += sorted((ROOT / "docs").glob("*/*.md"))
 
 EXAMPLES = ROOT / "examples"
 CHECKOUT = "/home/me/pytest-nsys"  # what pages call the folder of the copy
 
 _BLOCK = re.compile(
-    r"(?P<marker><!-- (?P<kind>output|file): (?P<subject>[^\n]*?) -->\n)"
-    r"(?P<code>```[a-z]*\n(?P<text>.*?\n)```\n)",
+    r"(?P<marker><!-- (?P<kind>output|file|shown): (?P<subject>[^\n]*?) -->\n)"
+    r"(?P<code>```(?P<language>[a-z]*)\n(?P<text>.*?\n)```\n)",
     re.DOTALL,
 )
 _PART = re.compile(r" \| (head|tail) -(\d+)$")
@@ -39,14 +40,14 @@ _TIME = re.compile(rf"^=+ (.*){_TOOK} =+$", re.MULTILINE)
 _QUIET_TIME = re.compile(rf"^(\d+ \w+.*){_TOOK}$", re.MULTILINE)
 
 
-def commands_of(page: Path) -> list[str]:
-    """The commands whose output a page has."""
+def shown_of(page: Path) -> list[str]:
+    """The commands whose output a page has, and the files that it shows."""
     blocks = _BLOCK.finditer(page.read_text(encoding="utf-8"))
-    return [found["subject"] for found in blocks if found["kind"] == "output"]
+    return [found["subject"] for found in blocks if found["kind"] != "file"]
 
 
 def made_anew(page: Path) -> str:
-    """The page with what its commands print now."""
+    """The page with what its commands print now, and with what is in its files."""
     with tempfile.TemporaryDirectory() as private:
         folder = Path(private).resolve()
         for name in ("examples", "baselines"):
@@ -57,6 +58,9 @@ def made_anew(page: Path) -> str:
             if found["kind"] == "output":
                 text = output(found["subject"], examples).replace(str(folder), CHECKOUT)
                 return f"{found['marker']}```\n{text}```\n"
+            if found["kind"] == "shown":
+                text = (ROOT / found["subject"]).read_text(encoding="utf-8")
+                return f"{found['marker']}```{found['language']}\n{text}```\n"
             (examples / found["subject"]).write_text(found["text"], encoding="utf-8")
             return found[0]
 

@@ -1,9 +1,11 @@
-"""Stand-ins for what starts jobs on a cluster: as strict as the real ones in what recipes use.
+"""Stand-ins for commands that recipes call: as strict as the real ones in what recipes use.
 
-``python -m tests.support.schedulers NAME ARGUMENTS`` is ``sbatch``, ``kubectl`` or ``docker``. They
-run jobs at once, one task after another, in folders of this machine; nsys is only where a GPU was
-asked for. What they know of jobs is in ``jobs.json`` below ``CLUSTER``, and ``DEAD`` is the number
-of a task whose node dies before it has run.
+``python -m tests.support.schedulers NAME ARGUMENTS`` is ``sbatch``, ``kubectl``, ``docker``, ``gh``
+or ``buildkite-agent``. The first three run jobs at once, one task after another, in folders of this
+machine; nsys is only where a GPU was asked for. What they know is in files below ``CLUSTER``: jobs
+in ``jobs.json``, comments and pull requests in ``github.json``, artifacts in ``artifacts/`` and the
+annotation of a build in ``annotation.json``. ``DEAD`` is the number of a task whose node dies
+before it has run.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ NODE_DIED = 9
 
 def main(name: str, arguments: Sequence[str]) -> int:
     """Do what the program of this name does."""
-    return {"sbatch": sbatch, "kubectl": kubectl, "docker": docker}[name](arguments)
+    commands = {"sbatch": sbatch, "kubectl": kubectl, "docker": docker}
+    commands |= {"gh": gh, "buildkite-agent": buildkite_agent}
+    return commands[name](arguments)
 
 
 def _run(
@@ -177,6 +181,102 @@ def docker(arguments: Sequence[str]) -> int:
     done = _run(asked.command, Path(here), asked.gpus is not None)
     print(done.stdout)
     return done.returncode
+
+
+# GitHub
+
+GITHUB = CLUSTER / "github.json"
+BOT = "github-actions[bot]"
+
+
+def gh(arguments: Sequence[str]) -> int:
+    """List, write and change comments, and pull requests."""
+    assert os.environ["GH_TOKEN"], "gh: To use GitHub CLI, set the GH_TOKEN environment variable"
+    state = json.loads(GITHUB.read_text()) if GITHUB.exists() else {"comments": [], "pulls": []}
+    first, *rest = arguments
+    {"api": _comments, "pr": _pulls}[first](rest, state)
+    GITHUB.write_text(json.dumps(state))
+    return 0
+
+
+def _comments(arguments: Sequence[str], state: Any) -> None:
+    parser = argparse.ArgumentParser("gh api", allow_abbrev=False)
+    parser.add_argument("--paginate", action="store_true")
+    parser.add_argument("--silent", action="store_true")
+    parser.add_argument("--method")
+    parser.add_argument("--jq")
+    parser.add_argument("-F", dest="field", default="")
+    parser.add_argument("path")
+    asked = parser.parse_args(arguments)
+    comments, of_the_pull = state["comments"], "repos/me/it/issues/7/comments"
+    if asked.method is None:
+        assert asked.paginate
+        assert asked.path == of_the_pull
+        form = r'\.\[\] \| select\(\.user\.login == "(.*?)"\) \| '
+        form += r'select\(\.body \| startswith\("([^"]*)"\)\) \| \.id'
+        found = re.fullmatch(form, asked.jq)
+        assert found, asked.jq
+        for one in comments:
+            if one["user"]["login"] == found[1] and one["body"].startswith(found[2]):
+                print(one["id"])
+        return
+    name, _, file = asked.field.partition("=@")
+    assert name == "body"
+    body = Path(file).read_text()
+    if asked.method == "POST":
+        assert asked.path == of_the_pull
+        comments.append({"id": len(comments) + 1, "user": {"login": BOT}, "body": body})
+    else:
+        assert asked.method == "PATCH"
+        found = re.fullmatch("repos/me/it/issues/comments/([0-9]+)", asked.path)
+        assert found, asked.path
+        comments[int(found[1]) - 1]["body"] = body
+
+
+def _pulls(arguments: Sequence[str], state: Any) -> None:
+    parser = argparse.ArgumentParser("gh pr", allow_abbrev=False)
+    parser.add_argument("verb", choices=["list", "create", "edit"])
+    for option in ("--head", "--base", "--title", "--json", "--jq"):
+        parser.add_argument(option)
+    parser.add_argument("--body-file", type=Path)
+    parser.add_argument("number", nargs="?", type=int)
+    asked = parser.parse_args(arguments)
+    pulls = state["pulls"]
+    if asked.verb == "list":
+        assert (asked.json, asked.jq) == ("number", ".[].number")
+        for number, one in enumerate(pulls):
+            if (one["head"], one["base"]) == (asked.head, asked.base):
+                print(number)
+    elif asked.verb == "edit":
+        pulls[asked.number]["body"] = asked.body_file.read_text()
+    else:
+        body = asked.body_file.read_text()
+        known = [one for one in pulls if one["head"] == asked.head]
+        assert not known, f"a pull request for branch {asked.head} already exists"
+        pulls.append({"head": asked.head, "base": asked.base, "title": asked.title, "body": body})
+
+
+# Buildkite
+
+
+def buildkite_agent(arguments: Sequence[str]) -> int:
+    """Download artifacts, or annotate the build."""
+    if list(arguments[:2]) == ["artifact", "download"]:
+        pattern, to = arguments[2:]
+        found = [one for one in (CLUSTER / "artifacts").glob(pattern) if one.is_file()]
+        for one in found:
+            path = Path(to) / one.relative_to(CLUSTER / "artifacts")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(one.read_bytes())
+        return 0 if found else 1
+    parser = argparse.ArgumentParser("buildkite-agent", allow_abbrev=False)
+    parser.add_argument("verb", choices=["annotate"])
+    parser.add_argument("--style", choices=["success", "info", "warning", "error"])
+    parser.add_argument("--context")
+    asked = parser.parse_args(arguments)
+    said = {"style": asked.style, "context": asked.context, "body": sys.stdin.read()}
+    (CLUSTER / "annotation.json").write_text(json.dumps(said))
+    return 0
 
 
 if __name__ == "__main__":
