@@ -25,6 +25,7 @@ _TESTS = 5
 """So many are looked at because they regressed: a change that slows down all has one cause."""
 
 _BY_HAND = "'pytest-nsys ncu' looks at one"
+_INTERRUPTED = f"the run was interrupted; {_BY_HAND}"
 
 
 @dataclass
@@ -38,6 +39,8 @@ class Counters:
         deadline_s: how long one test may take.
         say: told what is being done, and why it cannot be.
         keep: where ncu's own tables are kept; None for nowhere.
+        interrupted: whether a Ctrl-C ended it. What was judged is to be reported before the run
+            ends by it.
     """
 
     when: Counting
@@ -46,6 +49,7 @@ class Counters:
     deadline_s: float
     say: Callable[[str], None]
     keep: Path | None = None
+    interrupted: bool = False
     _ncu: NcuTool | NsysError | None = None
     _regressed: int = 0
 
@@ -63,6 +67,8 @@ class Counters:
         wanted = _wanted(test, verdict, always=self.when == "always")
         if wanted is None:
             return verdict
+        if self.interrupted:
+            return _noted(verdict, _INTERRUPTED)
         if verdict.failed and self.when == "on-regression":
             self._regressed += 1
             if self._regressed > _TESTS:
@@ -78,6 +84,9 @@ class Counters:
                 self.say(f"counting with ncu: {test.nodeid} at {verdict.against}")
                 before = replace(verdict.baseline, counters=self._count(wanted, other))
                 verdict = replace(verdict, baseline=before)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            return _noted(verdict, _INTERRUPTED)
         except NsysError as error:
             seen = error.evidence.splitlines()[-1:]
             self.say(": ".join([f"no counters of {test.nodeid}", error.what, *seen]))

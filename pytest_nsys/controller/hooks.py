@@ -207,22 +207,36 @@ class Controller:
                 return None
             _stop_the_clock(item)
             self._measure(self._run, item, nextitem)
+            if self._run.is_interrupted:
+                self._report_all(self._run, item)
+                raise KeyboardInterrupt
+        self._report(self._run, item, nextitem)
+        return True
+
+    def _report_all(self, run: Run, item: pytest.Item) -> None:
+        """Report the tests of the batch of a test now: the run ends before their turn."""
+        of_batch = {test.nodeid for test in self._batches[item.nodeid].tests}
+        for one in item.session.items:
+            if one.nodeid in of_batch:
+                self._report(run, one, None)
+
+    def _report(self, run: Run, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """Report what became of a test whose batch was captured."""
         outcome = self._outcomes.get(item.nodeid)
         self._accounted.add(item.nodeid)
         if outcome is None:
             self._log_missing(item)
-            return True
+            return
         if outcome.ran.stopped:  # the worker was told to stop, and so are we
             item.session.shouldstop = outcome.ran.stopped
-            return True
+            return
         *others, last = outcome.by_device()
         item.session.testscollected += len(others)
         for one in others:
-            self._log(self._run, item, one, torn_down=False)
-        self._log(self._run, item, last, nextitem, torn_down=True)
+            self._log(run, item, one, torn_down=False)
+        self._log(run, item, last, nextitem, torn_down=True)
         if outcome.stopped:
             item.session.shouldstop = outcome.stopped
-        return True
 
     def _workers(self) -> Path:
         """The folder with those of the run's workers; of which a recording has none."""

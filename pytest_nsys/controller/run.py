@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -39,6 +40,9 @@ from pytest_nsys.storage.recordings.replay import Replay
 from pytest_nsys.support.text import fit_to_print
 from pytest_nsys.worker.node import distributes
 
+if TYPE_CHECKING:
+    from pytest_nsys.controller.counting import Counters
+
 
 @dataclass(frozen=True)
 class Run:
@@ -52,6 +56,7 @@ class Run:
         progress: shows what is measured; None where a recording is replayed.
         context: what servers are started with; None where none are measured.
         lock_all: keeps other runs off all GPUs meanwhile.
+        counters: has kernels counted after the verdicts; None where none are to be.
     """
 
     runner: Runner
@@ -61,6 +66,12 @@ class Run:
     progress: Progress | None = None
     context: ServerContext | None = None
     lock_all: Callable[[Batch], AbstractContextManager[object]] = nullcontext
+    counters: Counters | None = None
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether a Ctrl-C came when a batch had been judged."""
+        return self.counters is not None and self.counters.interrupted
 
     def outcomes(self, batch: Batch, maxfail: int) -> Mapping[str, Outcome]:
         """What became of the tests of a batch, by node id, of those that were reached.
@@ -135,23 +146,32 @@ def start_run(
         source, environ_of = distribute(config, settings, launch)
         gpu_lock = make_gpu_lock(settings.lock_timeout_s, progress.waiting, environ_of)
     arms = make_arms(config, settings, launch, source, commit)
-    look = None
+    counters = None
     if settings.ncu != "off":
         from pytest_nsys.controller.counting import Counters
 
-        look = Counters(
+        counters = Counters(
             settings.ncu,
             launch.folder,
             measurer.naming.canonical,
             settings.tool_timeout_s,
             progress.waiting,
             settings.keep,
-        ).look
+        )
+    look = counters.look if counters else None
     runner = Runner(arms, measurer, judge, gpu_lock, progress.begin, on_result, look)
     if servers and not launch.nsys.runs_beside_others:
         launch.ahead.end()
     context = serve(config, options, launch.nsys, launch.folder) if servers else None
-    return Run(runner, judge, options, progress=progress, context=context, lock_all=lock_all)
+    return Run(
+        runner,
+        judge,
+        options,
+        progress=progress,
+        context=context,
+        lock_all=lock_all,
+        counters=counters,
+    )
 
 
 def _all_gpus(batch: Batch) -> Mapping[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from fnmatch import fnmatch
@@ -221,7 +222,7 @@ def test_two_revisions_are_both_counted_and_commands_are_not(simulated: Project)
     assert any("did not come up again" in note for note in tests["test_it"]["notes"])
 
 
-def test_an_interrupt_while_it_counts_ends_all_of_it(
+def test_an_interrupt_while_it_counts_ends_all_of_it_and_loses_no_verdict(
     simulated: Project, temporary: Path, own_process: None
 ) -> None:
     write_ncu(simulated.path / "bin")
@@ -230,9 +231,17 @@ def test_an_interrupt_while_it_counts_ends_all_of_it(
         "if 'NV_NSIGHT_INJECTION_PORT' in os.environ:\n"
         "            open('ready', 'w').close(); threading.Event().wait()\n        "
     )
-    simulated.write(lines.replace("simgpu.launch", waits + "simgpu.launch", 1))
+    more = """
+    def test_not_measured():
+        open("ran", "w").close()
+
+    @pytest.mark.nsys(require=["memcpy.h2d.count == 1"])
+    def test_other(nsys):
+        simgpu.launch("relu", 50)
+    """
+    simulated.write(lines.replace("simgpu.launch", waits + "simgpu.launch", 1) + more)
     os.mkfifo(simulated.path / "ready")
-    run = simulated.start("--nsys-update", "--nsys-ncu=always")
+    run = simulated.start("--nsys-update", "--nsys-ncu=always", "--nsys-json=results.json")
     (simulated.path / "ready").read_text()  # blocks until the test runs below ncu
     os.killpg(run.pid, signal.SIGINT)
     output, _ = run.communicate(timeout=60)
@@ -240,4 +249,14 @@ def test_an_interrupt_while_it_counts_ends_all_of_it(
     assert "INTERNALERROR" not in output
     assert simulated.left_over() == []
     assert not list(temporary.glob("pytest-nsys-*"))
-    assert not (simulated.path / "baselines").exists()
+    # What was judged is reported, and what is good recorded; nothing else is begun.
+    assert "1 failed, 1 passed in " in output
+    assert not (simulated.path / "ran").exists()
+    assert "counters" not in simulated.baseline("test_it")
+    tests = {
+        one["nodeid"]: one
+        for one in json.loads((simulated.path / "results.json").read_text())["tests"]
+    }
+    assert [one["status"] for one in tests.values()] == ["new", "violated"]
+    for one in tests.values():
+        assert any("no counters: the run was interrupted" in note for note in one["notes"])
