@@ -61,19 +61,23 @@ def one_kernel(view: View) -> Bottleneck | None:
     )
 
 
+_COUNTED = (
+    "Nsight Compute says more: --nsys-ncu=always, pytest-nsys ncu RECORDING TEST --kernel NAME, or,"
+    " of what is no test, ncu -k."
+)
 _KERNEL_ADVICE = {
     "gemm": "See that it runs on tensor cores and fills the GPU: bf16, fp16 or fp8 (or TF32:"
     " torch.set_float32_matmul_precision('high')), dimensions that are multiples of 64, larger"
-    " batches. Look at it alone with Nsight Compute (ncu -k).",
+    f" batches. {_COUNTED}",
     "attention": "Try another implementation (torch.nn.attention.sdpa_kernel, FlashAttention,"
-    " FlashInfer) or another layout of heads. Look at it alone with Nsight Compute (ncu -k).",
-    "conv": "Try channels_last, bf16 or fp16 and torch.backends.cudnn.benchmark = True. Look at it"
-    " alone with Nsight Compute (ncu -k).",
+    f" FlashInfer) or another layout of heads. {_COUNTED}",
+    "conv": "Try channels_last, bf16 or fp16 and torch.backends.cudnn.benchmark = True."
+    f" {_COUNTED}",
     "comm": "Communicate less (larger buckets, smaller types), or hide it behind computing.",
 }
 _OTHER_KERNEL = (
-    "Look at it alone with Nsight Compute (ncu -k): is it limited by memory, by arithmetic or by"
-    " latency? If by memory, fuse it with its neighbours (torch.compile) and use smaller types."
+    "Is it limited by memory, by arithmetic or by latency? If by memory, fuse it with its"
+    f" neighbours (torch.compile) and use smaller types. {_COUNTED}"
 )
 
 

@@ -591,7 +591,11 @@ def test_one_kernel_names_it_and_the_next() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "advice"), [("attention_a", "FlashAttention"), ("other_a", "Nsight Compute")]
+    ("name", "advice"),
+    [
+        ("attention_a", "FlashAttention"),
+        ("other_a", "pytest-nsys ncu RECORDING TEST --kernel NAME"),
+    ],
 )
 def test_advice_on_one_kernel_depends_on_its_category(name: str, advice: str) -> None:
     program = Program()
