@@ -82,7 +82,9 @@ takes some 7 kB; the file is written test by test, each window and each row of a
               "samples": [[round, ...] of each process],       with nsys_json_samples = true, and
                                                                in pytest-nsys diff
               "baseline_samples": [[round, ...] of each process] | null,   likewise
-              "culprits": [{"label": text, "baseline_count": number, "current_count": number,
+              "culprits": [{"label": text,
+                            "baseline_label": text,        another, of a kernel that was renamed
+                            "baseline_count": number, "current_count": number,
                             "change": in unit,
                             "baseline_launch", "current_launch":   of a kernel: the configuration
                                 {"grid", "block": [number, ...],   that took most of its time;
@@ -344,6 +346,7 @@ def _metric(part: Comparison) -> dict[str, Any]:
 def _culprit(culprit: Contribution) -> dict[str, Any]:
     return {
         "label": culprit.label,
+        "baseline_label": culprit.before or culprit.label,
         "baseline_count": culprit.baseline.count if culprit.baseline else 0,
         "current_count": culprit.current.count if culprit.current else 0,
         "change": culprit.change,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pytest_nsys.support.units import format_amount, format_change
 from pytest_nsys.verdict.culprit import contributions
 from pytest_nsys.verdict.verdict import Comparison, Contribution, Verdict
-from pytest_nsys.verdict.wording import describe, place, short_names
+from pytest_nsys.verdict.wording import describe, place, short_names, shorten
 
 _TIMES = ("gpu.kernel_time", "gpu.kernel_time.per_token")
 _CALM = ("ok", "improved", "inconclusive")
@@ -94,4 +94,5 @@ def _how(one: Contribution) -> str:
     if one.baseline is None or one.current is None:
         return "new" if one.baseline is None else "gone"
     then, now = one.factors
-    return format_change(then * one.baseline.ns, now * one.current.ns, "ns")
+    was = f"was {shorten(one.before)}, " if one.before else ""
+    return was + format_change(then * one.baseline.ns, now * one.current.ns, "ns")

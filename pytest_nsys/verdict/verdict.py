@@ -40,6 +40,7 @@ class Contribution:
         change: in the metric's unit; contributions of one metric add up to its change.
         factors: what the amounts of a round then and now are multiplied by, to be in the metric's
             unit: one over the units that a round processed, for ``X.per_unit``.
+        before: of a kernel that goes by another name now, that in the baseline.
     """
 
     label: str
@@ -47,6 +48,7 @@ class Contribution:
     current: Part | None
     change: float
     factors: tuple[float, float] = (1.0, 1.0)
+    before: str = ""
 
 
 Cause = Literal["clock", "gpu"]

@@ -145,16 +145,18 @@ def format_limit(comparison: Comparison) -> str:
 
 
 def describe_contribution(comparison: Comparison, part: Contribution) -> str:
-    """One culprit: its name, how much of the change it is, how often it occurs, and how it is
-    launched otherwise than it was."""
+    """One culprit: its name, how much of the change it is, how often it occurs, what it was called,
+    and how it is launched otherwise than it was."""
     return ": ".join(told_of(comparison, part))
 
 
 def told_of(comparison: Comparison, part: Contribution) -> tuple[str, ...]:
-    """The same in one part, or two: what it is, and how it is launched otherwise, if it is."""
-    name = short_names(_shown_with(comparison, part))[part.label]
+    """The same in parts: what it is, and the name that it had, and how it is launched otherwise,
+    where that is so."""
+    names = short_names([*_shown_with(comparison, part), *filter(None, [part.before])])
+    was = f"was {names[part.before]}" if part.before else ""
     told = relaunched(part.baseline, part.current)
-    return tuple(filter(None, (f"{name} {_changed_by(comparison, part)}", told)))
+    return tuple(filter(None, (f"{names[part.label]} {_changed_by(comparison, part)}", was, told)))
 
 
 def _shown_with(comparison: Comparison, part: Contribution) -> list[str]:

@@ -52,6 +52,7 @@ LAUNCH = {
 }
 CULPRIT = {
     "label": str,
+    "baseline_label": str,
     "baseline_count": NUMBER,
     "current_count": NUMBER,
     "change": NUMBER,
@@ -270,6 +271,7 @@ def test_a_regressed_metric_and_its_culprits() -> None:
     assert sum(culprit["change"] for culprit in time["culprits"]) == time["change"]
     assert time["culprits"][0] == {
         "label": FLASH,
+        "baseline_label": FLASH,
         "baseline_count": 32,
         "current_count": 32,
         "change": 180447,
@@ -420,7 +422,7 @@ def test_a_tolerance_and_a_copy_count_as_they_are() -> None:
     assert found["memcpy.h2d.count"]["culprits"] == [
         {
             **{"label": "h2d 4 KiB", "baseline_count": 1, "current_count": 2, "change": 1},
-            **{"baseline_launch": None, "current_launch": None},
+            **{"baseline_launch": None, "current_launch": None, "baseline_label": "h2d 4 KiB"},
         }
     ]
 

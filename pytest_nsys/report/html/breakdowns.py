@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_nsys.catalogue import Breakdown
-from pytest_nsys.kernels.match import match
 from pytest_nsys.measure.measurement import Part
 from pytest_nsys.report.html.model import Row, Table
 from pytest_nsys.report.html.shown import (
@@ -20,6 +19,7 @@ from pytest_nsys.report.html.shown import (
 from pytest_nsys.report.html.timeline_svg import Mark
 from pytest_nsys.report.run import Sides, pairs
 from pytest_nsys.support.units import Unit
+from pytest_nsys.verdict.culprit import renamed_kernels
 from pytest_nsys.verdict.relaunched import relaunched
 from pytest_nsys.verdict.wording import short_names
 
@@ -125,20 +125,13 @@ def _pairs(key: Breakdown, sides: Sides, renamed: Mapping[str, str]) -> list[Par
     ]
 
 
-def renamed_kernels(sides: Sides) -> dict[str, str]:
+def renamed_in(sides: Sides) -> dict[str, str]:
     """By the name in the baseline, the name now, of kernels that go by another name."""
     now, then = sides
     if now is None or then is None:
         return {}
-    before = {part.label: part for part in then.kernels}
-    after = {part.label: part for part in now.kernels}
-    category = {label: part.category for label, part in (*before.items(), *after.items())}
-    found = match(before, after, canonical=str, category=category.__getitem__)
-    return {
-        one.baseline: one.current
-        for one in found
-        if one.how == "renamed" and one.baseline is not None and one.current is not None
-    }
+    before, after = ({part.label: part for part in one.kernels} for one in (then, now))
+    return renamed_kernels(before, after)
 
 
 def kernel_marks(sides: Sides, renamed: Mapping[str, str]) -> dict[str, Mark]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_nsys.catalogue import default_tolerance
 from pytest_nsys.measure.measurement import Samples, WindowMeasurement
-from pytest_nsys.report.html.breakdowns import breakdown_tables, kernel_marks, renamed_kernels
+from pytest_nsys.report.html.breakdowns import breakdown_tables, kernel_marks, renamed_in
 from pytest_nsys.report.html.counted import counted_kernels
 from pytest_nsys.report.html.model import (
     BADGES,
@@ -112,7 +112,7 @@ def _drawing(verdict: Verdict, ident: str, most: int) -> Drawing | None:
             then,
             ident=ident,
             most=most,
-            marks=kernel_marks(sides, renamed_kernels(sides)) if then else {},
+            marks=kernel_marks(sides, renamed_in(sides)) if then else {},
             what="the body" if drawn == MAIN else "the window",
         ),
         notes=tuple(timeline_notes(now, then, most=most)),
@@ -152,8 +152,8 @@ def _window(
     same = [part for part in gated if _is_same(part, sides)]
     rest = [part for part in parts if part not in gated] if full else []
     state = [part for part in rest if part.metric.key in _STATE]
-    renamed = renamed_kernels(sides) if full else {}
-    drawn = tuple(waterfalls(parts, sides, renamed)) if full else ()
+    renamed = renamed_in(sides) if full else {}
+    drawn = tuple(waterfalls(parts, sides)) if full else ()
     explained = [part.metric.breakdown for part in parts if part.culprits and part.metric.breakdown]
     explained += ["kernels" for one in drawn if one.metric == KERNEL_TIME and one.open]
     worst = max((part.status for part in gated), key=SEVERITY.__getitem__, default="ok")

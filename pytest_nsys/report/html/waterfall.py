@@ -94,15 +94,12 @@ class TakenApart:
     unexplained: bool
 
 
-def waterfalls(
-    parts: Iterable[Comparison], sides: Sides, renamed: Mapping[str, str]
-) -> Iterator[Waterfall]:
+def waterfalls(parts: Iterable[Comparison], sides: Sides) -> Iterator[Waterfall]:
     """Where the changes of a window come from: of its kernel time first, then of what got worse.
 
     Args:
         parts: the window's comparisons.
         sides: the window now and in the baseline.
-        renamed: by the name in the baseline, the name now, of kernels that are one under two names.
     """
     now, then = sides
     for part in sorted(parts, key=lambda part: part.metric.key != KERNEL_TIME):
@@ -111,7 +108,7 @@ def waterfalls(
             found = contributions(part.metric, then, now)
         if not found or part.baseline is None or part.current is None:
             continue
-        taken = take_apart(part.baseline, part.current, part.metric.unit, found, renamed)
+        taken = take_apart(part.baseline, part.current, part.metric.unit, found)
         if taken.total or taken.groups:
             yield _drawn(part, taken, (part.baseline, part.current))
 
@@ -121,7 +118,6 @@ def take_apart(
     now: float,
     unit: Unit,
     contributions: Sequence[Contribution],
-    renamed: Mapping[str, str] | None = None,
 ) -> TakenApart:
     """The change from ``then`` to ``now`` by category and kernel.
 
@@ -130,11 +126,10 @@ def take_apart(
         now: its value now.
         unit: of both, and of the contributions.
         contributions: what the parts contribute, in the unit; they need not add up to the change.
-        renamed: by the name in the baseline, the name now, of kernels that are one under two names.
     """
     total = now - then
     scale = Scale.of(total, unit, [total, *(part.change for part in contributions)])
-    pieces = _joined(contributions, scale, renamed or {})
+    pieces = _pieces(contributions, scale)
     kept = _kept(pieces, abs(scale.steps(total)))
     groups: dict[str, list[Piece]] = defaultdict(list)
     small: dict[str, list[Piece]] = defaultdict(list)
@@ -155,28 +150,18 @@ def take_apart(
     return TakenApart(scale, shown, tuple(found), rest, bool(scale.steps(missing)))
 
 
-def _joined(
-    contributions: Sequence[Contribution], scale: Scale, renamed: Mapping[str, str]
-) -> list[Piece]:
-    """The pieces; those of a renamed kernel, gone under one name and new under another, as one."""
-    changes = {part.label: part for part in contributions}
-    pairs = {old: new for old, new in renamed.items() if old in changes and new in changes}
-    old_of = {new: old for old, new in pairs.items()}
-    pieces = []
-    for part in contributions:
-        if part.label in pairs:
-            continue
-        old = changes[old_of[part.label]] if part.label in old_of else None
-        pieces.append(
-            Piece(
-                part.label,
-                scale.steps(part.change) + (scale.steps(old.change) if old else 0),
-                old.label if old else "",
-                old.baseline if old else part.baseline,
-                part.current,
-                part.factors,
-            )
+def _pieces(contributions: Sequence[Contribution], scale: Scale) -> list[Piece]:
+    pieces = (
+        Piece(
+            part.label,
+            scale.steps(part.change),
+            part.before,
+            part.baseline,
+            part.current,
+            part.factors,
         )
+        for part in contributions
+    )
     return sorted(pieces, key=lambda piece: (-piece.change, piece.label))
 
 
