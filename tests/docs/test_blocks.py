@@ -3,6 +3,7 @@
 - ``python`` is run, and the marks of its tests are read; packages that need a GPU are mocks.
 - ``sh`` and ``console`` (where ``$`` begins a command) are read by bash, and each command of pytest
   and of pytest-nsys in it by its own parser: so are those in ``yaml``.
+- Each step of a ``dockerfile`` that runs commands is read as ``sh`` is.
 - ``ini``, ``toml``, ``json`` and ``xml`` are read; what is for pytest by pytest.
 - What ``<!-- output: COMMAND -->`` stands before is run: ``tests/public/test_doc_outputs.py``.
 - ``text`` is nothing that could be run. Blocks name their language, so that nothing is left out.
@@ -89,12 +90,19 @@ def check_command(words: list[str], pytester: pytest.Pytester) -> None:
 
 
 def check_shell(example: Example) -> None:
-    done = subprocess.run(
-        ["bash", "-n"], input=example.parsed, capture_output=True, text=True, check=False
-    )
+    check_script(example.parsed, example)
+
+
+def check_script(text: str, example: Example) -> None:
+    done = subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True, check=False)
     assert not done.stderr
-    for words in commands(example.parsed):
+    for words in commands(text):
         check_command(words, example.namespace["pytester"])
+
+
+def check_dockerfile(example: Example) -> None:
+    for step in re.findall(r"(?m)^RUN ((?:.*\\\n)*.*)$", example.parsed):
+        check_script(step, example)
 
 
 def check_console(example: Example) -> None:
@@ -176,6 +184,7 @@ CHECKS = {
     "sh": check_shell,
     "bash": check_shell,
     "console": check_console,
+    "dockerfile": check_dockerfile,
     "yaml": check_yaml,
     "ini": check_ini,
     "toml": check_toml,
@@ -227,6 +236,7 @@ def test_what_blocks_say_holds(
         ("sh", "if true; then"),
         ("console", "$ make\n$ pytest-nsys stat report.sqlite"),
         ("console", "pytest --nsys"),
+        ("dockerfile", "FROM x\nRUN a \\\n  && if b; then"),
         ("yaml", "run: |\n  pytest --nsys-basline"),
         ("yaml", "command: [pytest-nsys]\nargs: [judge]"),
         ("ini", "[pytest]\nnsys_rounds = many"),

@@ -116,7 +116,9 @@ def jobs(path: Path) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
         yield workflow, job
 
 
-@pytest.mark.parametrize("path", [*WORKFLOWS, ROOT / ".github/workflows/ci.yml"], ids=str)
+@pytest.mark.parametrize(
+    "path", [*WORKFLOWS, ROOT / ".github/workflows/ci.yml"], ids=lambda path: path.name
+)
 def test_actions_are_pinned_and_say_their_version(path: Path) -> None:
     for line in path.read_text().splitlines():
         if "uses:" in line:
@@ -350,15 +352,12 @@ def test_containers(site: Site) -> None:
 
 
 def test_the_image_installs_what_the_recipes_call() -> None:
-    """No image is built here: what its steps are is read."""
+    """No image is built here; that its steps are commands is seen where pages are looked at."""
     text = (CI / "containers/Dockerfile").read_text()
-    joined = text.replace("\\\n", " ")
     stages = re.findall(r"^FROM \S+ AS (\w+)$", text, re.MULTILINE)
     assert stages == re.findall(r"--target=(\w+)", text)[::-1] == ["judge", "record"]
-    for step in re.findall(r"^RUN (.*)$", joined, re.MULTILINE):
-        subprocess.run(["bash", "-n", "-c", step], check=True)
     for name in ("nsight-systems-cli-$NSYS", "pytest-nsys", "pytest-split", "signed-by=$key"):
-        assert name in joined
+        assert name in text
     images = set(re.findall(r"--tag=(\S+)", text))
     used = [CI / "kubernetes/record.yaml", CI / "kubernetes/judge.yaml", CI / "containers/gate.sh"]
     for path in used:
