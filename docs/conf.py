@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from importlib.metadata import metadata
@@ -55,11 +54,6 @@ html_theme_options = {
 
 # Pages that are files above this folder: on GitHub the page is a link to the file.
 _ABOVE = {ROOT / "README.md": "overview", ROOT / "CHANGELOG.md": "changelog"}
-
-# A pattern in the index may match no page yet; suppress_warnings does not know this one.
-logging.getLogger("sphinx.sphinx.directives.other").addFilter(
-    lambda record: getattr(record, "subtype", "") != "empty_glob"
-)
 
 _SOURCE = f"{_URLS['Source']}/blob/main/"
 _OURS = {

@@ -50,3 +50,11 @@ def test_pages_lead_to_pages_of_the_site_and_to_files_on_github(site: Path) -> N
 def test_the_site_can_be_searched(site: Path) -> None:
     index = (site / "searchindex.js").read_text(encoding="utf-8")
     assert '"throttl"' in index, "words are there by their stems"
+
+
+def test_the_first_page_leads_to_every_other() -> None:
+    docs = ROOT / "docs"
+    first = (docs / "index.md").read_text(encoding="utf-8")
+    pages = {*docs.rglob("*.md")} - {*docs.glob("recipes/*.md"), docs / "index.md"}
+    linked = {docs / link for link in re.findall(r"\]\(([^):]+)\)", first)}
+    assert linked == pages | {docs / "recipes/index.md"}
