@@ -226,6 +226,10 @@ class Ledger:
             from pytest_nsys.report.markdown import write_markdown
 
             write_markdown(run, settings.markdown, settings.report_url)
+        for form, path in settings.exports:
+            from pytest_nsys.report.export import write_export
+
+            write_export(run, form, path)
         if settings.job_summary is not None and (run.verdicts or run.unmeasured):
             self._append_summary(run, settings.job_summary)
         if settings.history is not None:
@@ -262,6 +266,7 @@ class Ledger:
             "JSON": settings.json,
             "HTML": settings.html,
             "Markdown": settings.markdown,
+            **{f"{form} export": path for form, path in settings.exports},
             "history": settings.history,
         }
         tables = self._tables(verbosity)

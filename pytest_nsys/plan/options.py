@@ -24,6 +24,9 @@ Table = Literal["off", "changed", "all"]
 
 Counting = Literal["off", "on-regression", "always"]
 
+Export = Literal["bencher", "github-benchmark"]
+"""Formats of other tools that results can be written in."""
+
 MARKER_LINE = (
     "nsys(warmup, rounds, cold_l2, processes, tolerance, budget, require, forbid, check, expected, "
     "isolate, gpus, timeout, nsys_args, allow_empty): measure this test under NVIDIA Nsight "
@@ -51,7 +54,7 @@ class Option(NamedTuple):
         name: in the ini file.
         group: what it is about: a key of `GROUPS`.
         about: what it is for, in a line or two of the help.
-        kind: what its values are.
+        kind: what its values are; "exports" are of the form FORMAT:PATH.
         metavar: what its value is called in the help.
         ini_only: whether the command line does not have it: a project decides it once, and who
             needs another value for one run gives ``-o nsys_some_name=VALUE``.
@@ -62,7 +65,7 @@ class Option(NamedTuple):
     name: str
     group: Group
     about: str
-    kind: Literal["flag", "path", "paths", "text", "lines"] = "text"
+    kind: Literal["flag", "path", "paths", "exports", "text", "lines"] = "text"
     metavar: str | None = None
     ini_only: bool = False
     judging: Literal["", "rule", "file"] = ""
@@ -80,7 +83,7 @@ class Option(NamedTuple):
     @property
     def is_list(self) -> bool:
         """Whether it may be given several times."""
-        return self.kind in ("lines", "paths")
+        return self.kind in ("lines", "paths", "exports")
 
 
 OPTIONS: tuple[Option, ...] = (
@@ -344,6 +347,14 @@ OPTIONS: tuple[Option, ...] = (
         "what this job is called in the Markdown, where several comment on one pull request",
         metavar="NAME",
         ini_only=True,
+        judging="file",
+    ),
+    Option(
+        "nsys_export",
+        "reports",
+        "write the results for another tool: bencher:FILE or github-benchmark:DIR; again for more",
+        "exports",
+        "FORMAT:PATH",
         judging="file",
     ),
     Option(

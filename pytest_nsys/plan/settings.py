@@ -18,6 +18,7 @@ from pytest_nsys.plan.options import (
     OPTIONS,
     Clock,
     Counting,
+    Export,
     Mode,
     Option,
     Table,
@@ -61,6 +62,7 @@ class Settings:
     job_summary: Path | None = None
     report_url: str | None = None
     report_name: str | None = None
+    exports: tuple[tuple[Export, Path], ...] = ()
     history: Path | None = None
     keep: Path | None = None
     rounds: int = 5
@@ -171,6 +173,7 @@ def read_settings(config: pytest.Config) -> Settings:
         job_summary=_job_summary(values["nsys_job_summary"] or "true"),
         report_url=values["nsys_report_url"],
         report_name=values["nsys_report_name"],
+        exports=values["nsys_export"] or (),
         history=values["nsys_history"],
         keep=values["nsys_keep"],
         rounds=Settings.rounds if auto else _count(values, "nsys_rounds", Settings.rounds, 1),
@@ -298,7 +301,19 @@ def option_value(config: pytest.Config, option: Option) -> Any:
             if not one.strip():
                 _check_empty(config, option)
         return tuple(_path(option.name, one, base) for one in given)
+    if option.kind == "exports":
+        return tuple(_export(option.name, one, base) for one in given)
     return given
+
+
+def _export(name: str, given: str, base: Path) -> tuple[Export, Path]:
+    form, _, path = (part.strip() for part in given.partition(":"))
+    known: Export
+    for known in get_args(Export):
+        if form == known and path:
+            return known, _path(name, path, base)
+    forms = " or ".join(f"{known}:PATH" for known in get_args(Export))
+    raise SettingsError(f"{name} is {given!r:.200}", remedy=f"give {forms}")
 
 
 def _path(name: str, given: str, base: Path) -> Path:

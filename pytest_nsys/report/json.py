@@ -179,7 +179,7 @@ def _document(run: RunReport, *, samples: bool) -> dict[str, Any]:
     """The same, with its tests one at a time: of thousands, each is large, and read once."""
     counts = run.counts()
     first = run.verdicts[0].measurement if run.verdicts else None
-    document: dict[str, Any] = _clean(
+    document: dict[str, Any] = clean(
         {
             "schema": SCHEMA,
             "tool": {"name": "pytest-nsys", "version": __version__},
@@ -212,7 +212,7 @@ def _document(run: RunReport, *, samples: bool) -> dict[str, Any]:
             ],
         }
     )
-    tests = (_clean(_test(verdict, samples=samples)) for verdict in run.verdicts)
+    tests = (clean(_test(verdict, samples=samples)) for verdict in run.verdicts)
     return {**document, "tests": tests}
 
 
@@ -397,7 +397,7 @@ def _of(window: WindowMeasurement | None, value: float | None) -> float | None:
     return None if window is None else value or 0
 
 
-def _clean(value: Any) -> Any:
+def clean(value: Any) -> Any:
     """The value with lists, finite numbers and encodable text only."""
     # What most values are comes first: a large suite has millions.
     if isinstance(value, float):
@@ -411,7 +411,7 @@ def _clean(value: Any) -> Any:
     if value is None or isinstance(value, int):
         return value
     if isinstance(value, Mapping):
-        return {_clean(str(key)): _clean(item) for key, item in value.items()}
+        return {clean(str(key)): clean(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_clean(item) for item in value]
+        return [clean(item) for item in value]
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pytest_nsys.report.run import gates_of
 from pytest_nsys.support.text import printable
 from pytest_nsys.verdict.verdict import Verdict
 from pytest_nsys.verdict.wording import headline
@@ -12,7 +13,7 @@ Properties = list[tuple[str, object]]
 
 def properties(verdict: Verdict) -> Properties:
     """Names and values: ``nsys.status``, ``nsys.device``, ``nsys.recording`` of what was replayed,
-    ``nsys.headline``, and ``nsys.METRIC`` of gated metrics.
+    ``nsys.headline``, and ``nsys.METRIC`` of what gates the test, or would by default.
 
     Metrics are medians, in ns, bytes or counts; those of a named window are called
     ``nsys[WINDOW].METRIC``. Characters that are not printable, which XML may not hold, are
@@ -23,10 +24,9 @@ def properties(verdict: Verdict) -> Properties:
         ("nsys.device", printable(verdict.measurement.device)),
         *(("nsys.recording", printable(name)) for name in verdict.measurement.recordings),
     ]
-    for part in verdict.comparisons:
-        if part.gated and part.current is not None:
-            place = "" if part.window == MAIN else f"[{part.window}]"
-            found.append((printable(f"nsys{place}.{part.metric.key}"), _plain(part.current)))
+    for part in gates_of(verdict):
+        place = "" if part.window == MAIN else f"[{part.window}]"
+        found.append((printable(f"nsys{place}.{part.metric.key}"), _plain(part.current or 0.0)))
     return [*found, ("nsys.headline", printable(headline(verdict)))]
 
 

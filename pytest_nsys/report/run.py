@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pytest_nsys.catalogue import Breakdown, lookup
+from pytest_nsys.catalogue import Breakdown, default_gates, lookup
 from pytest_nsys.errors import ReportError
 from pytest_nsys.measure.measurement import Part, WindowMeasurement
 from pytest_nsys.plan.options import Mode
@@ -93,6 +93,23 @@ def sides_of(verdict: Verdict, window: str) -> Sides:
     """The window now and in the baseline; None where one of them does not have it."""
     then = verdict.baseline.windows.get(window) if verdict.baseline else None
     return verdict.measurement.windows.get(window), then
+
+
+def gates_of(verdict: Verdict) -> Iterator[Comparison]:
+    """What gates a test, window by window, as far as it was measured; in a window that was compared
+    with nothing, what gates by default."""
+    for name, window in verdict.measurement.windows.items():
+        judged = [
+            part
+            for part in verdict.comparisons
+            if part.gated and part.window == name and part.current is not None
+        ]
+        default = (
+            Comparison(name, metric, "new", False, None, value)
+            for metric in default_gates(window.gates)
+            if (value := window.get(metric.key)) is not None
+        )
+        yield from judged or default
 
 
 def compared(verdict: Verdict) -> dict[str, list[Comparison]]:

@@ -35,10 +35,14 @@ REPORTS = (
         "pytest-json-report",
         ("pytest_jsonreport",),
         args=("--json-report",),
-        has={".report.json": "test_json_report.py::test_passes"},
+        has={
+            ".report.json": "test_json_report.py::test_passes",
+            ".report.*": '{"nsys.gpu.kernel_time": 400000}',
+            "junit.xml": '<property name="nsys.gpu.kernel_time" value="400000" />',
+        },
         code=TWO + f"{M}def test_meta(json_metadata):\n    json_metadata['a'] = 1\n",
         outcomes={**TWO_OUTCOMES, "test_meta": "passed"},
-        works="each test once, with its verdict and metadata",
+        works="each test once, with its verdict, metadata and, as `user_properties`, its numbers",
     ),
     Case(
         "allure",

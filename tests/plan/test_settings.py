@@ -219,6 +219,18 @@ def test_several_recordings_can_be_named(read: Callable[..., Settings]) -> None:
             read("--nsys-replay=a", f"--nsys-replay={empty}")
 
 
+def test_what_is_exported_has_a_format_and_a_place(read: Callable[..., Settings]) -> None:
+    here = Path.cwd()
+    assert read().exports == ()
+    both = read("--nsys-export=bencher:a:b.json", "--nsys-export=github-benchmark: /lists").exports
+    assert both == (("bencher", here / "a:b.json"), ("github-benchmark", Path("/lists")))
+    assert read(ini="nsys_export = bencher:x").exports == (("bencher", here / "x"),)
+    for wrong in ("bencher", "bencher:", "Bencher:x", ":x", "csv:x"):
+        with pytest.raises(SettingsError, match="nsys_export is ") as error:
+            read(f"--nsys-export={wrong}")
+        assert error.value.remedy == "give bencher:PATH or github-benchmark:PATH"
+
+
 def test_a_part_is_a_number_of_so_many(read: Callable[..., Settings]) -> None:
     assert read().part is None
     assert read("--nsys-part=0/8").part == Part(0, 8)
@@ -230,7 +242,7 @@ def test_a_part_is_a_number_of_so_many(read: Callable[..., Settings]) -> None:
 
 
 def test_every_option_is_an_ini_value_too(configure: Configure) -> None:
-    texts = {"flag": "true", "lines": "5%", "paths": "5%"}
+    texts = {"flag": "true", **dict.fromkeys(("lines", "paths", "exports"), "5%")}
     ini = "\n".join(f"{option.name} = {texts.get(option.kind, '7')}" for option in OPTIONS)
     config = configure(ini=ini)
     for option in OPTIONS:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.plugin.conftest import Judge
+from tests.support.formats import check_bencher, check_github
 from tests.support.harness import ROOT, Project
 
 EXAMPLES = [
@@ -119,16 +120,33 @@ def cases(path: Path) -> list[Any]:
     ]
 
 
+def exported(folder: Path, name: str) -> tuple[Any, dict[str, Any]]:
+    """What was exported for Bencher, and for github-action-benchmark by the name of the list."""
+    lists = {path.stem: json.loads(path.read_text()) for path in (folder / name).iterdir()}
+    return json.loads((folder / f"{name}.bmf").read_text()), lists
+
+
 def assert_both_agree(judge: Judge, replayed: int, folder: Path, recording: object) -> str:
     """That the command says what the replay did, which wrote its reports into the folder."""
     reports = ("json", "html", "markdown", "junit")
     files = {name: folder / f"judged.{name}" for name in reports}
-    code, out, err = judge(recording, *(f"--{name}={path}" for name, path in files.items()))
+    exports = (
+        f"--export=bencher:{folder}/judged.bmf",
+        f"--export=github-benchmark:{folder}/judged",
+    )
+    options = (f"--{name}={path}" for name, path in files.items())
+    code, out, err = judge(recording, *options, *exports)
     assert (code, err) == (replayed, "")
     assert judged(files["json"]) == judged(folder / "replayed.json")
     assert cases(files["junit"]) == cases(folder / "replayed.junit")
     assert markdown(files["markdown"]) == markdown(folder / "replayed.markdown")
     assert files["html"].stat().st_size > 10_000
+    bencher, lists = exported(folder, "judged")
+    assert (bencher, lists) == exported(folder, "replayed")
+    check_bencher(bencher)
+    for entries in lists.values():
+        check_github(entries)
+    assert sum(map(len, lists.values())) == sum(map(len, bencher.values())) > 0
     return out
 
 
@@ -137,6 +155,7 @@ def replay(project: Project, recording: object, *options: str) -> int:
     result = project.run(
         *("--nsys-baseline", f"--nsys-replay={recording}", "--nsys-json=replayed.json"),
         *("--nsys-markdown=replayed.markdown", "--junitxml=replayed.junit", *options),
+        *("--nsys-export=bencher:replayed.bmf", "--nsys-export=github-benchmark:replayed"),
     )
     return int(result.ret)
 
@@ -153,6 +172,8 @@ def test_it_agrees_with_a_replay_of_the_examples(
     expected = replay(project, recording)
     assert expected == ("slip" in recording.name)
     assert_both_agree(judge, expected, project.path, recording)
+    served = (project.path / "judged/customBiggerIsBetter.json").exists()
+    assert served == ("servers" in source.parts), "tokens per second are better the more they are"
 
 
 @pytest.fixture

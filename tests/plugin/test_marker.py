@@ -126,6 +126,7 @@ TWINS = {
     "nsys_html": ("ini.html", "other.html"),
     "nsys_markdown": ("ini.md", "other.md"),
     "nsys_history": ("ini-history", "other-history"),
+    "nsys_export": ("bencher:ini.bmf", "bencher:other.bmf"),
     "nsys_keep": ("ini-kept", "other-kept"),
     "nsys_device": ("ini-device", "other-device"),
     "nsys_rounds": ("2", "3"),
@@ -242,7 +243,7 @@ def test_every_ini_twin_works_and_the_command_line_wins(simulated: Project, stor
     assert len(story.of("worker")) == 2 + 4
     baseline = folder / "ini-folder/ini-device/test_it.py/test_it.json"
     assert "--trace=cuda,nvtx,osrt" in baseline.read_text()
-    written = ["ini-recording/recording.json", "ini.json", "ini.html", "ini.md"]
+    written = ["ini-recording/recording.json", "ini.json", "ini.html", "ini.md", "ini.bmf"]
     written.append("ini-kept/report-1.nsys-rep")
     assert [name for name in written if not (folder / name).is_file()] == []
 
