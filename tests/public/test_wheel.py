@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import tarfile
 import venv
 import zipfile
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -81,10 +83,49 @@ def test_a_wheel_is_the_package_and_nothing_else(installed: Installed) -> None:
     }
     assert {name for name in files if ".dist-info/" not in name} == ours
     assert {"pytest_nsys/py.typed", "pytest_nsys/report/html/templates/page.html"} <= ours
+
+
+def test_a_source_distribution_is_all_that_git_has(installed: Installed) -> None:
     with tarfile.open(installed.sdist) as archive:
-        names = {name.partition("/")[2] for name in archive.getnames()}
-    # hatchling adds .gitignore, by which it leaves things out.
-    assert names - ours == {"LICENSE", "README.md", "pyproject.toml", "PKG-INFO", ".gitignore"}
+        files = {
+            one.name.partition("/")[2]: one.size for one in archive.getmembers() if one.isfile()
+        }
+    assert {"tests/conftest.py", "docs/index.md", "examples/demo.py", "Makefile"} <= {*files}
+    assert not [name for name in files if "__pycache__" in name or "venv" in name]
+    # Recordings are what is large in it: the largest file has 2 MB.
+    assert max(files.values()) < 3_000_000
+    assert sum(files.values()) < 25_000_000
+    if (ROOT / ".git").exists():
+        # With files that are new and not yet added; without those that were removed.
+        listed = _run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT)
+        known = {name for name in listed.splitlines() if (ROOT / name).exists()}
+        assert {*files} - {"PKG-INFO"} == known
+
+
+def test_what_is_published_is_shown_as_it_should_be(installed: Installed) -> None:
+    """Also renders the README as PyPI does."""
+    check = (sys.executable, "-m", "twine", "check", "--strict")
+    printed = _run(*check, str(installed.sdist), str(installed.wheel), cwd=ROOT)
+    assert printed.count("PASSED") == 2, printed
+    metadata = _metadata(installed.wheel)
+    assert metadata["Name"] == "pytest-nsys"
+    assert metadata["Version"] == pytest_nsys.__version__
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata.get_all("License-File") == ["LICENSE"]
+    assert metadata["Requires-Python"] == ">=3.10"
+    labels = {url.partition(",")[0] for url in metadata.get_all("Project-URL", [])}
+    assert {"Documentation", "Source", "Issues", "Changelog"} <= labels
+    # What developers need is no extra of what users install.
+    assert metadata.get_all("Provides-Extra") == ["history", "parquet", "servers", "xdist"]
+    # Of PyPI's page, where links from one file to another lead nowhere.
+    links = re.findall(r"\]\(([^)\s]+)\)", str(metadata.get_payload()))
+    assert [link for link in links if not re.match("https://|#", link)] == []
+
+
+def _metadata(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return email.message_from_bytes(archive.read(name))
 
 
 def _files(wheel: Path) -> dict[str, int]:
