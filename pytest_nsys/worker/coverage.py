@@ -7,7 +7,7 @@ set-up to its last warm-up and after its rounds, and one without a warm-up is ca
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,48 @@ class CoverageOptions:
     branch: bool | None = None
     config_file: str = ".coveragerc"
     contexts: bool = False
+
+
+class Pausable(Protocol):
+    """What measures for coverage, and is not to do it in the rounds."""
+
+    def start(self) -> None:
+        """Measure from now on."""
+
+    def stop(self) -> None:
+        """Do not measure for a while."""
+
+    def phase(self, nodeid: str, name: str) -> None:
+        """A phase of a test begins: "setup", "run" or "teardown"."""
+
+
+class Paused:
+    """That of this pytest, which pytest-cov has started: it is stopped in the rounds alone.
+
+    Args:
+        measuring: the object of coverage.py.
+    """
+
+    def __init__(self, measuring: Any) -> None:
+        self._measuring = measuring
+        self._goes_on = True
+
+    def start(self) -> None:
+        """Measure from now on."""
+        if not self._goes_on:
+            self._goes_on = True
+            self._measuring.start()
+
+    def stop(self) -> None:
+        """Do not measure for a while."""
+        if self._goes_on:
+            self._goes_on = False
+            self._measuring.stop()
+
+    def phase(self, nodeid: str, name: str) -> None:
+        """A phase of a test begins, which pytest-cov knows itself."""
+        del nodeid, name
+        self.start()
 
 
 class Coverage:

@@ -8,11 +8,18 @@ the same lines are what a recording keeps.
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Protocol
 
 from pytest_nsys.support.own import own
 
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+
+
+class Events(Protocol):
+    """Who is told what happens to tests."""
+
+    def write(self, event: str, **values: Any) -> None:
+        """Something has happened."""
 
 
 class EventLog:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import nvtx
 
@@ -29,7 +29,7 @@ from pytest_nsys.windows.record import (
     Work,
 )
 from pytest_nsys.worker.device import L2Flush, synchronize
-from pytest_nsys.worker.events import EventLog
+from pytest_nsys.worker.events import Events
 from pytest_nsys.worker.forks import Forks
 from pytest_nsys.worker.job import Repeats
 
@@ -44,6 +44,18 @@ Prepare = Callable[[], tuple[Iterable[Any], Mapping[str, Any]]]
 """Makes the arguments of a call."""
 
 
+class Windows(Protocol):
+    """Where windows are: in a capture by nsys, or at times of CUPTI's clock."""
+
+    def window(
+        self, kind: WindowKind, nodeid: str, name: str = MAIN, round: int = -1
+    ) -> AbstractContextManager[WindowRecord]:
+        """A window around the block; the caller writes the record after it."""
+
+    def write(self, record: WindowRecord) -> None:
+        """Keep the record."""
+
+
 class WindowLog:
     """Numbers windows, opens their NVTX ranges, and writes their records.
 
@@ -53,7 +65,7 @@ class WindowLog:
     _start_range = staticmethod(nvtx.start_range)  # as they are before tests replace them
     _end_range = staticmethod(nvtx.end_range)
 
-    def __init__(self, events: EventLog, counted: str = "") -> None:
+    def __init__(self, events: Events, counted: str = "") -> None:
         """Args:
         events: where records go.
         counted: the window that ncu is to look at; "" for none.
@@ -134,8 +146,8 @@ class Recorder:
         self,
         nodeid: str,
         repeats: Repeats,
-        log: WindowLog,
-        events: EventLog,
+        log: Windows,
+        events: Events,
         release: Callable[[], object],
         monitor: Monitor | None = None,
         leftovers: Callable[[], tuple[Leftover, ...]] = tuple,

@@ -245,7 +245,7 @@ def test_the_worker_tells_its_monitor_what_its_processes_carry(
     made: list[object] = []
     monkeypatch.setenv(MARK, folder)
     monkeypatch.setattr(
-        "pytest_nsys.worker.session.Monitor", lambda tell, folder: made.append(folder)
+        "pytest_nsys.worker.rounds.Monitor", lambda tell, folder: made.append(folder)
     )
     WorkerSession(Job((), (), (), {}, ""), EventLog(str(tmp_path / "events.jsonl")))
     assert made == [folder or None]
