@@ -47,6 +47,13 @@ them; whoever catches one also catches what is below it::
         RevisionError
         BisectError
         GpuBusy
+        NeedsNsys
+        CuptiError
+            CuptiNotFound
+            CuptiUnfit
+            CuptiForbidden
+            CuptiTaken
+            CuptiUnread
         NcuError
             NcuNotFound
             NcuForbidden
@@ -427,6 +434,34 @@ class GpuBusy(NsysError):
 
     What to do: wait for the other run, end it, or use another GPU (``CUDA_VISIBLE_DEVICES``).
     """
+
+
+class NeedsNsys(NsysError):
+    """What is asked for cannot be had of CUPTI within the process, but of nsys."""
+
+
+class CuptiError(NsysError):
+    """CUPTI, which records in the place of nsys, could not do it."""
+
+
+class CuptiNotFound(CuptiError):
+    """There is no libcupti, or it cannot be loaded."""
+
+
+class CuptiUnfit(CuptiError):
+    """This libcupti does not fit the driver or the GPU, or there is no driver."""
+
+
+class CuptiForbidden(CuptiError):
+    """The driver lets administrators alone record what GPUs do."""
+
+
+class CuptiTaken(CuptiError):
+    """Another profiler has CUPTI, which has one user at a time."""
+
+
+class CuptiUnread(CuptiError):
+    """CUPTI's records are not of the form that is known, or some were lost."""
 
 
 class NcuError(NsysError):

@@ -9,122 +9,64 @@ import contextlib
 import ctypes
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.cupti_spike.records import (
+from benchmarks.cupti_spike.records import Session
+from pytest_nsys.capture.cupti.activity import BUFFER, Activity, text_at
+from pytest_nsys.capture.cupti.library import Library, find_library, load
+from pytest_nsys.capture.cupti.records import (
+    DRIVER,
     FIELDS,
     KERNEL,
     MEMORY,
-    Session,
-    UnknownLayout,
+    RUNTIME,
     offsets_by_kind,
+    offsets_by_steps,
     read_records,
     sizes_of,
 )
+from pytest_nsys.capture.cupti.tables import Around
 from pytest_nsys.support.arrays.rows import Ints
 
-BUFFER = 16 * 2**20
-"""Bytes of a buffer: some 100,000 records, so that callbacks are few."""
-
-_DRIVER_DOMAIN, _RUNTIME_DOMAIN = 1, 2
 _FORCED = 1
-
-
-class CuptiFailed(RuntimeError):
-    """A call of CUPTI failed; says which, and what CUPTI calls the error."""
-
-
-def find_libcupti() -> str:
-    """The library that the process has loaded already, or else that of the newest NVIDIA package.
-
-    PyTorch depends on ``nvidia-cuda-cupti`` (13) or ``nvidia-cuda-cupti-cu12``, and loads it.
-
-    Raises:
-        CuptiFailed: there is none.
-    """
-    maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
-    for line in maps.splitlines():
-        path = line.split(maxsplit=5)[-1]
-        if os.path.basename(path).startswith("libcupti.so"):  # noqa: PTH119
-            return path
-    from importlib.metadata import PackageNotFoundError, files
-
-    for package in ("nvidia-cuda-cupti", "nvidia-cuda-cupti-cu12"):
-        with contextlib.suppress(PackageNotFoundError):
-            for file in files(package) or ():
-                if file.name.startswith("libcupti.so"):
-                    return str(file.locate())
-    raise CuptiFailed("no libcupti: pip install nvidia-cuda-cupti")
+_CALLS = (RUNTIME, DRIVER)
 
 
 class ByCtypes:
-    """libcupti's C functions, and buffers read by numpy. Needs no package but numpy."""
+    """libcupti's C functions, and buffers read by numpy: as the product does it. Needs no package
+    but numpy."""
 
     name = "ctypes"
 
-    def __init__(self, library: str | None = None) -> None:
-        self.library = library or find_libcupti()
-        self._cupti = ctypes.CDLL(self.library)
-        version = ctypes.c_uint32()
-        self._call("cuptiGetVersion", ctypes.byref(version))
-        self.version = version.value
-        self.sizes: Mapping[int, int] = {}  # unknown: CUPTI's iterator is asked
-        with contextlib.suppress(UnknownLayout):
-            self.sizes = sizes_of(self.version)
-        self._lent: dict[int, npt.NDArray[np.uint8]] = {}
-        self._full: list[npt.NDArray[np.uint8]] = []
-        self._registered = False
-        self.callbacks = 0
+    def __init__(self) -> None:
+        self.activity = Activity(Library(load(find_library())))
+        self.library = self.activity.library
+        self.sizes = sizes_of(self.library.version)
+        self.now = self.library.now
         self.ranges: list[tuple[str, int, int]] = []
-        # They have to live as long as CUPTI may call them: as this object does.
-        pointer, size = ctypes.POINTER(ctypes.c_void_p), ctypes.POINTER(ctypes.c_size_t)
-        self._requested = ctypes.CFUNCTYPE(None, pointer, size, size)(self._request)
-        self._completed = ctypes.CFUNCTYPE(
-            None,
-            ctypes.c_void_p,
-            ctypes.c_uint32,
-            ctypes.c_void_p,
-            ctypes.c_size_t,
-            ctypes.c_size_t,
-        )(self._complete)
+        self._full: list[npt.NDArray[np.uint8]] = []
 
-    def _call(self, name: str, *arguments: Any) -> None:
-        result = getattr(self._cupti, name)(*arguments)
-        if result:
-            text = ctypes.c_char_p()
-            self._cupti.cuptiGetResultString(result, ctypes.byref(text))
-            raise CuptiFailed(f"{name}: {(text.value or b'').decode()} ({result})")
-
-    def _request(self, buffer: Any, size: Any, most: Any) -> None:
-        self.callbacks += 1
-        memory = np.empty(BUFFER, np.uint8)  # aligned to 16 bytes; CUPTI wants 8
-        self._lent[memory.ctypes.data] = memory
-        buffer[0], size[0], most[0] = memory.ctypes.data, BUFFER, 0
-
-    def _complete(self, _context: int, _stream: int, buffer: int, _size: int, valid: int) -> None:
-        self.callbacks += 1
-        memory = self._lent.pop(buffer)
-        if valid:
-            self._full.append(memory[:valid])
+    @property
+    def callbacks(self) -> int:
+        """How often CUPTI has asked for a buffer or given one back."""
+        return self.activity.callbacks
 
     def start(self, kinds: Sequence[int]) -> None:
-        """Record these kinds from now on."""
-        if not self._registered:
-            self._call("cuptiActivityRegisterCallbacks", self._requested, self._completed)
-            self._registered = True
-        for kind in kinds:
-            self._call("cuptiActivityEnable", kind)
+        """Record these kinds from now on, and of calls those that nsys records."""
+        self.activity.register()
+        self.activity.start([kind for kind in kinds if kind not in _CALLS])
+        if not set(kinds).isdisjoint(_CALLS):
+            self.activity.record_calls(True)
 
     def stop(self, kinds: Sequence[int]) -> None:
         """Record no more; what was recorded is there then."""
-        for kind in kinds:
-            self._call("cuptiActivityDisable", kind)
-        self._call("cuptiActivityFlushAll", _FORCED)
+        self.activity.stop([kind for kind in kinds if kind not in _CALLS])
+        self.activity.record_calls(False)
+        self._full = self.activity.take()
 
     def take(self) -> list[npt.NDArray[np.uint8]]:
         """The buffers that were filled since the last call."""
@@ -141,29 +83,7 @@ class ByCtypes:
 
     def iterated(self, data: npt.NDArray[np.uint8]) -> Mapping[int, Ints]:
         """Where records begin, by CUPTI's own iterator."""
-        step, record = self._cupti.cuptiActivityGetNextRecord, ctypes.c_void_p()
-        begin = data.ctypes.data
-        at, length, found = ctypes.c_void_p(begin), ctypes.c_size_t(len(data)), []
-        while not step(at, length, ctypes.byref(record)):
-            found.append((record.value or 0) - begin)
-        offsets = np.array(found, np.int64)
-        kinds = data.view("<u4")[offsets // 4]
-        return {
-            kind: offsets[kinds == kind] for kind in np.unique(kinds).tolist() if kind in FIELDS
-        }
-
-    def now(self) -> int:
-        """CUPTI's clock, ns."""
-        time_ns = ctypes.c_uint64()
-        self._call("cuptiGetTimestamp", ctypes.byref(time_ns))
-        return time_ns.value
-
-    def call_name(self, runtime: bool, number: int) -> str:
-        """The name of a call."""
-        text = ctypes.c_char_p()
-        domain = _RUNTIME_DOMAIN if runtime else _DRIVER_DOMAIN
-        self._call("cuptiGetCallbackName", domain, number, ctypes.byref(text))
-        return (text.value or b"").decode()
+        return offsets_by_steps(data, self.library.record_after)
 
     @contextlib.contextmanager
     def range(self, name: str) -> Iterator[None]:
@@ -174,11 +94,11 @@ class ByCtypes:
 
     def session(self) -> Session:
         """All that was recorded, by what it is called."""
-        return Session(self.read(), self.ranges, os.getpid(), _text_at, self.call_name)
+        return Session(self.read(), self.ranges, self.around(text_at))
 
-
-def _text_at(address: int) -> str:
-    return ctypes.string_at(address).decode("utf-8", "replace") if address else ""
+    def around(self, kernel_name: Callable[[int], str]) -> Around:
+        """What is known beside the records."""
+        return Around(os.getpid(), kernel_name, self.activity.call_name)
 
 
 class ByCuptiPython:
@@ -260,8 +180,8 @@ class ByCuptiPython:
 
     def session(self) -> Session:
         """All that was recorded, by what it is called."""
-        name = _text_at if self._as_arrays else self._names.__getitem__
-        return Session(self.read(), self.ranges, os.getpid(), name, self._ctypes.call_name)
+        name = text_at if self._as_arrays else self._names.__getitem__
+        return Session(self.read(), self.ranges, self._ctypes.around(name))
 
 
 def _attribute(record: Any, path: str) -> Any:
@@ -288,6 +208,11 @@ _SPELLED = {
     "pool_kind": "memory_pool_config.memory_pool_type",
     "pool": "memory_pool_config.address",
     "used": "memory_pool_config.utilized_size",
+    "registers": "registers_per_thread",
+    "result": "return_value",
+    "static_shared": "static_shared_memory",
+    "dynamic_shared": "dynamic_shared_memory",
+    "local": "local_memory_per_thread",
 }
 _OF_MEMORY = {"start": "timestamp"}
 

@@ -21,7 +21,8 @@ import numpy.typing as npt
 
 from benchmarks.cupti_spike.contenders import ByCtypes, ByCuptiPython
 from benchmarks.cupti_spike.programs import GROUPS, Work
-from benchmarks.cupti_spike.records import KINDS, read_records, trace_of
+from benchmarks.cupti_spike.records import KINDS, trace_of
+from pytest_nsys.capture.cupti.records import read_records
 from pytest_nsys.errors import NsysError
 from pytest_nsys.offline.stats import stats_document
 from pytest_nsys.trace import Trace

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.cupti_spike.records import (
+from pytest_nsys.capture.cupti.records import (
     DRIVER,
     FIELDS,
     KERNEL,
@@ -57,6 +57,12 @@ _SPELLED = {
     "pool_kind": "memoryPoolConfig.memoryPoolType",
     "pool": "memoryPoolConfig.address",
     "used": "memoryPoolConfig.utilizedSize",
+    "registers": "registersPerThread",
+    "result": "returnValue",
+    "static_shared": "staticSharedMemory",
+    "dynamic_shared": "dynamicSharedMemory",
+    "local": "localMemoryPerThread",
+    **{f"{what}_{way}": f"{what}{way.upper()}" for what in ("grid", "block") for way in "xyz"},
 }
 
 

@@ -14,6 +14,9 @@ from pytest_nsys.windows.record import WindowRecord
 if TYPE_CHECKING:
     from pytest_nsys.trace.tables import Trace
 
+CUPTI = "cupti"
+"""Among the versions of a run: that of CUPTI, where it recorded in nsys's place."""
+
 PHASES = ("setup", "call", "teardown")
 
 
@@ -146,9 +149,9 @@ class CaptureResult:
         records: the worker's windows.
         options: the options of the capture.
         export: the exported capture, while the run's folder lives.
-        nsys: version of nsys.
+        nsys: version of nsys; "" where CUPTI recorded in its place.
         date: day of the run (ISO 8601).
-        versions: Python and frameworks of the run.
+        versions: Python and frameworks of the run, and `CUPTI`, where it recorded.
         commit: what git had checked out; "" if unknown.
         seconds: where the time went.
         server: what the server was started with, of a capture of one, as may be handed on.
@@ -169,6 +172,11 @@ class CaptureResult:
     server: tuple[str, ...] = ()
     worker: str = ""
     recording: str = ""
+
+    @property
+    def is_in_process(self) -> bool:
+        """Whether CUPTI recorded it, within the process of the tests."""
+        return CUPTI in self.versions
 
     @property
     def lost_all_ranges(self) -> bool:

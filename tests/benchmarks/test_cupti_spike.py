@@ -1,178 +1,70 @@
-"""The spike of CUPTI: records in raw memory become the tables of a trace, by whichever way they
-came. A stand-in has the functions of libcupti, and a GPU's part is bytes that are made here."""
+"""The spike of CUPTI: whole processes of it, of which a stand-in takes libcupti's part."""
 
 from __future__ import annotations
 
-import ctypes
 import itertools
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from benchmarks.cupti_spike import __main__ as spike
 from benchmarks.cupti_spike import contenders, inside
-from benchmarks.cupti_spike.contenders import ATTRIBUTES, ByCtypes, CuptiFailed
+from benchmarks.cupti_spike.contenders import ATTRIBUTES, ByCtypes
 from benchmarks.cupti_spike.inside import RANGE, metrics_of
-from benchmarks.cupti_spike.records import (
-    DRIVER,
-    FIELDS,
-    KERNEL,
-    KINDS,
-    MEMCPY,
-    MEMORY,
-    MEMSET,
-    PEER,
-    RUNTIME,
-    UnknownLayout,
-    dtype_of,
-    offsets_by_kind,
-    read_records,
-    sizes_of,
-    trace_of,
-)
-
-VERSION = 130001
-NAME = ctypes.create_string_buffer(b"gemm_kernel")
+from benchmarks.cupti_spike.records import KINDS, trace_of
+from pytest_nsys.capture.cupti.records import FIELDS, KERNEL
+from tests.simgpu.cupti import StandIn
+from tests.support.cupti_work import CALLS, DRIVER_CALLS, work
 
 
-def record(kind: int, **values: int) -> bytes:
-    """A record as CUPTI lays it into a buffer."""
-    size = sizes_of(VERSION)[kind]
-    row = np.zeros(1, dtype_of(kind, size))
-    for name, value in values.items():
-        row[name] = value
-    data = bytearray(row.tobytes())
-    data[:4] = kind.to_bytes(4, "little")
-    return bytes(data)
+class Worked(StandIn):
+    """Between two looks, the device always does the same."""
 
+    def __init__(self, log: Path) -> None:
+        super().__init__(log)
+        self._numbers = {2: {name: number for number, name in CALLS.items()}}
+        self._numbers[1] = {name: number for number, name in DRIVER_CALLS.items()}
+        self._times = itertools.cycle([1000, 9000])
 
-def launched(number: int, at: int, **more: int) -> list[bytes]:
-    """A kernel, the runtime's call for it, and the driver's call within that."""
-    call = {"start": at, "process": 1, "thread": 7, "correlation": number}
-    place = {"device": 0, "context": 1, "stream": 7, "name": ctypes.addressof(NAME)}
-    return [
-        record(RUNTIME, cbid=211, end=at + 50, **call),
-        record(DRIVER, cbid=307, **{**call, "start": at + 5}, end=at + 40),
-        record(KERNEL, start=at + 100, end=at + 350, correlation=number, **place, **more),
-    ]
+    def _gather(self) -> None:
+        """See `StandIn`."""
 
-
-def work() -> list[bytes]:
-    """What a device did between 1000 and 9000 ns."""
-    copy = {"direction": 1, "source": 1, "target": 3, "bytes": 4096, "start": 2000, "end": 2500}
-    call = {"start": 1900, "end": 1990, "thread": 7, "correlation": 2, "cbid": 41}
-    wait = {"cbid": 165, "start": 6000, "end": 7000, "thread": 7, "correlation": 9}
-    own = {"cbid": 307, "start": 7500, "end": 7600, "thread": 7, "correlation": 10}
-    block = {"memory": 3, "address": 4096, "bytes": 2**20}
-    return [
-        record(MEMORY, operation=1, start=1100, **block),
-        *launched(1, 1200),
-        record(RUNTIME, **call),
-        record(MEMCPY, correlation=2, **copy),
-        record(PEER, **{**copy, "direction": 10}, source_device=0, target_device=1, correlation=2),
-        record(MEMSET, bytes=64, start=2600, end=2700, correlation=2, memory=3),
-        *launched(3, 3000, node=5),
-        record(RUNTIME, **wait),
-        record(DRIVER, **own),
-        record(MEMORY, operation=2, start=8000, **block),
-    ]
-
-
-class StandIn:
-    """The functions of libcupti that are called."""
-
-    def __init__(self) -> None:
-        self.enabled: set[int] = set()
-        self.buffers: list[list[bytes]] = [work()]
-        self.times = itertools.cycle([1000, 9000])
-        self.callbacks: Any = None
-        self.last = KERNEL
-        self.version = VERSION
-
-    def cuptiGetVersion(self, version: Any) -> int:  # noqa: N802
-        version._obj.value = self.version
-        return 0
-
-    def cuptiActivityRegisterCallbacks(self, *callbacks: Any) -> int:  # noqa: N802
-        self.callbacks = callbacks
-        return 0
-
-    def cuptiActivityEnable(self, kind: int) -> int:  # noqa: N802
-        self.enabled.add(kind)
-        return 0 if kind in FIELDS else 999
-
-    def cuptiActivityDisable(self, kind: int) -> int:  # noqa: N802
-        self.enabled.remove(kind)
-        return 0
-
-    def cuptiActivityFlushAll(self, _: int) -> int:  # noqa: N802
-        requested, completed = self.callbacks
-        for records in (*self.buffers, []):
-            data = b"".join(records)
-            buffer, size, most = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t(5)
-            requested(ctypes.pointer(buffer), ctypes.pointer(size), ctypes.pointer(most))
-            assert most.value == 0
-            assert buffer.value is not None
-            assert buffer.value % 8 == 0
-            ctypes.memmove(buffer.value, data, len(data))
-            completed(None, 0, buffer.value, size.value, len(data))
-        return 0
-
-    def cuptiActivityGetNextRecord(self, buffer: Any, length: Any, record: Any) -> int:  # noqa: N802
-        at = record._obj.value or buffer.value - sizes_of(VERSION)[self.last]
-        at += sizes_of(VERSION)[self.last]
-        if at >= buffer.value + length.value:
-            return 12
-        self.last = ctypes.c_uint32.from_address(at).value
-        record._obj.value = at
-        return 0
-
-    def cuptiGetTimestamp(self, time: Any) -> int:  # noqa: N802
-        time._obj.value = next(self.times)
-        return 0
+    def cuptiActivityFlushAll(self, flag: int) -> int:  # noqa: N802
+        self._pending = work()
+        return super().cuptiActivityFlushAll(flag)
 
     def cuptiGetCallbackName(self, domain: int, number: int, text: Any) -> int:  # noqa: N802
-        names = {(2, 211): "cudaLaunchKernel_v7000", (2, 41): "cudaMemcpyAsync_v3020"}
-        names |= {(2, 165): "cudaDeviceSynchronize_v3020", (1, 307): "cuLaunchKernel"}
-        text._obj.value = names[domain, number].encode()
-        return 0
+        known = super().cuptiGetCallbackName(domain, number, text) == 0
+        text._obj.value = text._obj.value if known else b"cudaGetLastError_v3020"
+        return 0 if number < 320 else 1
 
-    def cuptiGetResultString(self, _: int, text: Any) -> int:  # noqa: N802
-        text._obj.value = b"CUPTI_ERROR_UNKNOWN"
+    def cuptiGetTimestamp(self, time_ns: Any) -> int:  # noqa: N802
+        time_ns._obj.value = next(self._times)
         return 0
 
 
 @pytest.fixture
-def cupti(monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    standin = StandIn()
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: standin)
-    monkeypatch.setattr(contenders, "find_libcupti", lambda: "libcupti.so")
+def cupti(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> StandIn:
+    standin = Worked(tmp_path / "log")
+    monkeypatch.setattr(contenders, "load", lambda _: standin)
+    monkeypatch.setattr(contenders, "find_library", lambda: "libcupti.so")
     return standin
 
 
 def test_records_become_what_stats_says(cupti: StandIn) -> None:
-    tool = ByCtypes("libcupti.so")
+    tool = ByCtypes()
     tool.start(KINDS["all"])
-    assert cupti.enabled == {*KINDS["all"]}
+    assert cupti.enabled | {4, 5} == {*KINDS["all"]}
+    assert cupti.calls == {1: {307, 5}, 2: {211, 41, 165}}
     with tool.range(f"{RANGE}all"):
         pass
     tool.stop(KINDS["all"])
     assert not cupti.enabled
-    assert tool.callbacks == 4
-    trace = trace_of(tool.session())
-    found = metrics_of(trace, ["all", "none"])
+    assert not any(cupti.calls.values())
+    found = metrics_of(trace_of(tool.session()), ["all", "none"])
     metrics = found["all"]
     assert (metrics["gpu.kernel_count"], metrics["gpu.kernel_time"]) == (2, 500)
-    assert (metrics["memcpy.h2d.bytes"], metrics["memcpy.p2p.bytes"]) == (4096, 4096)
-    assert metrics["memcpy.pageable"] == 2
-    assert (metrics["memset.bytes"], metrics["memset.time"]) == (64, 100)
-    assert (metrics["sync.count"], metrics["sync.time"]) == (1, 1000)
-    assert (metrics["mem.peak"], metrics["mem.live_end"]) == (2**20, 0)
-    # The driver's calls within the runtime's do not count, and the program's own does.
-    assert metrics["api.count"] == 5
-    assert trace.kernels["graph_node"].tolist() == [-1, 5]
-    assert [trace.strings[number] for number in trace.kernels["name"]] == ["gemm_kernel"] * 2
     assert "no NVTX range" in str(found["none"]["error"])
     assert not tool.read()
 
@@ -195,46 +87,6 @@ def test_a_process_of_the_spike(cupti: StandIn, monkeypatch: pytest.MonkeyPatch)
         len(work())
     }
     assert inside.run("bare", "torch")["programs"] == {"gemm": {}}
-
-
-def test_of_an_unknown_version_the_iterator_says_where_records_begin(cupti: StandIn) -> None:
-    known = ByCtypes("libcupti.so")
-    cupti.version = 150000
-    unknown = ByCtypes("libcupti.so")
-    assert not unknown.sizes
-    found = []
-    for tool in (known, unknown):
-        tool.start(KINDS["all"])
-        tool.stop(KINDS["all"])
-        found.append({kind: rows.tobytes() for kind, rows in sorted(tool.read().items())})
-    assert found[0] == found[1]
-
-
-def test_what_fails_says_which_call(cupti: StandIn) -> None:
-    with pytest.raises(CuptiFailed, match=r"cuptiActivityEnable: CUPTI_ERROR_UNKNOWN \(999\)"):
-        ByCtypes("libcupti.so").start((77,))
-
-
-def as_bytes(*records: bytes) -> Any:
-    return np.frombuffer(b"".join(records), np.uint8)
-
-
-def test_what_is_not_understood_is_refused() -> None:
-    sizes = sizes_of(VERSION)
-    good = as_bytes(*work())
-    found = read_records([good, good], lambda data: offsets_by_kind(data, sizes))
-    assert {kind: len(rows) for kind, rows in found.items()} == {
-        **{KERNEL: 4, RUNTIME: 8, DRIVER: 6, MEMCPY: 2, PEER: 2, MEMSET: 2, MEMORY: 4}
-    }
-    with pytest.raises(UnknownLayout, match="records end at byte"):
-        offsets_by_kind(good[:-8], sizes)
-    with pytest.raises(UnknownLayout, match="kind"):
-        offsets_by_kind(good, sizes_of(130200))  # its kernels are longer
-    with pytest.raises(UnknownLayout, match="of kind 99"):
-        offsets_by_kind(as_bytes((99).to_bytes(8, "little")), sizes)
-    for version in (25, 130500):
-        with pytest.raises(UnknownLayout, match="are known"):
-            sizes_of(version)
 
 
 def test_each_field_has_an_attribute_of_cupti_python() -> None:

@@ -1,0 +1,4 @@
+"""Captures without nsys: CUPTI, from which nsys has its events, gives them to the process.
+
+This records on request of one pytest process, what that process does.
+"""
