@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.doctor.context import CheckResult, Probe, Status
 from pytest_nsys.doctor.machine import Machine
-from pytest_nsys.doctor.probes import gpu, interference, ncu, python, system
+from pytest_nsys.doctor.probes import cupti, gpu, interference, ncu, python, system
 from pytest_nsys.doctor.probes import nsys as nsys_probes
 from pytest_nsys.doctor.trial import CHECK, Trial, TrialStep
 
@@ -20,6 +20,7 @@ PROBES: tuple[Probe, ...] = (
     gpu.mig,
     gpu.visible_devices,
     gpu.gpu_metrics,
+    cupti.cupti,
     ncu.ncu,
     python.python,
     python.nvtx,

@@ -9,7 +9,7 @@ from pytest_nsys import errors
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.doctor.context import CheckResult, Probe, ProbeContext
 from pytest_nsys.doctor.machine import Machine
-from pytest_nsys.doctor.probes import gpu, interference, python, system
+from pytest_nsys.doctor.probes import cupti, gpu, interference, python, system
 from pytest_nsys.doctor.probes import nsys as nsys_probes
 from pytest_nsys.doctor.this_machine import ThisMachine
 
@@ -66,6 +66,8 @@ _BY_TYPE: tuple[tuple[type[errors.NsysError], tuple[Probe, ...]], ...] = (
     (errors.EventsMissing, (gpu.nsys_against_driver, interference.other_tools)),
     (errors.DeadlineExceeded, (*_OTHERS, *_FOLDERS, *_LIMITS)),
     (errors.NoRunFolder, _FOLDERS),
+    (errors.CuptiUnfit, (gpu.driver, gpu.visible_devices, gpu.mig, cupti.cupti)),
+    (errors.CuptiTaken, (interference.other_tools,)),
     (errors.WorkerFailed, (interference.other_tools, *_LIMITS)),
 )
 

@@ -84,8 +84,8 @@ class Driver:
 
 
 class Machine(Files, Protocol):
-    """A machine to examine. No method raises, but for `find_nsys` and `find_ncu`, and none changes
-    anything."""
+    """A machine to examine. No method raises, but for `find_nsys`, `find_ncu` and `find_cupti`, and
+    none changes anything."""
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -104,6 +104,10 @@ class Machine(Files, Protocol):
 
     def find_ncu(self) -> NcuTool:
         """As `pytest_nsys.ncu.tool.find_ncu`, with what it raises."""
+
+    def find_cupti(self) -> tuple[str, int]:
+        """Path and version of the libcupti, as `pytest_nsys.capture.cupti.library` finds it, with
+        what that raises."""
 
     def programs(self, patterns: Sequence[str]) -> list[str]:
         """Executable files by absolute glob patterns, and all of the name nsys on the PATH."""

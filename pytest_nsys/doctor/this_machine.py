@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from pytest_nsys.capture.cupti.library import Library, find_library, load
 from pytest_nsys.capture.installation import FilesHere
 from pytest_nsys.capture.nsys import NsysTool, find_nsys
 from pytest_nsys.doctor.machine import Device, Driver, Process, Ran, Volume
@@ -67,6 +68,10 @@ class ThisMachine(FilesHere):
 
     def find_ncu(self) -> NcuTool:
         return find_ncu(deadline_s=self._left(60.0))
+
+    def find_cupti(self) -> tuple[str, int]:
+        path = find_library()
+        return path, Library(load(path)).version
 
     def programs(self, patterns: Sequence[str]) -> list[str]:
         folders = self.environ.get("PATH", os.defpath).split(os.pathsep)

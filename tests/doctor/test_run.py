@@ -55,6 +55,7 @@ def test_every_check_is_made_and_named_once_on_a_healthy_machine() -> None:
         "GPU",
         "nsys and driver",
         "GPU metrics",
+        "cupti",
         "ncu",
         "Python",
         "nvtx",

@@ -11,7 +11,7 @@ from typing import Any
 from pytest_nsys.capture.nsys import NsysTool
 from pytest_nsys.doctor.context import CheckResult, ProbeContext
 from pytest_nsys.doctor.machine import Device, Driver, Process, Ran, Volume
-from pytest_nsys.errors import NcuNotFound, NsysNotFound
+from pytest_nsys.errors import CuptiNotFound, NcuNotFound, NsysNotFound
 from pytest_nsys.ncu.tool import NcuTool
 
 GIB = 1 << 30
@@ -41,6 +41,7 @@ class FakeMachine:
     nsys: Mapping[str, NsysTool] = field(default_factory=lambda: {str(NSYS.path): NSYS})
     used: str | None = str(NSYS.path)
     ncu: NcuTool | None = NCU
+    cupti: tuple[str, int] | None = ("/venv/libcupti.so.13", 130001)
     files: Mapping[str, str | None] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     mentions: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -66,6 +67,11 @@ class FakeMachine:
         if self.ncu is None:
             raise NcuNotFound("ncu was not found", evidence="looked", remedy="install it")
         return self.ncu
+
+    def find_cupti(self) -> tuple[str, int]:
+        if self.cupti is None:
+            raise CuptiNotFound("libcupti was not found", evidence="looked", remedy="install it")
+        return self.cupti
 
     def programs(self, patterns: Sequence[str]) -> list[str]:
         assert any(fnmatch.fnmatch(str(NSYS.path), pattern) for pattern in patterns)
