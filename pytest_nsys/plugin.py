@@ -95,6 +95,10 @@ def _become_controller(config: pytest.Config) -> None:
         settings = read_settings(config)
         if settings.active:
             check_conflicts(config, replay=bool(settings.replay))
+            if settings.capture == "cupti" and not settings.replay:
+                from pytest_nsys.controller.here import check_here
+
+                check_here(config, settings)
     except NsysError as error:
         from pytest_nsys.support.text import fit_to_print
 

@@ -33,7 +33,7 @@ from pytest_nsys.controller.reports import (
 )
 from pytest_nsys.controller.selection import Selection
 from pytest_nsys.controller.watchers import decided_by_dependencies, show
-from pytest_nsys.errors import NsysError
+from pytest_nsys.errors import NsysError, NsysNotFound
 from pytest_nsys.plan.batches import Batch, PlannedTest, make_plan
 from pytest_nsys.plan.collection import Collection
 from pytest_nsys.plan.marker import Spec, read_spec
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
+    from pytest_nsys.controller.here import HereRun
     from pytest_nsys.controller.launch import Launch
     from pytest_nsys.controller.run import Run
     from pytest_nsys.controller.runner import Outcome
@@ -66,6 +67,7 @@ _HOW_TO_ALLOW = (
 _NOT_COUNTED = (
     "nsys_ncu: a recording is judged, and no test is run; 'pytest-nsys ncu RECORDING TEST' runs one"
 )
+_SERVERS = "servers and commands are recorded by nsys alone"
 _UNJUDGED = "the test passed, and nothing was measured of it"
 _NOT_AGAINST = "server tests are not measured at another revision: it ran without nsys"
 
@@ -82,6 +84,7 @@ class Controller:
         self._collection = Collection(config.rootpath)
         self._batches: dict[str, Batch] = {}
         self._servers: set[str] = set()
+        self._here: HereRun | None = None
         self._specs: dict[str, Spec] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._told: set[int] = set()
@@ -103,14 +106,34 @@ class Controller:
         settings, config = self._settings, self._config
         measures = not settings.replay and not only_looks(config)
         alone = settings.against is None and not distributes(config)
-        if measures and alone and settings.ahead:
+        # What records here has to begin before modules use the GPU.
+        if measures and (settings.capture != "nsys" or (alone and settings.ahead)):
             with contextlib.suppress(NsysError):  # it is told if there is something to measure
-                self._make_launch().start(settings.processes)
+                launch = self._make_launch()
+                if launch is self._launch and alone and settings.ahead:
+                    launch.start(settings.processes)
 
-    def _make_launch(self) -> Launch:
+    def _make_launch(self) -> Launch | HereRun:
+        """What starts workers below nsys, or measures here.
+
+        Raises:
+            NsysError: something is missing or cannot be read.
+        """
+        config, settings = self._config, self._settings
+        if settings.capture == "cupti":
+            from pytest_nsys.controller.here import make_here
+
+            self._here = make_here(config, settings)
+            return self._here
         from pytest_nsys.controller.launch import make_launch
 
-        self._launch = make_launch(self._config, self._settings)
+        try:
+            self._launch = make_launch(config, settings)
+        except NsysNotFound as error:
+            from pytest_nsys.controller.here import in_place_of
+
+            self._here = in_place_of(config, settings, error)
+            return self._here
         return self._launch
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -153,26 +176,47 @@ class Controller:
                 self._ledger.add_marks(item, self._specs[item.nodeid])
         if not self._settings.replay:
             self._servers = {item.nodeid for item in session.items if is_server_test(item)}
-        for batch in make_plan(unique.values(), alone=self._servers):
+        runs = bool(unique) and not only_looks(self._config)
+        launch = self._ready() if runs and not self._settings.replay else None
+        here = self._here is not None
+        for batch in make_plan(unique.values(), alone=self._specs if here else self._servers):
             self._batches.update({test.nodeid: batch for test in batch.tests})
-        if self._batches and not only_looks(self._config):
-            self._run = self._start_run()
+        if runs:
+            self._run = self._start_run(launch)
             if self._settings.replay and self._settings.ncu != "off":
                 self._ledger.add_note(_NOT_COUNTED)
-            in_workers = [item for item in measured if item.nodeid not in self._servers]
+            if self._here is not None:
+                self._ledger.add_note(self._here.note)
+                several = sum(spec.processes > 1 for spec in self._specs.values())
+                if several:
+                    self._ledger.add_note(_one_process(several))
+            in_workers = [item for item in measured if not self._runs_here(item)]
             for note_of in (note_of_retries, note_of_coverage):
                 if note := note_of(self._config, in_workers):
                     self._ledger.add_note(note)
 
-    def _start_run(self) -> Run:
+    def _runs_here(self, item: pytest.Item) -> bool:
+        """Whether the test runs in this process, and not in a worker."""
+        return self._here is not None or item.nodeid in self._servers
+
+    def _ready(self) -> Launch | HereRun:
+        try:
+            return self._here or self._launch or self._make_launch()
+        except NsysError as error:
+            raise self._unready(error) from None
+
+    @staticmethod
+    def _unready(error: NsysError) -> pytest.UsageError:
+        """With what on this machine may be its cause."""
+        from pytest_nsys.controller.sources import make_explain
+
+        return pytest.UsageError(fit_to_print(make_explain(None)(error)))
+
+    def _start_run(self, launch: Launch | HereRun | None) -> Run:
         with imported_for_good("pytest_nsys.controller.run"):
             from pytest_nsys.controller.run import start_run
-            from pytest_nsys.controller.sources import make_explain
 
-        launch = self._launch
         try:
-            if not self._settings.replay and launch is None:
-                launch = self._make_launch()
             return start_run(
                 self._config,
                 self._settings,
@@ -183,8 +227,7 @@ class Controller:
                 servers=bool(self._servers) and self._settings.against is None,
             )
         except NsysError as error:
-            # With what on this machine may be its cause.
-            raise pytest.UsageError(fit_to_print(make_explain(None)(error))) from None
+            raise self._unready(error) from None
 
     @pytest.hookimpl
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
@@ -201,11 +244,12 @@ class Controller:
         if item.nodeid not in self._batches or self._run is None:
             return None
         if item.nodeid not in self._outcomes:
-            if item.nodeid in self._servers and self._run.context is None:
+            if item.nodeid in self._servers and self._settings.against is not None:
                 self._ledger.add_unmeasured(item.nodeid, _NOT_AGAINST)
                 self._accounted.add(item.nodeid)
                 return None
-            _stop_the_clock(item)
+            if self._here is None:
+                _stop_the_clock(item)
             self._measure(self._run, item, nextitem)
             if self._run.is_interrupted:
                 self._report_all(self._run, item)
@@ -254,7 +298,7 @@ class Controller:
         """Log what became of a test; at last, what it needs no longer is torn down here."""
         nodeid = outcome.named(item.nodeid)
         item.ihook.pytest_runtest_logstart(nodeid=nodeid, location=item.location)
-        ran_here = item.nodeid in self._servers
+        ran_here = self._runs_here(item)
         skipped = None if ran_here else decided_by_dependencies(item)
         if skipped is None:
             reports = self._reports(run, item, outcome)
@@ -276,7 +320,10 @@ class Controller:
         batch = self._batches[item.nodeid]
         maxfail = self._config.getoption("maxfail")
         left = max(1, maxfail - item.session.testsfailed) if maxfail else 0
-        if item.nodeid in self._servers:
+        if self._here is not None:
+            refused = _SERVERS if item.nodeid in self._servers else ""
+            self._outcomes.update(run.here_outcomes(item, nextitem, batch, refused))
+        elif item.nodeid in self._servers:
             self._outcomes.update(run.server_outcomes(item, nextitem, batch, left))
         else:
             self._outcomes.update(run.outcomes(batch, left))
@@ -526,8 +573,17 @@ class Controller:
     @pytest.hookimpl
     def pytest_unconfigure(self) -> None:
         """Remove the run's private folder, and end what was started ahead in vain."""
-        if self._launch is not None:
-            self._launch.end()
+        for launch in (self._launch, self._here):
+            if launch is not None:
+                launch.end()
+
+
+def _one_process(tests: int) -> str:
+    """That tests which are to be measured by several processes are so by this one."""
+    return (
+        f"{format_count(tests, 'test')} would be measured by several processes, and CUPTI "
+        "measures in this one alone: how processes differ is not known"
+    )
 
 
 def _stop_the_clock(item: pytest.Item) -> None:

@@ -81,7 +81,15 @@ def make_launch(config: pytest.Config, settings: Settings) -> Launch:
             pass_on_warning(config, event)
 
     listener = Listener(on_event, progress.stdout, progress.stderr, nodes.begin)
-    command = Command(
+    command = make_command(config, settings)
+    workers = Workers(nsys, capture_options(settings), command, folder, listener)
+    ahead = Ahead() if settings.ahead and nsys.runs_beside_others else Ahead(1)
+    return Launch(folder, nsys, progress, workers, ahead)
+
+
+def make_command(config: pytest.Config, settings: Settings) -> Command:
+    """How a worker's pytest is started."""
+    return Command(
         args=tuple(map(str, config.invocation_params.args)),
         argv=tuple(sys.argv),
         sys_path=tuple(sys.path),
@@ -90,9 +98,6 @@ def make_launch(config: pytest.Config, settings: Settings) -> Launch:
         coverage=_coverage(config),
         adopt=settings.adopt,
     )
-    workers = Workers(nsys, capture_options(settings), command, folder, listener)
-    ahead = Ahead() if settings.ahead and nsys.runs_beside_others else Ahead(1)
-    return Launch(folder, nsys, progress, workers, ahead)
 
 
 def capture_options(settings: Settings) -> CaptureOptions:

@@ -76,8 +76,18 @@ class Ledger:
     def add_verdict(self, verdict: Verdict, change: Change | None) -> None:
         """A test was judged, and its baseline perhaps written."""
         self._verdicts.append(verdict)
+        self._note_capture(verdict)
         if change is not None:
             self._changes.append(change)
+
+    def _note_capture(self, verdict: Verdict) -> None:
+        """That baselines are of another capture: whoever reads the summary is to know."""
+        from pytest_nsys.verdict.captures import other_capture
+
+        if verdict.baseline is not None and verdict.comparisons:
+            other = other_capture(verdict.measurement, verdict.baseline)
+            if other:
+                self._notes.append(f"{other}: times of the host are not compared")
 
     @property
     def has_verdicts(self) -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.capture.workers import CaptureOptions
+from pytest_nsys.controller.here import HereRun, kept
 from pytest_nsys.controller.judges import BaselineJudge, PairJudge
 from pytest_nsys.controller.launch import Launch, capture_options
 from pytest_nsys.controller.progress import Progress
@@ -29,10 +30,12 @@ from pytest_nsys.controller.sources import (
     serve,
 )
 from pytest_nsys.errors import NsysUsageError
+from pytest_nsys.measure.measurer import Measurer
 from pytest_nsys.plan.batches import Batch
 from pytest_nsys.plan.collection import Collection
 from pytest_nsys.plan.settings import Settings
 from pytest_nsys.process.environment import given_environment
+from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.servers.context import ServerContext
 from pytest_nsys.servers.source import ServerSource
 from pytest_nsys.storage.history.commit import head_commit
@@ -54,6 +57,7 @@ class Run:
         options: how captures are made.
         replay: the recordings that are judged; None where tests are measured.
         progress: shows what is measured; None where a recording is replayed.
+        here: what measures in this process; None where workers do.
         context: what servers are started with; None where none are measured.
         lock_all: keeps other runs off all GPUs meanwhile.
         counters: has kernels counted after the verdicts; None where none are to be.
@@ -64,6 +68,7 @@ class Run:
     options: CaptureOptions
     replay: Replay | None = None
     progress: Progress | None = None
+    here: HereRun | None = None
     context: ServerContext | None = None
     lock_all: Callable[[Batch], AbstractContextManager[object]] = nullcontext
     counters: Counters | None = None
@@ -93,6 +98,24 @@ class Run:
         runner = replace(self.runner, arms=(arm,), on_step=step, gpu_lock=self.lock_all)
         return self._outcomes(runner, batch, maxfail)
 
+    def here_outcomes(
+        self, item: pytest.Item, nextitem: pytest.Item | None, batch: Batch, refused: str
+    ) -> Mapping[str, Outcome]:
+        """The same of the batch of a test that runs here, with CUPTI in the place of nsys.
+
+        Args:
+            item: the test.
+            nextitem: the one after it, for which pytest keeps fixtures.
+            batch: the test's.
+            refused: why it cannot be measured so; "" if it can.
+        """
+        from pytest_nsys.capture.cupti.source import CuptiSource
+
+        assert self.here is not None
+        source = CuptiSource(item, nextitem, self.here.here, make_explain(None), refused)
+        arm = Arm(source, command=None if refused else self.here.command)
+        return self._outcomes(replace(self.runner, arms=(arm,)), batch, 0)
+
     def _outcomes(self, runner: Runner, batch: Batch, maxfail: int) -> Mapping[str, Outcome]:
         try:
             return runner.run(batch, maxfail)
@@ -106,7 +129,7 @@ class Run:
 def start_run(
     config: pytest.Config,
     settings: Settings,
-    launch: Launch | None,
+    launch: Launch | HereRun | None,
     on_result: Callable[[CaptureResult, bool], None],
     collection: Collection,
     *,
@@ -118,7 +141,7 @@ def start_run(
     Args:
         config: of the run.
         settings: of the run.
-        launch: what starts workers; None where a recording is replayed.
+        launch: what starts workers, or measures here; None where a recording is replayed.
         on_result: called with each capture, and whether it is of the revision under test.
         collection: what was collected.
         tests: how many of them are to be measured.
@@ -134,8 +157,16 @@ def start_run(
         replay = make_replay(settings, config.stash.get(UNDECIDED, {}))
         runner = Runner([Arm(replay)], measurer, judge, nullcontext, _ignore, on_result)
         return Run(runner, judge, options, replay)
-    written = [path for path in (settings.baseline_dir, settings.history) if path is not None]
-    commit = head_commit(settings.rootdir, ignoring=written)
+    commit = _commit(settings)
+    if isinstance(launch, HereRun):
+        options = replace(capture_options(settings), commit=commit)
+        lock = make_gpu_lock(settings.lock_timeout_s, launch.progress.waiting, _all_gpus)
+        counters = _counters(settings, measurer, launch.progress, launch.here.folder)
+        look = counters.look if counters else None
+        here = replace(launch, here=replace(launch.here, commit=commit))
+        kept_lock = kept(lock, launch.held)
+        runner = Runner([], measurer, judge, kept_lock, _ignore, on_result, look)
+        return Run(runner, judge, options, progress=launch.progress, here=here, counters=counters)
     options = replace(launch.workers.options, commit=commit)
     progress = launch.progress
     source: MakeSource = partial(live_source, launch)
@@ -146,18 +177,7 @@ def start_run(
         source, environ_of = distribute(config, settings, launch)
         gpu_lock = make_gpu_lock(settings.lock_timeout_s, progress.waiting, environ_of)
     arms = make_arms(config, settings, launch, source, commit)
-    counters = None
-    if settings.ncu != "off":
-        from pytest_nsys.controller.counting import Counters
-
-        counters = Counters(
-            settings.ncu,
-            launch.folder,
-            measurer.naming.canonical,
-            settings.tool_timeout_s,
-            progress.waiting,
-            settings.keep,
-        )
+    counters = _counters(settings, measurer, progress, launch.folder)
     look = counters.look if counters else None
     runner = Runner(arms, measurer, judge, gpu_lock, progress.begin, on_result, look)
     if servers and not launch.nsys.runs_beside_others:
@@ -171,6 +191,29 @@ def start_run(
         context=context,
         lock_all=lock_all,
         counters=counters,
+    )
+
+
+def _commit(settings: Settings) -> str:
+    written = [path for path in (settings.baseline_dir, settings.history) if path is not None]
+    return head_commit(settings.rootdir, ignoring=written)
+
+
+def _counters(
+    settings: Settings, measurer: Measurer, progress: Progress, folder: RunFolder | None
+) -> Counters | None:
+    """What counts kernels with ncu, where that is asked for."""
+    if settings.ncu == "off" or folder is None:
+        return None
+    from pytest_nsys.controller.counting import Counters
+
+    return Counters(
+        settings.ncu,
+        folder,
+        measurer.naming.canonical,
+        settings.tool_timeout_s,
+        progress.waiting,
+        settings.keep,
     )
 
 

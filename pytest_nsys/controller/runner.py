@@ -30,6 +30,10 @@ _UNCOLLECTED: Mapping[Uncollected, str] = {
 Purpose = Literal["plan", "confirm", "alone"]
 
 
+Look = Callable[[PlannedTest, Verdict, Sequence["Command | None"]], Verdict]
+"""Adds to a verdict what there is to see beside it."""
+
+
 class CaptureSource(Protocol):
     """Where captures come from: a live nsys, or a recording.
 
@@ -282,7 +286,7 @@ class Runner:
     gpu_lock: Callable[[Batch], AbstractContextManager[object]]
     on_step: Callable[[Step], None]
     on_result: Callable[[CaptureResult, bool], None]
-    look: Callable[[PlannedTest, Verdict, Sequence[Command | None]], Verdict] | None = None
+    look: Look | None = None
 
     def run(self, batch: Batch, maxfail: int) -> Mapping[str, Outcome]:
         """The outcomes of the batch's tests, by node id, without those that were not reached.

@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from pytest_nsys.capture.result import CUPTI
 from pytest_nsys.catalogue import (
     CLIENT_METRICS,
     COUNTED_UNITS,
@@ -283,9 +284,9 @@ class Environment:
         gpu_digests: which GPUs of that name, as digests of their UUIDs; empty if unknown.
         driver: version of the NVIDIA driver.
         cuda: CUDA version of the driver ("13.0").
-        nsys: version of nsys.
+        nsys: version of nsys; "" where CUPTI recorded in its place.
         trace: options of the capture.
-        versions: Python and the frameworks that are installed.
+        versions: Python and the frameworks that are installed, and ``cupti``, where that recorded.
         date: day of the measurement (ISO 8601).
         commit: what git had checked out, with ``+dirty`` where files differed from it; "" if
             unknown.
@@ -303,6 +304,16 @@ class Environment:
     gpu_digests: Maybe[tuple[str, ...]] = ()
     server: Maybe[tuple[str, ...]] = ()
     commit: Maybe[str] = ""
+
+    @property
+    def capture(self) -> str:
+        """What recorded: ``nsys 2025.3.1`` or ``cupti 13.0``."""
+        cupti = self.versions.get(CUPTI)
+        return f"nsys {self.nsys}".rstrip() if cupti is None else f"cupti {cupti}"
+
+    def is_captured_as(self, other: Environment) -> bool:
+        """Whether both were recorded by nsys, or both by CUPTI within the process."""
+        return (CUPTI in self.versions) == (CUPTI in other.versions)
 
     def is_elsewhere(self, other: Environment) -> bool:
         """Whether it is known that the other has no GPU of this."""

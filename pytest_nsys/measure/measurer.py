@@ -69,7 +69,8 @@ class Measurer:
             one = measured.get(nodeid)
             records = by_test[nodeid]
             # Of what the worker called: a server's windows have as many as they are given.
-            of_worker = [r for r in records if r.kind == "round" and r.times is None]
+            in_process = result.is_in_process
+            of_worker = [r for r in records if r.kind == "round" and (in_process or not r.times)]
             rounds = [*Counter(record.name for record in of_worker).values()]
             if one is None:
                 found[nodeid] = _unmeasured(kept=result.trace is not None)

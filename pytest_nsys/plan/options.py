@@ -27,6 +27,8 @@ Counting = Literal["off", "on-regression", "always"]
 Export = Literal["bencher", "github-benchmark"]
 """Formats of other tools that results can be written in."""
 
+Capture = Literal["auto", "nsys", "cupti"]
+
 MARKER_LINE = (
     "nsys(warmup, rounds, cold_l2, processes, tolerance, budget, require, forbid, check, expected, "
     "isolate, gpus, timeout, nsys_args, allow_empty): measure this test under NVIDIA Nsight "
@@ -120,6 +122,13 @@ OPTIONS: tuple[Option, ...] = (
         "calls before the measured ones (default: 1)",
         metavar="N",
         ini_only=True,
+    ),
+    Option(
+        "nsys_capture",
+        "measuring",
+        "cupti: record in pytest's own process, without nsys; nsys: nsys, or an error; auto: nsys "
+        "where there is one (default)",
+        metavar="auto|nsys|cupti",
     ),
     Option(
         "nsys_processes",

@@ -16,6 +16,7 @@ from pytest_nsys.plan.adoption import read_adopt
 from pytest_nsys.plan.options import (
     MODES,
     OPTIONS,
+    Capture,
     Clock,
     Counting,
     Export,
@@ -84,6 +85,7 @@ class Settings:
     table: Table | None = None
     columns: tuple[str, ...] = ()
     ncu: Counting = "off"
+    capture: Capture = "auto"
     executable: str | None = None
     nsys_args: tuple[str, ...] = ()
     device: str | None = None
@@ -195,6 +197,7 @@ def read_settings(config: pytest.Config) -> Settings:
         table=_table(values["nsys_table"]),
         columns=_columns(values["nsys_columns"] or []),
         ncu=_counting(values["nsys_ncu"] or "off"),
+        capture=_capture(values["nsys_capture"] or "auto"),
         executable=values["nsys_executable"],
         nsys_args=_words("nsys_args", values["nsys_args"] or ""),
         device=values["nsys_device"],
@@ -265,6 +268,14 @@ def _counting(text: str) -> Counting:
         if text == known:
             return known
     raise SettingsError(f"nsys_ncu is {text!r}", remedy="give off, on-regression or always")
+
+
+def _capture(text: str) -> Capture:
+    known: Capture
+    for known in get_args(Capture):
+        if text == known:
+            return known
+    raise SettingsError(f"nsys_capture is {text!r}", remedy="give auto, nsys or cupti")
 
 
 def _columns(lines: list[str]) -> tuple[str, ...]:

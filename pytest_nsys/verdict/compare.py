@@ -24,6 +24,7 @@ from pytest_nsys.measure.measurement import (
 )
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.support.units import Tolerance, format_amount, format_change, format_count
+from pytest_nsys.verdict.captures import comparable, other_capture
 from pytest_nsys.verdict.clock import CLOCK, at_clock, clocks, depends_on_clock
 from pytest_nsys.verdict.culprit import contributions
 from pytest_nsys.verdict.resolution import ANOTHER_GPU, KERNEL_NS, resolution
@@ -77,7 +78,15 @@ def _windows(
             yield _incomparable(name, _processed(then, window))
             continue
         clocks_of = _clock(measurement, name), _clock(baseline, name)
-        pair = _Pair(window, then, rule, level, *clocks_of, another_gpu=elsewhere)
+        pair = _Pair(
+            window,
+            then,
+            rule,
+            level,
+            *clocks_of,
+            another_gpu=elsewhere,
+            another_capture=other_capture(measurement, baseline),
+        )
         for metric, tolerance in compared[name]:
             yield pair.compare(metric, tolerance)
     for name in baseline.windows:
@@ -187,6 +196,7 @@ class _Pair:
     clock_now: Samples
     clock_then: Samples
     another_gpu: bool = False
+    another_capture: str = ""
 
     def compare(self, metric: Metric, tolerance: Tolerance | None) -> Comparison:
         current = self.now.by_process(metric.key)
@@ -209,6 +219,9 @@ class _Pair:
                 status="new" if any(current) else "incomparable",
                 note=f"{metric.key} of window {self.now.name!r} is not in {missing}",
             )
+        if self.another_capture and not comparable(metric.key):
+            note = f"{metric.key} depends on what records: {self.another_capture}"
+            return replace(comparison, status="incomparable", note=note)
         if matches_nothing(self.now, metric.key) and any(self.then.values(metric.key)):
             # Renamed, and as slow as may be, or no longer there: that is no improvement.
             return replace(

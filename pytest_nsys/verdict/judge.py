@@ -10,6 +10,7 @@ from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.plan.expected import ExpectedChange, expectation
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.plan.options import Clock, Mode, WarnOrFail
+from pytest_nsys.verdict.captures import other_capture
 from pytest_nsys.verdict.compare import compare, difference
 from pytest_nsys.verdict.requirements import unmet_requirements
 from pytest_nsys.verdict.rule import Rule, default_rule
@@ -87,6 +88,8 @@ def judge(
         if reason:
             notes = (reason,)
             comparisons = tuple(_incomparable(part, reason) for part in comparisons)
+        elif other := other_capture(measurement, baseline):
+            notes = (f"{other}: counts, bytes, memory and the device's times are compared",)
         comparisons, expired = _mark_expected(comparisons, spec, measurement, policy)
         notes += expired
     elif baseline is None and not recording:

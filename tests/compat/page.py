@@ -36,6 +36,9 @@ other plugins: a clock that was moved (`freezer`), the requests that were counte
 `requests_mock`), files of pyfakefs. Where a second call of the body fails for that, measure only a
 function of it, with `nsys(function)`.
 
+With `nsys_capture = cupti` ([without nsys](cupti.md)) there is no worker: tests run in the pytest
+that was started, beside its plugins. The table is of workers.
+
 What measured tests hand to `benchmark`, of pytest-benchmark or pytest-codspeed, is measured in its
 place: [adopting benchmarks](adopting.md).
 

@@ -142,6 +142,7 @@ TWINS = {
     "nsys_skipped": ("0", "fail"),
     "nsys_table": ("0", "all"),
     "nsys_ncu": ("0", "always"),
+    "nsys_capture": ("0", "nsys"),
     "nsys_allow_none": ("0", "true"),
     "nsys_json_samples": ("0", "true"),
     "nsys_ahead": ("0", "true"),

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_nsys.capture.result import CaptureResult, RanTest, missing_phase
+from pytest_nsys.capture.cupti.unknown import UNKNOWN
+from pytest_nsys.capture.result import CUPTI, CaptureResult, RanTest, missing_phase
 from pytest_nsys.errors import NsysError, RecordingError
 from pytest_nsys.plan.batches import Batch, PlannedTest
 from pytest_nsys.storage.recordings.recording import (
@@ -116,10 +117,12 @@ def recorded_results(
     for test in tests:
         for number in test.captures or (None,):
             by_capture.setdefault(number, []).append(_ran_test(test))
+    unknown = UNKNOWN if CUPTI in recording.versions else {}
     for number, ran in by_capture.items():
         capture = None if number is None else recording.captures[number]
         try:
             trace = None if capture is None else load_capture(folder, capture)
+            trace = None if trace is None else replace(trace, unknown=unknown)
         except NsysError as error:
             if not spare:
                 raise
