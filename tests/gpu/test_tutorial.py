@@ -36,6 +36,7 @@ def test_the_tutorial_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for command, words in (
         ("git checkout test_gelu.py", ""),
         ("pytest-nsys power test_gelu", "baseline of 3 processes"),
+        ("pytest --nsys-baseline --nsys-html=nsys.html --junitxml=junit.xml", "1 ok"),
         ("pytest --nsys --nsys-record=recording test_gelu.py", "1 ok"),
         ("pytest-nsys judge recording", "1 ok"),
     ):

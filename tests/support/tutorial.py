@@ -21,7 +21,6 @@ COMMANDS = [
     for line in block.splitlines()
     if line.strip()
 ]
-(WORKFLOW,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 
 
 class Reader:
