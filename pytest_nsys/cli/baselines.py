@@ -53,11 +53,13 @@ def add_baselines(parser: Parser) -> None:
 
     one = actions.add_parser("show", help="what a baseline holds, to be read")
     one.describe(
-        "Shows what the baselines of a test hold.",
+        "Shows what the baselines of a test hold, or one in a file: as git can compare them.",
         examples=["pytest-nsys baselines show 'tests/test_ops.py::test_gemm[fp16]'"],
         codes={0: "done", 2: "there is none, or it cannot be read"},
     )
-    one.add_argument("test", metavar="TEST", help="a test's node id, a part of it, or a pattern")
+    one.add_argument(
+        "test", metavar="TEST", help="a test's node id, a part of it, a pattern, or a .json file"
+    )
     _which(one)
     one.set_defaults(run=_show)
 
@@ -170,8 +172,12 @@ def _rows(found: Sequence[Head]) -> Iterator[str]:
 
 def _show(arguments: argparse.Namespace) -> int:
     from pytest_nsys.offline.baseline_text import baseline_lines
-    from pytest_nsys.storage.baselines import BaselineStore
+    from pytest_nsys.storage.baselines import BaselineStore, read_baseline
 
+    file = Path(arguments.test)
+    if file.suffix == ".json" and (measurement := read_baseline(file)) is not None:
+        show_lines(baseline_lines(measurement))
+        return DONE
     store = BaselineStore(arguments.baseline_dir)
     wanted = (arguments.device,) if arguments.device else store.devices(arguments.test)
     paths = [path for device in wanted if (path := store.path(device, arguments.test)).is_file()]

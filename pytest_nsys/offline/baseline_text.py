@@ -21,14 +21,15 @@ _PARTS = 10
 _KINDS: tuple[Breakdown, ...] = ("kernels", "copies", "memsets", "calls")
 
 
-def baseline_lines(measurement: Measurement, path: Path) -> Iterator[str]:
+def baseline_lines(measurement: Measurement, path: Path | None = None) -> Iterator[str]:
     """What a baseline holds: what it was measured with, its metrics, and what a round is made of.
 
     Metrics that are gated where nobody names them come first, in every window.
     """
     environment = measurement.environment
     yield str(visible(measurement.nodeid))
-    yield f"  {path}"
+    if path is not None:
+        yield f"  {path}"
     made = [environment.gpu or "no GPU", f"nsys {environment.nsys}", f"driver {environment.driver}"]
     made += [f"{name} {version}" for name, version in environment.versions.items()]
     made += [f"commit {environment.commit}"]

@@ -117,6 +117,27 @@ def test_a_baseline_is_shown_on_a_page_of_80_columns(
     assert command("baselines", "show", "")[0] == 2
 
 
+def test_a_file_is_shown_wherever_it_lies_and_without_its_name(
+    store: BaselineStore, command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    """As git has it, which compares what is shown of two copies."""
+    path = next(store.root.rglob("nvidia-h200/test_it.py/test_kept.json"))
+    shown = command("baselines", "show", "test_it.py::test_kept", "--device=nvidia-h200")[1]
+    copy = tmp_path / "blob.json"
+    copy.write_bytes(path.read_bytes())
+    code, out, err = command("baselines", "show", copy)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [one for one in shown.rstrip().splitlines() if ".json" not in one]
+
+    copy.write_text("{")
+    code, out, err = command("baselines", "show", copy)
+    assert (code, out) == (2, "")
+    assert f"{copy}:1: this is not JSON" in err
+    code, _, err = command("baselines", "show", "gone.json")
+    assert code == 2
+    assert "there is no baseline of 'gone.json'" in err
+
+
 def test_a_baseline_is_shown_with_its_commit(
     store: BaselineStore, command: Callable[..., Answer]
 ) -> None:

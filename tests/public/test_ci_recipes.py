@@ -403,9 +403,16 @@ def test_two_branches_that_recorded_a_test(site: Site) -> None:
         path.write_text(text.replace("100000", f"{us}000"))
         timeline.write_bytes(branch.encode())
         git(site.project, "commit", "-qam", branch)
+    review, merge = commands("team")
+    attributes = (ROOT / "docs/recipes/team.md").read_text().partition("```text\n")[2]
+    (site.project / ".gitattributes").write_text(attributes.partition("```")[0])
+    shown = site.run(f"{review}\ngit diff theirs main").output
+    assert re.search(r"^-  gpu.kernel_time +101 us", shown, re.MULTILINE), shown
+    assert re.search(r"^\+  gpu.kernel_time +102 us", shown, re.MULTILINE), shown
+
     site.run("git -c user.name=t -c user.email=t@example.org merge theirs")
     assert "<<<<<<<" in path.read_text()
-    (merge,) = commands("team")
+    assert "<<<<<<<" in site.run("git diff").output
     done = site.run(merge)
     assert done.code == 0, done.output
     assert "joined: 2 processes" in done.output

@@ -49,6 +49,22 @@ def unreadable(path: Path, error: Exception) -> BaselineError:
     return BaselineError(f"{path} cannot be read", evidence=str(error), remedy="see to the file")
 
 
+def read_baseline(path: Path) -> Measurement | None:
+    """The baseline in a file, wherever that is; None if there is none.
+
+    Raises:
+        BaselineDamaged: the file cannot be understood; it is left alone.
+        BaselineError: it cannot be read.
+    """
+    try:
+        text = read_limited(path, LARGEST).decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(path, error) from None
+    return parse(text, str(path))
+
+
 class BaselineStore:
     """Baselines in a folder, by device and test."""
 
@@ -88,13 +104,9 @@ class BaselineStore:
             BaselineDamaged: the file cannot be understood, or is another's; it is left alone.
             BaselineError: it cannot be read.
         """
-        try:
-            text = read_limited(path, LARGEST).decode("utf-8")
-        except FileNotFoundError:
+        found = read_baseline(path)
+        if found is None:
             return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise unreadable(path, error) from None
-        found = parse(text, str(path))
         own = self.path(found.device, found.nodeid)
         if own != path:
             raise BaselineDamaged(
