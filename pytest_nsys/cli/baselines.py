@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_nsys.cli.common import (
+    add_baseline_dir,
     add_format,
     add_pattern,
     complain,
@@ -109,23 +110,13 @@ def add_baselines(parser: Parser) -> None:
     )
     one.add_argument("other", nargs="?", type=Path, metavar="OTHER", help="a folder of baselines")
     one.add_argument("--take", choices=("ours", "theirs", "newer"), help="where both differ")
-    _folder(one)
+    add_baseline_dir(one)
     one.set_defaults(run=_merge)
 
 
-def _which(parser: argparse.ArgumentParser) -> None:
-    _folder(parser)
+def _which(parser: Parser) -> None:
+    add_baseline_dir(parser)
     parser.add_argument("--device", metavar="NAME", help="only those of this device")
-
-
-def _folder(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--baseline-dir",
-        type=Path,
-        default=Path("baselines"),
-        metavar="DIR",
-        help="the folder of the baselines (baselines)",
-    )
 
 
 def _heads(arguments: argparse.Namespace, pattern: str = "*") -> tuple[list[Head], int]:

@@ -58,6 +58,7 @@ def add_bisect(parser: Parser) -> None:
         },
     )
     parser.usage = "%(prog)s [options] GOOD..BAD TEST [TEST ...] [-- ARGUMENT ...]"
+    checkouts, search = parser.section("checkouts"), parser.section("search")
     parser.add_argument("span", metavar="GOOD..BAD", help="two commits; BAD is HEAD if left out")
     parser.add_argument(
         "tests",
@@ -70,19 +71,19 @@ def add_bisect(parser: Parser) -> None:
         metavar="METRIC[=TOLERANCE]",
         help="the only metric that counts (default: all that gate a test)",
     )
-    parser.add_argument(
+    checkouts.add_argument(
         "--setup",
         metavar="COMMAND",
         help="makes a checkout ready, run in it, such as 'make venv' (default: the ini value "
         "nsys_against_setup); a commit in which it fails is skipped",
     )
-    parser.add_argument(
+    checkouts.add_argument(
         "--python",
         metavar="FILE",
         help="Python that measures, seen from the checkout, such as .venv/bin/python (default: the "
         "ini value nsys_against_python, or this one)",
     )
-    parser.add_argument(
+    checkouts.add_argument(
         "--with",
         dest="files",
         type=Path,
@@ -92,13 +93,13 @@ def add_bisect(parser: Parser) -> None:
         help="a file of this folder that every checkout gets, in the place of its own; again for "
         "more. Test files that GOOD does not have are brought along anyway",
     )
-    parser.add_argument(
+    search.add_argument(
         "--first-parent", action="store_true", help="take merges as a whole, as git bisect does"
     )
-    parser.add_argument(
+    search.add_argument(
         "--restart", action="store_true", help="begin anew, where an interrupted search is known"
     )
-    parser.add_argument(
+    search.add_argument(
         "--step",
         action="store_true",
         help="measure the checkout in this folder against GOOD, once, and say by the exit code "

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from pytest_nsys.cli.common import complain, ended_in_order, show, show_lines
+from pytest_nsys.cli.common import OUTPUT, add_nsys, complain, ended_in_order, show, show_lines
 from pytest_nsys.cli.parser import Parser
 from pytest_nsys.errors import RecordingError, SettingsError
 
@@ -45,7 +45,9 @@ def add_capture(parser: Parser) -> None:
         },
     )
     parser.usage = "%(prog)s [options] -- COMMAND [ARGUMENT ...]"
-    parser.add_argument(
+    output, collection = parser.section(OUTPUT), parser.section("collection")
+    somewhere, nsys = parser.section("somewhere else"), parser.section("nsys")
+    output.add_argument(
         "-o",
         "--output",
         type=Path,
@@ -53,44 +55,42 @@ def add_capture(parser: Parser) -> None:
         metavar="NAME",
         help="the folder of the recording (default: capture)",
     )
-    parser.add_argument("--force", action="store_true", help="replace the recording NAME")
-    parser.add_argument(
+    output.add_argument("--force", action="store_true", help="replace the recording NAME")
+    collection.add_argument(
         "--warmup",
         type=_seconds,
         default=0,
-        metavar="N",
-        help="begin to collect N seconds after the command was started",
+        metavar="SECONDS",
+        help="begin to collect so long after the command was started (default: 0)",
     )
-    parser.add_argument(
+    collection.add_argument(
         "--duration",
         type=_some_seconds,
-        metavar="S",
-        help="collect for S seconds, then end the command (default: until it ends)",
+        metavar="SECONDS",
+        help="collect for so long, then end the command (default: until it ends)",
     )
-    parser.add_argument(
+    somewhere.add_argument(
         "--launcher",
         metavar="PREFIX",
         help="run nsys and the command somewhere else: the words before a command that lead "
         "there, such as 'kubectl exec POD --', 'docker exec CONTAINER' or 'ssh HOST'",
     )
-    parser.add_argument(
+    somewhere.add_argument(
         "--fetch",
         metavar="TEMPLATE",
         help="the command that copies a file from there, with {remote} and {local} for the "
         "paths (default: it is printed by cat, so PREFIX must not ask for a terminal, as -t does)",
     )
-    parser.add_argument(
-        "--nsys-executable", metavar="FILE", help="the nsys to use, where the command runs"
-    )
-    parser.add_argument(
+    add_nsys(parser, "the nsys to use, where the command runs")
+    nsys.add_argument(
         "--nsys-args", default="", metavar="ARGS", help="further arguments of 'nsys profile'"
     )
-    parser.add_argument(
+    nsys.add_argument(
         "--tool-timeout",
         type=_some_seconds,
         default=900,
-        metavar="S",
-        help="how long nsys may take to write and to export its report, each (900)",
+        metavar="SECONDS",
+        help="longest time that nsys may take to write its report, and to export it (default: 900)",
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     parser.set_defaults(run=_run, fail=parser.error)

@@ -17,7 +17,11 @@ from pytest_nsys.errors import ReportError, SettingsError
 from pytest_nsys.support.text import fit_to_print, one_line
 
 if TYPE_CHECKING:
+    from pytest_nsys.cli.parser import Parser
     from pytest_nsys.windows.ranges import Selection
+
+SELECTION, OUTPUT = "selection", "output"
+"""Sections of the list of options."""
 
 SAME_OR_BETTER, WORSE, CANNOT_COMPARE = 0, 1, 2
 INTERRUPTED = 130  # what shells give a program that Ctrl-C ended
@@ -34,7 +38,7 @@ CAPTURE = (
 )
 
 
-def add_range(parser: argparse.ArgumentParser, *, windows: bool = False) -> None:
+def add_range(parser: Parser, *, windows: bool = False) -> None:
     """The arguments of commands that may look at a part of a capture alone; see `selection_of`.
 
     Args:
@@ -42,20 +46,21 @@ def add_range(parser: argparse.ArgumentParser, *, windows: bool = False) -> None
         windows: whether a range may be a window of a recording's tests.
     """
     tests = "; of recordings of tests also windows (of nsys.range, of servers)" if windows else ""
-    parser.add_argument(
+    section = parser.section(SELECTION)
+    section.add_argument(
         "--range",
         metavar="NAME",
         help="only NVTX ranges of this name, and what their processes did in them: a text, or "
         f"DOMAIN:TEXT as nsys prints it (:TEXT without a domain); * and ? are wild{tests}",
     )
-    parser.add_argument(
+    section.add_argument(
         "--skip",
         type=whole_number(0),
         default=0,
         metavar="N",
         help="leave out the first N instances of each of these ranges, in each process",
     )
-    parser.add_argument(
+    section.add_argument(
         "--process",
         type=whole_number(1),
         metavar="PID",
@@ -63,7 +68,7 @@ def add_range(parser: argparse.ArgumentParser, *, windows: bool = False) -> None
     )
 
 
-def add_pattern(parser: argparse.ArgumentParser) -> None:
+def add_pattern(parser: Parser) -> None:
     """The argument of commands that may look at some tests alone."""
     parser.add_argument(
         "pattern",
@@ -100,21 +105,33 @@ def selecting(selection: Selection) -> list[str]:
     return [f"{flag}={value}" for flag, value in given.items() if value is not None]
 
 
-def add_tolerance(parser: argparse.ArgumentParser) -> None:
+def add_baseline_dir(parser: Parser) -> None:
+    """The argument of commands that read stored baselines."""
+    parser.add_argument(
+        "--baseline-dir",
+        type=Path,
+        default=Path("baselines"),
+        metavar="DIR",
+        help="folder of the baselines (default: baselines)",
+    )
+
+
+def add_tolerance(parser: Parser) -> None:
     """The argument of commands that compare as a run does."""
     parser.add_argument(
         "--tolerance",
         action="append",
         default=[],
-        metavar="METRIC=TOLERANCE",
-        help="as the option --nsys-tolerance of pytest",
+        metavar="[METRIC=]TOLERANCE",
+        help="as the option --nsys-tolerance of pytest; again for more",
     )
 
 
-def add_output(parser: argparse.ArgumentParser, metavar: str, about: str) -> None:
+def add_output(parser: Parser, about: str) -> None:
     """The arguments of commands that write a file beside the report; see `target_of`."""
-    parser.add_argument("-o", "--output", type=Path, metavar=metavar, help=about)
-    parser.add_argument("--force", action="store_true", help=f"replace {metavar} if it exists")
+    section = parser.section(OUTPUT)
+    section.add_argument("-o", "--output", type=Path, metavar="FILE", help=about)
+    section.add_argument("--force", action="store_true", help="replace FILE if it exists")
 
 
 def target_of(arguments: argparse.Namespace, ending: str) -> Path:
@@ -152,18 +169,27 @@ def whole_number(least: int) -> Callable[[str], int]:
     return read
 
 
-def add_nsys(parser: argparse.ArgumentParser) -> None:
-    """The argument of every command that may have to export a report."""
-    parser.add_argument("--nsys-executable", metavar="FILE", help="the nsys that exports reports")
+def add_nsys(parser: Parser, about: str = "the nsys that exports reports") -> None:
+    """The argument of every command that may have to run nsys."""
+    parser.section("nsys").add_argument(
+        "--nsys-executable", metavar="FILE", help=f"{about} (default: searched for)"
+    )
 
 
-def add_format(parser: argparse.ArgumentParser) -> None:
+def add_format(parser: Parser) -> None:
     """The argument of commands that print what they found; see `show_as`."""
-    parser.add_argument(
+    parser.section(OUTPUT).add_argument(
         "--format",
         choices=("table", "json", "markdown"),
         default="table",
         help="table: text for a terminal (default); json: all of it; markdown: for a comment",
+    )
+
+
+def add_html(parser: Parser) -> None:
+    """The argument of commands whose findings can be a page."""
+    parser.section(OUTPUT).add_argument(
+        "--html", type=Path, metavar="FILE", help="write all of it as one HTML page too"
     )
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from pytest_nsys.cli.common import (
     CAPTURE,
+    OUTPUT,
     SAME_OR_BETTER,
     add_format,
+    add_html,
     add_nsys,
     add_range,
     selecting,
@@ -48,16 +50,22 @@ def add_compare(parser: Parser) -> None:
         help="what was processed, such as token=256, in all of a capture (or an instance of the "
         "range, or a round): one count for all captures, or one for each",
     )
-    parser.add_argument(
-        "--metric", action="append", default=[], metavar="METRIC", help="show this metric too"
+    parser.section(OUTPUT).add_argument(
+        "--metric",
+        action="append",
+        default=[],
+        metavar="METRIC",
+        help="show this metric too; again for more",
     )
-    parser.add_argument(
-        "--top", type=whole_number(0), default=10, metavar="N", help="how many kernels to name (10)"
+    parser.section(OUTPUT).add_argument(
+        "--top",
+        type=whole_number(0),
+        default=10,
+        metavar="N",
+        help="how many kernels to name (default: 10)",
     )
     add_format(parser)
-    parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="also write the comparison as one HTML page"
-    )
+    add_html(parser)
     add_nsys(parser)
     parser.set_defaults(run=_run)
 

@@ -14,6 +14,7 @@ from pytest_nsys.cli.common import (
     SAME_OR_BETTER,
     WORSE,
     add_format,
+    add_html,
     add_nsys,
     add_range,
     add_tolerance,
@@ -42,9 +43,7 @@ def add_diff(parser: Parser) -> None:
     add_range(parser, windows=True)
     add_tolerance(parser)
     add_format(parser)
-    parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="also write the comparison as one HTML page"
-    )
+    add_html(parser)
     add_nsys(parser)
     parser.set_defaults(run=_run)
 

@@ -6,7 +6,14 @@ import argparse
 import shutil
 import sys
 
-from pytest_nsys.cli.common import add_format, complain, ended_in_order, show_as, whole_number
+from pytest_nsys.cli.common import (
+    add_format,
+    add_nsys,
+    complain,
+    ended_in_order,
+    show_as,
+    whole_number,
+)
 from pytest_nsys.cli.parser import Parser
 from pytest_nsys.support.text import fit_to_print
 
@@ -32,20 +39,21 @@ def add_doctor(parser: Parser) -> None:
     )
     parser.usage = "%(prog)s [options] [--engine NAME] [-- ARGUMENT ...]"
     add_format(parser)
-    parser.add_argument("--nsys-executable", metavar="FILE", help="the nsys to examine")
-    parser.add_argument(
+    add_nsys(parser, "the nsys to examine")
+    engine = parser.section("engine")
+    engine.add_argument(
         "--engine",
         metavar="NAME",
         help="the engine to try, as nsys_server names it: vllm, sglang, tgi, trtllm, nim, "
         "transformers; arguments for it come after --",
     )
-    parser.add_argument("--model", default="", help="its model, by name or path")
-    parser.add_argument(
+    engine.add_argument("--model", default="", metavar="MODEL", help="its model, by name or path")
+    engine.add_argument(
         "--ready-timeout",
         type=whole_number(1),
         default=1800,
-        metavar="S",
-        help="seconds until the engine must be ready (1800)",
+        metavar="SECONDS",
+        help="longest time until the engine is ready (default: 1800)",
     )
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     parser.set_defaults(run=_run, fail=parser.error)

@@ -34,7 +34,6 @@ def add_export(parser: Parser) -> None:
     kind.add_argument("--perfetto", action="store_true", help="as a trace for Perfetto (JSON)")
     add_output(
         parser,
-        "FILE",
         "the trace, compressed if it ends in .gz (default: beside the report, as "
         "NAME.perfetto.json.gz)",
     )

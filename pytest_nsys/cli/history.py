@@ -8,8 +8,10 @@ from pathlib import Path
 
 from pytest_nsys.cli.common import (
     SAME_OR_BETTER,
+    SELECTION,
     WORSE,
     add_format,
+    add_html,
     add_pattern,
     add_tolerance,
     complain,
@@ -37,21 +39,19 @@ def add_history(parser: Parser) -> None:
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder of --nsys-history")
     add_pattern(parser)
-    parser.add_argument(
+    parser.section(SELECTION).add_argument(
         "--metric",
         action="append",
         default=[],
         metavar="METRIC",
         help="these metrics (* and ? are wild) in the place of those that are gated by default",
     )
-    parser.add_argument(
+    parser.section(SELECTION).add_argument(
         "--last", type=whole_number(1), metavar="N", help="only the newest N runs of each"
     )
     add_tolerance(parser)
     add_format(parser)
-    parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="also write all of it as one HTML page"
-    )
+    add_html(parser)
     parser.add_argument(
         "--fail-on-change",
         action="store_true",

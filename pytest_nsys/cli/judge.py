@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import TextIO, cast
 
 from pytest_nsys.cli.common import Patient, complain
 from pytest_nsys.cli.parser import Parser
 from pytest_nsys.errors import NsysError
-from pytest_nsys.plan.options import OPTIONS, Option
+from pytest_nsys.plan.options import GROUPS, OPTIONS, Option
 
 _ABOUT = (
     "Gates recordings as 'pytest --nsys-baseline --nsys-replay=RECORDING' does, with the same "
@@ -25,7 +26,7 @@ _ABOUT = (
     "an array job, are judged as one."
 )
 
-_OWN = {"nsys_baseline_dir": "folder of the baselines (baselines)"}
+_DEFAULT = re.compile(r" \(default\b[^)]*\)")
 _DROPPED = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")
 
 
@@ -47,15 +48,16 @@ def add_judge(parser: Parser) -> None:
         help="a folder that --nsys-record wrote, or one with several of them in it",
     )
     for option in filter(lambda one: one.judging, OPTIONS):
-        recorded = "; as recorded if not given" if option.judging == "rule" else ""
-        parser.add_argument(
+        title = GROUPS[option.group].removeprefix("nsys: ")
+        parser.section(title).add_argument(
             _flag(option),
             dest=option.name,
             action="append" if option.is_list else "store",
             metavar=option.metavar,
-            help=_OWN.get(option.name, option.help) + recorded,
+            help=_about(option),
         )
-    parser.add_argument("--junit", metavar="FILE", help="write the results as JUnit XML")
+    reports = parser.section(GROUPS["reports"].removeprefix("nsys: "))
+    reports.add_argument("--junit", metavar="FILE", help="write the results as JUnit XML")
     parser.add_argument(
         "-p",
         dest="plugins",
@@ -66,6 +68,13 @@ def add_judge(parser: Parser) -> None:
     )
     parser.add_argument("-v", dest="verbose", action="store_true", help="name each test")
     parser.set_defaults(run=_run)
+
+
+def _about(option: Option) -> str:
+    """What is said of it here: a rule that is not given is as it was in force when recorded."""
+    if option.judging != "rule":
+        return option.help
+    return _DEFAULT.sub("", option.help) + " (default: as recorded)"
 
 
 def _folder(text: str) -> Path:

@@ -25,27 +25,44 @@ from pytest_nsys.cli.scrub import add_scrub
 from pytest_nsys.cli.stats import add_stats
 from pytest_nsys.errors import NsysError
 
-_COMMANDS = (
-    (
-        "capture",
-        "run a command under nsys, here or somewhere else, and keep its capture",
-        add_capture,
+_COMMANDS = {
+    "measure": (
+        (
+            "capture",
+            "run a command under nsys, here or somewhere else, and keep its capture",
+            add_capture,
+        ),
+        ("bisect", "find the commit that made a test worse", add_bisect),
+        ("ncu", "count the kernels of a recorded test with Nsight Compute", add_ncu),
+        ("doctor", "find out whether captures can be made here, and what to do if not", add_doctor),
     ),
-    ("stats", "all there is to say of a capture", add_stats),
-    ("diff", "compare two captures, or two recordings test by test", add_diff),
-    ("compare", "several captures side by side, each against the first", add_compare),
-    ("bisect", "find the commit that made a test worse", add_bisect),
-    ("judge", "gate a recording, without its test modules", add_judge),
-    ("baselines", "list, show, rename, prune and merge baselines", add_baselines),
-    ("power", "find out how much has to be measured to see a change of a given size", add_power),
-    ("history", "how measured tests changed over their runs", add_history),
-    ("ncu", "count the kernels of a recorded test with Nsight Compute", add_ncu),
-    ("export", "write a capture as a trace that Perfetto opens", add_export),
-    ("scrub", "copy a capture without what nsys stores of the machine", add_scrub),
-    ("doctor", "find out whether captures can be made here, and what to do if not", add_doctor),
-    ("metrics", "list the metrics there are", add_metrics),
-    ("completion", "let a shell complete these commands and their options", add_completion),
-)
+    "judge, and what is kept for it": (
+        ("judge", "gate recordings, without their test modules", add_judge),
+        ("baselines", "list, show, rename, prune and merge baselines", add_baselines),
+        (
+            "power",
+            "find out how much has to be measured to see a change of a given size",
+            add_power,
+        ),
+        ("history", "show how measured tests changed over their runs", add_history),
+    ),
+    "read captures and recordings": (
+        ("stats", "show all there is to say of one", add_stats),
+        ("diff", "compare two, recordings test by test", add_diff),
+        ("compare", "show several side by side, each against the first", add_compare),
+        ("export", "write one as a trace that Perfetto opens", add_export),
+        ("scrub", "copy a capture without what nsys stores of the machine", add_scrub),
+    ),
+    "help": (
+        ("metrics", "list the metrics there are", add_metrics),
+        (
+            "completion",
+            "let a shell complete these commands and their options",
+            add_completion,
+        ),
+    ),
+}
+"""By what they are for: names, what the list says of them, and what adds their arguments."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,8 +82,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="pytest-nsys")
     parser.describe(
-        "Numbers from stored NVIDIA Nsight Systems captures.",
-        examples=["pytest-nsys stats report.nsys-rep", "pytest-nsys COMMAND --help"],
+        "What can be done beside a run of pytest: with recordings, baselines and captures of "
+        "NVIDIA Nsight Systems.",
+        examples=[
+            "pytest-nsys doctor",
+            "pytest-nsys judge recording --html report.html",
+            "pytest-nsys stats report.nsys-rep",
+            "pytest-nsys COMMAND --help",
+        ],
         codes={
             0: "what was compared is the same or better, or there was nothing to compare",
             1: "it got worse",
@@ -76,7 +99,9 @@ def _parser() -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"pytest-nsys {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, about, add in _COMMANDS:
-        add(commands.add_parser(name, help=about))
+    for some in _COMMANDS.values():
+        for name, about, add in some:
+            add(commands.add_parser(name, help=about))
+    parser.listed = {title: [name for name, *_ in some] for title, some in _COMMANDS.items()}
     parser.set_defaults(parser=parser)
     return parser

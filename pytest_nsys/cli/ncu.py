@@ -6,7 +6,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from pytest_nsys.cli.common import SAME_OR_BETTER, add_format, complain, show_as, whole_number
+from pytest_nsys.cli.common import (
+    SAME_OR_BETTER,
+    SELECTION,
+    add_baseline_dir,
+    add_format,
+    complain,
+    show_as,
+    whole_number,
+)
 from pytest_nsys.cli.parser import Parser
 
 
@@ -28,20 +36,19 @@ def add_ncu(parser: Parser) -> None:
     parser.add_argument(
         "test", metavar="TEST", help="a test's node id, a part of it, or a shell pattern"
     )
-    parser.add_argument(
+    parser.section(SELECTION).add_argument(
         "--kernel",
         metavar="NAME",
-        help="a kernel's name, a part of it, or a shell pattern (the three that take longest)",
+        help="a kernel's name, a part of it, or a shell pattern (default: the three that take the "
+        "most time)",
     )
-    parser.add_argument(
-        "--baselines", type=Path, default=Path("baselines"), metavar="DIR", help="(baselines)"
-    )
+    add_baseline_dir(parser)
     parser.add_argument(
         "--timeout",
         type=whole_number(1),
         default=900,
         metavar="SECONDS",
-        help="longest time for all of it (900)",
+        help="longest time for all of it (default: 900)",
     )
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep ncu's own table in DIR (it names the host)"
@@ -71,7 +78,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     measured = recorded_test(arguments.recording, arguments.test)
     wanted = wanted_of(measured, arguments.kernel, arguments.timeout)
-    before = counted_before(arguments.baselines, measured)
+    before = counted_before(arguments.baseline_dir, measured)
     ncu = find_ncu()
     words = (measured.nodeid,)
     # As "python -m pytest" would: from this folder on.

@@ -18,6 +18,8 @@ class Parser(argparse.ArgumentParser):
     """A parser of a command or of one of its actions.
 
     Attributes:
+        listed: titles of commands in its help, and their names; without, it lists them as argparse
+            does.
         examples: command lines, the first of which errors show.
         codes: what each exit code means.
         parts_at_dashes: whether what comes after ``--`` is left alone, as ``after_dashes``, in the
@@ -26,6 +28,7 @@ class Parser(argparse.ArgumentParser):
             with any other.
     """
 
+    listed: Mapping[str, Sequence[str]] = MappingProxyType({})
     examples: Sequence[str] = ()
     codes: Mapping[int | str, str] = MappingProxyType({})
     parts_at_dashes = False
@@ -49,6 +52,33 @@ class Parser(argparse.ArgumentParser):
         if self.parts_at_dashes:
             found.after_dashes = words[end + 1 :]
         return found, unknown
+
+    def section(self, title: str) -> argparse._ArgumentGroup:
+        """A part of the list of options; the same one for the same title."""
+        known = (group for group in self._action_groups if group.title == title)
+        return next(known, None) or self.add_argument_group(title)
+
+    def format_help(self) -> str:
+        """As argparse's; see ``listed``."""
+        if not self.listed:
+            return super().format_help()
+        formatter = self._get_formatter()
+        formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
+        formatter.add_text(self.description)
+        commands = {
+            command.dest: command
+            for action in self._actions
+            if isinstance(action, argparse._SubParsersAction)
+            for command in action._choices_actions
+        }
+        sections = {title: [commands[one] for one in names] for title, names in self.listed.items()}
+        options = [action for action in self._actions if action.option_strings]
+        for title, actions in {**sections, "options": options}.items():
+            formatter.start_section(title)
+            formatter.add_arguments(actions)
+            formatter.end_section()
+        formatter.add_text(self.epilog)
+        return formatter.format_help()
 
     def describe(
         self, about: str, *, examples: Sequence[str], codes: Mapping[int | str, str]

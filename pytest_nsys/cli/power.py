@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from pytest_nsys.cli.common import CANNOT_COMPARE, SAME_OR_BETTER, add_format, complain, show_as
+from pytest_nsys.cli.common import (
+    CANNOT_COMPARE,
+    SAME_OR_BETTER,
+    add_baseline_dir,
+    add_format,
+    complain,
+    show_as,
+)
 from pytest_nsys.cli.parser import Parser
 
 
@@ -23,21 +29,20 @@ def add_power(parser: Parser) -> None:
     parser.add_argument(
         "test", metavar="TEST", help="a test's node id, a part of it, or a shell pattern"
     )
-    parser.add_argument(
-        "--baselines", type=Path, default=Path("baselines"), metavar="DIR", help="(baselines)"
-    )
+    add_baseline_dir(parser)
     parser.add_argument(
         "--metric",
         action="append",
         metavar="METRIC",
-        help="a timed metric, such as wall.time; again for more (those that gate by default)",
+        help="a timed metric, such as wall.time; again for more (default: those that gate unless "
+        "others are named)",
     )
     parser.add_argument(
         "--tolerance",
         action="append",
         default=[],
         metavar="[METRIC=]TOLERANCE",
-        help="what is to be resolved, such as 1%% (the metric's default)",
+        help="what is to be resolved, such as 1%% (default: the metric's)",
     )
     add_format(parser)
     parser.set_defaults(run=_run)
@@ -51,11 +56,11 @@ def _run(arguments: argparse.Namespace) -> int:
     tolerances = dict(read_tolerances(arguments.tolerance))
     found = [
         power
-        for measurement in BaselineStore(arguments.baselines).matching(arguments.test)
+        for measurement in BaselineStore(arguments.baseline_dir).matching(arguments.test)
         for power in powers(measurement, tolerances, arguments.metric)
     ]
     if not found:
-        complain(f"no baseline in {arguments.baselines} has such a metric of {arguments.test!r}")
+        complain(f"no baseline in {arguments.baseline_dir} has such a metric of {arguments.test!r}")
         return CANNOT_COMPARE
     show_as(
         arguments.format,

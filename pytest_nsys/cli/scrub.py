@@ -32,7 +32,7 @@ def add_scrub(parser: Parser) -> None:
         help="a .nsys-rep or .qdrep (where nsys is installed), an .sqlite, an .sqlite.xz, or a "
         "folder of Parquet files",
     )
-    add_output(parser, "OUT", "the copy (default: beside the report, as NAME.scrubbed.sqlite.xz)")
+    add_output(parser, "the copy (default: beside the report, as NAME.scrubbed.sqlite.xz)")
     parser.add_argument(
         "--hide-ranges",
         action="store_true",

@@ -43,6 +43,28 @@ def test_help_has_examples_and_exit_codes_and_fits_eighty_columns(
     assert max(len(line) for line in text.splitlines() if line not in examples) <= 80
 
 
+def test_the_commands_are_listed_by_what_they_are_for() -> None:
+    parser = _parser()
+    text = parser.format_help()
+    titles = [text.index(f"\n{title}:\n") for title in parser.listed]
+    assert titles == sorted(titles)
+    listed = [name for names in parser.listed.values() for name in names]
+    commands = [prog.split()[1] for prog in ALL if len(prog.split()) == 2]
+    assert sorted(listed) == sorted(commands)
+    assert all(text.count(f"\n  {name} ") == 1 for name in listed)
+
+
+@pytest.mark.parametrize("prog", ALL)
+def test_help_names_defaults_and_values_alike(prog: str) -> None:
+    for action in ALL[prog]._actions:
+        about, value = str(action.help), str(action.metavar)
+        given = action.default not in (None, False, "", [], 0, argparse.SUPPRESS)
+        if given and action.option_strings:
+            assert "(default" in about, action.option_strings
+        assert "--baselines" not in action.option_strings, "--baseline-dir"
+        assert value not in ("S", "OUT"), "SECONDS, FILE"
+
+
 @pytest.mark.parametrize(
     "example", [example for parser in ALL.values() for example in parser.examples]
 )

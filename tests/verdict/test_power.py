@@ -99,7 +99,7 @@ def folder(tmp_path: Path) -> Path:
 def test_the_command_says_what_resolves_a_tolerance(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["power", "t.py::test_*[a]", f"--baselines={folder}", "--tolerance=1%"]
+    arguments = ["power", "t.py::test_*[a]", f"--baseline-dir={folder}", "--tolerance=1%"]
     assert main(arguments) == 0
     text = capsys.readouterr().out
     noisy, quiet = text.split("t.py::test_quiet[a] on nvidia-h200\n")
@@ -113,7 +113,7 @@ def test_the_command_says_what_resolves_a_tolerance(
 def test_the_command_gives_json_of_the_metrics_it_is_asked_for(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["power", "quiet", f"--baselines={folder}", "--format=json"]
+    arguments = ["power", "quiet", f"--baseline-dir={folder}", "--format=json"]
     assert main([*arguments, "--metric=gpu.kernel_time"]) == 0
     (document,) = json.loads(capsys.readouterr().out)
     assert document["tolerance"] == {"relative": 0.03, "absolute": 5_000.0}
@@ -126,7 +126,7 @@ def test_the_command_gives_json_of_the_metrics_it_is_asked_for(
 def test_metrics_that_gate_together_share_the_probability_of_a_false_alarm(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["power", "noisy", f"--baselines={folder}", "--format=json"]
+    command = ["power", "noisy", f"--baseline-dir={folder}", "--format=json"]
     assert main(command) == 0
     (alone,) = json.loads(capsys.readouterr().out)
     assert main([*command, "--metric=gpu.kernel_time", "--metric=gpu.busy"]) == 0
@@ -141,7 +141,7 @@ def test_metrics_that_gate_together_share_the_probability_of_a_false_alarm(
     [
         (["nobody"], "pytest-nsys: no baseline in * has such a metric of 'nobody'"),
         (["quiet", "--metric=gpu.kernel_tim"], "*gpu.kernel_time*"),
-        (["quiet", "--baselines=/no/such"], "*there is no folder of baselines*"),
+        (["quiet", "--baseline-dir=/no/such"], "*there is no folder of baselines*"),
     ],
 )
 def test_what_is_not_there_is_said(
@@ -149,7 +149,7 @@ def test_what_is_not_there_is_said(
 ) -> None:
     from fnmatch import fnmatch
 
-    assert main(["power", f"--baselines={folder}", *arguments]) == 2
+    assert main(["power", f"--baseline-dir={folder}", *arguments]) == 2
     shown = capsys.readouterr()
     assert fnmatch((shown.out + shown.err).strip(), said)
 

@@ -156,7 +156,7 @@ class BaselineStore:
         if not self.root.is_dir():
             raise BaselineError(
                 f"there is no folder of baselines {self.root}",
-                remedy="name it with --baselines, or record some with pytest --nsys-update",
+                remedy="name it with --baseline-dir, or record some with pytest --nsys-update",
             )
         for path in sorted(self.root.glob("*/**/*.json")):
             found = self.read_file(path)
