@@ -356,7 +356,13 @@ def test_the_image_installs_what_the_recipes_call() -> None:
     text = (CI / "containers/Dockerfile").read_text()
     stages = re.findall(r"^FROM \S+ AS (\w+)$", text, re.MULTILINE)
     assert stages == re.findall(r"--target=(\w+)", text)[::-1] == ["judge", "record"]
-    for name in ("nsight-systems-cli-$NSYS", "pytest-nsys", "pytest-split", "signed-by=$key"):
+    for name in (
+        "nsight-systems-cli-$NSYS",
+        "pytest-nsys",
+        "pytest-split",
+        "signed-by=$key",
+        "COPY . .",
+    ):
         assert name in text
     images = set(re.findall(r"--tag=(\S+)", text))
     used = [CI / "kubernetes/record.yaml", CI / "kubernetes/judge.yaml", CI / "containers/gate.sh"]
