@@ -92,7 +92,6 @@ class Tools:
         folder: Path,
         *,
         labels: Sequence[str] = (),
-        shell: Sequence[str] = GITHUB_SHELL,
         path: Sequence[str] = (),
         **variables: str,
     ) -> Ran:
@@ -109,7 +108,7 @@ class Tools:
             and name not in ("CI", "BUILD_NUMBER")
         }
         done = subprocess.run(
-            [*shell, script],
+            [*GITHUB_SHELL, script],
             cwd=folder,
             env={
                 **kept,
