@@ -35,8 +35,10 @@ nitpick_ignore_regex = [
 highlight_language = "text"
 smartquotes = False
 default_role = "py:obj"
-autodoc_default_options = {"members": True, "special-members": "__call__, __getitem__"}
+autodoc_default_options = {"members": True, "special-members": "__call__, __getattr__, __getitem__"}
+napoleon_use_ivar = True
 add_module_names = False
+python_maximum_signature_line_length = 80
 autodoc_member_order = "bysource"
 myst_heading_anchors = 4  # as GitHub makes them, so that links hold there and here
 
@@ -102,6 +104,17 @@ def anchor(_app: Sphinx, page: nodes.document) -> None:
             section["ids"].append(section["slug"])
 
 
+def shorten(_app: Sphinx, page: nodes.document) -> None:
+    """Say of where a class is no more than its name, and no dashes that are two hyphens."""
+    for text in [*page.findall(nodes.Text)]:
+        short = ": " if text == " -- " else _PRIVATE.sub("", text)
+        if short != text:
+            text.parent.replace(text, nodes.Text(short))
+
+
+_PRIVATE = re.compile(r"^pytest_nsys\.(?!errors)[\w.]+\.(?=[A-Z]\w*$)")
+
+
 def resolve(
     app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, shown: nodes.TextElement
 ) -> nodes.reference | None:
@@ -120,4 +133,5 @@ def setup(app: Sphinx) -> None:
     """Have links rewritten."""
     app.connect("source-read", read)
     app.connect("doctree-read", anchor)
+    app.connect("doctree-read", shorten)
     app.connect("missing-reference", resolve)

@@ -25,13 +25,14 @@ _SHOWN = 30
 
 
 class NsysRun:
-    """Runs commands: ``nsys_run(["python", "train.py"])``.
-
-    Args:
-        context: what this run of pytest starts programs with.
-    """
+    """Runs commands: ``nsys_run(["python", "train.py"])``."""
 
     def __init__(self, context: ServerContext) -> None:
+        """What runs them.
+
+        Args:
+            context: what this run of pytest starts programs with.
+        """
         self._context = context
 
     def __call__(

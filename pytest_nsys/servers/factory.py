@@ -37,20 +37,30 @@ _NODES: Mapping[str, type] = {
 
 
 class NsysServer:
-    """Starts servers: ``nsys_server.vllm(MODEL)`` and the like, or ``nsys_server(COMMAND)``.
-
-    Args:
-        session: of pytest.
-        context: what servers are started with in this run.
-    """
+    """Starts servers: ``nsys_server.vllm(MODEL)`` and the like, or ``nsys_server(COMMAND)``."""
 
     def __init__(self, session: pytest.Session, context: ServerContext) -> None:
+        """What starts them.
+
+        Args:
+            session: of pytest.
+            context: what servers are started with in this run.
+        """
         self._session = session
         self._context = context
         self._own: Server | None = None
 
     def __getattr__(self, name: str) -> Callable[..., Server]:
-        """What starts a server of a preset."""
+        """What starts a server of a preset: ``nsys_server.vllm(model, args, ...)``.
+
+        It takes ``model`` (a name or path), ``args`` (further arguments of the engine's command),
+        and by name alone ``own_endpoints`` (whether the engine's own profiler endpoints begin and
+        end what is collected) and ``port``, ``env``, ``cwd``, ``nsys_args``, ``dialect``,
+        ``headers``, ``ready_timeout``, ``scope`` as a command does. It raises what that raises.
+
+        Raises:
+            UnknownPreset: no engine is called so.
+        """
         if name.startswith("_"):
             raise AttributeError(name)
         return functools.partial(self._preset, preset_named(name).name)

@@ -33,15 +33,7 @@ Process = ServerProcess | AttachedServer
 
 
 class Server:
-    """A server that is ready.
-
-    Args:
-        process: what runs.
-        context: what this run of pytest starts servers with.
-        dialect: how it is asked for text.
-        again: starts the same once more, for another process; None where it cannot be.
-        headers: sent with each request.
-    """
+    """A server that is ready."""
 
     def __init__(
         self,
@@ -51,6 +43,15 @@ class Server:
         again: Callable[[], ServerProcess] | None,
         headers: Mapping[str, str],
     ) -> None:
+        """What tests see of it.
+
+        Args:
+            process: what runs.
+            context: what this run of pytest starts servers with.
+            dialect: how it is asked for text.
+            again: starts the same once more, for another process; None where it cannot be.
+            headers: sent with each request.
+        """
         self._process = process
         self._context = context
         self._dialect = dialect_of(dialect)

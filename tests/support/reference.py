@@ -31,7 +31,8 @@ def options_page() -> str:
     ]
     for group, title in GROUPS.items():
         rows = [_option(option) for option in OPTIONS if option.group == group]
-        parts += [f"## {_titled(title.removeprefix('nsys: '))}", _table(_OPTION, rows)]
+        name = title.partition("nsys: ")[2] or group
+        parts += [f"## {name[0].upper()}{name[1:]}", _table(_OPTION, rows)]
     parts += [
         "## Arguments of the marker",
         "`@pytest.mark.nsys(...)` on a test, a class or a module; the closest wins, argument by "
@@ -43,10 +44,6 @@ def options_page() -> str:
 
 
 _OPTION = ("option", "ini value", "default", "")
-
-
-def _titled(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def _option(option: Option) -> tuple[str, ...]:
