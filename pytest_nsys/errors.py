@@ -437,31 +437,53 @@ class GpuBusy(NsysError):
 
 
 class NeedsNsys(NsysError):
-    """What is asked for cannot be had of CUPTI within the process, but of nsys."""
+    """What is asked for cannot be had of CUPTI within the process, but of nsys.
+
+    What to do: use nsys (``nsys_capture = nsys``), or leave out what is named.
+    """
 
 
 class CuptiError(NsysError):
-    """CUPTI, which records in the place of nsys, could not do it."""
+    """CUPTI, which records in the place of nsys, could not do it.
+
+    What to do: use nsys (``nsys_capture = nsys``).
+    """
 
 
 class CuptiNotFound(CuptiError):
-    """There is no libcupti, or it cannot be loaded."""
+    """There is no libcupti, or it cannot be loaded.
+
+    What to do: install NVIDIA's package nvidia-cuda-cupti, or use nsys.
+    """
 
 
 class CuptiUnfit(CuptiError):
-    """This libcupti does not fit the driver or the GPU, or there is no driver."""
+    """This libcupti does not fit the driver or the GPU, or there is no driver.
+
+    What to do: run on a machine with a GPU and its driver, and with a libcupti of the driver's
+    version; or use nsys.
+    """
 
 
 class CuptiForbidden(CuptiError):
-    """The driver lets administrators alone record what GPUs do."""
+    """The driver lets administrators alone record what GPUs do.
+
+    What to do: run as root, or have an administrator allow it to all users.
+    """
 
 
 class CuptiTaken(CuptiError):
-    """Another profiler has CUPTI, which has one user at a time."""
+    """Another profiler has CUPTI, which has one user at a time.
+
+    What to do: run without torch.profiler, Proton, nsys or ncu around these tests.
+    """
 
 
 class CuptiUnread(CuptiError):
-    """CUPTI's records are not of the form that is known, or some were lost."""
+    """CUPTI's records are not of the form that is known, or some were lost.
+
+    What to do: measure less in a round, or use nsys.
+    """
 
 
 class NcuError(NsysError):

@@ -307,7 +307,7 @@ class Environment:
 
     @property
     def capture(self) -> str:
-        """What recorded: ``nsys 2025.3.1`` or ``cupti 13.0``."""
+        """What recorded, such as ``nsys 2025.3.1`` or ``cupti 13.0``."""
         cupti = self.versions.get(CUPTI)
         return f"nsys {self.nsys}".rstrip() if cupti is None else f"cupti {cupti}"
 
