@@ -6,7 +6,13 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from pytest_nsys.errors import FetchFailed, NotEnoughGpus, NsysLaunchFailed, WorkerFailed
+from pytest_nsys.errors import (
+    CaptureError,
+    FetchFailed,
+    NotEnoughGpus,
+    NsysLaunchFailed,
+    WorkerFailed,
+)
 from tests.faults.fault import HEALTHY, Fault
 from tests.faults.scene import STAND_IN, Scene
 from tests.support.harness import write_program
@@ -54,9 +60,40 @@ ELSEWHERE = """
 """
 
 
+GONE = """
+    import os, signal, time
+    import psutil, pytest
+    from work import work
+
+    pytestmark = pytest.mark.nsys(rounds=1, warmup=0, allow_empty=True)
+
+    def test_one():
+        work()
+
+    def test_lost():
+        above = psutil.Process().parents()
+        connection = next(one for one in above if "nsys" not in " ".join(one.cmdline()))
+        connection.send_signal(signal.{signal})
+        time.sleep(60)
+"""
+SOON_MISSED = """
+    from pytest_nsys.distribution import capture
+
+    capture.ALIVE_S = 0.2
+"""
+DIES_LAST = """
+    import os
+    from work import IN_WORKER
+
+    def pytest_sessionfinish():
+        if IN_WORKER:
+            os._exit(5)
+"""
+
+
 def by_ssh(scene: Scene) -> None:
     """Have a program called ssh run its command here."""
-    write_program(scene.bin / "ssh", '#!/bin/sh\nshift 2\nexec sh -c "$*"\n')
+    write_program(scene.bin / "ssh", '#!/bin/sh\nshift 2\neval "exec $*"\n')
     spec = f"2*ssh=gpu-node//python={sys.executable}//chdir={scene.project}"
     scene.environment["PYTEST_ADDOPTS"] += f" -p xdist --dist=load --tx={spec}"
 
@@ -116,6 +153,14 @@ ROWS = (
         recorded=("test_one", "test_two"),
     ),
     Fault(
+        "Several workers die after their tests",
+        "the worker died after its tests, before the capture was complete",
+        CaptureError,
+        made="os._exit when their sessions finish; they are not started again",
+        conftest=DIES_LAST,
+        options=TWO,
+    ),
+    Fault(
         "Ctrl-C with four workers",
         "*KeyboardInterrupt*",
         None,
@@ -172,6 +217,28 @@ ROWS = (
         tests=DYING,
         prepare=by_ssh,
         recorded=("test_one", "test_two"),
+    ),
+    Fault(
+        "The connection to another machine is lost in a test",
+        "gpu-node does not answer, or has ended without saying how its worker did",
+        FetchFailed,
+        made="its end there is killed (SIGKILL); what another worker measured stays",
+        tests=GONE.format(signal="SIGKILL"),
+        prepare=by_ssh,
+        recorded=("test_one",),
+        late=True,
+    ),
+    Fault(
+        "Another machine is silent",
+        "*nothing was heard of it for 4.8 s",
+        FetchFailed,
+        made="its end of the connection is stopped (SIGSTOP), with 0.2 s in the place of 5 s"
+        " between two signs of life",
+        tests=GONE.format(signal="SIGSTOP"),
+        conftest=SOON_MISSED,
+        prepare=by_ssh,
+        recorded=("test_one",),
+        late=True,
     ),
     Fault(
         "Another machine cannot be reached",
