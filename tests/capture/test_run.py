@@ -22,6 +22,7 @@ from pytest_nsys.errors import (
 from pytest_nsys.process.limits import Limits
 from pytest_nsys.process.run_folder import RunFolder
 from tests.support.capture_bench import NO_GPU, Bench, nothing_left, processes_naming, standin
+from tests.support.fixtures import with_nsys
 from tests.support.harness import write_program
 
 ENDINGS = """
@@ -118,11 +119,13 @@ class TestAWorkerThatDies:
         reports = {event["nodeid"] for event in run.events if event["event"] == "report"}
         assert reports == {"test_it.py::test_good", f"test_it.py::{test}"}
 
-    def test_under_a_real_nsys(self, worker_bench: Bench, test: str, reason: str) -> None:
-        self.check(worker_bench, test, reason)
-
     def test_under_the_stand_in(self, simulated_bench: Bench, test: str, reason: str) -> None:
         self.check(simulated_bench, test, reason)
+
+
+def test_a_worker_that_dies_under_a_real_nsys(worker_bench: Bench) -> None:
+    reason = "the worker was ended by SIGKILL"
+    TestAWorkerThatDies().check(worker_bench, "test_killed", reason)
 
 
 def check_time_limit(bench: Bench) -> None:
@@ -135,6 +138,7 @@ def check_time_limit(bench: Bench) -> None:
     assert not run.ended
 
 
+@with_nsys("2023")
 def test_a_test_that_takes_too_long_under_a_real_nsys(worker_bench: Bench) -> None:
     check_time_limit(worker_bench)
 
@@ -239,6 +243,7 @@ class TestAWorkerThatDoesNotBegin:
         assert f"did not begin its tests: it took longer than {seconds:g} s" in caught.value.what
         assert "imports" in caught.value.remedy
 
+    @with_nsys("2023")
     def test_in_time_under_a_real_nsys(self, worker_bench: Bench) -> None:
         self.check_slow(worker_bench)
 
@@ -253,6 +258,7 @@ class TestAWorkerThatDoesNotBegin:
         assert "ended before it ran its first test" in caught.value.what
         assert caught.value.evidence.startswith("the worker ended suddenly with exit code 9\n")
 
+    @with_nsys("2022")
     def test_as_it_dies_under_a_real_nsys(self, worker_bench: Bench) -> None:
         self.check_death(worker_bench)
 
@@ -295,6 +301,7 @@ def agents(nsys: list[int]) -> list[psutil.Process]:
     return [p for pid in nsys for p in processes_naming(f"--session-name=profile-{pid}")]
 
 
+@with_nsys("2022")
 def test_an_interrupt_ends_everything_under_a_real_nsys(worker_bench: Bench) -> None:
     worker_bench.write(ENDINGS)
     pids: list[int] = []
@@ -315,6 +322,7 @@ def test_an_interrupt_ends_everything_under_the_stand_in(simulated_bench: Bench)
         simulated_bench.run("test_sleep", hook=interrupt)
 
 
+@with_nsys("2023")
 def test_a_killed_nsys_takes_everything_with_it(worker_bench: Bench) -> None:
     worker_bench.write(ENDINGS)
     pids: list[int] = []

@@ -79,6 +79,7 @@ while time.monotonic() < deadline:
         found[f"{process.pid} {line}"] = sorted(environment.items())
     json.dump(found, open(sys.argv[3] + ".new", "w"))
     __import__("os").replace(sys.argv[3] + ".new", sys.argv[3])
+    time.sleep(0.05)
 """
 
 

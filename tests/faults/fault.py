@@ -9,7 +9,7 @@ from pytest_nsys.errors import NsysError
 from tests.faults.scene import STAND_IN, Scene
 
 REAL = ("2022", "2023")
-EVERY = (*REAL, STAND_IN)
+"""A fault is driven by one of them, and by both only where they differ in what it does."""
 
 
 def nothing(scene: Scene) -> None:

@@ -129,7 +129,7 @@ ROWS = (
         "nsys's importer is not installed",
         NO_REPORT,
         ImporterFailed,
-        drives=REAL,
+        drives=REAL[:1],
         prepare=lambda scene: scene.importer(None),
     ),
     Fault(
@@ -138,7 +138,7 @@ ROWS = (
         None,
         code=0,
         made="it is killed; the raw events are imported again",
-        drives=REAL,
+        drives=REAL[1:],
         prepare=lambda scene: scene.importer(
             f'mkdir {scene.root}/failed 2>/dev/null && kill -9 $$; exec "$REAL" "$@"'
         ),

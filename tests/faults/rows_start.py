@@ -13,7 +13,7 @@ from pytest_nsys.errors import (
     SettingsError,
     WorkerFailed,
 )
-from tests.faults.fault import EVERY, REAL, Fault, around
+from tests.faults.fault import REAL, Fault, around
 from tests.faults.scene import STAND_IN, Scene
 
 
@@ -147,7 +147,7 @@ ROWS = (
         "ERROR: nsys refused its arguments",
         NsysUsageError,
         code=4,
-        drives=EVERY,
+        drives=(REAL[1], STAND_IN),
         options=("--nsys", "--nsys-args=--no-such-flag=1"),
     ),
     Fault(

@@ -29,7 +29,7 @@ from pytest_nsys.errors import (
 )
 from pytest_nsys.measure.measurement import Part
 from pytest_nsys.storage.baselines import BaselineStore
-from tests.faults.fault import EVERY, HEALTHY, REAL, Fault, around
+from tests.faults.fault import HEALTHY, REAL, Fault, around
 from tests.faults.scene import STAND_IN, Scene, can_mount
 from tests.support import made
 
@@ -242,7 +242,7 @@ ROWS = (
         INTERRUPTED,
         None,
         code=2,
-        drives=EVERY,
+        drives=(REAL[1], STAND_IN),
         tests=WAITS,
         during=send(signal.SIGINT),
     ),
@@ -298,7 +298,7 @@ ROWS = (
         None,
         code=137,
         made="SIGKILL",
-        drives=EVERY,
+        drives=(REAL[0], STAND_IN),
         tests=WAITS,
         during=send(signal.SIGKILL),
         late=True,
@@ -356,7 +356,7 @@ ROWS = (
         "not measured: nsys_max_capture_size (30 MiB) was reached*",
         LimitReached,
         made="nsys_max_capture_size",
-        drives=REAL,
+        drives=REAL[1:],
         tests=around(LIMITED.format(ranges=5000)),
         ini=("nsys_max_capture_size = 30 MiB",),
         recorded=("test_before",),
@@ -476,7 +476,7 @@ ROWS = (
         None,
         code=0,
         made="a disk mounted noexec, where it may be mounted",
-        drives=REAL,
+        drives=REAL[:1],
         prepare=noexec_temporary,
         recorded=BOTH,
     ),
@@ -485,7 +485,7 @@ ROWS = (
         "there is too little space for temporary files: *, and nsys needs 16 MiB to begin with",
         NoRunFolder,
         made="a disk of 1 MiB",
-        drives=REAL,
+        drives=REAL[1:],
         prepare=tiny_temporary,
     ),
     Fault(

@@ -100,7 +100,7 @@ class Scene:
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "PYTEST_ADDOPTS": "-p nsys -p no:cacheprovider",
             # Compiled once for all scenes, and not at each start; and not into the project.
-            "PYTHONPYCACHEPREFIX": str(self.root.parent / "compiled"),
+            "PYTHONPYCACHEPREFIX": str(_compiled(self.root.parent)),
         }
         self.limits: list[Callable[[], object]] = []
         self.command = [sys.executable, "-m", "pytest"]
@@ -246,12 +246,12 @@ class Scene:
         self.until((self.project / "ready").exists, "a test that is ready")
         return int((self.project / "ready").read_text())
 
-    def until(self, condition: Callable[[], object], what: str) -> None:
-        """Wait for a condition."""
+    def until(self, condition: Callable[[], object], what: str, every_s: float = 0.01) -> None:
+        """Wait for a condition, and look so often."""
         deadline = time.monotonic() + _LONGEST_RUN_S
         while not condition():
             assert time.monotonic() < deadline, f"waited for {what} in vain\n{self.output}"
-            time.sleep(0.01)
+            time.sleep(every_s)
 
     def one_process(self, part: str) -> int:
         """Wait for one process of the run whose command line holds a text; returns its id."""
@@ -261,7 +261,7 @@ class Scene:
             found[:] = [pid for pid, line in self.processes().items() if part in line]
             return bool(found)
 
-        self.until(look, part)
+        self.until(look, part, every_s=0.05)
         return found[0]
 
     # What is seen, and what is left
@@ -346,6 +346,11 @@ class Scene:
                 os.kill(pid, signal.SIGKILL)
         if self._running is not None:
             self._running.wait()
+
+
+def _compiled(temporary: Path) -> Path:
+    """A folder for what Python compiles: one for all processes of pytest-xdist."""
+    return (temporary.parent if temporary.name.startswith("popen-") else temporary) / "compiled"
 
 
 def _plain_environment() -> dict[str, str]:

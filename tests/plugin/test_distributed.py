@@ -99,7 +99,7 @@ def test_results_do_not_depend_on_how_many_workers_share_the_tests(
 ) -> None:
     simulated.write(MANY)
     found, files = {}, {}
-    for workers in (0, 1, 2, 4):
+    for workers in (0, 1, 4):
         folder = simulated.path / f"baselines-{workers}"
         options = ("-n", str(workers), "--nsys-update", "--nsys-baseline-dir", str(folder))
         result, tests = simulated.results(*options)
@@ -116,7 +116,7 @@ def test_results_do_not_depend_on_how_many_workers_share_the_tests(
             assert shown == {"gw0": {GPUS}}
     assert len(found[0]) == len(files[0]) == 6
     assert found[0]["test_many[3]"]["part"]["gpu.kernel_count"] == [[3.0, 3.0]]
-    for workers in (1, 2, 4):
+    for workers in (1, 4):
         assert found[workers] == found[0]
         assert files[workers] == files[0]
 

@@ -69,6 +69,11 @@ def each_nsys(request: pytest.FixtureRequest, alone: None) -> NsysTool:
     return real(name)
 
 
+def with_nsys(name: str) -> pytest.MarkDecorator:
+    """Has a test run with one real nsys alone: where what it does is not nsys's own affair."""
+    return pytest.mark.parametrize("each_nsys", [name], indirect=True)
+
+
 @contextmanager
 def _clean_environment() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:

@@ -58,7 +58,7 @@ def until(
     while not condition():
         if time.monotonic() > deadline:
             pytest.fail(f"{what}: not within {seconds:g} s")
-        time.sleep(0.01)
+        time.sleep(0.03)
 
 
 def git(folder: Path, *arguments: str) -> str:
