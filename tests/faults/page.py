@@ -8,8 +8,9 @@ INTRODUCTION = """\
 # What can go wrong, and what you see of it
 
 Made from the table in `tests/faults`, where each of these faults is driven: against the nsys named
-in the second column and, where a real one cannot be made to fail so, against a stand-in. Do not
-edit this page: `make docs` writes it.
+in the second column and, where a real one cannot be made to fail so, against a stand-in. Where
+both real ones behave alike, one of them is driven in each run of the tests. Do not edit this page:
+`make docs` writes it.
 
 After each of them it is checked that nothing is left behind: no process that the run started
 (nsys, its agent, the worker, whatever the tests left running), no session in `nsys sessions list`,
