@@ -1,42 +1,43 @@
-"""Mangled C++ names, as linkers and ncu have them, demangled."""
+"""C++ names of kernels as the compiler has mangled them: CUPTI and ncu give these."""
 
 from __future__ import annotations
 
 import ctypes
-import functools
 from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from pytest_nsys.support.own import own
+
+_LIBRARY = "libstdc++.so.6"
 
 
-def demangled(name: str) -> str:
-    """The name as c++filt writes it; the name itself where it is none of C++.
-
-    The C++ library knows how: every CUDA library needs it. Without it, names stay as they are.
-    """
-    demangle = _demangler() if name.startswith("_Z") else None
-    return name if demangle is None else demangle(name)
-
-
-@functools.cache
-def _demangler() -> Callable[[str], str] | None:
+@cache
+def _demangler() -> Callable[[bytes], str | None]:
+    """libstdc++'s, which every process with a framework has; of none, no name is demangled."""
     try:
-        library = ctypes.CDLL("libstdc++.so.6")
+        library, c = own.Library(_LIBRARY), own.Library(None)
     except OSError:
-        return None
-    free = ctypes.CDLL(None).free
-    free.argtypes, free.restype = (ctypes.c_void_p,), None
-    # char* __cxa_demangle(const char* name, char* buffer, size_t* length, int* status), of which
-    # the caller frees what is returned (Itanium C++ ABI, 3.4).
-    function = library.__cxa_demangle
-    function.argtypes = (ctypes.c_char_p, *[ctypes.c_void_p] * 3)
+        return lambda _: None
+    function: Any = library.__cxa_demangle
     function.restype = ctypes.c_void_p
+    function.argtypes = (ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+    free: Any = c.free
+    free.argtypes = (ctypes.c_void_p,)
 
-    def demangle(name: str) -> str:
-        found = function(name.encode(), None, None, None)
+    def demangle(name: bytes) -> str | None:
+        found = function(name, None, None, None)
         if not found:
-            return name
-        try:
-            return ctypes.string_at(found).decode()
-        finally:
-            free(found)
+            return None
+        text = ctypes.string_at(found).decode("utf-8", "replace")
+        free(found)
+        return text
 
     return demangle
+
+
+def demangled(raw: str) -> str:
+    """The name as a person writes it; what is no mangled name, or cannot be read, stays."""
+    if not raw.startswith("_Z"):
+        return raw
+    return _demangler()(raw.encode("utf-8", "replace")) or raw

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from pytest_nsys.kernels import mangled
 from pytest_nsys.kernels.canonical import canonical
 from pytest_nsys.kernels.mangled import demangled
+from pytest_nsys.support.own import own
 
 PAIRS = {
     "_ZN2at6native29vectorized_elementwise_kernelILi4ENS0_13AUnaryFunctorIfffNS0_15binary_internal"
@@ -47,7 +47,7 @@ def test_without_the_cpp_library_names_stay_as_they_are(monkeypatch: pytest.Monk
     def missing(name: str) -> Any:
         raise OSError(f"{name}: cannot open shared object file")
 
-    monkeypatch.setattr(ctypes, "CDLL", missing)
+    monkeypatch.setattr(own, "Library", missing)
     mangled._demangler.cache_clear()
     assert demangled("_Z1kPKfPfi") == "_Z1kPKfPfi"
     mangled._demangler.cache_clear()

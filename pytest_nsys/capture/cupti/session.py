@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pytest_nsys.capture.cupti import machine
 from pytest_nsys.capture.cupti.activity import OPERATIONS, Activity, text_at
 from pytest_nsys.capture.cupti.checks import has_wait, unrecorded_launches
-from pytest_nsys.capture.cupti.demangling import demangled
 from pytest_nsys.capture.cupti.library import Library, driver_version, find_library, load
 from pytest_nsys.capture.cupti.records import MEMORY, Records, joined
 from pytest_nsys.capture.cupti.tables import Around, Table, tables_of
 from pytest_nsys.capture.cupti.unknown import UNKNOWN
 from pytest_nsys.errors import CuptiError, CuptiTaken
+from pytest_nsys.kernels.mangled import demangled
 from pytest_nsys.support.own import own
 from pytest_nsys.trace import Trace
 from pytest_nsys.trace.load import build_trace

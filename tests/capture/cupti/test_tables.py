@@ -6,11 +6,9 @@ import dataclasses
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
 from pytest_nsys.capture.cupti.activity import text_at
 from pytest_nsys.capture.cupti.calls import is_recorded
-from pytest_nsys.capture.cupti.demangling import demangled
 from pytest_nsys.capture.cupti.records import (
     KERNEL,
     MEMORY,
@@ -99,19 +97,6 @@ def test_nothing_is_an_empty_trace() -> None:
     assert not trace.has_cuda_activity
     assert (trace.gpus, trace.driver, trace.cuda) == ((), "", "")
     assert MemoryTimeline(trace).recorded
-
-
-@pytest.mark.parametrize(
-    ("raw", "name"),
-    [
-        ("_Z4gemmIfLi4EEvPT_", "void gemm<float, 4>(float*)"),
-        ("matmul_kernel", "matmul_kernel"),
-        ("_Znonsense", "_Znonsense"),
-        ("", ""),
-    ],
-)
-def test_names_are_demangled_where_they_are_mangled(raw: str, name: str) -> None:
-    assert demangled(raw) == name
 
 
 def test_tables_are_those_that_an_export_has() -> None:
