@@ -130,7 +130,7 @@ def resolve(
 
 
 def setup(app: Sphinx) -> None:
-    """Have links rewritten."""
+    """Have pages read, and names resolved, as above."""
     app.connect("source-read", read)
     app.connect("doctree-read", anchor)
     app.connect("doctree-read", shorten)

@@ -261,8 +261,10 @@ def test_what_does_not_hold_is_seen(
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_blocks_name_their_language(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"<!-+ skip: (?!next \"[^\"]+\" -+>)", text), "say why it is skipped"
     is_output = False
-    for token in MarkdownIt("commonmark").parse(page.read_text(encoding="utf-8")):
+    for token in MarkdownIt("commonmark").parse(text):
         where = f"{page}:{token.map[0] + 1 if token.map else 0}"
         assert token.type != "code_block", f"{where}: begin code with ```, and its language"
         if token.type == "fence" and not is_output:
