@@ -18,7 +18,14 @@ from pytest_nsys.capture.result import CUPTI
 from pytest_nsys.capture.workers import Command
 from pytest_nsys.controller.launch import make_command
 from pytest_nsys.controller.progress import Progress
-from pytest_nsys.errors import CuptiNotFound, GpuBusy, NsysError, NsysNotFound, SettingsError
+from pytest_nsys.errors import (
+    CuptiError,
+    CuptiNotFound,
+    GpuBusy,
+    NsysError,
+    NsysNotFound,
+    SettingsError,
+)
 from pytest_nsys.plan.batches import Batch
 from pytest_nsys.plan.settings import Settings
 from pytest_nsys.process.run_folder import RunFolder
@@ -130,17 +137,23 @@ def make_here(config: pytest.Config, settings: Settings, why: str = "") -> HereR
         CuptiError: there is no CUPTI, or it cannot be used.
         NoRunFolder: there is no place for files.
     """
-    session = CuptiSession.begin()
+    files = settings.record is not None or settings.ncu != "off"
+    folder = RunFolder() if files else None
+    try:
+        session = CuptiSession.begin()
+    except CuptiError:
+        if folder is not None:
+            folder.remove()
+        raise
     windows = TimedWindows(session.now)
     rounds = Rounds(Unheard(), windows, coverage=_coverage())
     config.pluginmanager.register(ReleaseMemory(), "nsys-release-memory")
     config.pluginmanager.register(rounds, "nsys-rounds")
-    files = settings.record is not None or settings.ncu != "off"
     here = Here(
         session,
         windows,
         rounds,
-        RunFolder() if files else None,
+        folder,
         keeps=settings.record is not None,
         needs_gpu=settings.device is None,
         versions={**installed_versions(), CUPTI: session.version},
