@@ -13,6 +13,7 @@ them; whoever catches one also catches what is below it::
         CustomMetricFailed
         NotEnoughGpus
         NsysNotFound
+            NsysMissing
         NsysUsageError
         NvtxRefused
         NsysLaunchFailed
@@ -177,6 +178,10 @@ class NsysNotFound(NsysError):
     What to do: install Nsight Systems, put nsys on the PATH, or name it with
     ``--nsys-executable``. Without the options of nsys, tests run unprofiled.
     """
+
+
+class NsysMissing(NsysNotFound):
+    """No nsys is installed, as far as can be seen, and none was named."""
 
 
 class NsysUsageError(NsysError):

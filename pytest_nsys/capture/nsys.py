@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_nsys.errors import NsysNotFound, NvtxRefused
+from pytest_nsys.errors import NsysMissing, NsysNotFound, NvtxRefused
 from pytest_nsys.plan.nsys_options import full_name
 from pytest_nsys.process.environment import minimal_environment
 from pytest_nsys.process.processes import run_program
@@ -131,7 +131,8 @@ def find_nsys(
         deadline_s: how long it may take to say its version; never more than a minute.
 
     Raises:
-        NsysNotFound: there is none, or it does not say its version.
+        NsysMissing: there is none.
+        NsysNotFound: there is none of that name, or it does not say its version.
     """
     if executable is not None:
         found = own.which(executable)
@@ -144,7 +145,7 @@ def find_nsys(
     on_path = own.which("nsys")
     candidates = [on_path] if on_path else installed(patterns)
     if not candidates:
-        raise NsysNotFound(
+        raise NsysMissing(
             "nsys (NVIDIA Nsight Systems) was not found",
             evidence="looked on the PATH and for " + ", ".join(patterns),
             remedy="install Nsight Systems, put nsys on the PATH, or name it with "

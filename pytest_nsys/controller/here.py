@@ -23,7 +23,7 @@ from pytest_nsys.errors import (
     CuptiNotFound,
     GpuBusy,
     NsysError,
-    NsysNotFound,
+    NsysMissing,
     SettingsError,
 )
 from pytest_nsys.plan.batches import Batch
@@ -97,7 +97,7 @@ def check_here(config: pytest.Config, settings: Settings) -> None:
         )
 
 
-def in_place_of(config: pytest.Config, settings: Settings, missing: NsysNotFound) -> HereRun:
+def in_place_of(config: pytest.Config, settings: Settings, missing: NsysMissing) -> HereRun:
     """What measures where there is no nsys.
 
     Args:
@@ -106,10 +106,10 @@ def in_place_of(config: pytest.Config, settings: Settings, missing: NsysNotFound
         missing: that there is none.
 
     Raises:
-        NsysNotFound: nor can CUPTI do it.
+        NsysMissing: nor can CUPTI do it.
     """
     asked = needs_workers(config, settings)
-    if settings.capture == "nsys" or settings.executable is not None:
+    if settings.capture == "nsys":
         raise missing
     try:
         if asked:
@@ -118,7 +118,7 @@ def in_place_of(config: pytest.Config, settings: Settings, missing: NsysNotFound
     except NsysError as error:
         said = ": ".join(filter(None, [error.what, *error.evidence.splitlines()[:1]]))
         other = f"; or {error.remedy}" if isinstance(error, CuptiNotFound) else ""
-        raise NsysNotFound(
+        raise NsysMissing(
             missing.what,
             evidence=f"{missing.evidence}\nand CUPTI cannot take its place: {said}",
             remedy=f"{missing.remedy}{other}",

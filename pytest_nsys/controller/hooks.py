@@ -33,7 +33,7 @@ from pytest_nsys.controller.reports import (
 )
 from pytest_nsys.controller.selection import Selection
 from pytest_nsys.controller.watchers import decided_by_dependencies, show
-from pytest_nsys.errors import NsysError, NsysNotFound
+from pytest_nsys.errors import NsysError, NsysMissing
 from pytest_nsys.plan.batches import Batch, PlannedTest, make_plan
 from pytest_nsys.plan.collection import Collection
 from pytest_nsys.plan.marker import Spec, read_spec
@@ -129,7 +129,7 @@ class Controller:
 
         try:
             self._launch = make_launch(config, settings)
-        except NsysNotFound as error:
+        except NsysMissing as error:
             from pytest_nsys.controller.here import in_place_of
 
             self._here = in_place_of(config, settings, error)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pytest_nsys.capture.cupti.unknown import MEMORY_METRICS
 from pytest_nsys.capture.result import CaptureResult, RanTest
 from pytest_nsys.catalogue import parse_family, parse_range, undivided
 from pytest_nsys.errors import CaptureError, NsysError, RoundsMissing, WindowsMissing
@@ -22,6 +23,7 @@ from pytest_nsys.metrics.unified import records_unified_memory
 from pytest_nsys.plan.marker import Spec
 from pytest_nsys.support.precision import half_width
 from pytest_nsys.trace import Trace
+from pytest_nsys.trace.tables import unknown_lines
 from pytest_nsys.windows.record import MAIN, WindowRecord
 
 if TYPE_CHECKING:
@@ -133,7 +135,7 @@ class Measurer:
                     *_forked(records, result.options),
                 ),
                 leftovers=left.get(nodeid, ""),
-                warnings=measured.warnings,
+                warnings=(*measured.warnings, *_without_memory(result.trace)),
                 timeline=measured.timeline,
                 bottlenecks=bottlenecks.get(nodeid, ()),
                 recordings=(result.recording,) if result.recording else (),
@@ -181,6 +183,12 @@ def _forked(records: Iterable[WindowRecord], options: Iterable[str]) -> Iterator
             f"its rounds forked {children}: nsys records none that does not exec; use spawn, or "
             f"nsys_args = {_TRACES_FORKS}=true"
         )
+
+
+def _without_memory(trace: Trace) -> Iterator[str]:
+    """That and why nothing is known of memory, where another capture of the run knows it."""
+    if MEMORY_METRICS in trace.unknown:
+        yield from unknown_lines({MEMORY_METRICS: trace.unknown[MEMORY_METRICS]})
 
 
 def _by_test(records: Iterable[WindowRecord]) -> Mapping[str, list[WindowRecord]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -182,6 +183,7 @@ def test_auto_takes_nsys_where_there_is_one_and_else_says_what_records(
             (["--nsys-capture=nsys"], "nsys (NVIDIA Nsight Systems) was not found"),
             (["--nsys-args=--trace=osrt"], "CUPTI cannot take its place: nsys_args"),
             (["--nsys-executable=no-such"], "there is no program 'no-such'"),
+            ([f"--nsys-executable={sys.executable}"], "does not answer"),
         ):
             refused = cupti.run("--nsys", *options, capture="")
             assert refused.ret == pytest.ExitCode.USAGE_ERROR
@@ -348,10 +350,11 @@ def test_a_profiler_in_a_test_makes_it_unmeasured_and_no_other(cupti: Cupti) -> 
                 cupti.standin, "callbacks", None
             )
 
-    result = cupti.run("--nsys", plugins=[Takes()])
+    result = cupti.run("--nsys", "-v", plugins=[Takes()])
     result.assert_outcomes(failed=1, passed=1)
     text = " ".join(result.stdout.str().split())
     assert "another profiler took CUPTI's records while the test ran" in text
+    assert "no value of mem.*: another profiler had CUPTI's records for a while" in text
 
 
 def test_lost_records_and_what_the_driver_refuses_fail_the_test_with_the_reason(

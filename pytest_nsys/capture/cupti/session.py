@@ -19,7 +19,7 @@ from pytest_nsys.capture.cupti.checks import has_wait, unrecorded_launches
 from pytest_nsys.capture.cupti.library import Library, driver_version, find_library, load
 from pytest_nsys.capture.cupti.records import MEMORY, Records, joined
 from pytest_nsys.capture.cupti.tables import Around, Table, tables_of
-from pytest_nsys.capture.cupti.unknown import UNKNOWN
+from pytest_nsys.capture.cupti.unknown import MEMORY_METRICS, UNKNOWN
 from pytest_nsys.errors import CuptiError, CuptiTaken
 from pytest_nsys.kernels.mangled import demangled
 from pytest_nsys.support.own import own
@@ -165,7 +165,6 @@ class CuptiSession:
             raise _taken("the record of a wait for the device did not arrive")
         if lost := unrecorded_launches(records, self._activity.call_name):
             raise _taken(f"{lost:,} launches have no record of their kernel")
-        memory = joined(self._memory)
         activity = self._activity
         found = Around(
             process=self._process,
@@ -176,8 +175,9 @@ class CuptiSession:
             driver=self._driver_text(),
             cuda=driver_version(),
         )
-        gap = {"mem.*": _MEMORY_GAP} if self._memory_gap else {}
-        return Captured(tables_of({**records, **memory}, found), {**UNKNOWN, **gap})
+        if self._memory_gap:  # neither here nor in a recording
+            return Captured(tables_of(records, found), {**UNKNOWN, MEMORY_METRICS: _MEMORY_GAP})
+        return Captured(tables_of({**records, **joined(self._memory)}, found), UNKNOWN)
 
     def _driver_text(self) -> str:
         self._driver = self._driver or machine.driver_text()

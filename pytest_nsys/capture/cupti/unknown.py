@@ -10,3 +10,6 @@ UNKNOWN: Final[Mapping[str, str]] = {
     "um.*": "CUPTI is not asked for page faults",
 }
 """By pattern of metrics' keys, and why; see `Trace.unknown`."""
+
+MEMORY_METRICS: Final = "mem.*"
+"""What another profiler makes unknown, that had CUPTI for a while."""

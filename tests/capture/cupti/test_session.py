@@ -15,6 +15,7 @@ from pytest_nsys.capture.cupti.library import Library
 from pytest_nsys.capture.cupti.session import CuptiSession, check_surroundings
 from pytest_nsys.capture.cupti.windows import TimedWindows
 from pytest_nsys.errors import CuptiError, CuptiTaken, CuptiUnread
+from pytest_nsys.trace import schema
 from pytest_nsys.trace.tables import TraceGpu
 from tests.simgpu.cupti import StandIn, record
 
@@ -85,6 +86,7 @@ def test_a_profiler_that_takes_the_records_in_a_test_is_told(standin: StandIn) -
     one.begin_test()
     captured = one.end_test()
     assert "torch.profiler" in captured.unknown["mem.*"]
+    assert schema.MEMORY not in captured.tables
 
 
 def test_a_profiler_between_tests_is_noticed(standin: StandIn) -> None:
