@@ -97,7 +97,8 @@ def launch(events: Path, kernels: int, windows: int) -> None:
 
     from pytest_nsys.worker.events import EventLog
     from pytest_nsys.worker.job import Repeats
-    from pytest_nsys.worker.recorder import Recorder, WindowLog
+    from pytest_nsys.worker.recorder import Recorder
+    from pytest_nsys.worker.window_log import WindowLog
 
     step = _step(torch)
     step(FIRST_KERNELS)

@@ -109,12 +109,12 @@ class Controller:
         # What records here has to begin before modules use the GPU.
         if measures and (settings.capture != "nsys" or (alone and settings.ahead)):
             with contextlib.suppress(NsysError):  # it is told if there is something to measure
-                launch = self._make_launch()
-                if launch is self._launch and alone and settings.ahead:
-                    launch.start(settings.processes)
+                self._make_launch()
+                if self._launch is not None and alone and settings.ahead:
+                    self._launch.start(settings.processes)
 
-    def _make_launch(self) -> Launch | HereRun:
-        """What starts workers below nsys, or measures here.
+    def _make_launch(self) -> None:
+        """Make what starts workers below nsys, or measures here.
 
         Raises:
             NsysError: something is missing or cannot be read.
@@ -124,7 +124,7 @@ class Controller:
             from pytest_nsys.controller.here import make_here
 
             self._here = make_here(config, settings)
-            return self._here
+            return
         from pytest_nsys.controller.launch import make_launch
 
         try:
@@ -133,8 +133,6 @@ class Controller:
             from pytest_nsys.controller.here import in_place_of
 
             self._here = in_place_of(config, settings, error)
-            return self._here
-        return self._launch
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
@@ -177,12 +175,13 @@ class Controller:
         if not self._settings.replay:
             self._servers = {item.nodeid for item in session.items if is_server_test(item)}
         runs = bool(unique) and not only_looks(self._config)
-        launch = self._ready() if runs and not self._settings.replay else None
+        if runs and not self._settings.replay:
+            self._be_ready()
         here = self._here is not None
         for batch in make_plan(unique.values(), alone=self._specs if here else self._servers):
             self._batches.update({test.nodeid: batch for test in batch.tests})
         if runs:
-            self._run = self._start_run(launch)
+            self._run = self._start_run()
             if self._settings.replay and self._settings.ncu != "off":
                 self._ledger.add_note(_NOT_COUNTED)
             if self._here is not None:
@@ -199,9 +198,11 @@ class Controller:
         """Whether the test runs in this process, and not in a worker."""
         return self._here is not None or item.nodeid in self._servers
 
-    def _ready(self) -> Launch | HereRun:
+    def _be_ready(self) -> None:
+        """Find what measures, if that has not been found before."""
         try:
-            return self._here or self._launch or self._make_launch()
+            if self._here is None and self._launch is None:
+                self._make_launch()
         except NsysError as error:
             raise self._unready(error) from None
 
@@ -212,7 +213,7 @@ class Controller:
 
         return pytest.UsageError(fit_to_print(make_explain(None)(error)))
 
-    def _start_run(self, launch: Launch | HereRun | None) -> Run:
+    def _start_run(self) -> Run:
         with imported_for_good("pytest_nsys.controller.run"):
             from pytest_nsys.controller.run import start_run
 
@@ -220,7 +221,8 @@ class Controller:
             return start_run(
                 self._config,
                 self._settings,
-                launch,
+                self._launch,
+                self._here,
                 self._ledger.add_result,
                 self._collection,
                 tests=len(self._specs),

@@ -12,7 +12,6 @@ import pytest
 
 from pytest_nsys.capture.result import CaptureResult
 from pytest_nsys.capture.workers import CaptureOptions
-from pytest_nsys.controller.here import HereRun, kept
 from pytest_nsys.controller.judges import BaselineJudge, PairJudge
 from pytest_nsys.controller.launch import Launch, capture_options
 from pytest_nsys.controller.progress import Progress
@@ -45,6 +44,7 @@ from pytest_nsys.worker.node import distributes
 
 if TYPE_CHECKING:
     from pytest_nsys.controller.counting import Counters
+    from pytest_nsys.controller.here import HereRun
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ class Run:
 def start_run(
     config: pytest.Config,
     settings: Settings,
-    launch: Launch | HereRun | None,
+    launch: Launch | None,
+    measuring_here: HereRun | None,
     on_result: Callable[[CaptureResult, bool], None],
     collection: Collection,
     *,
@@ -141,7 +142,8 @@ def start_run(
     Args:
         config: of the run.
         settings: of the run.
-        launch: what starts workers, or measures here; None where a recording is replayed.
+        launch: what starts workers; None where none are.
+        measuring_here: what measures in this process; None where nothing is to.
         on_result: called with each capture, and whether it is of the revision under test.
         collection: what was collected.
         tests: how many of them are to be measured.
@@ -152,21 +154,22 @@ def start_run(
     """
     judge = make_judge(settings, collection, tests)
     measurer = make_measurer(config, settings)
+    commit = "" if settings.replay else _commit(settings)
+    if measuring_here is not None:
+        from pytest_nsys.controller.here import kept
+
+        run = replace(measuring_here, here=replace(measuring_here.here, commit=commit))
+        lock = make_gpu_lock(settings.lock_timeout_s, run.progress.waiting, _all_gpus)
+        counters = _counters(settings, measurer, run.progress, run.here.folder)
+        look = counters.look if counters else None
+        runner = Runner([], measurer, judge, kept(lock, run.held), _ignore, on_result, look)
+        options = replace(capture_options(settings), commit=commit)
+        return Run(runner, judge, options, progress=run.progress, here=run, counters=counters)
     if launch is None:
         options = capture_options(settings)
         replay = make_replay(settings, config.stash.get(UNDECIDED, {}))
         runner = Runner([Arm(replay)], measurer, judge, nullcontext, _ignore, on_result)
         return Run(runner, judge, options, replay)
-    commit = _commit(settings)
-    if isinstance(launch, HereRun):
-        options = replace(capture_options(settings), commit=commit)
-        lock = make_gpu_lock(settings.lock_timeout_s, launch.progress.waiting, _all_gpus)
-        counters = _counters(settings, measurer, launch.progress, launch.here.folder)
-        look = counters.look if counters else None
-        here = replace(launch, here=replace(launch.here, commit=commit))
-        kept_lock = kept(lock, launch.held)
-        runner = Runner([], measurer, judge, kept_lock, _ignore, on_result, look)
-        return Run(runner, judge, options, progress=launch.progress, here=here, counters=counters)
     options = replace(launch.workers.options, commit=commit)
     progress = launch.progress
     source: MakeSource = partial(live_source, launch)

@@ -23,10 +23,10 @@ from pytest_nsys.worker.node import (
     distributes_nothing,
     plugin_module,
 )
-from pytest_nsys.worker.recorder import WindowLog
 from pytest_nsys.worker.release import ReleaseMemory
 from pytest_nsys.worker.rounds import Rounds
 from pytest_nsys.worker.sent_report import sent_report
+from pytest_nsys.worker.window_log import WindowLog
 
 # pytest-harvest would write to a folder that it has made only where "-n" is given.
 _HARVESTER = "DefaultXDistHarvester"

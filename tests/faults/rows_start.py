@@ -7,6 +7,7 @@ import textwrap
 from pytest_nsys.errors import (
     DeadlineExceeded,
     NsysLaunchFailed,
+    NsysMissing,
     NsysNotFound,
     NsysUsageError,
     NvtxRefused,
@@ -71,7 +72,7 @@ ROWS = (
     Fault(
         "nsys is not installed",
         "ERROR: nsys (NVIDIA Nsight Systems) was not found",
-        NsysNotFound,
+        NsysMissing,
         code=4,
         prepare=no_nsys,
     ),
@@ -101,7 +102,7 @@ ROWS = (
     Fault(
         "nsys is not executable",
         "ERROR: nsys (NVIDIA Nsight Systems) was not found",
-        NsysNotFound,
+        NsysMissing,
         code=4,
         prepare=not_executable,
     ),

@@ -20,7 +20,8 @@ from pytest_nsys.windows.record import DOMAIN, WindowRecord, Work
 from pytest_nsys.worker import recorder as recorder_module
 from pytest_nsys.worker.events import EventLog
 from pytest_nsys.worker.job import Repeats
-from pytest_nsys.worker.recorder import Aside, Recorder, WindowLog
+from pytest_nsys.worker.recorder import Aside, Recorder
+from pytest_nsys.worker.window_log import WindowLog
 
 
 class Gpus(Monitor):
