@@ -369,6 +369,7 @@ def test_lost_records_and_what_the_driver_refuses_fail_the_test_with_the_reason(
     forbidden = cupti.run("--nsys")
     assert forbidden.ret == pytest.ExitCode.USAGE_ERROR
     assert "NVreg_RestrictProfilingToAdminUsers=0" in forbidden.stderr.str()
+    assert "What to do: measure less in a round" in lost.stdout.str()
     cupti.standin.failing = {"cuptiActivityEnableRuntimeApi": 43}
     split = cupti.run("--nsys")
     split.assert_outcomes(failed=1, passed=1)
@@ -400,6 +401,26 @@ def test_an_exit_in_a_test_ends_the_run(cupti: Cupti) -> None:
     only = cupti.run("--nsys", "--collect-only", "-q")
     assert only.ret == 0
     assert not cupti.standin.enabled
+
+
+def test_a_test_that_uses_no_gpu_in_this_process_is_told(
+    cupti: Cupti, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "synchronize", lambda: 0)
+    cupti.project.write(
+        """
+        import pytest
+
+        @pytest.mark.nsys
+        def test_it():
+            pass
+        """
+    )
+    result = cupti.run("--nsys", "--nsys-html=page.html")
+    result.assert_outcomes(failed=1)
+    text = " ".join(result.stdout.str().split())
+    assert "CUPTI has recorded no CUDA events at all" in text
+    assert "child processes are recorded by nsys alone" in text
 
 
 def test_no_gpu_is_told(cupti: Cupti, monkeypatch: pytest.MonkeyPatch) -> None:

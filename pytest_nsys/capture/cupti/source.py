@@ -182,9 +182,9 @@ class CuptiSource:
         if needs_cuda and not trace.has_cuda_activity:
             raise NoCudaEvents(
                 "CUPTI has recorded no CUDA events at all",
-                remedy="check that what is measured uses the GPU, and in this process: child "
-                "processes are recorded by nsys alone; allow_empty=True in the marker says that a "
-                "test need not",
+                evidence="of this process: child processes are recorded by nsys alone",
+                remedy="check that what is measured uses the GPU (allow_empty=True in the marker "
+                "says that a test need not), and that it does so in this process",
             )
 
     def _export(self, captured: Captured) -> Path:

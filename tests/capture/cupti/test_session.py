@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from pytest_nsys.capture.cupti.library import Library
 from pytest_nsys.capture.cupti.session import CuptiSession, check_surroundings
 from pytest_nsys.capture.cupti.windows import TimedWindows
 from pytest_nsys.errors import CuptiError, CuptiTaken, CuptiUnread
+from pytest_nsys.gpu.devices import Gpu, VisibleGpu
 from pytest_nsys.trace import schema
 from pytest_nsys.trace.tables import TraceGpu
 from tests.simgpu.cupti import StandIn, record
@@ -154,6 +156,15 @@ def test_windows_are_times_of_the_clock() -> None:
     assert windows.take() == ()
 
 
+def test_a_child_that_a_test_forks_has_no_windows() -> None:
+    windows = TimedWindows(lambda: 1)
+    windows._owner = -1
+    with windows.window("round", "t", round=0) as record:
+        pass
+    windows.write(record)
+    assert (record.index, windows.take()) == (-1, ())
+
+
 class Driver:
     """libcuda of a process that uses CUDA."""
 
@@ -189,6 +200,20 @@ def test_without_cuda_nvml_knows_their_names(monkeypatch: pytest.MonkeyPatch) ->
     assert machine.gpus(lambda: None) == ()
     assert machine.driver_text() == ""
     assert machine._loaded_driver() is None or machine.gpus() == ()
+
+
+def test_nvml_tells_the_names_and_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nvml:
+        @staticmethod
+        def nvmlSystemGetDriverVersion() -> bytes:  # noqa: N802
+            return b"580.95.05"
+
+    seen = [VisibleGpu(Gpu(0, "GPU-1", None, "NVIDIA H200"), None)]
+    monkeypatch.setattr(machine, "nvml_session", lambda: nullcontext(Nvml))
+    monkeypatch.setattr(machine, "list_gpus", lambda _: [])
+    monkeypatch.setattr(machine, "visible_gpus", lambda *_: seen)
+    assert machine.gpus(lambda: None) == (TraceGpu(0, "NVIDIA H200"),)
+    assert machine.driver_text() == "580.95.05"
 
 
 def test_sessions_are_kept_as_long_as_the_process(
