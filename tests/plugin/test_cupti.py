@@ -116,8 +116,11 @@ def test_verdicts_are_those_of_nsys_and_a_baseline_knows_its_capture(cupti: Cupt
     environment = json.loads(baseline.read_text())["environment"]
     assert (environment["nsys"], environment["versions"]["cupti"]) == ("", "13.0")
     assert (environment["driver"], environment["cuda"]) == ("580.95.05", "13.0")
-    gate = cupti.run("--nsys-baseline")
+    gate = cupti.run("--nsys-baseline", "--nsys-html=page.html")
     gate.assert_outcomes(passed=2)
+    page = (cupti.project.path / "page.html").read_text()
+    assert "not used" in page
+    assert "cupti 13.0" in page
     assert "was recorded by" not in gate.stdout.str()
 
     cupti.project.write(TEST.format(us=500))

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from pytest_nsys.capture.result import CUPTI
 from pytest_nsys.measure.measurement import Environment
 from pytest_nsys.report.html.model import Row
 from pytest_nsys.report.html.shown import NOTHING
@@ -40,7 +41,7 @@ def described(environment: Environment) -> dict[str, str]:
         "GPU": environment.gpu,
         "Driver": environment.driver,
         "CUDA": environment.cuda,
-        "nsys": environment.nsys,
+        "nsys": environment.nsys or ("not used" if CUPTI in environment.versions else ""),
         **dict(sorted(environment.versions.items())),
         "Server": " ".join(environment.server),
         "Capture options": " ".join(environment.trace),
