@@ -43,15 +43,15 @@ class Pausable(Protocol):
 
 
 class Paused:
-    """That of this pytest, which pytest-cov has started: it is stopped in the rounds alone.
+    """That of this pytest, which pytest-cov has started: it is stopped in the rounds alone."""
 
-    Args:
+    def __init__(self, measuring: Any, *, goes_on: bool = True) -> None:
+        """Args:
         measuring: the object of coverage.py.
-    """
-
-    def __init__(self, measuring: Any) -> None:
+        goes_on: whether it measures now.
+        """
         self._measuring = measuring
-        self._goes_on = True
+        self._goes_on = goes_on
 
     def start(self) -> None:
         """Measure from now on."""
@@ -71,14 +71,13 @@ class Paused:
         self.start()
 
 
-class Coverage:
+class Coverage(Paused):
     """Measures in this process while it is told to."""
 
     def __init__(self, options: CoverageOptions) -> None:
         from coverage import Coverage as Measuring
 
-        self._contexts = options.contexts
-        self._measuring: Any = Measuring(
+        measuring: Any = Measuring(
             data_file=options.data_file,
             data_suffix=True,
             source=None if options.source is None else list(options.source),
@@ -87,22 +86,11 @@ class Coverage:
             messages=False,
         )
         # The controller, which measures the same files, says what there is to be said of them.
-        self._measuring._warn_no_data = False
-        self._measuring._warn_unimported_source = False
-        self._measuring._warn_preimported_source = False
-        self._goes_on = False
-
-    def start(self) -> None:
-        """Measure from now on."""
-        if not self._goes_on:
-            self._goes_on = True
-            self._measuring.start()
-
-    def stop(self) -> None:
-        """Do not measure for a while."""
-        if self._goes_on:
-            self._goes_on = False
-            self._measuring.stop()
+        measuring._warn_no_data = False
+        measuring._warn_unimported_source = False
+        measuring._warn_preimported_source = False
+        super().__init__(measuring, goes_on=False)
+        self._contexts = options.contexts
 
     def phase(self, nodeid: str, name: str) -> None:
         """Measure this phase of a test: "setup", "run" or "teardown", as pytest-cov names them."""

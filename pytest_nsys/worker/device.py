@@ -19,7 +19,7 @@ _L2_CACHE_SIZE = 38  # CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE
 _LOADED = os.RTLD_NOLOAD | os.RTLD_NOW
 
 
-def _loaded_driver() -> Any | None:
+def loaded_driver() -> Any | None:
     """``libcuda``, if this process has it already."""
     try:
         return own.Library("libcuda.so.1", mode=_LOADED)
@@ -27,7 +27,7 @@ def _loaded_driver() -> Any | None:
         return None
 
 
-def synchronize(driver: Callable[[], Any | None] = _loaded_driver) -> int:
+def synchronize(driver: Callable[[], Any | None] = loaded_driver) -> int:
     """Wait until every CUDA context of this process that we can reach is idle.
 
     Returns:
@@ -84,7 +84,7 @@ class L2Flush:
     lines a device with a divided L2 may keep two copies.
     """
 
-    def __init__(self, driver: Callable[[], Any | None] = _loaded_driver) -> None:
+    def __init__(self, driver: Callable[[], Any | None] = loaded_driver) -> None:
         self._driver = driver
         self._buffers: dict[int, tuple[int, int]] = {}
 

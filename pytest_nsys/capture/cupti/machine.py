@@ -9,22 +9,14 @@ from typing import Any
 
 from pytest_nsys.gpu.devices import list_gpus, visible_gpus
 from pytest_nsys.gpu.nvml import DEADLINE_S, answer_within, nvml_session
-from pytest_nsys.support.own import own
 from pytest_nsys.trace.tables import TraceGpu
+from pytest_nsys.worker.device import loaded_driver
 
 # CUdevice_attribute
 _MULTIPROCESSORS, _CLOCK_KHZ, _BUS_BITS, _MAJOR, _MINOR = 16, 36, 37, 75, 76
-_LOADED = os.RTLD_NOLOAD | os.RTLD_NOW
 
 
-def _loaded_driver() -> Any | None:
-    try:
-        return own.Library("libcuda.so.1", mode=_LOADED)
-    except OSError:
-        return None
-
-
-def gpus(driver: Callable[[], Any | None] = _loaded_driver) -> tuple[TraceGpu, ...]:
+def gpus(driver: Callable[[], Any | None] = loaded_driver) -> tuple[TraceGpu, ...]:
     """The GPUs that CUDA shows to this process, by CUDA's numbers; where it has not begun to use
     CUDA, by their names alone, from NVML."""
     cuda, count = driver(), ctypes.c_int()

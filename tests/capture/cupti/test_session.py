@@ -199,7 +199,7 @@ def test_without_cuda_nvml_knows_their_names(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(machine, "nvml_session", broken)
     assert machine.gpus(lambda: None) == ()
     assert machine.driver_text() == ""
-    assert machine._loaded_driver() is None or machine.gpus() == ()
+    assert machine.loaded_driver() is None or machine.gpus() == ()
 
 
 def test_nvml_tells_the_names_and_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
