@@ -71,7 +71,7 @@ def commands(text: str) -> Iterator[list[str]]:
         for place, name in enumerate(names):
             if " " in words[place] and "pytest" in words[place]:
                 yield from commands(words[place])
-            elif name in ("pytest", "pytest-nsys") and "install" not in names:
+            elif name in ("pytest", "pytest-nsys") and not {"install", "clone", "cd"} & {*names}:
                 yield [name, *words[place + 1 :]]
                 break
         words = []
