@@ -60,6 +60,8 @@ _RAN_TO_ITS_END = (
     pytest.ExitCode.TESTS_FAILED,
     pytest.ExitCode.NO_TESTS_COLLECTED,
 )
+_LOOKED_AT_NOTHING = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+"""What pytest ends with where no test failed; the second where all were deselected."""
 _TAKEN = "another plugin ran it in a way of its own, without nsys, or left it out"
 _HOW_TO_ALLOW = (
     "  the gate fails, as it has looked at nothing: where that is right, set nsys_allow_none = true"
@@ -513,7 +515,7 @@ class Controller:
         planned_in_vain = not self._ledger.has_verdicts and bool(self._selection.collected)
         if planned_in_vain and self._settings.mode == "gate":
             self._nothing = [*self._selection.unmeasured()]
-            if session.exitstatus == pytest.ExitCode.OK and not self._settings.allow_none:
+            if session.exitstatus in _LOOKED_AT_NOTHING and not self._settings.allow_none:
                 self._nothing.append(_HOW_TO_ALLOW)
                 session.exitstatus = pytest.ExitCode.USAGE_ERROR
         for nodeid in self._batches:

@@ -44,6 +44,11 @@ TYPO = "@pytest.mark.nysy\ndef test_typo():\n    work()\n\n"
             ["*: 2 tests, 1 marked nsys", "  1 marked and deselected by -k, -m or a plugin"],
         ),
         (PLAIN + SKIPS, (), ["*: 2 tests, 1 marked nsys", "  1 skipped: no memory"]),
+        (
+            PLAIN + MARKED,
+            ("-k", "none"),
+            ["*: 2 tests, 1 marked nsys", "  1 marked and deselected by -k, -m or a plugin"],
+        ),
     ],
 )
 def test_the_gate_fails_where_nothing_was_measured(
@@ -56,7 +61,7 @@ def test_the_gate_fails_where_nothing_was_measured(
         [*lines, "  the gate fails*nsys_allow_none = true"], consecutive=True
     )
     result = simulated.run("--nsys-baseline", "-q", "-o", "nsys_allow_none=true", *args)
-    assert result.ret == 0
+    assert result.ret == (pytest.ExitCode.NO_TESTS_COLLECTED if "none" in args else 0)
     result.stdout.fnmatch_lines(lines, consecutive=True)
     assert "the gate fails" not in result.stdout.str()
 
@@ -69,13 +74,25 @@ def test_what_pytest_says_itself_stays(simulated: Project) -> None:
         looked = simulated.run("--nsys-baseline", option, "-q")
         assert looked.ret == 0
         looked.stdout.fnmatch_lines([f"no test was measured: with {option} none is run"])
-    none = simulated.run("--nsys-baseline", "-q", "-k", "none")
-    assert none.ret == pytest.ExitCode.NO_TESTS_COLLECTED
-    none.stdout.fnmatch_lines(["no test was measured: 1 test, none marked nsys"])
     simulated.write(WORK + "def test_fails():\n    assert False\n")
     assert simulated.run("--nsys-baseline", "-q").ret == pytest.ExitCode.TESTS_FAILED
     (simulated.path / "test_it.py").unlink()
     assert simulated.run("--nsys-baseline", "-q").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def test_a_gate_of_a_recording_of_which_all_was_deselected_fails(simulated: Project) -> None:
+    simulated.write(WORK + MARKED)
+    assert simulated.run("--nsys", "-q", "--nsys-record=recording").ret == 0
+    result = simulated.run("--nsys-baseline", "--nsys-replay=recording", "-k", "none")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(
+        [
+            "no test was measured: 1 test, 1 marked nsys",
+            "  1 marked and deselected by -k, -m or a plugin",
+            "  the gate fails*nsys_allow_none = true",
+        ],
+        consecutive=True,
+    )
 
 
 def test_a_test_with_a_baseline_that_was_skipped_is_listed(simulated: Project) -> None:
