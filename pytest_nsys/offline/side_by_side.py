@@ -164,7 +164,8 @@ def _metrics(measured: Sequence[WindowMeasurement | None], keys: Sequence[str]) 
         yield _of(lookup(f"gpu.kernel_time.per_{unit}"), measured)
         yield _of(lookup(f"wall.time.per_{unit}"), measured)
         each = [units_per_s(one, unit) if one else None for one in measured]
-        yield Line(f"{unit}s per second", "1", tuple(each), is_rate=True)
+        if any(each):
+            yield Line(f"{unit}s per second", "1", tuple(each), is_rate=True)
 
 
 def _of(metric: Metric, measured: Sequence[WindowMeasurement | None]) -> Line:

@@ -56,8 +56,6 @@ def throughput(window: WindowMeasurement) -> Throughput | None:
     if kernel_ns is None:
         return None
     rate = units_per_s(window, unit)
-    if rate_key(unit) not in window.samples and not _waits(window):
-        rate = None
     limit = _S / kernel_ns if kernel_ns else None
     return Throughput(
         unit=unit,
@@ -82,10 +80,11 @@ def rate_key(unit: str) -> str:
 
 
 def units_per_s(window: WindowMeasurement, unit: str) -> float | None:
-    """Units a second as a client saw it, or by the time of the window."""
+    """Units a second as a client saw it, or by the time of the window, if its kernels end in it."""
     key = rate_key(unit)
-    seen = window.get(key) if key in window.samples else None
+    if key in window.samples:
+        return window.get(key)
     wall = window.get("wall.time")
-    if seen is not None or not wall or unit not in window.units:
-        return seen
+    if not wall or unit not in window.units or not _waits(window):
+        return None
     return window.units[unit] * _S / wall
