@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_nsys.plan.options import MARKER_LINE, add_options, ini_value, is_active
+from pytest_nsys.plan.options import (
+    MARKER_LINE,
+    add_options,
+    check_flags,
+    check_ini,
+    ini_value,
+    is_active,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,10 +58,15 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hookspecs)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Remember the environment that pytest was given, before conftest files and fixtures."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Iterator[None]:
+    """Remember the environment that pytest was given, before conftest files and fixtures; after
+    them, which may declare options, refuse what is nobody's."""
     early_config.stash[_ENVIRONMENT] = dict(os.environ)
+    yield
+    check_flags(parser, args)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -64,6 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
     First, because other plugins look now for what a controller has.
     """
     config.addinivalue_line("markers", MARKER_LINE)
+    check_ini(config)
     if adopted := ini_value(config, "nsys_adopt"):
         _adopt(config, adopted)
     if not hasattr(config, "workerinput") and is_active(config):

@@ -12,6 +12,8 @@ import shlex
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pytest
 
 Mode = Literal["idle", "profile", "gate", "update", "update-new"]
@@ -457,6 +459,56 @@ def add_options(parser: pytest.Parser) -> None:
         kind: Any = "bool" if option.kind == "flag" else "linelist" if option.is_list else "string"
         about = option.about if option.ini_only else f"as {option.flag}"
         parser.addini(option.name, about, type=kind, default=None)
+
+
+def check_flags(parser: pytest.Parser, args: Sequence[str]) -> None:
+    """Refuse an option that begins as ours do and is nobody's, with the nearest of ours.
+
+    Args:
+        parser: of a run whose plugins and first ``conftest.py`` files are loaded.
+        args: the command line.
+
+    Raises:
+        pytest.UsageError: there is such an option.
+    """
+    flags = [option.flag for option in OPTIONS]
+    given = {arg: arg.partition("=")[0] for arg in args if arg.startswith("--nsys")}
+    if {*given.values()} <= {*flags}:
+        return
+    for arg in parser.parse_known_and_unknown_args(list(args))[1]:
+        if arg in given:
+            raise _nobodys(f"there is no option {given[arg]}", given[arg], flags)
+
+
+def check_ini(config: pytest.Config) -> None:
+    """Refuse an ini value that is named as ours are and is nobody's: pytest would only warn, and
+    a gate would judge with a default.
+
+    Raises:
+        pytest.UsageError: there is such an ini value, in the ini file or of ``-o``.
+    """
+    names = [option.name for option in OPTIONS]
+    overridden = [text.partition("=")[0] for text in config.getoption("override_ini", None) or ()]
+    in_file: Any = config._inicfg if hasattr(config, "_inicfg") else config.inicfg  # pytest < 9
+    for name in [*overridden, *in_file]:
+        if name in names or not name.lower().replace("-", "_").startswith("nsys_"):
+            continue
+        try:
+            config.getini(name)
+        except ValueError as error:
+            if "unknown configuration value" not in str(error):
+                continue  # another plugin's, which says itself what is wrong with it
+            where = "-o" if name in overridden else str(config.inipath and config.inipath.name)
+            what = f"{where} sets {name}, and there is no such ini value"
+            raise _nobodys(what, name, names) from None
+
+
+def _nobodys(what: str, name: str, names: list[str]) -> Exception:
+    from pytest_nsys.support.text import suggest
+
+    return usage_error(
+        what, f"{suggest(name, names)} (if it is another plugin's, that is not loaded)"
+    )
 
 
 def ini_value(config: pytest.Config, name: str) -> Any:

@@ -320,3 +320,59 @@ def test_a_wrong_setting_is_a_usage_error(
     assert "Traceback" not in error
     assert what in error.partition("\n")[0]
     assert f"What to do: {remedy}" in error or not remedy
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("pytest.ini", "[pytest]\nnsys_tolerence = 5%\n"),
+        ("pyproject.toml", '[tool.pytest.ini_options]\nnsys_tolerence = "5%"\n'),
+        ("tox.ini", "[pytest]\nnsys-tolerence = 5%\n"),
+        ("setup.cfg", "[tool:pytest]\nNSYS_tolerence = 5%\n"),
+    ],
+)
+def test_a_misspelt_ini_value_ends_the_run(pytester: pytest.Pytester, file: str, text: str) -> None:
+    pytester.path.joinpath("pytest.ini").unlink(missing_ok=True)  # the other files come after it
+    pytester.path.joinpath(file).write_text(text)
+    pytester.makepyfile("def test_it(): pass")
+    name = text.split("\n")[1].split()[0]
+    for mode in ((), ("--nsys-baseline",)):
+        result = pytester.runpytest_inprocess(*mode)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(
+            [
+                f"ERROR: {file} sets {name}, and there is no such ini value",
+                "What to do: did you mean 'nsys_tolerance'? (if it is another plugin's, *",
+            ]
+        )
+
+
+def test_a_misspelt_name_of_the_command_line_ends_the_run(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(): pass")
+    for given, what, meant in [
+        ("-onsys_round=3", "-o sets nsys_round, and there is no such ini value", "nsys_rounds"),
+        ("--nsys-tolerence=5%", "there is no option --nsys-tolerence", "--nsys-tolerance"),
+        ("--nsys-basline", "there is no option --nsys-basline", "--nsys-baseline"),
+    ]:
+        result = pytester.runpytest_inprocess("--nsys", given)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"ERROR: {what}", f"What to do: did you mean '{meant}'? *"])
+
+
+def test_names_that_other_plugins_declare_are_theirs(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        def pytest_addoption(parser):
+            parser.addini("nsys_of_ours", "ours", default="")
+            parser.addini("nsys_switch_of_ours", "ours", type="bool")
+            parser.addoption("--nsys-of-ours")
+        """
+    )
+    pytester.makeini("[pytest]\nnsys_of_ours = 5\nnsys_switch_of_ours = perhaps\n")
+    pytester.makepyfile(
+        "def test_it(request):\n"
+        "    assert request.config.getini('nsys_of_ours') == '6'\n"
+        "    assert request.config.getoption('--nsys-of-ours') == '7'\n"
+    )
+    result = pytester.runpytest_inprocess("-o", "nsys_of_ours=6", "--nsys-of-ours=7")
+    result.assert_outcomes(passed=1)
