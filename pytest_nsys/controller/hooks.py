@@ -184,6 +184,8 @@ class Controller:
             self._batches.update({test.nodeid: batch for test in batch.tests})
         if runs:
             self._run = self._start_run()
+            if self._run.replay is not None and self._run.replay.note:
+                self._ledger.add_note(self._run.replay.note)
             if self._settings.replay and self._settings.ncu != "off":
                 self._ledger.add_note(_NOT_COUNTED)
             if self._here is not None:

@@ -188,10 +188,10 @@ class Ledger:
         """On baselines that were made from a recording, and of how many processes."""
         if not (self._settings.replay and self._changes):
             return []
+        from pytest_nsys.support.text import listed
+
         names = [folder.name for folder in self._settings.replay]
-        shown = ", ".join(names[:_RECORDINGS]) + f" and {len(names) - _RECORDINGS} more" * (
-            len(names) > _RECORDINGS
-        )
+        shown = listed(names, _RECORDINGS)
         recordings = "recording" if len(names) == 1 else "recordings"
         notes = [f"baselines were made from the {recordings} {shown}"]
         wanted = self._settings.processes

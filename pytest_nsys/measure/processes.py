@@ -16,6 +16,9 @@ from pytest_nsys.measure.measurement import (
     WindowMeasurement,
     largest_first,
 )
+from pytest_nsys.support.text import listed
+
+_SHOWN = 3
 
 
 def join_processes(measurements: Sequence[Measurement]) -> Measurement:
@@ -67,6 +70,13 @@ def join_recorded(measurements: Sequence[Measurement]) -> Measurement:
                     f"{', '.join(other.recordings)}: {_alike(other)[what] or 'none'}",
                     remedy="judge each of these recordings by itself, or record the test alike",
                 )
+        if (ours := _kernels(first)) and (theirs := _kernels(other)) and not ours & theirs:
+            raise RecordingError(
+                "its processes cannot be put together: they have no kernel in common",
+                evidence=f"{', '.join(first.recordings)}: {listed(sorted(ours), _SHOWN)}\n"
+                f"{', '.join(other.recordings)}: {listed(sorted(theirs), _SHOWN)}",
+                remedy="are they of two projects? judge each of these recordings by itself",
+            )
     versions = [_versions(one.environment) for one in (first, *others)]
     names = dict.fromkeys(name for one in versions for name in one)
     differ = [name for name in names if len({one.get(name) for one in versions}) > 1]
@@ -85,6 +95,11 @@ def _alike(one: Measurement) -> Mapping[str, str]:
         "the number of calls before the measured ones": str(one.warmup),
         "whether the L2 cache was emptied": "emptied" if one.cold_l2 else "",
     }
+
+
+def _kernels(one: Measurement) -> set[str]:
+    """Names of its kernels, in all windows."""
+    return {part.label for window in one.windows.values() for part in window.kernels}
 
 
 def _versions(of: Environment) -> Mapping[str, str]:

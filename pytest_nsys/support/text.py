@@ -271,6 +271,12 @@ def suggest(name: str, valid: Iterable[str]) -> str:
     return "valid names: " + ", ".join([*names[:_SUGGESTED], *more])
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """``a, b, c``; of more names than ``most`` the first, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def without_folders(text: str) -> str:
     """A text with the last part of the absolute paths in it.
 

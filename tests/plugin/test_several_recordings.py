@@ -75,6 +75,7 @@ def test_parts_of_a_suite_are_judged_as_one(parts: Project, judge: Judge) -> Non
     for given in (("--nsys-replay=recordings",), named):
         result = parts.run("--nsys-baseline", *given)
         result.assert_outcomes(passed=3)
+        assert "judged as one" not in result.stdout.str(), "parts say so themselves"
     for recordings in (("recordings",), ("recordings/1", "recordings/0")):
         code, out, err = judge(*recordings, "--json=out.json", "--junit=out.xml")
         assert (code, err) == (0, ""), out
@@ -256,17 +257,19 @@ def test_processes_of_several_recordings_are_those_of_one_test(
     made.stdout.fnmatch_lines(["note: baselines were made from the recordings a, b, c"])
     samples = simulated.baseline("test_norm")["windows"]["test"]["samples"]["gpu.kernel_time"]
     assert samples == [[100000, 100000]] * 4
-    traces: list[weakref.ref[Trace]] = []
+    traces: list[weakref.ref[Any]] = []
     alive: list[int] = []
 
     def load(folder: Path, capture: RecordedCapture) -> Trace:
         alive.append(sum(one() is not None for one in traces))
-        traces.append(weakref.ref(trace := load_capture(folder, capture)))
+        trace = load_capture(folder, capture)
+        traces.append(weakref.ref(trace.ranges))  # which stays where the trace is completed
         return trace
 
     monkeypatch.setattr(replay, "load_capture", load)
     code, out, _ = judge("a", "b", "c", "--json=out.json")
     assert code == 0, out
+    assert "note: 3 recordings judged as one: a, b, c" in out
     assert len(alive) == 5  # each is read once
     assert max(alive) == 1  # and the one before it is let go
     assert ("test_norm", "nvidia-h200", "ok", ["a", "b"]) in rows_of(simulated.path / "out.json")
@@ -280,6 +283,24 @@ def test_processes_of_several_recordings_are_those_of_one_test(
     assert "its processes cannot be put together: they differ in the options of nsys" in out
     assert "test_norm" in out
     assert "2 passed" in out
+
+
+def test_recordings_of_two_projects_are_no_processes_of_one_test(
+    simulated: Project, judge: Judge
+) -> None:
+    simulated.write(TEST.format(us=100))
+    simulated.run("--nsys-update", "--nsys-record=all/one")
+    simulated.write(TEST.format(us=100).replace('"norm"', '"other"'))
+    simulated.run("--nsys", "--nsys-record=all/two")
+    code, out, _ = judge("all")
+    assert code == 1
+    assert "note: 2 recordings judged as one: all/one, all/two" in out
+    assert "1 failed, 2 passed" in out
+    assert "its processes cannot be put together: they have no kernel in common" in out
+    assert "all/one: norm" in out
+    assert "all/two: other" in out
+    one = simulated.run("--nsys-baseline", "--nsys-replay=all/one")
+    assert "judged as one" not in one.stdout.str()
 
 
 def test_a_test_of_several_devices_is_judged_on_each(

@@ -19,7 +19,7 @@ from pytest_nsys.storage.recordings.recording import (
     read_recording,
 )
 from pytest_nsys.storage.recordings.reports import read_kept_report
-from pytest_nsys.storage.recordings.together import check_together, gaps
+from pytest_nsys.storage.recordings.together import check_together, gaps, note_of_several
 
 
 class Replay:
@@ -40,6 +40,7 @@ class Replay:
         self._undecided = undecided
         self._recordings = {name: read_recording(folder) for name, folder in folders.items()}
         check_together(self._recordings)
+        self.note = note_of_several(self._recordings)
         self.gaps = tuple(gaps(self._recordings))
         self._processes = {
             (name, number): tests

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from pytest_nsys.errors import RecordingError
 from pytest_nsys.storage.recordings.recording import INDEX, Recording
+from pytest_nsys.support.text import listed
 
 _SHOWN = 20
+_NAMED = 5
 
 
 def recordings_in(folders: Sequence[Path]) -> tuple[Path, ...]:
@@ -84,6 +86,13 @@ def check_together(recordings: Mapping[str, Recording]) -> None:
                     evidence="its reports took the same time to the nanosecond",
                     remedy="one is a copy of the other: name one of them",
                 )
+
+
+def note_of_several(recordings: Mapping[str, Recording]) -> str:
+    """That several recordings are judged as one, where no part says that they are; else ""."""
+    if len(recordings) < 2 or all(one.part for one in recordings.values()):
+        return ""
+    return f"{len(recordings)} recordings judged as one: {listed([*recordings], _NAMED)}"
 
 
 def _check_numbers(parts: Mapping[int, str], of: int) -> None:
