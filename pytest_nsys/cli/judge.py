@@ -97,6 +97,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from pytest_nsys.controller.recorded import RecordedTests
     from pytest_nsys.plan.privacy import published_value
+    from pytest_nsys.storage.baselines.location import check_folder
     from pytest_nsys.storage.recordings.together import recordings_in
 
     options = {
@@ -111,6 +112,8 @@ def _run(arguments: argparse.Namespace) -> int:
         folders = recordings_in(arguments.recordings)
         named = {option.name for option in options}
         tests = RecordedTests(folders, command, named)
+        baselines = arguments.nsys_baseline_dir
+        check_folder(Path("baselines" if baselines is None else baselines))
     except NsysError as error:
         complain(error)
         return int(pytest.ExitCode.USAGE_ERROR)

@@ -79,7 +79,7 @@ def test_baselines_are_listed_by_device_age_and_name(
     code, _, err = command("baselines", "list", "--baseline-dir=nowhere")
     assert (code, err.splitlines()[0]) == (
         2,
-        "pytest-nsys: there is no folder of baselines nowhere",
+        f"pytest-nsys: there is no folder of baselines {Path('nowhere').absolute()}",
     )
 
 

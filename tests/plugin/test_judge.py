@@ -291,6 +291,13 @@ def test_what_cannot_be_judged(simulated: Project, judge: Judge) -> None:
 
     folder = simulated.path / "recording"
     shutil.copytree(EXAMPLES[0], folder)
+    for given, name in {"": "baselines", "--baseline-dir=elsewhere": "elsewhere"}.items():
+        code, _, err = judge("recording", *filter(None, [given]))
+        assert code == 4
+        where = simulated.path / name
+        assert err.startswith(f"pytest-nsys: there is no folder of baselines {where}\n")
+        assert "What to do: name it with --baseline-dir" in err
+    (simulated.path / "baselines").mkdir()
     index = folder / "recording.json"
     data = json.loads(index.read_text())
     index.write_text(json.dumps({key: value for key, value in data.items() if key != "marks"}))

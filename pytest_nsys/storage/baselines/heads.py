@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pytest_nsys.errors import BaselineError
 from pytest_nsys.storage.baselines.document import parse
+from pytest_nsys.storage.baselines.location import check_folder
 from pytest_nsys.storage.baselines.store import LARGEST, unreadable
 from pytest_nsys.support.files import read_beginning, read_limited
 
@@ -50,11 +51,7 @@ def baseline_files(root: Path) -> list[Path]:
     Raises:
         BaselineError: there is no such folder.
     """
-    if not root.is_dir():
-        raise BaselineError(
-            f"there is no folder of baselines {root}",
-            remedy="name the folder that has them, or record some with pytest --nsys-update",
-        )
+    check_folder(root)
     found = []
     for folder, _, files in os.walk(root):
         if folder != str(root):  # what lies beside the devices' folders is no baseline

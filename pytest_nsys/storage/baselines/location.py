@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
+from pytest_nsys.errors import BaselineError
 from pytest_nsys.gpu.names import device_slug
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -28,6 +29,19 @@ def baseline_path(device: str, nodeid: str) -> PurePosixPath:
     if not is_exact or len(name) > _LONGEST or not name:
         name = f"{name[:_LONGEST]}-{_digest(nodeid)}".lstrip("-")
     return PurePosixPath(device_slug(device), *folders, f"{name}.json")
+
+
+def check_folder(root: Path) -> None:
+    """That a command was given the baselines: none reads the ini file, which may name them.
+
+    Raises:
+        BaselineError: there is no such folder.
+    """
+    if not root.is_dir():
+        raise BaselineError(
+            f"there is no folder of baselines {root.absolute()}",
+            remedy="name it with --baseline-dir, or record some with pytest --nsys-update",
+        )
 
 
 def _component(part: str) -> str:

@@ -10,7 +10,7 @@ from pytest_nsys.errors import BaselineDamaged, BaselineError
 from pytest_nsys.insights.timeline import Timeline, document
 from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.storage.baselines.document import parse, recording_digest, render
-from pytest_nsys.storage.baselines.location import baseline_path
+from pytest_nsys.storage.baselines.location import baseline_path, check_folder
 from pytest_nsys.support.files import (
     locked_folder,
     read_limited,
@@ -153,11 +153,7 @@ class BaselineStore:
             BaselineDamaged: a file cannot be understood.
             BaselineError: there is no such folder.
         """
-        if not self.root.is_dir():
-            raise BaselineError(
-                f"there is no folder of baselines {self.root}",
-                remedy="name it with --baseline-dir, or record some with pytest --nsys-update",
-            )
+        check_folder(self.root)
         for path in sorted(self.root.glob("*/**/*.json")):
             found = self.read_file(path)
             if found is not None and (pattern in found.nodeid or matches(pattern, found.nodeid)):
