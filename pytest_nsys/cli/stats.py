@@ -37,7 +37,7 @@ def add_stats(parser: Parser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from pytest_nsys.metrics.unified import records_unified_memory
-    from pytest_nsys.offline.measured import named_windows
+    from pytest_nsys.offline.measured import beside_windows, named_windows
     from pytest_nsys.offline.stats import stats_document
     from pytest_nsys.offline.stats_recording import recording_document
     from pytest_nsys.offline.stats_text import recording_lines, stats_lines
@@ -54,7 +54,7 @@ def _run(arguments: argparse.Namespace) -> int:
     capture = recorded_capture(path)
     document = stats_document(
         trace,
-        selection,
+        beside_windows(path, selection),
         records=capture.windows or None if capture else None,
         unified=capture is not None and records_unified_memory(capture.options),
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from fnmatch import fnmatchcase
+from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from pytest_nsys.capture.result import CaptureResult
@@ -20,7 +21,7 @@ from pytest_nsys.storage.recordings.replay import by_process, recorded_results
 from pytest_nsys.storage.recordings.stored import has_tests, load_stored
 from pytest_nsys.trace.tables import unknown_lines
 from pytest_nsys.windows.cut import Cut
-from pytest_nsys.windows.ranges import EVERYTHING, Selection, select
+from pytest_nsys.windows.ranges import EVERYTHING, Selection, is_named, select
 from pytest_nsys.windows.record import MAIN
 
 
@@ -75,17 +76,41 @@ def named_windows(folder: Path, selection: Selection) -> set[str]:
     if pattern is None or selection.skip or selection.process or not has_tests(folder):
         return set()
     captures = read_recording(folder).captures
-    names = {one.name for capture in captures for one in capture.windows if one.round >= 0}
-    names -= {MAIN}
-    found = {name for name in names if name == pattern or fnmatchcase(name, pattern)}
+    names = window_names(folder)
+    found = {name for name in names if is_named(name, pattern)}
     if not found and len(captures) > 1:
+        close = get_close_matches(pattern, names, n=1)
         raise NotACapture(
             f"{folder} has no window {pattern!r:.80}",
             evidence=f"windows: {', '.join(sorted(names)) or 'none'}",
-            remedy="name one of these, or a capture of it, such as "
+            remedy=f"did you mean {close[0]!r}?"
+            if close
+            else "name one of these, or a capture of it, such as "
             f"{folder / captures[0].file}, with its NVTX ranges",
         )
     return found
+
+
+def window_names(folder: Path) -> set[str]:
+    """The windows of a recording's tests, beside those of whole tests.
+
+    Raises:
+        RecordingError: it cannot be read.
+    """
+    captures = read_recording(folder).captures
+    names = {one.name for capture in captures for one in capture.windows if one.round >= 0}
+    return names - {MAIN}
+
+
+def beside_windows(path: Path, selection: Selection) -> Selection:
+    """A selection of a capture as a whole that knows of the windows which could be meant.
+
+    Raises:
+        RecordingError: it is a recording that cannot be read.
+    """
+    if selection.range is None or not has_tests(path):
+        return selection
+    return replace(selection, windows=(*sorted(window_names(path)),))
 
 
 def measured_capture(
@@ -109,6 +134,7 @@ def measured_capture(
     Raises:
         NsysError: it cannot be read, holds no work of a GPU, or lacks the range.
     """
+    selection = beside_windows(path, selection)
     trace = load_stored(path, executable)
     if not trace.has_cuda_activity:
         raise NotACapture(f"{path} holds no CUDA activity", remedy="compare captures of GPU work")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from itertools import count, product
 from pathlib import Path
 from string import ascii_uppercase
@@ -18,6 +19,7 @@ from pytest_nsys.offline.measured import (
     measured_capture,
     measured_tests,
     named_windows,
+    window_names,
 )
 from pytest_nsys.offline.pairing import Case, Group, groups_of, read_case, with_parts, words
 from pytest_nsys.storage.recordings.stored import has_tests
@@ -154,11 +156,16 @@ def measure_sides(
     if not (all(map(has_tests, paths)) and (selection.is_everything or windows)):
         if by or len(paths) == 1:
             if selection.range is not None and all(map(has_tests, paths)):
+                names = {name for path in paths for name in window_names(path)}
+                close = get_close_matches(selection.range, names, n=1)
                 raise SettingsError(
                     f"tests are compared by their parameters, and none has a window "
                     f"{selection.range!r:.80}",
-                    remedy="name one of theirs, which pytest-nsys stats lists, or leave out "
-                    "--range; ranges of whole captures are compared of two or more, without --by",
+                    evidence=f"windows: {', '.join(sorted(names)) or 'none'}",
+                    remedy=f"did you mean {close[0]!r}?"
+                    if close
+                    else "name one of these, or leave out --range; ranges of whole captures are "
+                    "compared of two or more, without --by",
                 )
             raise SettingsError(
                 "only tests of recordings are compared by their parameters",

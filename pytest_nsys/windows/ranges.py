@@ -7,6 +7,7 @@ other processes did meanwhile is no part of it here or there.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -16,6 +17,7 @@ import pandas as pd
 
 from pytest_nsys.errors import NotACapture
 from pytest_nsys.support.arrays.rows import Flags, Ints
+from pytest_nsys.support.text import listed
 from pytest_nsys.trace.narrow import of_process, one_after_another, processes
 from pytest_nsys.trace.schema import process_number
 from pytest_nsys.trace.source import ABSENT
@@ -34,11 +36,14 @@ class Selection:
         range: the NVTX ranges of this name alone; see `named`.
         skip: of each range, the first so many instances are left out, in each process.
         process: what the process with this number did alone.
+        windows: names of the windows of tests that there are beside the ranges: who asks for a
+            range that there is none of may mean one of them.
     """
 
     range: str | None = None
     skip: int = 0
     process: int | None = None
+    windows: tuple[str, ...] = ()
 
     @property
     def is_everything(self) -> bool:
@@ -63,8 +68,7 @@ def named(ranges: pd.DataFrame, pattern: str) -> Flags:
     pairs = pd.MultiIndex.from_frame(ranges[["domain", "text"]])
     unique = pairs.unique()
     matching = [
-        any(name == pattern or fnmatchcase(name, pattern) for name in _names(domain, text))
-        for domain, text in unique
+        any(is_named(name, pattern) for name in _names(domain, text)) for domain, text in unique
     ]
     found: Flags = np.array(matching, dtype=np.bool_)[unique.get_indexer(pairs)]
     return found
@@ -128,7 +132,7 @@ def selected_ranges(trace: Trace, selection: Selection) -> pd.DataFrame:
     pattern = selection.range
     rows = ranges if pattern is None else ranges[named(ranges, pattern)]
     if rows.empty:
-        raise _no_such_range(ranges, pattern or "*")
+        raise _no_such_range(ranges, pattern or "*", selection.windows)
     instance = rows.groupby(["pid", "domain", "text"], sort=False).cumcount()
     left = rows[instance.to_numpy() >= selection.skip]
     if left.empty:
@@ -142,15 +146,28 @@ def selected_ranges(trace: Trace, selection: Selection) -> pd.DataFrame:
     return left
 
 
-def _no_such_range(ranges: pd.DataFrame, pattern: str) -> NotACapture:
+def is_named(name: str, pattern: str) -> bool:
+    """Whether a pattern is that name, or matches it as patterns do file names."""
+    return name == pattern or fnmatchcase(name, pattern)
+
+
+def _no_such_range(ranges: pd.DataFrame, pattern: str, windows: Sequence[str]) -> NotACapture:
     pairs = ranges[["domain", "text"]].drop_duplicates().itertuples(index=False)
-    known = sorted({name for pair in pairs for name in _names(*pair)})
-    texts = sorted(map(repr, ranges["text"].unique()))
-    listed = ", ".join(texts[:_LISTED]) or "none"
-    more = f" and {len(texts) - _LISTED} more" if len(texts) > _LISTED else ""
+    known = sorted({*windows, *(name for pair in pairs for name in _names(*pair))})
     close = get_close_matches(pattern, known, n=1)
+    evidence = f"ranges: {_listed(ranges['text'].unique())}"
+    if windows:
+        evidence += f"\nwindows: {_listed(windows)}"
+    if any(is_named(window, pattern) for window in windows):
+        remedy = "it is a window of tests: leave out --skip and --process"
+    elif close:
+        remedy = f"did you mean {close[0]!r}?"
+    else:
+        remedy = "name one of these; * and ? are wild" if known else "leave out --range"
     return NotACapture(
-        f"the capture has no NVTX range {pattern!r}",
-        evidence=f"ranges: {listed}{more}",
-        remedy=f"did you mean {close[0]!r}?" if close else "name one of these; * and ? are wild",
+        f"the capture has no NVTX range {pattern!r}", evidence=evidence, remedy=remedy
     )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return listed(sorted(map(repr, names)), _LISTED) or "none"

@@ -332,6 +332,18 @@ def test_a_range_may_be_a_window_of_tests(command: Callable[..., Answer], name: 
     code, out, err = command(name, *paths, "--range", "none")
     assert (code, out) == (2, "")
     assert "no NVTX range 'none'" in err
+    assert "\n  ranges: none\n  windows: 'backward', 'forward', 'optimizer'\n" in err
+    for typed, said in (("foward", "did you mean 'forward'?"), ("none", "name one of these")):
+        code, out, err = command(name, *paths, "--range", typed)
+        assert (code, out) == (2, "")
+        assert f"What to do: {said}" in err
+    _, _, err = command(name, *paths, "--range=forward", "--skip=1")
+    assert "What to do: it is a window of tests: leave out --skip and --process" in err
+    if name == "compare":
+        _, _, err = command(name, example, "--range=foward")
+        assert "windows: backward, forward, optimizer\nWhat to do: did you mean" in err
+    servers = [SERVERS] * len(paths)
+    assert "did you mean 'sustained'?" in command(name, *servers, "--range=sustaind")[2]
 
 
 def test_errors_of_requests_and_idle_windows_are_told() -> None:
