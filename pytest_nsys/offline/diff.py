@@ -10,7 +10,7 @@ from pytest_nsys.errors import NotACapture
 from pytest_nsys.measure.measurement import Measurement
 from pytest_nsys.offline.measured import measured_capture, measured_tests, named_windows
 from pytest_nsys.plan.marker import Spec
-from pytest_nsys.storage.recordings.stored import has_tests
+from pytest_nsys.storage.recordings.stored import check_captures, has_tests
 from pytest_nsys.support.units import Tolerance
 from pytest_nsys.verdict.judge import Policy, judge
 from pytest_nsys.verdict.verdict import Verdict
@@ -51,6 +51,7 @@ def diff(
     Raises:
         NsysError: one of them cannot be read, has nothing to compare, or lacks what is selected.
     """
+    check_captures((before, after), executable)
     extra = tolerance or {}
     windows = named_windows(before, selection) | named_windows(after, selection)
     if has_tests(before) and has_tests(after) and (selection.is_everything or windows):

@@ -22,7 +22,7 @@ from pytest_nsys.offline.measured import (
     window_names,
 )
 from pytest_nsys.offline.pairing import Case, Group, groups_of, read_case, with_parts, words
-from pytest_nsys.storage.recordings.stored import has_tests
+from pytest_nsys.storage.recordings.stored import check_captures, has_tests
 from pytest_nsys.support.units import parse_amount
 from pytest_nsys.windows.ranges import EVERYTHING, Selection
 from pytest_nsys.windows.record import MAIN
@@ -151,6 +151,7 @@ def measure_sides(
     Raises:
         NsysError: one of them cannot be read, has nothing to compare, or lacks what is selected.
     """
+    check_captures(paths, executable)
     extra = {undivided(lookup(key).key) for key in metrics}
     windows = {name for path in paths for name in named_windows(path, selection)}
     if not (all(map(has_tests, paths)) and (selection.is_everything or windows)):

@@ -185,6 +185,32 @@ def test_units_are_singular_and_of_each_capture() -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["compare", "diff"])
+def test_the_argument_that_is_wrong_is_blamed(
+    command: Callable[..., Answer], captures: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    several = ROOT / "examples" / "engines" / "recordings" / "h200-vllm"
+    missing = several.with_name("h200-vlm")
+    notes = tmp_path / "notes.txt"
+    notes.write_text("no capture at all")
+    for pair in ((several, missing), (missing, several)):
+        code, out, err = command(name, *pair)
+        assert (code, out) == (2, "")
+        assert err.startswith(f"pytest-nsys: there is no {missing}\n")
+    code, out, err = command(name, several, notes)
+    assert (code, out) == (2, "")
+    assert str(notes) in err
+    assert str(several) not in err
+    code, out, err = command(name, several, several.parent)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"pytest-nsys: {several.parent} holds recordings\n  h200-engines, h200-v")
+    assert f"name one, such as {several.parent / 'h200-engines'}" in err
+    code, out, err = command(name, several, captures["train"])
+    assert (code, out) == (2, "")
+    assert f"is a recording of tests, and {captures['train']} is one capture" in err
+    assert f"such as {several / 'capture-1.sqlite.xz'}" in err
+
+
 def test_what_cannot_be_compared_is_told(
     command: Callable[..., Answer], captures: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -346,6 +346,23 @@ def test_a_range_may_be_a_window_of_tests(command: Callable[..., Answer], name: 
     assert "did you mean 'sustained'?" in command(name, *servers, "--range=sustaind")[2]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("stats",), ("export", "--perfetto"), ("scrub",), ("ncu",)],
+    ids=lambda words: words[0],
+)
+def test_a_folder_of_recordings_is_told_with_those_in_it(
+    command: Callable[..., Answer], tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    folder = ROOT / "examples" / "recordings"
+    target = () if words[0] == "ncu" else ("-o", tmp_path / "copy.sqlite.xz")
+    test = ("test_examples.py::test_gemm",) if words[0] == "ncu" else ()
+    code, out, err = command(*words, folder, *test, *(target if words[0] != "stats" else ()))
+    assert (code, out) == (2, "")
+    assert f"{folder} holds recordings\n  h200, h200-slips\n" in err
+    assert f"name one, such as {folder / 'h200'}" in err
+
+
 def test_errors_of_requests_and_idle_windows_are_told() -> None:
     def row(window: str, **metrics: float) -> dict[str, Any]:
         found = {f"client.{key}": value for key, value in metrics.items()}

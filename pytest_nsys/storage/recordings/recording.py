@@ -33,6 +33,7 @@ from pytest_nsys.support.json_values import (
     read_keys,
     written,
 )
+from pytest_nsys.support.text import listed
 from pytest_nsys.support.xz import unpack
 from pytest_nsys.trace.load import load_trace
 from pytest_nsys.trace.tables import Trace
@@ -44,6 +45,7 @@ the place of an NVTX range; what has the form of 1 is read as before."""
 
 INDEX = "recording.json"
 
+_NAMED = 5
 _LARGEST_INDEX = 512 * 2**20
 """Bytes: of 10,000 tests and three processes it is 40 MB."""
 _Numbers = Annotated[
@@ -157,6 +159,7 @@ def read_recording(folder: Path) -> Recording:
             )
         return _from_json(data)
     except (FileNotFoundError, NotADirectoryError):
+        check_one(folder)
         is_file = folder.is_file()
         raise RecordingError(
             f"{folder} is no recording" if is_file else f"there is no recording in {folder}",
@@ -169,6 +172,23 @@ def read_recording(folder: Path) -> Recording:
             evidence=str(error),
             remedy="record the run again, or restore the folder",
         ) from None
+
+
+def check_one(folder: Path) -> None:
+    """Refuse a folder with recordings where one is meant.
+
+    Raises:
+        RecordingError: it is one.
+    """
+    if (folder / INDEX).is_file() or not folder.is_dir():
+        return
+    names = sorted(path.parent.name for path in folder.glob(f"*/{INDEX}"))
+    if names:
+        raise RecordingError(
+            f"{folder} holds recordings",
+            evidence=listed(names, _NAMED),
+            remedy=f"name one, such as {folder / names[0]}",
+        )
 
 
 def load_capture(folder: Path, capture: RecordedCapture) -> Trace:

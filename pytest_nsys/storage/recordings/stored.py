@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from pytest_nsys.process.run_folder import RunFolder
 from pytest_nsys.storage.recordings.recording import (
     INDEX,
     RecordedCapture,
+    check_one,
     load_capture,
     load_packed,
     read_recording,
@@ -43,6 +44,38 @@ def has_tests(path: Path) -> bool:
 def has_several(path: Path) -> bool:
     """Whether the path is a recording of tests with several captures, as one of servers has."""
     return is_recording(path) and len(read_recording(path).captures) > 1
+
+
+def check_captures(paths: Sequence[Path], executable: str | None = None) -> None:
+    """Refuse captures that are not to be compared, before any is read: so the right one is blamed.
+
+    Args:
+        paths: what is to be compared.
+        executable: the nsys that exports reports.
+
+    Raises:
+        NsysError: one does not exist, is none, or is one while another is a recording of several.
+    """
+    for path in paths:
+        if not path.exists():
+            raise NotACapture(f"there is no {path}", remedy="correct the path")
+        _check_one(path)
+    several = [path for path in paths if has_several(path)]
+    others = [path for path in paths if not has_tests(path)]
+    if several and others:
+        for path in others:
+            load_stored(path, executable)
+        raise NotACapture(
+            f"{several[0]} is a recording of tests, and {others[0]} is one capture",
+            remedy=f"name a capture of the recording, such as {several[0] / 'capture-1.sqlite.xz'}"
+            ", or two recordings",
+        )
+
+
+def _check_one(path: Path) -> None:
+    """Refuse a folder with recordings and nothing else that can be read."""
+    if path.is_dir() and not is_other(path) and not any(path.glob("*.parquet")):
+        check_one(path)
 
 
 def load_stored(path: Path, executable: str | None = None) -> Trace:
@@ -94,6 +127,7 @@ def exported(path: Path, executable: str | None = None) -> Iterator[Path]:
     Raises:
         NsysError: a report cannot be exported, or a packed export cannot be unpacked.
     """
+    _check_one(path)
     if path.suffix in REPORTS:
         with suppress(OSError), open_file(path):
             pass  # what is no report at all is told apart before nsys is asked
