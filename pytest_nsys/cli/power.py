@@ -64,7 +64,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return CANNOT_COMPARE
     show_as(
         arguments.format,
-        lambda: (line for power in found for line in power_lines(power)),
+        lambda: [line for power in found for line in ("", *power_lines(power))][1:],
         lambda: [power_document(power) for power in found],
     )
     return SAME_OR_BETTER

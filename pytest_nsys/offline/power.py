@@ -8,12 +8,12 @@ from typing import Any
 
 from pytest_nsys.catalogue import Metric, default_gates, default_tolerance, lookup
 from pytest_nsys.measure.measurement import Measurement, Samples, WindowMeasurement, centre
-from pytest_nsys.support.text import table
+from pytest_nsys.support.text import table, wrapped
 from pytest_nsys.support.units import Tolerance, format_amount, format_change, format_tolerance
 from pytest_nsys.verdict.noise import Noise, estimate, prior_spread
 from pytest_nsys.verdict.power import PROCESSES, ROUNDS, Plan, cheapest, plan
 from pytest_nsys.verdict.resolution import resolution
-from pytest_nsys.verdict.rule import FAMILY_LEVEL
+from pytest_nsys.verdict.rule import FAMILY_LEVEL, is_out_of_reach
 from pytest_nsys.verdict.wording import place
 
 
@@ -139,27 +139,52 @@ def power_lines(power: Power) -> list[str]:
     def change(amount: float) -> str:
         return format_change(power.value, power.value + amount, unit).lstrip("+")
 
-    rows = [("processes", *(f"{rounds} rounds" for rounds in ROUNDS))]
+    def cell(one: Plan) -> str:
+        found = "none" if _finds_nothing(power, one) else change(one.detectable)
+        return found + (" *" if _is_enough(power, one) else "  ") * is_marked
+
+    is_marked = any(_is_enough(power, one) for one in power.plans)
+    rows = [("processes", *(f"{rounds} rounds" for rounds in ROUNDS), "")]
     for number in PROCESSES:
         cells = [one for one in power.plans if one.processes == number]
-        marks = [" *" if one.limit <= power.tolerance.limit(power.value) else "  " for one in cells]
-        found = [change(one.detectable) + mark for one, mark in zip(cells, marks, strict=True)]
-        rows.append((str(number), *found))
+        rows.append((str(number), *map(cell, cells), ""))
     within, between = (
         change(noise) if noise else "none" for noise in (power.noise.within, power.noise.between)
     )
     scatter = f"{within} between rounds, {between} between processes"
     return [
         f"{power.nodeid} on {power.device}",
-        f"  {place(power.window)}{power.metric.key} {format_amount(power.value, unit)}, "
-        f"baseline of {_processes(power.processes)} of {power.rounds:g} rounds",
+        *wrapped(
+            f"{place(power.window)}{power.metric.key} {format_amount(power.value, unit)}, "
+            f"baseline of {_processes(power.processes)} of {power.rounds:g} rounds",
+            "  ",
+            "    ",
+        ),
         f"  noise: {scatter}",
-        "  A run of so many processes and rounds finds, in 95 % of cases, changes from:",
+        f"  Against this baseline of {_processes(power.processes)}, a run of so many processes and",
+        "  rounds finds, in 95 % of cases, changes from:",
         *(f"  {line}" for line in table(rows)),
-        f"  * limited by the tolerance of {format_tolerance(power.tolerance, unit)}, not by noise",
-        f"  {_advice(power)}",
-        "",
+        *_legend(power),
+        *wrapped(_advice(power), "  ", "  "),
     ]
+
+
+def _is_enough(power: Power, one: Plan) -> bool:
+    """Whether noise takes nothing from what the tolerance lets it find."""
+    return one.limit <= power.tolerance.limit(power.value)
+
+
+def _finds_nothing(power: Power, one: Plan) -> bool:
+    return is_out_of_reach(power.metric, power.value, one.detectable)
+
+
+def _legend(power: Power) -> Iterator[str]:
+    """What the marks mean that are in the table."""
+    allowed = format_tolerance(power.tolerance, power.metric.unit)
+    if any(_is_enough(power, one) for one in power.plans):
+        yield f"  * limited by the tolerance of {allowed}, not by noise"
+    if any(_finds_nothing(power, one) for one in power.plans):
+        yield "  none: no fall would be found, however deep"
 
 
 def _advice(power: Power) -> str:

@@ -22,6 +22,7 @@ from pytest_nsys.verdict.wording import (
     brief,
     demand,
     describe_contribution,
+    find_out,
     format_limit,
     headline,
     notable,
@@ -55,6 +56,8 @@ def verdict_lines(verdict: Verdict) -> list[str]:
     lines += ["", *_to_do(f"to measure it again{where}:", reproduce(verdict))]
     if accept(verdict):
         lines += _to_do("to accept it:", accept(verdict))
+    if find_out(verdict):
+        lines += _to_do("to see what is too noisy to tell:", find_out(verdict))
     return lines
 
 
@@ -228,6 +231,8 @@ def _others(run: RunReport, width: int) -> Iterator[str]:
             yield f"{status}: {verdict.nodeid}"
             if status in ("inconclusive", "expected"):
                 yield from wrapped(headline(verdict, private=True), "  ", "    ", width)
+                if find_out(verdict):
+                    yield f"  what would tell: {find_out(verdict)}"
             elif status != "new":  # it may hold a command, which is to be copied
                 yield f"  {headline(verdict, private=True)}"
         if len(named) > _TESTS:

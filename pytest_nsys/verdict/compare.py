@@ -28,7 +28,7 @@ from pytest_nsys.verdict.captures import comparable, other_capture
 from pytest_nsys.verdict.clock import CLOCK, at_clock, clocks, depends_on_clock
 from pytest_nsys.verdict.culprit import contributions
 from pytest_nsys.verdict.resolution import ANOTHER_GPU, KERNEL_NS, resolution
-from pytest_nsys.verdict.rule import FAMILY_LEVEL, Rule, Ruling
+from pytest_nsys.verdict.rule import FAMILY_LEVEL, Rule, Ruling, is_out_of_reach
 from pytest_nsys.verdict.unmatched import matches_nothing, none_now
 from pytest_nsys.verdict.verdict import Comparison, Resolution
 from pytest_nsys.windows.record import MAIN
@@ -340,5 +340,7 @@ _DOUBTS: Mapping[str, str] = {
 def _too_noisy(metric: Metric, ruling: Ruling) -> str:
     if ruling.doubt:
         return f"{metric.key}: {_DOUBTS[ruling.doubt]}"
+    if is_out_of_reach(metric, ruling.baseline, ruling.detectable):
+        return f"{metric.key} is too noisy to tell: no fall would be found, however deep"
     least = format_change(ruling.baseline, ruling.baseline + ruling.detectable, metric.unit)
     return f"{metric.key} is too noisy to tell: a change would be found from {least.lstrip('+')} on"

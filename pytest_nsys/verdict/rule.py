@@ -196,6 +196,12 @@ def detectable(noise: Noise, allowed: float, error: float, level: float) -> floa
     return max(allowed, critical(noise, level) * error) + critical(noise, 1 - POWER) * error
 
 
+def is_out_of_reach(metric: Metric, baseline: float, change: float) -> bool:
+    """Whether no value can be worse by so much: what is better the more of it there is cannot fall
+    by all that there is."""
+    return metric.worse == "down" and 0 < baseline <= change
+
+
 def ranks_agree(baseline: Samples, current: Samples, *, up: bool, level: float) -> bool:
     """Whether a one-sided Mann-Whitney U test of the rounds rejects equality, where it can."""
     then = [sample for process in baseline for sample in process]

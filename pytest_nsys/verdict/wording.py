@@ -235,6 +235,24 @@ def reproduce(verdict: Verdict) -> str:
     return f"pytest {mode} {shlex.quote(verdict.measurement.nodeid)}"
 
 
+def find_out(verdict: Verdict) -> str:
+    """The command that says how much to measure for what is hidden by noise; "" where that is
+    nothing, or no baseline is stored."""
+    if verdict.against or not any(map(_is_hidden, verdict.comparisons)):
+        return ""
+    return f"pytest-nsys power {shlex.quote(verdict.measurement.nodeid)}"
+
+
+def _is_hidden(part: Comparison) -> bool:
+    """Whether noise is larger than the tolerance, and the change is not larger than noise."""
+    then, now, limit = part.baseline, part.current, part.limit
+    if part.status != "inconclusive" or part.noise is None or part.tolerance is None:
+        return False
+    if then is None or now is None or limit is None:
+        return False
+    return max(part.tolerance.limit(then), part.resolution.amount) < limit >= abs(now - then)
+
+
 def rename_command(old: str, new: str) -> str:
     """The command that gives a baseline to a test that was renamed."""
     return f"pytest-nsys baselines rename {shlex.quote(old)} {shlex.quote(new)}"

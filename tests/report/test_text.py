@@ -29,6 +29,7 @@ from pytest_nsys.verdict.wording import (
     brief,
     describe,
     describe_contribution,
+    find_out,
     format_limit,
     headline,
     notable,
@@ -256,6 +257,23 @@ def test_the_command_to_repeat_a_test_can_be_pasted_into_a_shell() -> None:
     against = replace(odd, against="my branch")
     assert reproduce(against).startswith("pytest --nsys-against='my branch' ")
     assert accept(against) == ""
+
+
+def test_what_noise_hides_has_a_command_that_says_how_much_to_measure() -> None:
+    window = made.window({"gpu.kernel_time": [0.8e6, 0.9e6, 1e6, 1.1e6, 1.2e6]})
+    noisy = replace(made.measurement(window), nodeid="t.py::test[a b]")
+    verdict = judge(replace(SPEC, allow_empty=True), noisy, noisy, Policy("gate"))
+    assert verdict.status == "inconclusive"
+    command = "pytest-nsys power 't.py::test[a b]'"
+    lines = summary_lines(RunReport("gate", (verdict,)))
+    assert lines.count(f"  what would tell: {command}") == 1
+    assert verdict_lines(verdict)[-1] == f"to see what is too noisy to tell: {command}"
+    assert find_out(replace(verdict, against="main")) == "", "no baseline is stored"
+    (part,) = (one for one in verdict.comparisons if one.gated)
+    sure = replace(verdict, comparisons=(replace(part, current=9e6),))
+    assert find_out(sure) == "", "what moved by more than noise is doubted for another reason"
+    assert find_out(_verdict(_slower())) == ""
+    assert not any("pytest-nsys power" in line for line in comparison_lines(verdict))
 
 
 def test_requirements_and_notes_are_shown() -> None:

@@ -91,6 +91,16 @@ def test_what_is_too_noisy_says_what_could_have_been_seen() -> None:
     )
 
 
+def test_of_a_rate_no_fall_is_found_that_is_more_than_all_of_it() -> None:
+    key = "client.tokens_per_s"
+    noisy = made.measurement(made.window({key: [50.0, 100.0, 150.0]}))
+    found = _only(compare(SPEC, noisy, noisy, default_rule), key)
+    assert found.status == "inconclusive"
+    assert found.detectable is not None
+    assert found.detectable > 100
+    assert found.note == f"{key} is too noisy to tell: no fall would be found, however deep"
+
+
 def test_what_the_ranks_deny_is_not_called_too_noisy() -> None:
     then, now = _noisy(*[1e6] * 5), _noisy(1e6, 1.5e6, 1.5e6, 1.5e6)
     found = _only(compare(SPEC, now, then, default_rule))

@@ -108,6 +108,11 @@ def test_the_command_says_what_resolves_a_tolerance(
     assert "To resolve 1%: 1 process of 5 rounds (--nsys-processes=1 --nsys-rounds=5)." in quiet
     assert "Nothing tried here resolves 1%: it is below the noise of this test." in noisy
     assert max(map(len, text.splitlines())) <= 80
+    assert text.count("  Against this baseline of 3 processes, a run of so many ") == 2
+    assert "\n\nt.py::" in text
+    assert not text.endswith("\n\n")
+    assert "* limited by the tolerance" in quiet
+    assert "*" not in noisy.partition("\n")[2], "a legend of what is not in the table"
 
 
 def test_the_command_gives_json_of_the_metrics_it_is_asked_for(
@@ -160,7 +165,7 @@ def test_what_no_number_of_sessions_resolves_is_told_apart() -> None:
     assert power.enough is None
     assert power.resolution == 300 * 64
     assert "  noise: none between rounds, " in power_lines(power)[2]
-    assert "two ticks of the GPU's clock for each kernel are more." in power_lines(power)[-2]
+    assert "two ticks of the GPU's clock for each kernel are more." in power_lines(power)[-1]
 
 
 def test_a_baseline_may_have_to_be_of_more_processes() -> None:
@@ -168,7 +173,20 @@ def test_a_baseline_may_have_to_be_of_more_processes() -> None:
     (power,) = powers(made.measurement(window), {"gpu.kernel_time": Tolerance(0.012)})
     assert power.enough is not None
     assert power.enough.baseline > 1
-    assert f"against a baseline of {power.enough.baseline} processes" in power_lines(power)[-2]
+    lines = power_lines(power)
+    assert f"against a baseline of {power.enough.baseline} processes" in " ".join(lines)
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_rate_cannot_fall_by_all_of_it() -> None:
+    key = "client.tokens_per_s"
+    window = made.window({key: [50.0, 100.0, 150.0], "gpu.busy": [5e5, 1e6, 1.5e6]})
+    rate, busy = powers(made.measurement(window), {}, [key, "gpu.busy"])
+    assert rate.plans[0].detectable > rate.value
+    lines = power_lines(rate)
+    assert any(line.split() == ["1", "none", "none", "none", "none"] for line in lines)
+    assert "  none: no fall would be found, however deep" in lines
+    assert "none:" not in " ".join(power_lines(busy)), "times can grow by more than all of it"
 
 
 def test_a_metric_without_a_tolerance_of_its_own_has_that_of_kernel_time() -> None:

@@ -11,6 +11,7 @@ from pytest_nsys.report.html.model import BADGES, Served, ServedWindow
 from pytest_nsys.report.html.shown import clients_first, shown_amount, shown_change
 from pytest_nsys.report.run import compared, sides_of
 from pytest_nsys.support.units import format_change
+from pytest_nsys.verdict.rule import is_out_of_reach
 from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Verdict
 from pytest_nsys.verdict.wording import format_limit
 
@@ -90,7 +91,8 @@ def _judged(part: Comparison) -> Iterator[str]:
     if part.noise is not None and part.baseline is not None and limit:
         yield f"noise {_distance(part, part.noise)}"
     if part.status == "inconclusive" and part.detectable is not None:
-        yield f"seen from {_distance(part, part.detectable)} on"
+        unseen = is_out_of_reach(part.metric, part.baseline or 0.0, part.detectable)
+        yield "no fall is seen" if unseen else f"seen from {_distance(part, part.detectable)} on"
 
 
 def _distance(part: Comparison, distance: float) -> str:

@@ -749,6 +749,20 @@ def test_the_windows_of_a_server_say_what_was_decided() -> None:
     assert [shown.open for shown in test.windows] == [False, True, False]
 
 
+def test_a_rate_that_scatters_by_all_of_it_shows_no_fall() -> None:
+    judged = unclear_server().verdicts[0]
+    key, window = "client.tokens_per_s", "concurrency-8"
+    deep = tuple(
+        replace(one, status="inconclusive", detectable=2 * (one.baseline or 0.0))
+        if (one.metric.key, one.window) == (key, window)
+        else one
+        for one in judged.comparisons
+    )
+    (test,) = view(replace(judged, comparisons=deep)).others
+    metrics = {one.head: one for one in test.served[1].metrics}
+    assert metrics["tokens/s"].judged[-1] == "no fall is seen"
+
+
 def test_a_server_without_a_baseline_shows_what_it_does() -> None:
     measured = unclear_server().verdicts[0].measurement
     (test,) = view(verdict(measured, mode="update"), mode="update").others
