@@ -789,6 +789,25 @@ def lookup(key: str) -> Metric:
     raise UnknownMetric(f"there is no metric {key!r}", remedy=suggest(key, metric_names()))
 
 
+def is_known(key: str) -> bool:
+    """Whether there is a metric of this key."""
+    with suppress(UnknownMetric):
+        return bool(lookup(key))
+    return False
+
+
+_MAY_BE_NEGATIVE = ("launch.latency",)
+"""Of times: its two ends are of two clocks."""
+
+
+def is_never_negative(key: str) -> bool:
+    """Whether the metric is a time or a number of something, as this package measures it."""
+    if key in _ADDED or not is_known(key):
+        return False
+    metric = lookup(key)
+    return metric.unit in ("ns", "1") and not any(part in key for part in _MAY_BE_NEGATIVE)
+
+
 def default_tolerance(metric: Metric, gates: Gates = "test") -> Tolerance | None:
     """The tolerance that a metric is gated with where nobody names it; None where it is not gated.
 

@@ -16,6 +16,7 @@ from pytest_nsys.verdict.requirements import unmet_requirements
 from pytest_nsys.verdict.rule import Rule, default_rule
 from pytest_nsys.verdict.spread import disagreements
 from pytest_nsys.verdict.unchanged import is_unchanged
+from pytest_nsys.verdict.unmatched import unknown_metrics
 from pytest_nsys.verdict.verdict import SEVERITY, Comparison, Requirement, Status, Verdict
 from pytest_nsys.verdict.wording import place, recording_command
 
@@ -90,6 +91,7 @@ def judge(
             comparisons = tuple(_incomparable(part, reason) for part in comparisons)
         elif other := other_capture(measurement, baseline):
             notes = (f"{other}: counts, bytes, memory and the device's times are compared",)
+        notes += (*unknown_metrics(baseline),)
         comparisons, expired = _mark_expected(comparisons, spec, measurement, policy)
         notes += expired
     elif baseline is None and not recording:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
-from pytest_nsys.catalogue import Breakdown, inner_family
+from pytest_nsys.catalogue import Breakdown, inner_family, is_known, metric_names
 from pytest_nsys.measure.measurement import Measurement, WindowMeasurement
 from pytest_nsys.support.patterns import nearest
 from pytest_nsys.verdict.wording import shorten
 
 _SHOWN = 3
+_MISSPELT = 0.8
 _FAMILIES = {"kernel": "kernel", "category": "category", "api": "call"}
 
 
@@ -63,6 +65,21 @@ def never_matched(keys: Iterable[str], measurements: Sequence[Measurement]) -> l
             near = nearest_to(kind, family.pattern, names)
             found.append(f"{key} matched nothing in any test; {near}")
     return found
+
+
+def unknown_metrics(baseline: Measurement) -> Iterator[str]:
+    """The keys of a baseline that are no metrics here, and so are compared with nothing, in
+    sentences."""
+    windows = baseline.windows.values()
+    for key in dict.fromkeys(key for window in windows for key in window.samples):
+        if not is_known(key):
+            near = difflib.get_close_matches(key, metric_names(), n=1, cutoff=_MISSPELT)
+            meant = f"did you mean {near[0]!r}? " if near else ""
+            yield (
+                f"the baseline has {shorten(key)!r}, which is no metric here: {meant}restore its "
+                "file from git, load the plugin that has the metric, or record it anew with "
+                "--nsys-update"
+            )
 
 
 def _names(family: str, windows: Sequence[WindowMeasurement]) -> list[str]:

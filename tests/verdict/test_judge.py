@@ -58,6 +58,27 @@ def test_what_is_recorded_is_what_the_run_is_for(mode: Mode) -> None:
     assert Policy(mode).records(FAST) is (mode == "update")
 
 
+def test_keys_of_the_baseline_that_are_no_metrics_are_named() -> None:
+    window = FAST.windows[MAIN]
+    samples = {**window.samples, "ours.rate": ((1.0,),)}
+    samples["gpu.kernel_tim"] = samples.pop("gpu.kernel_time")
+    then = replace(FAST, windows={MAIN: replace(window, samples=samples)})
+    verdict = judge(SPEC, FAST, then, Policy("gate"))
+    assert (verdict.status, verdict.failed) == ("new", True)
+    end = (
+        "restore its file from git, load the plugin that has the metric, or record it anew with "
+        "--nsys-update"
+    )
+    begin = "which is no metric here:"
+    assert verdict.notes == (
+        f"the baseline has 'ours.rate', {begin} {end}",
+        f"the baseline has 'gpu.kernel_tim', {begin} did you mean 'gpu.kernel_time'? {end}",
+    )
+    samples["gpu.kernel_time"] = samples.pop("gpu.kernel_tim")
+    verdict = judge(SPEC, FAST, then, Policy("gate"))
+    assert (verdict.status, len(verdict.notes)) == ("ok", 1)
+
+
 @pytest.mark.parametrize("mode", ["profile", "gate", "update-new"])
 @pytest.mark.parametrize(
     ("now", "then", "status"),

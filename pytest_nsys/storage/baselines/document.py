@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import starmap
 from typing import Annotated, Any
 
-from pytest_nsys.catalogue import Breakdown
+from pytest_nsys.catalogue import Breakdown, is_never_negative
 from pytest_nsys.cuda.names import cuda_version
 from pytest_nsys.errors import BaselineDamaged
 from pytest_nsys.measure.measurement import (
@@ -26,13 +26,16 @@ from pytest_nsys.measure.measurement import (
 )
 from pytest_nsys.ncu.counters import KernelCounters
 from pytest_nsys.support.json_values import (
+    Amount,
     Check,
     Count,
     Maybe,
+    Misread,
     Positive,
     load_written,
     read,
     read_keys,
+    shown,
     written,
 )
 
@@ -175,9 +178,9 @@ class _Plan:
 
 @dataclass(frozen=True)
 class _Part:
-    count: float
-    ns: Maybe[float] = 0.0
-    bytes: Maybe[float] = 0.0
+    count: Amount
+    ns: Maybe[Amount] = 0.0
+    bytes: Maybe[Amount] = 0.0
     category: Maybe[str] = ""
     launched: Maybe[tuple[Launched, ...]] = ()
 
@@ -220,6 +223,10 @@ def _read_window(value: object) -> WindowMeasurement:
         kind: Parts(tuple(sorted(starmap(_read_part, parts.items()), key=largest_first)))
         for kind, parts in read(Mapping[Breakdown, Mapping[str, _Part]], rest).items()
     }
+    for key, processes in window.samples.items():
+        least = min(map(min, filter(None, processes)))
+        if least < 0 and is_never_negative(key):
+            raise Misread(f"{shown(least)} is out of range", f".samples[{shown(key)}]")
     samples = {key: shared(one) for key, one in window.samples.items()}
     return WindowMeasurement("", samples, window.units, breakdown, window.precision)
 

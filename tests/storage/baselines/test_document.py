@@ -237,6 +237,11 @@ def test_a_value_that_is_missing_is_damage(path: Path) -> None:
         (("windows", "test", "samples", "gpu.kernel_time", 0, 0), float("nan")),
         (("windows", "test", "samples", "gpu.kernel_time", 0, 0), float("-inf")),
         (("windows", "test", "samples", "gpu.kernel_time", 0, 0), 10**400),
+        (("windows", "test", "samples", "gpu.kernel_time", 0, 0), -5),
+        (("windows", "test", "samples", "kernel[gemm*].time.per_token"), [[1, -5]]),
+        (("windows", "test", "samples", "api.count"), [[-1]]),
+        (("windows", "test", "kernels", "norm", "count"), -1),
+        (("windows", "test", "kernels", "gemm_kernel", "ns"), -1),
         (("windows", "test", "units", "token"), 0),
         (("windows", "test", "units", "token"), -1),
     ],
@@ -244,6 +249,12 @@ def test_a_value_that_is_missing_is_damage(path: Path) -> None:
 def test_numbers_that_nothing_can_be_compared_with_are_damage(path: Path, value: Any) -> None:
     with pytest.raises(BaselineDamaged):
         parse(_changed(path, value), "x.json")
+
+
+@pytest.mark.parametrize("key", ["launch.latency", "mem.live_end", "gpu.temperature", "ours.one"])
+def test_what_may_be_below_zero_is_read(key: str) -> None:
+    read = parse(_changed(("windows", "test", "samples", key), [[-5]]), "x.json")
+    assert read.windows["test"].samples[key] == ((-5.0,),)
 
 
 json_values = st.recursive(
