@@ -168,6 +168,7 @@ def start_run(
     if launch is None:
         options = capture_options(settings)
         replay = make_replay(settings, config.stash.get(UNDECIDED, {}))
+        replay.check_collected(collection.nodeids)
         runner = Runner([Arm(replay)], measurer, judge, nullcontext, _ignore, on_result)
         return Run(runner, judge, options, replay)
     options = replace(launch.workers.options, commit=commit)

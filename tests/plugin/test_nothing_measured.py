@@ -189,6 +189,21 @@ def test_reports_say_that_nothing_was_measured(simulated: Project) -> None:
     assert not (simulated.path / "r").exists()
 
 
+@pytest.mark.parametrize("mode", ["--nsys", "--nsys-baseline"])
+def test_a_recording_of_another_suite_is_refused_once(simulated: Project, mode: str) -> None:
+    simulated.write(WORK + MARKED, "test_other.py")
+    assert simulated.run("--nsys-record=rec", "--nsys", "-q").ret == 0
+    (simulated.path / "test_other.py").unlink()
+    simulated.write(WORK + MARKED + MARKED.replace("test_marked", "test_b"))
+    result = simulated.run("--nsys-replay=rec", mode)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = result.stderr.str()
+    assert "rec has no test of the files that were collected" in said
+    assert "recorded: test_other.py\n  collected: test_it.py\n" in said
+    assert "name another recording, or run pytest where test_other.py is" in said
+    assert "not in the recording" not in result.stdout.str()
+
+
 def test_recorded_tests_that_nobody_ran_are_listed(simulated: Project) -> None:
     simulated.write(WORK + MARKED + MARKED.replace("test_marked", "test_b"))
     simulated.write(WORK + MARKED, "test_other.py")

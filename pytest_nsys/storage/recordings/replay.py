@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,9 @@ from pytest_nsys.storage.recordings.recording import (
 )
 from pytest_nsys.storage.recordings.reports import read_kept_report
 from pytest_nsys.storage.recordings.together import check_together, gaps, note_of_several
+from pytest_nsys.support.text import listed
+
+_NAMED = 3
 
 
 class Replay:
@@ -53,6 +56,26 @@ class Replay:
         """The tests that were recorded."""
         tests = (test.nodeid for one in self._recordings.values() for test in one.tests)
         return tuple(dict.fromkeys(tests))
+
+    def check_collected(self, nodeids: Collection[str]) -> None:
+        """Refuse another suite than that which was recorded, which would miss test by test.
+
+        Args:
+            nodeids: the tests that were collected.
+
+        Raises:
+            RecordingError: the recordings have tests, and none in a file of these.
+        """
+        recorded, collected = (
+            sorted({nodeid.partition("::")[0] for nodeid in of}) for of in (self.nodeids, nodeids)
+        )
+        if recorded and collected and not {*recorded} & {*collected}:
+            files = listed(recorded, _NAMED)
+            raise RecordingError(
+                f"{listed([*self._folders], _NAMED)} has no test of the files that were collected",
+                evidence=f"recorded: {files}\ncollected: {listed(collected, _NAMED)}",
+                remedy=f"name another recording, or run pytest where {files} is",
+            )
 
     @property
     def confirmations(self) -> int:
