@@ -102,17 +102,14 @@ class Collected:
         # What is chosen while a file is collected leaves no trace of the rest of it.
         if config.getoption("lf", False) or not self._nodeids:
             return Collection(root, skipped=self._skipped)
-        parts: set[str] = set()
+        parts = _files_in_part(config)
         folders: list[Path] = []
         for arg in config.args:
-            name, chosen, _ = arg.partition("::")
-            path = Path(os.path.normpath(config.invocation_params.dir / name))  # links are kept
-            if chosen and path.is_relative_to(root) and path.exists():
-                parts.add(path.relative_to(root).as_posix())
-            elif chosen:  # of a module by its name (--pyargs): whichever file that is
-                parts |= self._files
-            elif path.is_dir():
-                folders.append(path)
+            path, chosen = _place(config, arg)
+            if not chosen:
+                folders += [path] if path.is_dir() else []
+            elif not (path.is_relative_to(root) and path.exists()):
+                parts |= self._files  # of a module by its name (--pyargs): whichever file that is
         whole = self._files - self._broken - parts
         items = [item for item in session.items if not is_measured(item)]
         return Collection(
@@ -123,6 +120,31 @@ class Collected:
             frozenset(item.nodeid for item in items),
             self._skipped,
         )
+
+
+def others_chosen(config: pytest.Config, nodeids: Sequence[str]) -> list[bool]:
+    """Of tests that were not collected, whether node ids chose others: of their files, or alone."""
+    parts = _files_in_part(config)
+    alone = bool(config.args) and all("::" in arg for arg in config.args)
+    return [alone or nodeid.partition("::")[0] in parts for nodeid in nodeids]
+
+
+def _files_in_part(config: pytest.Config) -> set[str]:
+    """The files of which tests were chosen by their node ids, as in node ids."""
+    root = config.rootpath
+    places = (path for path, chosen in (_place(config, arg) for arg in config.args) if chosen)
+    return {
+        path.relative_to(root).as_posix()
+        for path in places
+        if path.is_relative_to(root) and path.exists()
+    }
+
+
+def _place(config: pytest.Config, arg: str) -> tuple[Path, bool]:
+    """The file or folder that an argument names, and whether it names tests in it."""
+    name, chosen, _ = arg.partition("::")
+    path = Path(os.path.normpath(config.invocation_params.dir / name))  # links are kept
+    return path, bool(chosen)
 
 
 def _is_not_set(value: object) -> bool:

@@ -17,7 +17,7 @@ from pytest_nsys.controller.checks import (
     note_of_retries,
     only_looks,
 )
-from pytest_nsys.controller.collected import Collected
+from pytest_nsys.controller.collected import Collected, others_chosen
 from pytest_nsys.controller.ledger import Ledger
 from pytest_nsys.controller.reports import (
     expected_by,
@@ -528,10 +528,12 @@ class Controller:
         replay = self._run.replay if self._run is not None else None
         recorded = replay.nodeids if replay is not None else ()
         left = [nodeid for nodeid in recorded if nodeid not in self._accounted]
-        for nodeid in left:
-            if nodeid not in self._selection.deselected:
+        deselected = 0
+        for nodeid, chose_others in zip(left, others_chosen(self._config, left), strict=True):
+            if chose_others or nodeid in self._selection.deselected:
+                deselected += 1
+            else:
                 self._ledger.add_unmeasured(nodeid, "it is in the recording, and was not collected")
-        deselected = sum(nodeid in self._selection.deselected for nodeid in left)
         if deselected:
             self._ledger.add_note(
                 f"{format_count(deselected, 'test')} of the recording: deselected"

@@ -216,3 +216,9 @@ def test_recorded_tests_that_nobody_ran_are_listed(simulated: Project) -> None:
             "note: 1 test of the recording: deselected",
         ]
     )
+    chosen = simulated.run("--nsys-replay=rec", "--nsys-baseline", "test_it.py::test_marked")
+    chosen.stdout.fnmatch_lines(["note: 2 tests of the recording: deselected"])
+    assert "not measured" not in chosen.stdout.str()
+    both = simulated.run("--nsys-replay=rec", "test_it.py", "test_other.py::test_marked")
+    both.assert_outcomes(passed=3)
+    assert "of the recording" not in both.stdout.str()
