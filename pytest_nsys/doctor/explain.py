@@ -51,6 +51,9 @@ _LIMITS: tuple[Probe, ...] = (system.memory_limit, system.process_limit)
 _PARTS: tuple[Probe, ...] = (nsys_probes.importer, nsys_probes.libraries)
 _OTHERS: tuple[Probe, ...] = (interference.sessions, interference.other_tools)
 
+_IN_VAIN = (errors.NsysMissing, errors.NvtxRefused)
+"""Errors of what is missing before a capture: to install it helps only where there is a GPU."""
+
 _BY_TYPE: tuple[tuple[type[errors.NsysError], tuple[Probe, ...]], ...] = (
     (
         errors.NsysLaunchFailed,
@@ -66,6 +69,7 @@ _BY_TYPE: tuple[tuple[type[errors.NsysError], tuple[Probe, ...]], ...] = (
     (errors.EventsMissing, (gpu.nsys_against_driver, interference.other_tools)),
     (errors.DeadlineExceeded, (*_OTHERS, *_FOLDERS, *_LIMITS)),
     (errors.NoRunFolder, _FOLDERS),
+    *((kind, (gpu.driver,)) for kind in _IN_VAIN),
     (errors.CuptiUnfit, (gpu.driver, gpu.visible_devices, gpu.mig, cupti.cupti)),
     (errors.CuptiTaken, (interference.other_tools,)),
     (errors.WorkerFailed, (interference.other_tools, *_LIMITS)),
@@ -129,9 +133,13 @@ def explained(
     nothing.
     """
     results = explain(error, ProbeContext(machine or ThisMachine(_LONGEST_S), nsys))
+    lines = [error.evidence] if error.evidence else []
+    at = 0 if isinstance(error, _IN_VAIN) else len(lines)
     for result in results:
-        line = _line(result, error)
-        error.evidence = "\n".join(filter(None, [error.evidence, line]))
+        if line := _line(result, error):
+            lines.insert(at, line)
+            at += 1
+            error.evidence = "\n".join(lines)
     remedies = [result.remedy for result in results if result.status == "problem"]
     if any(remedies):
         error.remedy = "; ".join(dict.fromkeys(filter(None, remedies)))

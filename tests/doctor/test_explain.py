@@ -190,6 +190,22 @@ def test_a_probe_that_breaks_hides_no_error() -> None:
     assert found.remedy == "ulimit -f unlimited"
 
 
+@pytest.mark.parametrize("kind", [errors.NsysMissing, errors.NvtxRefused])
+def test_that_there_is_no_gpu_comes_before_what_else_is_missing(
+    kind: type[errors.NsysError],
+) -> None:
+    found = explained(error(kind, "looked on the PATH"), None, FakeMachine(said=NO_GPU))
+    lines = found.evidence.splitlines()
+    assert lines[0] == f"GPU: there is no NVIDIA GPU, or no driver for it (NVML: {NO_GPU.error})"
+    assert lines[-1] == "looked on the PATH"
+    assert found.remedy.startswith(
+        "run profiled tests on a machine with a GPU; judge its recordings"
+    )
+    assert "--nsys-replay" in found.remedy
+    found = explained(error(kind, "looked on the PATH"), NSYS, HEALTHY)
+    assert "GPU" not in found.evidence + found.remedy
+
+
 def test_what_the_error_says_is_not_repeated() -> None:
     full = errors.NoRunFolder("there is too little space for temporary files: 1 MiB")
     found = explained(full, NSYS, made(volumes=FULL))
