@@ -144,7 +144,7 @@ def stats_document(
             "nsys": trace.nsys,
             "schema": trace.schema,
         },
-        "defects": [*_defects(trace, memory), *lost],
+        "defects": [*_defects(trace, memory, has_rounds=bool(tests)), *lost],
         "metrics": _medians(window),
         "kernels": kernel_rows(cut, naming),
         "categories": _categories(parts["kernels"]),
@@ -417,7 +417,21 @@ def _outside(cut: Cut) -> Document | None:
     return {"count": count, "total_ns": total}
 
 
-def _defects(trace: Trace, memory: MemoryTimeline) -> list[str]:
+_OF_HELPERS = (
+    "No NVTX events collected",
+    "No CUDA events collected",
+    "CUDA profiling might have not been started correctly",
+)
+"""What nsys says of each process that does nothing on the GPU, such as one that a test starts; it
+does not say of which."""
+
+
+def _defects(trace: Trace, memory: MemoryTimeline, *, has_rounds: bool) -> list[str]:
+    """What is wrong with the capture.
+
+    Where it has the rounds of all tests, and what they did on the GPU, what nsys misses is missing
+    in other processes, as it should be.
+    """
     found = [*trace.defects]
     if not trace.has_cuda_activity:
         found.append(
@@ -432,7 +446,12 @@ def _defects(trace: Trace, memory: MemoryTimeline) -> list[str]:
     open_ranges = int(np.count_nonzero(trace.ranges["end"] == ABSENT))
     if open_ranges:
         found.append(f"NVTX ranges that never ended: {open_ranges}; left out")
-    said = Counter(text for severity, text in trace.diagnostics if severity > 1)
+    is_whole = has_rounds and trace.has_cuda_activity
+    said = Counter(
+        text
+        for severity, text in trace.diagnostics
+        if severity > 1 and not (is_whole and text.startswith(_OF_HELPERS))
+    )
     found += [f"nsys says{_times(count)}: {text}" for text, count in said.items()]
     return found
 

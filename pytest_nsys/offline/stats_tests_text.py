@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -24,6 +24,9 @@ from pytest_nsys.verdict.wording import short_names
 from pytest_nsys.windows.record import MAIN
 
 _KERNELS = 3
+_NAME = 16
+"""As short as names of windows become before further columns make another table."""
+
 _WINDOWS = 24
 """So many windows have their kernels listed."""
 
@@ -97,26 +100,48 @@ def _figures(shown: Shown, columns: Sequence[Column], tests: Sequence[_Json]) ->
     return FigureTable(shown, tuple(columns), tuple(rows))
 
 
-def _of_windows(tests: Sequence[_Json], columns: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Test by test, a row of metrics per window; columns are left out that none has."""
-    columns = [
-        (head, key)
-        for head, key in columns
-        if any(key in test["metrics"] for test in tests)
-        and (key != _ERRORS or any(test["metrics"].get(key) for test in tests))
-    ]
-    heads = [head for head, _ in columns]
+def _of_windows(tests: Sequence[_Json], columns: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Test by test, a row of metrics per window; columns are left out that none has, and those for
+    which there is no room stand below."""
     for nodeid, rows in groupby(tests, key=lambda test: str(test["nodeid"])):
         yield f"  {nodeid}"
-        lines = []
-        for row in rows:
-            figures = [_amount(key, row["metrics"]) for _, key in columns]
-            lines.append((row["window"], figures))
-        widths = [max(map(len, one)) for one in zip(heads, *(f for _, f in lines), strict=True)]
-        room = max(16, WIDTH - 4 - sum(2 + width for width in widths))
-        names = short_names((name for name, _ in lines), room)
-        shown = table([["", *heads, ""], *([names[name], *f, ""] for name, f in lines)])
-        yield from (f"  {line}" for line in shown)
+        windows = list(rows)
+        names = [str(row["window"]) for row in windows]
+        figures = [
+            [head, *(_amount(key, row["metrics"]) for row in windows)]
+            for head, key in columns
+            if any(key in row["metrics"] for row in windows)
+            and (key != _ERRORS or any(row["metrics"].get(key) for row in windows))
+        ]
+        least = min(_NAME, max(map(len, names)))
+        for part, room in _side_by_side(figures, WIDTH - 4, least):
+            shorter = short_names(names, room)
+            heads, *lines = zip(*part, strict=True)
+            shown = table(
+                [
+                    ["", *heads, ""],
+                    *([shorter[name], *line, ""] for name, line in zip(names, lines, strict=True)),
+                ]
+            )
+            yield from (f"  {line}" for line in shown)
+
+
+def _side_by_side(
+    columns: Sequence[Sequence[str]], width: int, least: int
+) -> Iterator[tuple[Sequence[Sequence[str]], int]]:
+    """As many of the columns as there is room for, then further ones; and the room for names that
+    each such table leaves, at least so much."""
+    part: list[Sequence[str]] = []
+    room = width
+    for column in columns:
+        taken = 2 + max(map(len, column))
+        if part and room - taken < least:
+            yield part, room
+            part, room = [], width
+        part.append(column)
+        room -= taken
+    if part:
+        yield part, room
 
 
 def _amount(key: str, metrics: Mapping[str, float]) -> str:

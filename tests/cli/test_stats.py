@@ -526,6 +526,44 @@ def test_a_recording_whose_capture_lost_windows_says_so(
     assert "windows are missing in the capture: its tests are left out" in defect
 
 
+def test_what_nsys_misses_in_processes_without_a_gpu_is_no_defect_of_a_whole_recording(
+    command: Callable[..., Answer], tmp_path: Path
+) -> None:
+    path = ROOT / "examples" / "recordings" / "h200"
+    assert "nsys says" not in command("stats", path)[1]
+    missed = [
+        "No NVTX events collected. Does the process use NVTX?",
+        "CUDA profiling might have not been started correctly.",
+        "Events were lost.",
+    ]
+    alone = TraceBuilder()
+    alone.kernel("gemm", 100, 10)
+    for builder, shown in ((step(), missed[2:]), (alone, missed)):
+        path = builder.export(tmp_path / "x.sqlite")
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE DIAGNOSTIC_EVENT (severity, text)")
+            rows = [(2, text) for text in missed]
+            connection.executemany("INSERT INTO DIAGNOSTIC_EVENT VALUES (?, ?)", rows)
+            connection.commit()
+        said = document_of(command("stats", path, "--format=json"))["defects"]
+        assert sorted(said) == sorted(f"nsys says: {text}" for text in shown)
+        path.unlink()
+
+
+def test_the_steps_of_an_engine_fit_eighty_columns(command: Callable[..., Answer]) -> None:
+    folder = ROOT / "examples" / "engines" / "recordings" / "h200-engines"
+    lines = command("stats", folder)[1].splitlines()
+    # The last is a command, with the folder.
+    assert max(map(len, lines[:-1])) <= 80
+    steps = lines[lines.index("steps of the engine:") :]
+    heads = [line.split() for line in steps if "decode/step" in line or "in flight" in line]
+    below = ["decode/step", "prefill/request"]
+    above = ["steps", "tokens", "in", "flight", "step", "gap", "idle"]
+    assert heads == [above, below, above, below, above], "the last has no phases"
+    (first,) = (line.split() for line in steps[:12] if "473.8 us" in line)
+    assert first == ["concurrency-1", "473.8", "us", "365.9", "us"]
+
+
 def test_what_is_wrong_with_a_capture_is_said(
     command: Callable[..., Answer], tmp_path: Path
 ) -> None:
