@@ -54,7 +54,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from pytest_nsys.report.json import report_document
     from pytest_nsys.report.markdown import render_markdown
     from pytest_nsys.report.run import RunReport
-    from pytest_nsys.report.text import comparison_lines
+    from pytest_nsys.report.text import comparison_lines, worse_line
+    from pytest_nsys.support.text import wrapped
 
     found = diff(
         arguments.before,
@@ -73,6 +74,7 @@ def _run(arguments: argparse.Namespace) -> int:
         lambda: [
             *(line for verdict in found.verdicts for line in comparison_lines(verdict)),
             *alone,
+            *wrapped(worse_line(found.verdicts), "", "  ", whole=True),
         ],
         lambda: {**report_document(run, samples=True), **only},
         lambda: render_markdown(replace(run, notes=(*alone,))),

@@ -197,10 +197,12 @@ class Ledger:
         wanted = self._settings.processes
         thin = [one.after for one in self._changes if one.after.processes < wanted]
         if thin:
+            first = f"{thin[0].processes} process{'es' * (thin[0].processes != 1)}"
+            more = f", and {len(thin) - 1} more like it" if len(thin) > 1 else ""
             notes.append(
-                f"{len(thin)} of them of fewer than {wanted} processes, the first, "
-                f"{thin[0].nodeid}, of {thin[0].processes}: what one process measures says little "
-                f"of the next; record the run with --nsys-processes={wanted}"
+                f"the baseline of {thin[0].nodeid} is of {first} in the place of {wanted}{more}: "
+                "what one process measures says little of the next; record the run with "
+                f"--nsys-processes={wanted}"
             )
         return notes
 

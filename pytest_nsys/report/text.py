@@ -43,7 +43,10 @@ _FAILED = 30
 _TESTS = 10
 _METRICS = 4
 _SIGNS = {"<- worse": "!", "better": "*", "": " "}
-_HEADER = ("metric", "baseline", "current", "change", "limit", "")
+_Sides = tuple[str, str]
+_MEASURED: _Sides = ("baseline", "current")
+_STORED: _Sides = ("before", "after")
+"""Two stored captures, neither of which is a baseline."""
 
 
 def verdict_lines(verdict: Verdict) -> list[str]:
@@ -71,7 +74,18 @@ def comparison_lines(verdict: Verdict) -> list[str]:
     """A verdict on a stored capture: its name, the headline, what to know of it, the tables."""
     notes = [line for note in verdict.notes for line in wrapped(note, "note: ", "  ")]
     first = wrapped(f"{verdict.nodeid}: {headline(verdict)}", "", "  ", whole=True)
-    return [*first, *notes, *_tables(verdict), ""]
+    return [*first, *notes, *_tables(verdict, _STORED), ""]
+
+
+def worse_line(verdicts: Sequence[Verdict]) -> str:
+    """The last of a comparison of stored captures: how many are worse, and which; and of how many
+    nothing is known."""
+    worse = [one.nodeid.partition("::")[2] or one.nodeid for one in verdicts if one.failed]
+    named = ", ".join(worse[:_TESTS])
+    more = f" and {len(worse) - _TESTS} more" if len(worse) > _TESTS else ""
+    apart = sum(verdict.status == "incomparable" for verdict in verdicts)
+    unknown = f", {apart} incomparable" if apart else ""
+    return f"{len(worse)} of {len(verdicts)} worse{unknown}{named and ': '}{named}{more}"
 
 
 def _unmet(verdict: Verdict, told: str) -> list[str]:
@@ -82,17 +96,18 @@ def _unmet(verdict: Verdict, told: str) -> list[str]:
     return ["", "requirements that do not hold:", *(f"  {line}" for line in lines)]
 
 
-def _tables(verdict: Verdict) -> list[str]:
+def _tables(verdict: Verdict, sides: _Sides = _MEASURED) -> list[str]:
     lines = []
     shown = [part for part in verdict.comparisons if part.gated]
     for window, parts in groupby(shown, key=lambda part: part.window):
         rows = list(parts)
         lines += ["", f"window {window!r}:" if window != MAIN else "the test's body:"]
-        lines += _table([_HEADER, *(_row(part) for part in rows if _says_something(part))])
+        header = ("metric", *sides, "change", "limit", "")
+        lines += _table([header, *(_row(part) for part in rows if _says_something(part))])
         notes = dict.fromkeys(part.note for part in rows if part.note)
         lines += [f"  {note}" for note in notes if note not in verdict.notes]
     for part in shown:
-        lines += _by_process(verdict, part)
+        lines += _by_process(verdict, part, sides)
     told: set[tuple[str, str]] = set()
     for part in verdict.worse:
         named = {(part.window, culprit.label) for culprit in notable(part)[0]}
@@ -118,7 +133,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return lines
 
 
-def _by_process(verdict: Verdict, part: Comparison) -> list[str]:
+def _by_process(verdict: Verdict, part: Comparison, sides: _Sides) -> list[str]:
     """The processes of a timed metric that is not simply ok, where it was measured in several."""
     now, then = sides_of(verdict, part.window)
     if part.noise is None or part.status == "ok" or now is None or then is None:
@@ -127,7 +142,7 @@ def _by_process(verdict: Verdict, part: Comparison) -> list[str]:
     if len(rows[1]) < 2:
         return []
     lines = ["", f"{place(part.window)}{part.metric.key} by process:"]
-    for name, medians in zip(("baseline", "current"), rows, strict=True):
+    for name, medians in zip(sides, rows, strict=True):
         shown = [format_amount(median, part.metric.unit) for median in medians[:_PROCESSES]]
         more = [f"and {len(medians) - _PROCESSES} more"] if len(medians) > _PROCESSES else []
         lines.append(f"  {name:8}  {', '.join(shown + more)}")

@@ -23,7 +23,8 @@ def test_a_capture_is_the_same_as_itself(
     code, out, err = command("diff", captures[name], captures[name])
     assert (code, err) == (0, "")
     assert out.splitlines()[0] == f"{captures[name]}: ok"
-    assert "worse" not in out
+    assert "<- worse" not in out
+    assert out.endswith("\n\n0 of 1 worse\n")
     for line in out.splitlines()[1:]:
         assert len(line) <= 80, line
 

@@ -122,7 +122,7 @@ def test_a_recording_is_judged_again_without_nsys_or_gpu(
     result.stdout.fnmatch_lines(
         [
             "note: baselines were made from the recording recording",
-            "note: 1 of them of fewer than 3 processes, the first, *",
+            "note: the baseline of test_it.py::test_slower is of 1 process in the place of 3:*",
             "updated test_it.py::test_slower",
         ]
     )

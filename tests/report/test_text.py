@@ -19,7 +19,7 @@ from pytest_nsys.plan.marker import Spec
 from pytest_nsys.plan.options import Mode
 from pytest_nsys.report.longrepr import explain_verdict
 from pytest_nsys.report.run import RunReport, Unmeasured
-from pytest_nsys.report.text import comparison_lines, summary_lines, verdict_lines
+from pytest_nsys.report.text import comparison_lines, summary_lines, verdict_lines, worse_line
 from pytest_nsys.storage.baselines import Change
 from pytest_nsys.support.units import Tolerance
 from pytest_nsys.verdict.judge import Policy, judge
@@ -349,6 +349,18 @@ def test_a_comparison_of_captures_is_a_line_and_tables() -> None:
     assert max(map(len, lines)) <= 80
     assert lines[-1] == ""
     assert not any("measure it again" in line for line in lines)
+    assert ["metric", "before", "after", "change", "limit"] in [line.split() for line in lines]
+    assert not any("baseline" in line for line in lines), "neither of two captures is one"
+
+
+def test_a_comparison_of_captures_ends_with_how_many_are_worse() -> None:
+    worse, same = _verdict(_slower()), _verdict(BEFORE)
+    apart = _verdict(replace(BEFORE, warmup=2))
+    assert worse_line([same]) == "0 of 1 worse"
+    assert worse_line([same, worse, worse]) == "2 of 3 worse: test, test"
+    # One that cannot be compared fails a gate, and is not known to be worse.
+    assert worse_line([replace(apart, failed=False)]) == "0 of 1 worse, 1 incomparable"
+    assert worse_line([worse] * 12).endswith(", test and 2 more")
 
 
 # From nothing to what one test can do: a minute of kernels, a GPU's memory, 100,000 calls.
