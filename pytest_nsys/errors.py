@@ -181,7 +181,11 @@ class NsysNotFound(NsysError):
 
 
 class NsysMissing(NsysNotFound):
-    """No nsys is installed, as far as can be seen, and none was named."""
+    """No nsys is installed, as far as can be seen, and none was named.
+
+    What to do: where there is a GPU, install Nsight Systems, or name it with
+    ``--nsys-executable``; elsewhere judge a recording with ``--nsys-replay``.
+    """
 
 
 class NsysUsageError(NsysError):
