@@ -75,7 +75,7 @@ def join_recorded(measurements: Sequence[Measurement]) -> Measurement:
                 "its processes cannot be put together: they have no kernel in common",
                 evidence=f"{', '.join(first.recordings)}: {listed(sorted(ours), _SHOWN)}\n"
                 f"{', '.join(other.recordings)}: {listed(sorted(theirs), _SHOWN)}",
-                remedy="are they of two projects? judge each of these recordings by itself",
+                remedy="where they are of two projects, judge each of these recordings by itself",
             )
     versions = [_versions(one.environment) for one in (first, *others)]
     names = dict.fromkeys(name for one in versions for name in one)
