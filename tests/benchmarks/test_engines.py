@@ -145,13 +145,13 @@ def test_steps_go_on_where_the_last_one_stopped_and_what_they_recorded_is_judged
     outs = sorted(tmp_path.glob("out*"))
     said = step("judge", *outs, f"--to={tmp_path / 'judged'}", f"--results={results}")
     rows = [[cell.strip() for cell in line.split(" | ")] for line in said.splitlines()]
-    (row,) = [r for r in rows if r[1:3] == ["gpu.kernel_time.per_token", "sustained"]]
+    (row,) = [r for r in rows if r[1:3] == ["gpu.kernel_time.per_token", "concurrency-1"]]
     assert row[3:5] == ["0 of 1", "0% to 98%"]
     slow, spent = [r for r in rows if r[0] == "| slow"]
     assert spent[1:3] == ["1", "none"]
     assert "export " in spent[4]
     assert slow[1].startswith("gpu.kernel_time.per_token, /decode")
-    assert slow[2].count("+") == 3
+    assert slow[2].startswith("+")  # with one client; of more, how many meet in a step counts, too
     assert slow[3].startswith("decode_mlp: ")
     assert slow[4] == "regressed"
     assert "gpu.kernel_time.per_token" in slow[5]
