@@ -20,24 +20,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.fixed_costs import GPU_TEST, PYTEST
 from benchmarks.judge_cost import surroundings
 
-SMALL = """
-import pytest, torch
-
-@pytest.fixture(scope="module")
-def x():
-    return torch.ones(1 << 20, device="cuda")
-
-@pytest.mark.nsys
-def test_it(x):
-    for _ in range(20):
-        x.mul_(1.0)
-"""
-LARGE = SMALL.replace("@pytest.mark.nsys", "@pytest.mark.nsys(rounds=1, warmup=0)").replace(
+LARGE = GPU_TEST.replace("@pytest.mark.nsys", "@pytest.mark.nsys(rounds=1, warmup=0)").replace(
     "range(20)", "range(10_000)"
 )
-PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 WAYS: Mapping[str, tuple[str, ...]] = {
     "plain": (),
     "cupti": ("--nsys", "--nsys-capture=cupti"),
@@ -54,7 +42,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         took = {
             name: _measured(text, Path(folder), given.repeats)
-            for name, text in (("small", SMALL), ("large", LARGE))
+            for name, text in (("small", GPU_TEST), ("large", LARGE))
         }
     results = {**surroundings("torch", "numpy", "pandas"), **summary(took), "seconds": took}
     print("\n".join(lines(results)))

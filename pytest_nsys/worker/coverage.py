@@ -7,7 +7,7 @@ set-up to its last warm-up and after its rounds, and one without a warm-up is ca
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,6 @@ class CoverageOptions:
     branch: bool | None = None
     config_file: str = ".coveragerc"
     contexts: bool = False
-
-
-class Pausable(Protocol):
-    """What measures for coverage, and is not to do it in the rounds."""
-
-    def start(self) -> None:
-        """Measure from now on."""
-
-    def stop(self) -> None:
-        """Do not measure for a while."""
-
-    def phase(self, nodeid: str, name: str) -> None:
-        """A phase of a test begins: "setup", "run" or "teardown"."""
 
 
 class Paused:
@@ -66,7 +53,7 @@ class Paused:
             self._measuring.stop()
 
     def phase(self, nodeid: str, name: str) -> None:
-        """A phase of a test begins, which pytest-cov knows itself."""
+        """A phase of a test ("setup", "run", "teardown") begins, which pytest-cov knows itself."""
         del nodeid, name
         self.start()
 

@@ -15,7 +15,7 @@ import pytest
 from pytest_nsys.fixture import RECORDER
 from pytest_nsys.gpu.monitor import Monitor
 from pytest_nsys.worker.adopted import Adopted
-from pytest_nsys.worker.coverage import Pausable
+from pytest_nsys.worker.coverage import Paused
 from pytest_nsys.worker.events import Events
 from pytest_nsys.worker.forks import Forks
 from pytest_nsys.worker.job import Repeats
@@ -40,7 +40,7 @@ _RECORDER = pytest.StashKey[Recorder]()
 class _Beside(Aside):
     """Renews the state of single calls, and has coverage leave out the rounds."""
 
-    def __init__(self, renewal: Renewal, coverage: Pausable | None) -> None:
+    def __init__(self, renewal: Renewal, coverage: Paused | None) -> None:
         self._renewal = renewal
         self._coverage = coverage
         self.plain_call = coverage is not None
@@ -85,7 +85,7 @@ class Rounds:
         *,
         folder: str | None = None,
         stop_reason: Callable[[], str] = str,
-        coverage: Pausable | None = None,
+        coverage: Paused | None = None,
     ) -> None:
         self._events = events
         self._windows = windows

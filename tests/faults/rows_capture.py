@@ -28,6 +28,8 @@ BREAKS_REPORT = """
 code=$?
 if [ "$1" = profile ]; then
     while [ "$1" != -o ]; do shift; done
+    # nsys may end before its daemon has written the report, which would then be whole.
+    for _ in $(seq 100); do [ ! -s "$2.nsys-rep" ] || break; sleep 0.1; done
     {action}
 fi
 exit $code

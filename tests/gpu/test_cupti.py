@@ -26,130 +26,28 @@ RACING = ("mem.peak", "mem.live_end", "mem.alloc_count")
 """What of four threads that allocate at once differs from run to run."""
 
 PROGRAMS = """
-    import os, threading
+    import os
 
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    torch = pytest.importorskip("torch")
+    from benchmarks.cupti_spike.programs import GROUPS
 
-    @pytest.fixture(scope="module")
-    def factors():
-        return [torch.randn(4096, 4096, device="cuda", dtype=torch.float16) for _ in range(2)]
+    ALL = {**GROUPS["torch"], **GROUPS["jax"]}
+    NAMES = [name for name in ALL if not name.startswith("examples")]  # are measured as they are
 
-    def test_gemm(factors, nsys):
-        a, b = factors
-        with nsys.range("product"):
-            a @ b
-
-    def test_attention():
-        q, k, v = (torch.randn(4, 16, 2048, 64, device="cuda", dtype=torch.float16) for _ in "qkv")
-        torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-
-    def test_training(nsys):
-        model = torch.nn.Sequential(
-            torch.nn.Linear(1024, 4096), torch.nn.GELU(), torch.nn.Linear(4096, 1024)
-        ).cuda()
-        optimizer = torch.optim.Adam(model.parameters())
-        host = torch.randn(256, 1024)
-
-        def step():
-            loss = model(host.cuda()).square().mean()
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            loss.item()
-
-        nsys(step)
-
-    def test_graph(nsys):
-        layers = [
-            torch.nn.Linear(2048, 2048, device="cuda", dtype=torch.float16) for _ in range(8)
-        ]
-        state = torch.randn(1, 2048, device="cuda", dtype=torch.float16)
-
-        def token():
-            x = state
-            for layer in layers:
-                x = torch.nn.functional.silu(layer(x))
-            state.copy_(x)
-
-        with torch.no_grad():
-            side = torch.cuda.Stream()
-            with torch.cuda.stream(side):
-                token()
-            torch.cuda.synchronize()
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                token()
-        nsys(graph.replay)
-
-    def test_threads():
-        matrices = [torch.randn(512, 512, device="cuda") for _ in range(4)]
-
-        def one(matrix):
-            stream = torch.cuda.Stream()
-            with torch.cuda.stream(stream):
-                for _ in range(10):
-                    matrix @ matrix
-            stream.synchronize()
-
-        started = [threading.Thread(target=one, args=(matrix,)) for matrix in matrices]
-        for thread in started:
-            thread.start()
-        for thread in started:
-            thread.join()
-
-    @pytest.mark.nsys(allow_empty=True)
-    def test_memory():
-        kept = [torch.empty(64 << 20, dtype=torch.uint8, device="cuda") for _ in range(4)]
-        torch.cuda.synchronize()
-        del kept
-        torch.cuda.empty_cache()
-
-    def test_triton():
-        triton = pytest.importorskip("triton")
-        import triton_kernel
-
-        triton_kernel.add(1 << 20)
-
-    def test_cupy(nsys):
-        cupy = pytest.importorskip("cupy")
-        a = cupy.ones((1024, 1024), dtype=cupy.float32)
-
-        def one():
-            b = a @ a + 1
-            cupy.asnumpy(b[:16])
-
-        nsys(one)
-
-    def test_jax(nsys):
-        jax = pytest.importorskip("jax")
-        forward = jax.jit(lambda x: jax.numpy.tanh(x @ x).sum())
-        x = jax.numpy.ones((2048, 2048), "float16")
-        nsys(lambda: forward(x).block_until_ready())
+    @pytest.mark.nsys(allow_empty=True)  # one only allocates
+    @pytest.mark.parametrize("name", NAMES)
+    def test_program(name, nsys):
+        pytest.importorskip("torch")
+        if name in ("triton", "cupy", "jax"):
+            pytest.importorskip(name)
+        nsys(ALL[name]())
 """
-TRITON = """
-import torch
-import triton
-import triton.language as tl
-
-
-@triton.jit
-def add_kernel(x, y, out, n, BLOCK: tl.constexpr):
-    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    mask = at < n
-    tl.store(out + at, tl.load(x + at, mask=mask) + tl.load(y + at, mask=mask), mask=mask)
-
-
-def add(n):
-    x, y = (torch.ones(n, device="cuda") for _ in range(2))
-    out = torch.empty_like(x)
-    add_kernel[(n // 1024,)](x, y, out, n, BLOCK=1024)
-"""
+THREADS = "test_program[threads]"
 
 
 def test_what_both_record_is_equal(project: Project) -> None:
+    (project.folder / "pytest.ini").write_text(f"[pytest]\npythonpath = {ROOT}\n")
     project.write(PROGRAMS)
-    (project.folder / "triton_kernel.py").write_text(TRITON)
     found = {}
     for capture in CAPTURES:
         run = project.measure(f"--nsys-capture={capture}")
@@ -158,7 +56,7 @@ def test_what_both_record_is_equal(project: Project) -> None:
         found[capture] = run["tests"]
     assert found["nsys"].keys() == found["cupti"].keys()
     print(
-        f"{'':16} {'kernels':>8} {'nsys':>10} {'cupti':>10} {'change':>8}  {'calls':>13}  unequal"
+        f"{'':24} {'kernels':>8} {'nsys':>10} {'cupti':>10} {'change':>8}  {'calls':>13}  unequal"
     )
     wrong = []
     for name, theirs in found["nsys"].items():
@@ -167,7 +65,7 @@ def test_what_both_record_is_equal(project: Project) -> None:
             key
             for key in sorted(COMPARABLE)
             if not key.endswith((".time", "_time", ".busy"))
-            and not (name == "test_threads" and key in RACING)
+            and not (name == THREADS and key in RACING)
             and _middle(theirs, key) != _middle(ours, key)
         ]
         before, now = (_middle(one, "gpu.kernel_time") for one in (theirs, ours))
@@ -175,10 +73,10 @@ def test_what_both_record_is_equal(project: Project) -> None:
         calls = f"{_middle(theirs, 'api.count'):.0f} {_middle(ours, 'api.count'):.0f}"
         kernels = _middle(ours, "gpu.kernel_count")
         print(
-            f"{name:16} {kernels:8.0f} {before / 1e3:8.1f}us {now / 1e3:8.1f}us {change:+8.2%}  "
+            f"{name:24} {kernels:8.0f} {before / 1e3:8.1f}us {now / 1e3:8.1f}us {change:+8.2%}  "
             f"{calls:>13}  {', '.join(unequal)}"
         )
-        threads = name == "test_threads"  # what runs at once there differs from run to run
+        threads = name == THREADS  # what runs at once there differs from run to run
         wrong += [(name, key) for key in unequal]
         wrong += [(name, change)] if abs(change) > WITHIN and not threads else []
     assert not wrong
